@@ -1,0 +1,79 @@
+package actors
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"procman/messages"
+)
+
+// Spawner makes processes, and finds them again.
+type Spawner interface {
+	// Spawn starts one process. It may take as long as an exec takes. When it returns an error, no process is left
+	// behind; the error is a *messages.StartError unless ctx ended first.
+	Spawn(ctx context.Context, l messages.Launch) (Process, error)
+	// Adopt returns the newest process of the instance, which this or an earlier manager started. The error is a
+	// *messages.GoneError if that process has ended, and messages.ErrNoRun if none is known.
+	Adopt(ctx context.Context, id messages.InstanceID) (Process, error)
+	// Survivors returns the newest run of every instance of which one is known. It returns what could be learned even
+	// beside an error.
+	Survivors(ctx context.Context) ([]messages.Survivor, error)
+}
+
+// Process is one run of an instance, started or adopted.
+type Process interface {
+	PID() int
+	Port() int
+	Run() int
+	StartedAt() time.Time
+	SpecHash() string
+	// Signal sends sig to every process of the group, also after its leader has ended. It never reaches a stranger
+	// that was given the same id. Signalling a group that is gone is no error.
+	Signal(sig syscall.Signal) error
+	// Wait returns when the leader has ended, and ends what is left of its group. It may be called any number of
+	// times, and by several goroutines; it occupies no OS thread. Reason is ReasonExit, ReasonSignal or ReasonUnknown.
+	Wait() messages.Exit
+}
+
+// Ports leases TCP ports.
+type Ports interface {
+	// Acquire leases a port to the instance: the one it had before if that is free, else another. An instance has one
+	// lease at the most: a second call returns the first one's port. The error is a *messages.StartError.
+	Acquire(id messages.InstanceID) (Lease, error)
+	// Claim leases the port that a surviving process already listens on. It fails if another instance has it.
+	Claim(id messages.InstanceID, port int) (Lease, error)
+	// Forget ends what the instance has: its port is free for any other.
+	Forget(id messages.InstanceID)
+}
+
+// Lease is the right to use a port.
+type Lease interface {
+	Port() int
+	// Release ends the use. The port stays put by for the instance's next run until Forget, or until no other is free.
+	Release()
+	// Discard ends the use because the port is no good. The next Acquire gives another.
+	Discard()
+	// Contested reports whether somebody listens on the port. It is asked after the end of the instance's process.
+	Contested() bool
+}
+
+// HealthChecker asks an instance how it is.
+type HealthChecker interface {
+	// Check takes no longer than t.Timeout. What goes wrong is in the Probe; Check never panics.
+	Check(ctx context.Context, t messages.Target) messages.Probe
+}
+
+// Outputs forwards what processes write to their output files.
+type Outputs interface {
+	// Follow forwards what the run of process pid writes from now on, beginning with what an earlier follower of the
+	// instance left. It returns at once.
+	Follow(id messages.InstanceID, run, pid int) Follower
+}
+
+// Follower is one run's output on its way.
+type Follower interface {
+	// Stop forwards what is there and ends. It is called once, after the end of the process or when it is left to a
+	// later manager.
+	Stop()
+}

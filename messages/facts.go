@@ -1,0 +1,159 @@
+package messages
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Launch asks for one process of an instance.
+type Launch struct {
+	App  AppInstance
+	Run  int // the number of the run, see Status.Run
+	Port int
+}
+
+// Survivor is what is found of an instance's last run when a manager starts.
+type Survivor struct {
+	ID        InstanceID
+	Run       int
+	PID       int
+	Port      int
+	StartedAt time.Time
+	SpecHash  string // of what runs, see AppInstance.SpecHash
+	Alive     bool   // a live process; otherwise Exit says how it ended
+	Exit      Exit   // Known only if the status could still be learned
+}
+
+// Memory is what the root remembers of an instance across its own death. Times are read back as times of this
+// manager's clock: how long ago they were is kept, and after a reboot they are zero.
+type Memory struct {
+	ID           InstanceID
+	Run          int       // the newest run; an exit of it that is not in LastExit has not been counted yet
+	Exited       bool      // the exit of Run has been counted
+	Restarts     int       // see Status.Restarts
+	Attempts     int       // failures since the instance was last stable
+	Phase        Phase     // when it was written
+	Reason       string    // see Status.Reason
+	DueAt        time.Time // in Backoff: when the next start is due
+	HealthySince time.Time // of Run; zero if it was not healthy
+	StoppingAt   time.Time // when Run was told to end; zero if it was not
+	Held         bool      // see Status.Held
+	LastExit     *Exit
+}
+
+// StopRun tells an instance actor to end its process: TERM, the grace period, KILL.
+type StopRun struct {
+	Grace time.Duration
+}
+
+// SetPolicy tells an instance actor new rules for the process that it already runs.
+type SetPolicy struct {
+	Health HealthPolicy
+	Start  StartPolicy
+}
+
+// Launched says that the process of a run exists.
+type Launched struct {
+	ID        InstanceID
+	Run       int
+	PID       int
+	Port      int
+	StartedAt time.Time
+	SpecHash  string
+	Adopted   bool // found, not started
+}
+
+// LaunchFailed says that a run ended before it had a process.
+type LaunchFailed struct {
+	ID  InstanceID
+	Run int
+	Err error
+}
+
+// Probed says what a health check found.
+type Probed struct {
+	ID    InstanceID
+	Run   int
+	Probe Probe
+}
+
+// Ready says that a run answered healthy for the first time.
+type Ready struct {
+	ID  InstanceID
+	Run int
+}
+
+// Unhealthy says that a run failed too many health checks in a row, or missed its start deadline. It is said once.
+type Unhealthy struct {
+	ID       InstanceID
+	Run      int
+	Cause    string
+	Since    time.Time // the first of the failures in a row
+	Conflict bool      // somebody else answers on its port
+}
+
+// Exited says that the process of a run is gone.
+type Exited struct {
+	ID   InstanceID
+	Run  int
+	Exit Exit
+	// Conflict: it never became healthy, and after its end somebody else listens on its port.
+	Conflict bool
+}
+
+// StartFault classifies why a process could not be started.
+type StartFault string
+
+// The start faults.
+const (
+	FaultExecutableMissing StartFault = "executable missing"
+	FaultNotExecutable     StartFault = "not executable"      // permissions, or a directory
+	FaultWrongFormat       StartFault = "wrong format"        // another architecture, or no program at all
+	FaultInterpreter       StartFault = "interpreter missing" // of a script
+	FaultWasmMissing       StartFault = "wasm file missing"
+	FaultDirMissing        StartFault = "directory missing"
+	FaultBusy              StartFault = "executable is being written" // ETXTBSY
+	FaultResources         StartFault = "out of resources"            // EAGAIN, ENOMEM, EMFILE, ENFILE: the host's trouble, not the instance's
+	FaultLocked            StartFault = "still locked"                // a process of the instance, or a grandchild, lives
+	FaultNoPort            StartFault = "no free port"
+	FaultStateDir          StartFault = "state directory unusable"
+	FaultOther             StartFault = "start failed"
+)
+
+// StartError is why a process could not be started. No process was left behind.
+type StartError struct {
+	Fault StartFault
+	Path  string // the file or directory concerned, if one is
+	Err   error  // the cause; may be nil
+	Help  string // what to do about it; may be empty
+}
+
+func (e *StartError) Error() string {
+	s := string(e.Fault)
+	if e.Path != "" {
+		s += ": " + e.Path
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	if e.Help != "" {
+		s += "; " + e.Help
+	}
+	return s
+}
+
+func (e *StartError) Unwrap() error { return e.Err }
+
+// GoneError is the answer to adopting a run whose process has already ended.
+type GoneError struct{ Exit Exit }
+
+func (e *GoneError) Error() string { return "the process has ended: " + e.Exit.String() }
+
+// ErrNoRun is the answer to adopting an instance of which no run is known.
+var ErrNoRun = errors.New("no run of this instance is known")
+
+// ErrUnknownInstance is the answer to a request about an instance that is not in the desired list.
+type ErrUnknownInstance struct{ ID InstanceID }
+
+func (e ErrUnknownInstance) Error() string { return fmt.Sprintf("no such instance: %q", string(e.ID)) }

@@ -1,0 +1,293 @@
+package messages
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// InstanceID names one application instance. It is also a directory name, an actor name and a URL segment, so its
+// alphabet is small: see [InstanceID.Validate].
+type InstanceID string
+
+// MaxInstanceID is the greatest length of an [InstanceID] in bytes.
+const MaxInstanceID = 128
+
+// Validate reports whether the id is 1 to [MaxInstanceID] ASCII letters, digits, '.', '_' and '-', beginning with a
+// letter or a digit.
+func (id InstanceID) Validate() error {
+	switch {
+	case id == "":
+		return errors.New("the instance id is empty")
+	case len(id) > MaxInstanceID:
+		return fmt.Errorf("the instance id %.20q… has %d bytes; at most %d are allowed", string(id), len(id), MaxInstanceID)
+	}
+	for i := range len(id) {
+		c := id[i]
+		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !alnum && (i == 0 || !strings.ContainsRune("._-", rune(c))) {
+			return fmt.Errorf("the instance id %q may hold letters, digits, '.', '_' and '-' only, and begins with a letter or a digit", string(id))
+		}
+	}
+	return nil
+}
+
+// DefaultExecutable is the program an instance runs when it names none.
+const DefaultExecutable = "dist/bin/servicehost"
+
+// DefaultArgs is the command line of the servicehost contract, before its placeholders are filled in.
+func DefaultArgs() []string {
+	return []string{"-wasm", "{wasm_path}", "-dbPath", "{db_name}", "-port", "{port}"}
+}
+
+// AppInstance is one entry of the desired list: what should run, and by which rules.
+//
+// Executable, Args, WasmPath, DbName, WorkDir and Env say what runs: a change of one of them restarts the instance
+// ([AppInstance.SpecHash]). Everything else is policy and is applied to the running process.
+type AppInstance struct {
+	InstanceID InstanceID
+	WasmPath   string // the module to load; relative to WorkDir
+	DbName     string // the database of the instance; relative to WorkDir if it is a path
+	Executable string // empty: DefaultExecutable; relative to the manager's directory
+	// Args is the command line after the executable. Empty: DefaultArgs. {id}, {wasm_path}, {db_name} and {port} are
+	// replaced wherever they stand.
+	Args    []string
+	WorkDir string            // the directory the process starts in; empty: the manager's own
+	Env     map[string]string // added to the small environment every instance gets
+	Secrets []string          // the names in Env whose values must not appear in any output
+	Labels  map[string]string // free for the user; shown in Status
+
+	Disabled bool // listed, but not to be run
+
+	Health  HealthPolicy
+	Restart RestartPolicy
+	Start   StartPolicy
+	Stop    StopPolicy
+}
+
+// Clone returns a copy that shares no map or slice with a.
+func (a AppInstance) Clone() AppInstance {
+	a.Args = slices.Clone(a.Args)
+	a.Env = maps.Clone(a.Env)
+	a.Secrets = slices.Clone(a.Secrets)
+	a.Labels = maps.Clone(a.Labels)
+	return a
+}
+
+// WithDefaults returns a clone in which every field left at its zero value has its default.
+func (a AppInstance) WithDefaults() AppInstance {
+	a = a.Clone()
+	if a.Executable == "" {
+		a.Executable = DefaultExecutable
+	}
+	if len(a.Args) == 0 {
+		a.Args = DefaultArgs()
+	}
+	a.Health = a.Health.withDefaults()
+	a.Restart = a.Restart.withDefaults()
+	a.Start = a.Start.withDefaults()
+	a.Stop = a.Stop.withDefaults()
+	return a
+}
+
+var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)
+
+// Validate reports every reason why the instance, its defaults filled in, cannot be accepted. It reads no file: whether
+// a path exists is found out when the instance is started.
+func (a AppInstance) Validate() error {
+	var errs []error
+	if err := a.InstanceID.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	for _, s := range append([]string{a.WasmPath, a.DbName, a.Executable, a.WorkDir}, a.Args...) {
+		if strings.ContainsRune(s, 0) {
+			errs = append(errs, fmt.Errorf("%q holds a NUL byte, which no command line can carry", s))
+		}
+	}
+	for _, arg := range a.Args {
+		for _, p := range placeholder.FindAllString(arg, -1) {
+			switch p {
+			case "{id}", "{wasm_path}", "{db_name}", "{port}":
+			default:
+				errs = append(errs, fmt.Errorf("args: unknown placeholder %s; there are {id}, {wasm_path}, {db_name} and {port}", p))
+			}
+		}
+		if strings.Contains(arg, "{wasm_path}") && a.WasmPath == "" {
+			errs = append(errs, errors.New("wasm_path is empty, but the command line asks for it"))
+		}
+		if strings.Contains(arg, "{db_name}") && a.DbName == "" {
+			errs = append(errs, errors.New("db_name is empty, but the command line asks for it"))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Env)) {
+		if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(a.Env[name], 0) {
+			errs = append(errs, fmt.Errorf("env: %q is no name or value an environment can hold", name))
+		}
+	}
+	errs = append(errs, a.Health.Validate(), a.Restart.Validate(), a.Start.Validate(), a.Stop.Validate())
+	return errors.Join(errs...)
+}
+
+// CommandLine returns the arguments of the process, without the executable, for the port it was given.
+func (a AppInstance) CommandLine(port int) []string {
+	fill := strings.NewReplacer(
+		"{id}", string(a.InstanceID), "{wasm_path}", a.WasmPath, "{db_name}", a.DbName, "{port}", strconv.Itoa(port))
+	args := make([]string, len(a.Args))
+	for i, arg := range a.Args {
+		args[i] = fill.Replace(arg)
+	}
+	return args
+}
+
+// SpecHash is equal for two instances if, and only if, a process of the one is a process of the other: same executable,
+// arguments, module, database, directory and environment. 32 hexadecimal digits; the same in every version of procman
+// that runs processes in the same way.
+func (a AppInstance) SpecHash() string {
+	h := sha256.New()
+	put := func(parts ...string) {
+		fmt.Fprintf(h, "%d;", len(parts))
+		for _, s := range parts {
+			fmt.Fprintf(h, "%d:%s", len(s), s)
+		}
+	}
+	put("v1", string(a.InstanceID), a.Executable, a.WasmPath, a.DbName, a.WorkDir)
+	put(a.Args...)
+	for _, name := range slices.Sorted(maps.Keys(a.Env)) {
+		put(name, a.Env[name])
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// SamePolicy reports whether a and b are run by the same rules.
+func (a AppInstance) SamePolicy(b AppInstance) bool {
+	return a.Health == b.Health && a.Restart == b.Restart && a.Start == b.Start && a.Stop == b.Stop
+}
+
+// Equal reports whether a and b say the same.
+func (a AppInstance) Equal(b AppInstance) bool {
+	return a.InstanceID == b.InstanceID && a.SpecHash() == b.SpecHash() && a.SamePolicy(b) && a.Disabled == b.Disabled &&
+		slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Labels, b.Labels)
+}
+
+// HealthPolicy says how an instance is probed once it runs. A zero field takes its default.
+type HealthPolicy struct {
+	Path     string        // default /api/status
+	Interval time.Duration // between two probes of a running instance; default 15s
+	Timeout  time.Duration // of one probe; default 5s
+	Failures int           // this many failures in a row make an instance unhealthy; default 3
+}
+
+func (p HealthPolicy) withDefaults() HealthPolicy {
+	def(&p.Path, "/api/status")
+	def(&p.Interval, 15*time.Second)
+	def(&p.Timeout, 5*time.Second)
+	def(&p.Failures, 3)
+	return p
+}
+
+// Validate reports values that cannot be meant.
+func (p HealthPolicy) Validate() error {
+	return errors.Join(
+		positive("health.interval", p.Interval), positive("health.timeout", p.Timeout),
+		unless(p.Failures >= 1, "health.failures is %d; it must be at least 1", p.Failures),
+		unless(strings.HasPrefix(p.Path, "/"), "health.path is %q; it must begin with /", p.Path),
+		unless(!strings.ContainsFunc(p.Path, func(r rune) bool { return r <= ' ' || r == 0x7f }),
+			"health.path is %q; it must hold neither blanks nor control characters", p.Path))
+}
+
+// RestartMode says after which exits an instance is started again.
+type RestartMode string
+
+// The restart modes. An instance that a failed health check stopped counts as failed.
+const (
+	RestartAlways    RestartMode = "always"
+	RestartOnFailure RestartMode = "on-failure" // not after exit code 0
+	RestartNever     RestartMode = "never"
+)
+
+// RestartPolicy says when an instance that ended is started again. The zero value takes every default; in any other, a
+// zero Jitter is no jitter and a zero MaxAttempts is no limit.
+type RestartPolicy struct {
+	Initial     time.Duration // the first delay; default 1s
+	Max         time.Duration // no delay is longer, jitter included; default 60s
+	Multiplier  float64       // default 2
+	Jitter      float64       // a delay is drawn from ±Jitter of itself; default 0.2
+	StableAfter time.Duration // this long healthy forgives every failure before; default 60s
+	MaxAttempts int           // failures in a row after which the instance stays down; default 0: never
+	Mode        RestartMode   // default always
+}
+
+func (p RestartPolicy) withDefaults() RestartPolicy {
+	if p == (RestartPolicy{}) {
+		p.Jitter = 0.2
+	}
+	def(&p.Initial, time.Second)
+	def(&p.Max, max(60*time.Second, p.Initial))
+	def(&p.Multiplier, 2)
+	def(&p.StableAfter, 60*time.Second)
+	def(&p.Mode, RestartAlways)
+	return p
+}
+
+// Validate reports values that cannot be meant.
+func (p RestartPolicy) Validate() error {
+	return errors.Join(
+		positive("restart.initial", p.Initial), positive("restart.stable_after", p.StableAfter),
+		unless(p.Max >= p.Initial, "restart.max is %v; it must not be less than restart.initial, %v", p.Max, p.Initial),
+		unless(p.Multiplier >= 1 && p.Multiplier <= 1000, "restart.multiplier is %v; it must be from 1 to 1000", p.Multiplier),
+		unless(p.Jitter >= 0 && p.Jitter < 1, "restart.jitter is %v; it must be at least 0 and less than 1", p.Jitter),
+		unless(p.MaxAttempts >= 0, "restart.max_attempts is %d; it must not be negative", p.MaxAttempts),
+		unless(p.Mode == RestartAlways || p.Mode == RestartOnFailure || p.Mode == RestartNever,
+			"restart.mode is %q; it must be always, on-failure or never", p.Mode))
+}
+
+// StartPolicy says how long an instance may take to become healthy.
+type StartPolicy struct {
+	Deadline time.Duration // from its start to its first 200; default 60s
+}
+
+func (p StartPolicy) withDefaults() StartPolicy {
+	def(&p.Deadline, 60*time.Second)
+	return p
+}
+
+// Validate reports values that cannot be meant.
+func (p StartPolicy) Validate() error { return positive("start.deadline", p.Deadline) }
+
+// StopPolicy says how an instance is ended.
+type StopPolicy struct {
+	Grace time.Duration // between TERM and KILL; default 10s
+}
+
+func (p StopPolicy) withDefaults() StopPolicy {
+	def(&p.Grace, 10*time.Second)
+	return p
+}
+
+// Validate reports values that cannot be meant.
+func (p StopPolicy) Validate() error { return positive("stop.grace", p.Grace) }
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func positive(name string, d time.Duration) error {
+	return unless(d > 0, "%s is %v; it must be more than 0", name, d)
+}
+
+func unless(ok bool, format string, args ...any) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf(format, args...)
+}

@@ -1,0 +1,37 @@
+package messages
+
+import "path/filepath"
+
+// StateDir is the directory in which a manager keeps what must outlive it. The methods name its files; none of them
+// touches the file system.
+type StateDir string
+
+// Lock is held by the one manager that uses the directory.
+func (d StateDir) Lock() string { return filepath.Join(string(d), "lock") }
+
+// Socket is where the manager answers, unless it was told another place.
+func (d StateDir) Socket() string { return filepath.Join(string(d), "procman.sock") }
+
+// Events is the bounded log of what the manager did.
+func (d StateDir) Events() string { return filepath.Join(string(d), "events.jsonl") }
+
+// Instances holds one directory for each instance.
+func (d StateDir) Instances() string { return filepath.Join(string(d), "instances") }
+
+// Instance is the directory of one instance.
+func (d StateDir) Instance(id InstanceID) string { return filepath.Join(d.Instances(), string(id)) }
+
+// Stdout is where an instance's standard output goes.
+func (d StateDir) Stdout(id InstanceID) string { return filepath.Join(d.Instance(id), "stdout.log") }
+
+// Stderr is where an instance's standard error goes.
+func (d StateDir) Stderr(id InstanceID) string { return filepath.Join(d.Instance(id), "stderr.log") }
+
+// Run is the record of an instance's newest process.
+func (d StateDir) Run(id InstanceID) string { return filepath.Join(d.Instance(id), "run.json") }
+
+// Memory is what the root remembers of an instance.
+func (d StateDir) Memory(id InstanceID) string { return filepath.Join(d.Instance(id), "memory.json") }
+
+// InstanceLock is held by every process of an instance for as long as it lives.
+func (d StateDir) InstanceLock(id InstanceID) string { return filepath.Join(d.Instance(id), "lock") }
