@@ -29,16 +29,19 @@ type Survivor struct {
 // manager's clock: how long ago they were is kept, and after a reboot they are zero.
 type Memory struct {
 	ID           InstanceID
-	Run          int       // the newest run; an exit of it that is not in LastExit has not been counted yet
-	Exited       bool      // the exit of Run has been counted
-	Restarts     int       // see Status.Restarts
-	Attempts     int       // failures since the instance was last stable
-	Phase        Phase     // when it was written
+	Run          int  // the newest run
+	Exited       bool // the end of Run has been counted
+	Spec         string
+	Starts       int // runs that had a process
+	Attempts     int // failures since the instance was last stable
+	Phase        Phase
 	Reason       string    // see Status.Reason
 	DueAt        time.Time // in Backoff: when the next start is due
 	HealthySince time.Time // of Run; zero if it was not healthy
-	StoppingAt   time.Time // when Run was told to end; zero if it was not
+	StopAs       ExitReason
+	KillAt       time.Time // in Stopping: when the grace period ends
 	Held         bool      // see Status.Held
+	Rebooted     bool      // it was written before the host was started the last time; set by the reader
 	LastExit     *Exit
 }
 

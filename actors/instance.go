@@ -1,0 +1,285 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"procman/actors/run"
+	"procman/messages"
+)
+
+// World is what an instance actor needs of the world outside. Outputs and Gate may be nil.
+type World struct {
+	Spawner Spawner
+	Ports   Ports
+	Health  HealthChecker
+	Outputs Outputs
+	Gate    Gate
+	Logger  *slog.Logger
+}
+
+// Order is what one instance actor is made for: one run.
+type Order struct {
+	App   messages.AppInstance // complete, see AppInstance.WithDefaults
+	Run   int
+	Adopt bool // take over the process that exists
+	Ready bool // it was healthy before
+}
+
+// Props makes the actor that carries out the order. It reports to its parent, by Request, with messages.Launched,
+// LaunchFailed, Probed, Ready, Unhealthy and Exited; it takes messages.StopRun and SetPolicy.
+func Props(w World, o Order) *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor {
+		i := &instance{
+			world: w, order: o, leave: func() {},
+			log:   w.Logger.With("instance", string(o.App.InstanceID), "run", o.Run),
+			state: run.Begin(o.App.InstanceID, o.App.Health, o.App.Start, o.Ready),
+		}
+		i.life, i.end = context.WithCancel(context.Background())
+		i.launch, i.cancel = context.WithCancel(i.life)
+		return i
+	}, actor.WithReceiverMiddleware(confess(w.Logger)))
+}
+
+// confess logs a panic before it takes its course: the actor is stopped, and the root has its process adopted.
+func confess(log *slog.Logger) actor.ReceiverMiddleware {
+	return func(next actor.ReceiverFunc) actor.ReceiverFunc {
+		return func(c actor.ReceiverContext, envelope *actor.MessageEnvelope) {
+			defer func() {
+				if cause := recover(); cause != nil {
+					log.Error("bug: panic in an instance actor", "actor", c.Self().Id, "message", fmt.Sprintf("%T", envelope.Message),
+						"panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+					panic(cause)
+				}
+			}()
+			next(c, envelope)
+		}
+	}
+}
+
+// instance is the actor. Its fields are touched in Receive only.
+type instance struct {
+	world World
+	order Order
+	log   *slog.Logger
+	state run.State
+
+	life   context.Context // ends with the actor
+	end    context.CancelFunc
+	launch context.Context // ends with the actor, or when the launch is given up
+	cancel context.CancelFunc
+
+	process  Process
+	lease    Lease
+	follower Follower
+	leave    func() // the start gate
+	foul     bool   // somebody else answers on the port
+	probe    Alarm
+	grace    Alarm
+}
+
+// What the actor's goroutines tell it.
+type (
+	launchDone struct {
+		process Process
+		lease   Lease
+		leave   func()
+		err     error
+	}
+	released struct {
+		exit      messages.Exit
+		contested bool
+	}
+)
+
+// Receive never blocks: what takes time is done in a goroutine whose result comes back as a message.
+func (i *instance) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case *actor.Started:
+		go i.start(c.ActorSystem().Root, c.Self())
+	case *actor.Stopping:
+		i.end()
+		i.probe.Stop()
+		i.grace.Stop()
+		i.leave()
+		if i.follower != nil {
+			go i.follower.Stop()
+		}
+	case launchDone:
+		i.gotLaunch(c, m)
+	case released:
+		i.gotReleased(c, m)
+	case messages.StopRun:
+		i.step(c, run.StopAsked{Grace: m.Grace})
+	case messages.SetPolicy:
+		i.step(c, run.PolicyChanged{Health: m.Health, Start: m.Start})
+	case run.Event:
+		i.step(c, m)
+	}
+}
+
+// start carries out the order. It runs in a goroutine of its own.
+func (i *instance) start(root *actor.RootContext, self *actor.PID) {
+	done := i.startOrAdopt()
+	root.Send(self, done)
+}
+
+func (i *instance) startOrAdopt() (d launchDone) {
+	id := i.order.App.InstanceID
+	if i.order.Adopt {
+		if d.process, d.err = i.world.Spawner.Adopt(i.launch, id); d.err != nil {
+			return d
+		}
+		lease, err := i.world.Ports.Claim(id, d.process.Port())
+		if err != nil {
+			i.log.Error("the port of an adopted process could not be claimed", "port", d.process.Port(), "error", err)
+			return d
+		}
+		d.lease = lease
+		return d
+	}
+	leave, err := i.world.Gate.pass(i.launch)
+	if err != nil {
+		return launchDone{err: err}
+	}
+	lease, err := i.world.Ports.Acquire(id)
+	if err != nil {
+		leave()
+		return launchDone{err: err}
+	}
+	process, err := i.world.Spawner.Spawn(i.launch, messages.Launch{App: i.order.App, Run: i.order.Run, Port: lease.Port()})
+	if err != nil {
+		leave()
+		lease.Release()
+		return launchDone{err: err}
+	}
+	return launchDone{process: process, lease: lease, leave: leave}
+}
+
+func (i *instance) gotLaunch(c actor.Context, d launchDone) {
+	if d.leave != nil {
+		i.leave = d.leave
+	}
+	var gone *messages.GoneError
+	switch {
+	case errors.As(d.err, &gone):
+		i.state.Phase = run.Exited
+		i.report(c, messages.Exited{ID: i.id(), Run: i.order.Run, Exit: gone.Exit})
+		return
+	case d.err != nil:
+		i.step(c, run.LaunchFailed{Err: d.err})
+		return
+	}
+	i.process, i.lease = d.process, d.lease
+	i.log = i.log.With("pid", d.process.PID(), "port", d.process.Port())
+	if i.world.Outputs != nil {
+		i.follower = i.world.Outputs.Follow(i.id(), i.order.Run, d.process.PID())
+	}
+	go i.wait(c.ActorSystem().Root, c.Self(), d.process)
+	i.step(c, run.Launched{})
+}
+
+// wait reports the end of the process, unless the actor ended first: then it is left for whoever adopts it.
+func (i *instance) wait(root *actor.RootContext, self *actor.PID, p Process) {
+	exit := p.Wait()
+	if i.life.Err() == nil {
+		root.Send(self, run.ProcessExited{Exit: exit})
+	}
+}
+
+func (i *instance) step(c actor.Context, e run.Event) {
+	state, actions := run.Step(i.state, time.Now(), e)
+	i.state = state
+	for _, a := range actions {
+		i.carryOut(c, a)
+	}
+}
+
+func (i *instance) carryOut(c actor.Context, a run.Action) {
+	id, number := i.id(), i.order.Run
+	switch a := a.(type) {
+	case run.Cancel:
+		i.cancel()
+	case run.Probe:
+		go i.check(c.ActorSystem().Root, c.Self(), messages.Target{
+			ID: id, PID: i.process.PID(), Port: i.process.Port(), Path: i.state.Health.Path, Timeout: i.state.Health.Timeout,
+		})
+	case run.ArmProbe:
+		i.probe.Set(c, a.At, run.ProbeDue{At: a.At})
+	case run.ArmGrace:
+		i.grace.Set(c, a.At, run.GraceOver{At: a.At})
+	case run.Signal:
+		i.signal(a.Signal)
+	case run.ReportLaunched:
+		p := i.process
+		i.report(c, messages.Launched{ID: id, Run: number, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(), Adopted: i.order.Adopt})
+	case run.ReportReady:
+		i.leave()
+		i.report(c, messages.Ready{ID: id, Run: number})
+	case run.ReportProbed:
+		i.report(c, messages.Probed{ID: id, Run: number, Probe: a.Probe})
+	case run.ReportUnhealthy:
+		i.foul = i.foul || a.Conflict
+		i.report(c, messages.Unhealthy{ID: id, Run: number, Cause: a.Cause, Since: a.Since, Conflict: a.Conflict})
+	case run.Release:
+		i.release(c, a)
+	case run.Bug:
+		i.log.Error("bug: this cannot happen to a run; nothing was changed", "event", a.Event, "phase", a.Phase)
+	}
+}
+
+func (i *instance) check(root *actor.RootContext, self *actor.PID, t messages.Target) {
+	probe := i.world.Health.Check(i.life, t)
+	if i.life.Err() == nil {
+		root.Send(self, run.Probed{Probe: probe})
+	}
+}
+
+func (i *instance) signal(s syscall.Signal) {
+	if err := i.process.Signal(s); err != nil {
+		i.log.Error("the process could not be signalled; its end is waited for all the same", "signal", s.String(), "error", err)
+	}
+}
+
+// release lets go of what the run used and reports its end. Leases and output may take system calls, so that is done
+// aside, and the report follows.
+func (i *instance) release(c actor.Context, r run.Release) {
+	i.leave()
+	if r.Err != nil {
+		i.report(c, messages.LaunchFailed{ID: i.id(), Run: i.order.Run, Err: r.Err})
+		return
+	}
+	root, self, lease, follower, foul := c.ActorSystem().Root, c.Self(), i.lease, i.follower, i.foul
+	i.follower = nil
+	go func() {
+		contested := false
+		if lease != nil {
+			contested = foul || r.Young && lease.Contested()
+			if contested {
+				lease.Discard()
+			} else {
+				lease.Release()
+			}
+		}
+		root.Send(self, released{exit: r.Exit, contested: contested && !foul})
+		if follower != nil {
+			follower.Stop()
+		}
+	}()
+}
+
+func (i *instance) gotReleased(c actor.Context, r released) {
+	i.report(c, messages.Exited{ID: i.id(), Run: i.order.Run, Exit: r.exit, Conflict: r.contested})
+}
+
+// report tells the root, with the actor's own PID as sender: by it the root knows the one child whose word counts.
+func (i *instance) report(c actor.Context, fact any) { c.Request(c.Parent(), fact) }
+
+func (i *instance) id() messages.InstanceID { return i.order.App.InstanceID }

@@ -1,0 +1,12 @@
+// Package run is the pure core of an instance actor: what one process needs next, from its launch to its end.
+//
+// Invariants:
+//   - Step(state, now, event) returns the new state and the actions to carry out; no clock, no I/O, no goroutine.
+//   - Every pair of event and phase has a cell in the table. "." is expected and ignored, "!" cannot happen: it changes
+//     nothing and is reported as a bug.
+//   - While a process is starting it is probed at once and fast, and refused probes are no failures before the start
+//     deadline. Once it runs, Failures failures in a row make it unhealthy, and that is reported once.
+//   - A stop is TERM (then CONT, for a process that was stopped), the grace period, KILL, and KILL again: each to the
+//     whole group. Nothing ends a stop but the end of the process.
+//   - A timer that fires late is no failure: only a probe that was made and failed is one.
+package run

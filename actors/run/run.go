@@ -1,0 +1,309 @@
+package run
+
+import (
+	"fmt"
+	"hash/fnv"
+	"syscall"
+	"time"
+
+	"procman/messages"
+)
+
+// Phase is where a run stands, as its own actor sees it.
+type Phase string
+
+// The phases.
+const (
+	New      Phase = "new"      // being started or found again
+	Starting Phase = "starting" // has a process, not healthy yet
+	Running  Phase = "running"  // has been healthy
+	Stopping Phase = "stopping" // has been sent TERM
+	Killing  Phase = "killing"  // has been sent KILL
+	Exited   Phase = "exited"
+)
+
+// Phases lists every phase, in the order of a run's life.
+func Phases() []Phase { return []Phase{New, Starting, Running, Stopping, Killing, Exited} }
+
+// The pace of probing while a process starts, and of killing one that does not die.
+const (
+	firstProbe = 10 * time.Millisecond
+	slowest    = time.Second
+	killAgain  = 5 * time.Second
+)
+
+// State is all that decides about a run. Begin makes the first one.
+type State struct {
+	ID     messages.InstanceID
+	Phase  Phase
+	Health messages.HealthPolicy
+	Start  messages.StartPolicy
+	Ready  bool // New: the process was healthy before it was adopted
+
+	Deadline time.Time     // Starting: when it must have been healthy
+	Pace     time.Duration // Starting: until the next probe
+	ProbeAt  time.Time     // the one probe timer that counts; zero: none
+	Probing  bool          // a probe is out
+	Failures int           // probes failed in a row
+	Since    time.Time     // the first of them
+	Reported bool          // Unhealthy has been reported
+
+	Asked  bool          // New: a stop was asked for before there was a process
+	Grace  time.Duration // New: of that stop
+	KillAt time.Time     // the one grace timer that counts
+}
+
+// Begin returns the state of a run about to be launched.
+func Begin(id messages.InstanceID, health messages.HealthPolicy, start messages.StartPolicy, ready bool) State {
+	return State{ID: id, Phase: New, Health: health, Start: start, Ready: ready}
+}
+
+// Event is something that happened to the run.
+type Event interface{ name() string }
+
+// The events.
+type (
+	// Launched says that the process exists.
+	Launched struct{}
+	// LaunchFailed says that there will be none.
+	LaunchFailed struct{ Err error }
+	// ProbeDue says that the timer armed for At has fired.
+	ProbeDue struct{ At time.Time }
+	// Probed says what a probe found.
+	Probed struct{ Probe messages.Probe }
+	// StopAsked is the wish that the process ends.
+	StopAsked struct{ Grace time.Duration }
+	// GraceOver says that the timer armed for At has fired.
+	GraceOver struct{ At time.Time }
+	// ProcessExited says that the process is gone.
+	ProcessExited struct{ Exit messages.Exit }
+	// PolicyChanged gives new rules for the process that runs.
+	PolicyChanged struct {
+		Health messages.HealthPolicy
+		Start  messages.StartPolicy
+	}
+)
+
+func (Launched) name() string      { return "Launched" }
+func (LaunchFailed) name() string  { return "LaunchFailed" }
+func (ProbeDue) name() string      { return "ProbeDue" }
+func (Probed) name() string        { return "Probed" }
+func (StopAsked) name() string     { return "StopAsked" }
+func (GraceOver) name() string     { return "GraceOver" }
+func (ProcessExited) name() string { return "ProcessExited" }
+func (PolicyChanged) name() string { return "PolicyChanged" }
+
+// Action is something the actor has to do. Actions are carried out in their order.
+type Action interface{ action() }
+
+// The actions.
+type (
+	// Cancel: give up the launch if it has not got as far as a process.
+	Cancel struct{}
+	// Probe: make one health check.
+	Probe struct{}
+	// ArmProbe: send ProbeDue{At} at that time, and only that.
+	ArmProbe struct{ At time.Time }
+	// ArmGrace: send GraceOver{At} at that time, and only that.
+	ArmGrace struct{ At time.Time }
+	// Signal: send it to the whole group.
+	Signal struct{ Signal syscall.Signal }
+	// ReportLaunched, ReportReady, ReportUnhealthy, ReportProbed: tell the root.
+	ReportLaunched  struct{}
+	ReportReady     struct{}
+	ReportUnhealthy struct {
+		Cause    string
+		Since    time.Time
+		Conflict bool
+	}
+	ReportProbed struct{ Probe messages.Probe }
+	// Release: let go of the port and the output, then tell the root of the end: Exit, or Err if there never was a process.
+	Release struct {
+		Exit  messages.Exit
+		Err   error
+		Young bool // it was never healthy
+	}
+	// Bug: an event came that cannot happen in this phase. Nothing was changed.
+	Bug struct {
+		Event string
+		Phase Phase
+	}
+)
+
+func (Cancel) action()          {}
+func (Probe) action()           {}
+func (ArmProbe) action()        {}
+func (ArmGrace) action()        {}
+func (Signal) action()          {}
+func (ReportLaunched) action()  {}
+func (ReportReady) action()     {}
+func (ReportUnhealthy) action() {}
+func (ReportProbed) action()    {}
+func (Release) action()         {}
+func (Bug) action()             {}
+
+// move is one step under way.
+type move struct {
+	State
+	now     time.Time
+	actions []Action
+}
+
+// Step returns what becomes of the run by the event, and what has to be done for it.
+func Step(s State, now time.Time, e Event) (State, []Action) {
+	m := &move{State: s, now: now}
+	c, known := table[e.name()][s.Phase]
+	if !known {
+		c = bug
+	}
+	c.do(m, e)
+	return m.State, m.actions
+}
+
+func (m *move) act(a ...Action) { m.actions = append(m.actions, a...) }
+
+func (m *move) armProbe(at time.Time) {
+	m.ProbeAt = at
+	m.act(ArmProbe{at})
+}
+
+func launched(m *move, _ Event) {
+	m.act(ReportLaunched{})
+	switch {
+	case m.Asked:
+		m.terminate(m.Grace)
+	case m.Ready:
+		m.Phase = Running
+		m.probe()
+	default:
+		m.Phase = Starting
+		m.Deadline, m.Pace = m.now.Add(m.Start.Deadline), firstProbe
+		m.armProbe(m.now.Add(m.Pace))
+	}
+}
+
+func launchFailed(m *move, e Event) {
+	m.Phase = Exited
+	m.act(Release{Err: e.(LaunchFailed).Err})
+}
+
+func probeDue(m *move, e Event) {
+	if e.(ProbeDue).At.Equal(m.ProbeAt) && !m.Probing {
+		m.probe()
+	}
+}
+
+func (m *move) probe() {
+	m.ProbeAt, m.Probing = time.Time{}, true
+	m.act(Probe{})
+}
+
+func probedStarting(m *move, e Event) {
+	p := m.probed(e)
+	switch {
+	case p.OK:
+		m.Phase = Running
+		m.act(ReportReady{})
+		m.armProbe(m.firstSteady())
+	case p.Conflict:
+		m.unhealthy(p.Error, true)
+	case !m.now.Before(m.Deadline):
+		m.unhealthy(fmt.Sprintf("not healthy %v after its start: %s", m.Start.Deadline, p.Error), false)
+	default:
+		m.Pace = min(m.Pace*3/2, slowest)
+		m.armProbe(earliest(m.now.Add(m.Pace), m.Deadline))
+	}
+}
+
+func probedRunning(m *move, e Event) {
+	p := m.probed(e)
+	if !p.OK && !m.Reported && m.Failures >= m.Health.Failures {
+		m.unhealthy(fmt.Sprintf("%d probes failed in a row: %s", m.Failures, p.Error), p.Conflict)
+	}
+	m.armProbe(m.now.Add(m.Health.Interval))
+}
+
+// probed counts what a probe found.
+func (m *move) probed(e Event) messages.Probe {
+	p := e.(Probed).Probe
+	m.Probing = false
+	m.act(ReportProbed{p})
+	if p.OK {
+		m.Failures, m.Since, m.Reported = 0, time.Time{}, false
+		return p
+	}
+	if m.Failures++; m.Failures == 1 {
+		m.Since = p.At
+	}
+	return p
+}
+
+func (m *move) unhealthy(cause string, conflict bool) {
+	m.Reported = true
+	m.act(ReportUnhealthy{Cause: cause, Since: m.Since, Conflict: conflict})
+}
+
+// firstSteady spreads the probes of many instances over the interval: the first one after the start comes at a time
+// that depends on the id alone, so that a thousand instances started together are not probed together.
+func (m *move) firstSteady() time.Time {
+	h := fnv.New32a()
+	h.Write([]byte(m.ID))
+	share := float64(h.Sum32()%1000+1) / 1000
+	return m.now.Add(time.Duration(share * float64(m.Health.Interval)))
+}
+
+func policyChanged(m *move, e Event) {
+	p := e.(PolicyChanged)
+	before := m.Health.Interval
+	m.Health, m.Start = p.Health, p.Start
+	if m.Phase == Running && !m.Probing && before != p.Health.Interval {
+		m.armProbe(m.firstSteady())
+	}
+}
+
+func stopBeforeLaunch(m *move, e Event) {
+	m.Asked, m.Grace = true, e.(StopAsked).Grace
+	m.act(Cancel{})
+}
+
+func stop(m *move, e Event) { m.terminate(e.(StopAsked).Grace) }
+
+func (m *move) terminate(grace time.Duration) {
+	m.Phase, m.ProbeAt = Stopping, time.Time{}
+	// CONT, or a stopped process would sleep through its grace period.
+	m.act(Signal{syscall.SIGTERM}, Signal{syscall.SIGCONT})
+	m.KillAt = m.now.Add(grace)
+	m.act(ArmGrace{m.KillAt})
+}
+
+// stopAgain is a stop with another grace: it may come sooner, never later.
+func stopAgain(m *move, e Event) {
+	if at := m.now.Add(e.(StopAsked).Grace); at.Before(m.KillAt) {
+		m.KillAt = at
+		m.act(ArmGrace{at})
+	}
+}
+
+func graceOver(m *move, e Event) {
+	if !e.(GraceOver).At.Equal(m.KillAt) {
+		return
+	}
+	m.Phase = Killing
+	// Again and again: a process in an uninterruptible sleep dies when it wakes, and a group may fork while it is killed.
+	m.act(Signal{syscall.SIGKILL})
+	m.KillAt = m.now.Add(killAgain)
+	m.act(ArmGrace{m.KillAt})
+}
+
+func processExited(m *move, e Event) {
+	young := m.Phase == Starting
+	m.Phase, m.ProbeAt, m.KillAt = Exited, time.Time{}, time.Time{}
+	m.act(Release{Exit: e.(ProcessExited).Exit, Young: young})
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

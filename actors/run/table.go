@@ -1,0 +1,57 @@
+package run
+
+// cell is what one event does in one phase.
+type cell struct {
+	name string
+	do   func(*move, Event)
+}
+
+type row map[Phase]cell
+
+var (
+	ignore = cell{".", func(*move, Event) {}}
+	bug    = cell{"!", func(m *move, e Event) { m.act(Bug{Event: e.name(), Phase: m.Phase}) }}
+)
+
+// table has a cell for every event in every phase. It is what the README shows; it is never changed.
+var table = map[string]row{
+	"Launched": {
+		New: {"report, probe soon", launched}, Starting: bug, Running: bug, Stopping: bug, Killing: bug, Exited: bug,
+	},
+	"LaunchFailed": {
+		New: {"report", launchFailed}, Starting: bug, Running: bug, Stopping: bug, Killing: bug, Exited: bug,
+	},
+	"ProbeDue": {
+		New: bug, Starting: {"probe", probeDue}, Running: {"probe", probeDue}, Stopping: ignore, Killing: ignore, Exited: ignore,
+	},
+	"Probed": {
+		New:      bug,
+		Starting: {"200: report ready -> running; else probe again, after the deadline report unhealthy", probedStarting},
+		Running:  {"200: forget failures; else count, at the threshold report unhealthy", probedRunning},
+		Stopping: ignore, Killing: ignore, Exited: ignore,
+	},
+	"StopAsked": {
+		New:      {"cancel, or TERM once launched", stopBeforeLaunch},
+		Starting: {"TERM, CONT, arm grace", stop}, Running: {"TERM, CONT, arm grace", stop},
+		Stopping: {"shorten grace", stopAgain}, Killing: ignore, Exited: ignore,
+	},
+	"GraceOver": {
+		New: bug, Starting: bug, Running: bug, Stopping: {"KILL, arm again", graceOver}, Killing: {"KILL again", graceOver}, Exited: ignore,
+	},
+	"ProcessExited": {
+		New: bug, Starting: {"release, report", processExited}, Running: {"release, report", processExited},
+		Stopping: {"release, report", processExited}, Killing: {"release, report", processExited}, Exited: bug,
+	},
+	"PolicyChanged": {
+		New: {"use", policyChanged}, Starting: {"use", policyChanged}, Running: {"use, probe at the new pace", policyChanged},
+		Stopping: ignore, Killing: ignore, Exited: ignore,
+	},
+}
+
+// Events lists the names of all events, in the order of the table as it is shown.
+func Events() []string {
+	return []string{"Launched", "LaunchFailed", "ProbeDue", "Probed", "StopAsked", "GraceOver", "ProcessExited", "PolicyChanged"}
+}
+
+// Cell returns the name of what the event does in the phase; empty if there is no such cell.
+func Cell(event string, phase Phase) string { return table[event][phase].name }

@@ -1,0 +1,106 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"procman/actors"
+	"procman/messages"
+)
+
+// AppInstanceProvider knows which instances should run.
+type AppInstanceProvider interface {
+	// AppInstances returns the complete desired list. An error means "unknown", never "none": the last good list stays
+	// in force.
+	AppInstances(ctx context.Context) ([]messages.AppInstance, error)
+}
+
+// Notifier is a provider that says when its list may have changed. One that does not is asked every Resync.
+type Notifier interface {
+	AppInstanceProvider
+	Changes() <-chan struct{}
+}
+
+// ProcessController starts, stops and queries instances.
+type ProcessController interface {
+	Start(ctx context.Context, id messages.InstanceID) error
+	Stop(ctx context.Context, id messages.InstanceID) error
+	Restart(ctx context.Context, id messages.InstanceID) error
+	Status(ctx context.Context) ([]messages.Status, error)
+}
+
+// HealthChecker performs health checks.
+type HealthChecker = actors.HealthChecker
+
+// Memory keeps what the root must not forget when it dies. Its methods are called one at a time.
+type Memory interface {
+	// Recall returns what is remembered of every instance, and what it could read even beside an error.
+	Recall(ctx context.Context) ([]messages.Memory, error)
+	// Remember replaces what is remembered of one instance. A change of Held is on disk when it returns.
+	Remember(m messages.Memory) error
+	// Expunge ends what is remembered of an instance that is no longer known.
+	Expunge(id messages.InstanceID) error
+}
+
+// Config is what a Supervisor is made of. Provider, Spawner, Ports and Health are required.
+type Config struct {
+	Provider AppInstanceProvider
+	Spawner  actors.Spawner
+	Ports    actors.Ports
+	Health   HealthChecker
+
+	Memory  Memory             // nil: the Spawner, if it is one; else nothing outlives the Supervisor
+	Outputs actors.Outputs     // nil: output is not forwarded
+	System  *actor.ActorSystem // nil: one of its own
+	Name    string             // of the root actor; default "procman"
+	Logger  *slog.Logger       // nil: slog.Default()
+
+	// StartParallel limits how many instances start at once; 0: chosen from the cores.
+	StartParallel int
+	// Resync is how often a provider that is no Notifier is asked; default 30s.
+	Resync time.Duration
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Provider == nil || c.Spawner == nil || c.Ports == nil || c.Health == nil {
+		return c, errors.New("supervisor: Provider, Spawner, Ports and Health are required")
+	}
+	if c.Memory == nil {
+		if m, ok := c.Spawner.(Memory); ok {
+			c.Memory = m
+		} else {
+			c.Memory = forgetful{}
+		}
+	}
+	if c.Name == "" {
+		c.Name = "procman"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.StartParallel <= 0 {
+		c.StartParallel = 4 * runtime.GOMAXPROCS(0)
+	}
+	if c.Resync <= 0 {
+		c.Resync = 30 * time.Second
+	}
+	return c, nil
+}
+
+// forgetful is the memory of a supervisor whose processes nobody adopts.
+type forgetful struct{}
+
+func (forgetful) Recall(context.Context) ([]messages.Memory, error) { return nil, nil }
+func (forgetful) Remember(messages.Memory) error                    { return nil }
+func (forgetful) Expunge(messages.InstanceID) error                 { return nil }
+
+// Static is a provider of a list that never changes.
+type Static []messages.AppInstance
+
+// AppInstances returns the list.
+func (s Static) AppInstances(context.Context) ([]messages.AppInstance, error) { return s, nil }

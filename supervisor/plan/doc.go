@@ -1,0 +1,13 @@
+// Package plan is the pure core of the root: which process of an instance should exist now, and when the next one starts.
+//
+// Invariants:
+//   - Step(instance, now, event) returns the new instance and the actions to carry out. The same input gives the same
+//     output: there is no clock, no randomness, no file, no goroutine in here. Jitter is drawn from a hash of instance
+//     and run, so that instances spread and a story replays.
+//   - Every pair of event and phase has a cell in the table. "." is expected and ignored, "!" cannot happen: it changes
+//     nothing and is reported as a bug.
+//   - The wish (Want) stands beside the fact (Phase). Diff compares them after every event, so a missed edge heals.
+//   - At most one process of an instance exists or is being started, and no live process is forgotten: the model test
+//     walks every reachable state.
+//   - A restart delay is decided in one place: retry, in policy.go.
+package plan

@@ -1,0 +1,119 @@
+package plan
+
+import (
+	"time"
+
+	"procman/messages"
+)
+
+// App is an entry of the desired list with the hash of what it runs. It is never changed once made, so that two equal
+// pointers are two equal apps.
+type App struct {
+	messages.AppInstance
+	Spec string
+}
+
+// NewApp completes a with its defaults and validates it.
+func NewApp(a messages.AppInstance) (*App, error) {
+	a = a.WithDefaults()
+	if err := a.Validate(); err != nil {
+		return nil, err
+	}
+	return &App{AppInstance: a, Spec: a.SpecHash()}, nil
+}
+
+// Instance is all that the root knows of one instance. The zero value but for its ID and Phase Stopped is an instance
+// nothing is known of.
+type Instance struct {
+	ID     messages.InstanceID
+	Want   *App // what should run; nil: nothing
+	Phase  messages.Phase
+	Reason string // for a person: why it is in this phase
+
+	// The run that exists, is being launched or was the last.
+	Run       int
+	Adoptions int    // how often an actor took over this run
+	Have      *App   // what it was launched with, its policy kept up to date; nil if that is not known
+	Spec      string // the hash of what it runs
+	PID       int    // 0: no process
+	Port      int
+	StartedAt time.Time
+	Adopted   bool
+	Orphan    bool // in Backoff: the process of Run may live, though no actor has it
+
+	Health       messages.Health
+	HealthySince time.Time // zero: Run was not healthy yet
+	HealthyUntil time.Time // zero: it still is
+	LastProbe    *messages.Probe
+
+	StopAs messages.ExitReason // in Stopping: why
+	KillAt time.Time           // in Stopping: when the grace period ends
+
+	Starts    int // runs that had a process
+	Attempts  int // failures since the instance was last stable
+	Conflicts int // port conflicts in a row
+	Losses    int // actors lost in a row
+	DueAt     time.Time
+	LastExit  *messages.Exit
+
+	restored bool     // from memory: the first Want confirms what was remembered
+	pending  *failure // an end to be judged as soon as it is known what is wanted
+}
+
+// New returns an instance nothing is known of yet.
+func New(id messages.InstanceID) Instance {
+	return Instance{ID: id, Phase: messages.Stopped, Health: messages.HealthUnknown}
+}
+
+// Restarts is the number of starts after the first.
+func (i Instance) Restarts() int { return max(0, i.Starts-1) }
+
+// Live reports whether a process of the instance exists or may come to exist without a further Launch.
+func (i Instance) Live() bool {
+	switch i.Phase {
+	case messages.Starting, messages.Running, messages.Stopping:
+		return true
+	}
+	return i.Orphan
+}
+
+// Memory returns what has to survive the death of the root. Two instances with the same memory need no second writing.
+func (i Instance) Memory(held bool) messages.Memory {
+	return messages.Memory{
+		ID: i.ID, Run: i.Run, Exited: !i.Live(), Spec: i.Spec, Starts: i.Starts, Attempts: i.Attempts,
+		Phase: i.Phase, Reason: i.Reason, DueAt: i.DueAt, HealthySince: i.HealthySince,
+		StopAs: i.StopAs, KillAt: i.KillAt, Held: held, LastExit: i.LastExit,
+	}
+}
+
+// Status returns what is told to the world.
+func (i Instance) Status() messages.Status {
+	s := messages.Status{
+		ID: i.ID, Phase: i.Phase, Health: i.Health, Reason: i.Reason,
+		PID: i.PID, Port: i.Port, Run: i.Run, Adopted: i.Adopted,
+		Restarts: i.Restarts(), ConsecutiveFailures: i.Attempts,
+		HealthySince: moment(i.HealthySince), NextStartAt: moment(i.DueAt),
+		LastExit: i.LastExit, LastProbe: i.LastProbe,
+	}
+	if i.PID != 0 {
+		s.StartedAt = moment(i.StartedAt)
+	}
+	if app := i.shown(); app != nil {
+		s.WasmPath, s.DbName, s.Labels = app.WasmPath, app.DbName, app.Labels
+	}
+	return s
+}
+
+func (i Instance) shown() *App {
+	if i.Want != nil {
+		return i.Want
+	}
+	return i.Have
+}
+
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

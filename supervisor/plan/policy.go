@@ -1,0 +1,115 @@
+package plan
+
+import (
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"procman/messages"
+)
+
+// maxConflicts bounds how often in a row another port is tried at once. More than this is no accident, and waits.
+const maxConflicts = 5
+
+// failure is how a run failed.
+type failure struct {
+	reason   string // for a person
+	clean    bool   // it ended by itself with code 0
+	conflict bool   // somebody else has its port
+	until    time.Time
+}
+
+// retry decides what follows a run that has ended though it was wanted: another at once, another after a delay, or none.
+func (m *move) retry(f failure) {
+	if m.Want == nil { // before the first list: not known by which policy
+		m.to(messages.Backoff, f.reason)
+		m.pending = &f
+		return
+	}
+	policy := m.Want.Restart
+	stable := !m.HealthySince.IsZero() && f.until.Sub(m.HealthySince) >= policy.StableAfter
+	m.HealthySince, m.HealthyUntil = time.Time{}, time.Time{}
+	m.Reason = f.reason
+
+	if f.conflict && m.Conflicts < maxConflicts {
+		m.Conflicts++
+		m.note(Note{Msg: "instance restarting", Detail: f.reason, Attempt: m.Attempts})
+		m.launch()
+		return
+	}
+	if policy.Mode == messages.RestartNever || policy.Mode == messages.RestartOnFailure && f.clean {
+		m.giveUp(fmt.Sprintf("%s; restart mode is %s", f.reason, policy.Mode), f.clean)
+		return
+	}
+	if stable {
+		m.Attempts = 0
+	} else {
+		m.Attempts++
+	}
+	if policy.MaxAttempts > 0 && m.Attempts >= policy.MaxAttempts {
+		m.giveUp(fmt.Sprintf("%s; that was failure %d of %d", f.reason, m.Attempts, policy.MaxAttempts), false)
+		return
+	}
+	m.wait(Delay(policy, m.Attempts, m.draw()), f.reason)
+}
+
+// wait goes to Backoff for the delay; no delay is a launch at once.
+func (m *move) wait(delay time.Duration, reason string) {
+	m.note(Note{Msg: "instance restarting", Detail: reason, Delay: delay, Attempt: m.Attempts})
+	m.to(messages.Backoff, reason)
+	m.DueAt = m.now.Add(delay)
+	if delay > 0 {
+		m.act(Arm{At: m.DueAt})
+		return
+	}
+	m.due()
+}
+
+func (m *move) giveUp(reason string, clean bool) {
+	phase := messages.Failed
+	if clean {
+		phase = messages.Stopped
+	}
+	m.to(phase, reason)
+	m.note(Note{Msg: "instance stopped", Detail: reason, Bad: !clean})
+}
+
+// Delay returns how long the restart after so many failures in a row waits: nothing for none, then Initial, growing by
+// Multiplier, never more than Max. draw, from 0 up to but not including 1, chooses within ±Jitter; at the cap within
+// what of that lies below it.
+func Delay(p messages.RestartPolicy, failures int, draw float64) time.Duration {
+	if failures <= 0 {
+		return 0
+	}
+	b := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(p.Initial), backoff.WithMaxInterval(p.Max), backoff.WithMultiplier(p.Multiplier),
+		backoff.WithRandomizationFactor(0),      // the jitter is drawn here, to stay within Max and to be reproducible
+		backoff.WithMaxElapsedTime(0),           // the default gives up after 15 minutes
+		backoff.WithClockProvider(standstill{}), // and would read the time to know
+	)
+	base := b.NextBackOff()
+	for n := 1; n < failures && base < p.Max && p.Multiplier > 1; n++ {
+		base = b.NextBackOff()
+	}
+	least := float64(base) * (1 - p.Jitter)
+	most := min(float64(base)*(1+p.Jitter), float64(p.Max))
+	return time.Duration(least + draw*(most-least))
+}
+
+// standstill is a clock that does not go.
+type standstill struct{}
+
+func (standstill) Now() time.Time { return time.Time{} }
+
+// draw returns a number from 0 up to 1 that differs between instances and between runs.
+func (m *move) draw() float64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s@%d+%d", m.ID, m.Run, m.Adoptions)
+	x := h.Sum64()
+	x ^= x >> 33 // FNV leaves the last bytes in the low bits
+	x *= 0xff51afd7ed558ccd
+	x ^= x >> 33
+	return float64(x>>11) / (1 << 53)
+}

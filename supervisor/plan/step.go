@@ -1,0 +1,409 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"procman/messages"
+)
+
+// move is one step under way: the instance as it becomes, and the actions so far.
+type move struct {
+	Instance
+	now     time.Time
+	actions []Action
+}
+
+// Step returns what becomes of the instance by the event, and what has to be done for it. The instance given is not
+// changed.
+func Step(i Instance, now time.Time, e Event) (Instance, []Action) {
+	m := &move{Instance: i, now: now}
+	c, known := table[e.name()][i.Phase]
+	if !known {
+		c = bug
+	}
+	c.do(m, e)
+	return m.Instance, m.actions
+}
+
+// Diff returns the event that brings the instance closer to what is desired (nil: nothing), if one is needed.
+func Diff(i Instance, desired *App) (Event, bool) {
+	switch {
+	case desired != nil && i.Want != desired:
+		return Want{desired}, true
+	case desired != nil && i.Spec != desired.Spec && (i.Phase == messages.Starting || i.Phase == messages.Running) && i.Spec != "":
+		return Want{desired}, true
+	case desired == nil && (i.Want != nil || i.Phase != messages.Stopped && i.Phase != messages.Stopping):
+		return Unwant{}, true
+	}
+	return nil, false
+}
+
+func (m *move) act(a ...Action) { m.actions = append(m.actions, a...) }
+
+// note tells the log of the run as it is now; the next line of a cell may be about another.
+func (m *move) note(n Note) {
+	n.Run, n.PID, n.Port = m.Run, m.PID, m.Port
+	m.act(n)
+}
+
+// to enters a phase in which nothing is due.
+func (m *move) to(p messages.Phase, reason string) {
+	m.Phase, m.Reason, m.DueAt = p, reason, time.Time{}
+	if p != messages.Stopping {
+		m.StopAs, m.KillAt = "", time.Time{}
+	}
+}
+
+// launch asks for a new run of what is wanted.
+func (m *move) launch() {
+	m.to(messages.Starting, "")
+	m.restored = false
+	m.Run++
+	m.Adoptions, m.Adopted, m.Orphan, m.PID, m.Port = 0, false, false, 0, 0
+	m.Have, m.Spec = m.Want, m.Want.Spec
+	m.HealthySince, m.HealthyUntil, m.LastProbe, m.Health = time.Time{}, time.Time{}, nil, messages.HealthUnknown
+	m.act(Launch{App: m.Want, Run: m.Run})
+}
+
+// adopt asks for an actor for the run that exists.
+func (m *move) adopt() {
+	m.to(messages.Starting, "")
+	m.Adoptions++
+	m.Orphan = false
+	m.act(Adopt{App: m.shown(), Run: m.Run, Adoption: m.Adoptions, Ready: !m.HealthySince.IsZero()})
+}
+
+// fresh launches as if nothing had failed before.
+func (m *move) fresh() {
+	if m.Orphan {
+		m.adopt()
+		return
+	}
+	m.Attempts, m.Conflicts, m.Losses = 0, 0, 0
+	m.launch()
+}
+
+// stop asks for the end of the run.
+func (m *move) stop(as messages.ExitReason, reason string) {
+	grace := m.grace()
+	m.to(messages.Stopping, reason)
+	m.StopAs, m.KillAt = as, m.now.Add(grace)
+	m.note(Note{Msg: "instance stopping", Detail: reason})
+	m.act(Stop{Grace: grace})
+}
+
+func (m *move) grace() time.Duration {
+	for _, app := range []*App{m.Have, m.Want} {
+		if app != nil {
+			return app.Stop.Grace
+		}
+	}
+	return messages.AppInstance{}.WithDefaults().Stop.Grace
+}
+
+// --- the wish ---
+
+// wantIdle notes what is wanted where there is no process, and starts it. But the first list after the manager's own
+// restart is no change of mind: where it confirms what is remembered, a delay goes on, and what stayed down stays down.
+func wantIdle(m *move, e Event) {
+	app := e.(Want).App
+	confirmed, pending := m.restored && m.Spec == app.Spec, m.pending
+	m.Want, m.restored, m.pending = app, false, nil
+	switch {
+	case !confirmed:
+		m.fresh()
+	case pending != nil:
+		m.retry(*pending)
+	case m.Phase == messages.Backoff && !m.DueAt.After(m.now):
+		m.due()
+	}
+}
+
+func wantLive(m *move, e Event) {
+	app := e.(Want).App
+	before := m.Have
+	m.Want, m.restored = app, false
+	if m.Spec != app.Spec {
+		m.stop(messages.ReasonChanged, "what should run has changed")
+		return
+	}
+	m.Have = app
+	if before == nil || !before.SamePolicy(app.AppInstance) {
+		m.act(Apply{app})
+	}
+}
+
+func wantStopping(m *move, e Event) {
+	app := e.(Want).App
+	switch { // whatever it is being stopped for, it is wanted anew
+	case m.restored:
+	case m.Want == nil:
+		m.StopAs = messages.ReasonStopped
+	case m.Want.Spec != app.Spec:
+		m.StopAs = messages.ReasonChanged
+	}
+	m.Want, m.restored = app, false
+}
+
+func unwantLive(m *move, _ Event) {
+	m.Want = nil
+	m.stop(messages.ReasonStopped, "not wanted")
+}
+
+func unwantStopping(m *move, _ Event) {
+	m.Want, m.restored = nil, false
+	m.Reason = "not wanted"
+}
+
+func forget(m *move, _ Event) {
+	m.Want, m.restored = nil, false
+	if m.Orphan {
+		m.adopt()
+		m.stop(messages.ReasonStopped, "not wanted")
+		return
+	}
+	m.to(messages.Stopped, "")
+	m.Attempts, m.Conflicts, m.Losses = 0, 0, 0
+	m.act(Forget{})
+}
+
+// --- the facts ---
+
+func launched(m *move, e Event) {
+	l := messages.Launched(e.(Launched))
+	m.PID, m.Port, m.StartedAt, m.Spec, m.Adopted = l.PID, l.Port, l.StartedAt, l.SpecHash, l.Adopted
+	if !l.Adopted {
+		m.Starts++
+		m.note(Note{Msg: "instance started"})
+		return
+	}
+	if m.Want != nil && m.Want.Spec == l.SpecHash {
+		m.Have = m.Want
+	}
+	m.note(Note{Msg: "instance adopted"})
+	if m.Phase == messages.Starting && !m.HealthySince.IsZero() {
+		m.to(messages.Running, "")
+	}
+}
+
+func ready(m *move, _ Event) {
+	m.to(messages.Running, "")
+	m.Health, m.HealthySince, m.HealthyUntil = messages.Healthy, m.now, time.Time{}
+	m.Conflicts, m.Losses = 0, 0
+	m.note(Note{Msg: "instance ready"})
+}
+
+func probed(m *move, e Event) {
+	p := e.(Probed).Probe
+	m.LastProbe = &p
+	if m.Phase == messages.Running && p.OK {
+		m.Health, m.Losses = messages.Healthy, 0
+	}
+}
+
+func unhealthy(m *move, e Event) {
+	u := e.(Unhealthy)
+	m.Health, m.HealthyUntil = messages.NotHealthy, u.Since
+	as := messages.ReasonUnhealthy
+	if u.Conflict {
+		as = messages.ReasonPortConflict
+		m.note(Note{Msg: "port conflict", Detail: u.Cause, Bad: true})
+	} else {
+		m.note(Note{Msg: "instance unhealthy", Detail: u.Cause, Bad: true})
+	}
+	m.stop(as, u.Cause)
+}
+
+// conclude notes the end of the run.
+func (m *move) conclude(x messages.Exit, as messages.ExitReason) {
+	x.Reason = as
+	m.LastExit = &x
+	m.note(Note{Msg: "instance exited", Detail: x.String(), Exit: &x, Bad: m.Phase != messages.Stopping})
+	m.PID, m.Port, m.Orphan, m.Health = 0, 0, false, messages.HealthUnknown
+	m.act(Drop{})
+}
+
+func exited(m *move, e Event) {
+	x := messages.Exited(e.(Exited))
+	as := messages.ReasonExit
+	switch {
+	case x.Conflict:
+		as = messages.ReasonPortConflict
+		m.note(Note{Msg: "port conflict", Detail: fmt.Sprintf("port %d was taken by another process", m.Port), Bad: true})
+	case !x.Exit.Known:
+		as = messages.ReasonUnknown
+	case x.Exit.Signal != "":
+		as = messages.ReasonSignal
+	}
+	m.conclude(x.Exit, as)
+	m.retry(failure{reason: x.Exit.String(), clean: x.Exit.Clean(), conflict: x.Conflict, until: m.now})
+}
+
+func exitedStopping(m *move, e Event) {
+	m.conclude(e.(Exited).Exit, m.StopAs)
+	m.finish()
+}
+
+// finish decides what follows a run that was stopped on purpose.
+func (m *move) finish() {
+	as, reason, until := m.StopAs, m.Reason, m.now
+	if !m.HealthyUntil.IsZero() {
+		until = m.HealthyUntil
+	}
+	switch {
+	case (m.Want != nil || m.restored) && (as == messages.ReasonUnhealthy || as == messages.ReasonPortConflict):
+		m.retry(failure{reason: reason, conflict: as == messages.ReasonPortConflict, until: until})
+	case m.Want == nil:
+		m.to(messages.Stopped, "")
+		m.note(Note{Msg: "instance stopped"})
+		if m.restored {
+			m.restored = false // the first list decides whether another is wanted
+			return
+		}
+		m.Attempts, m.Conflicts, m.Losses = 0, 0, 0
+		m.act(Forget{})
+	default:
+		m.note(Note{Msg: "instance restarting", Detail: reason})
+		m.fresh()
+	}
+}
+
+func launchFailed(m *move, e Event) {
+	err := e.(LaunchFailed).Err
+	m.note(Note{Msg: "start failed", Detail: err.Error(), Bad: true})
+	m.LastExit = &messages.Exit{Code: -1, At: m.now, Reason: messages.ReasonStartFailed}
+	m.Orphan, m.Health = false, messages.HealthUnknown
+	m.act(Drop{})
+	reason := "start failed: " + err.Error()
+	var start *messages.StartError
+	if errors.As(err, &start) && start.Fault == messages.FaultOther {
+		reason = start.Error()
+	}
+	m.retry(failure{reason: reason, until: m.now})
+}
+
+func launchCancelled(m *move, _ Event) {
+	m.act(Drop{})
+	m.finish()
+}
+
+// lost: the actor is gone, its process most likely not. A first loss is made good at once; an actor that is lost again
+// and again is a bug that must not become a hot loop, while the process runs on.
+func lost(m *move, _ Event) {
+	m.Losses++
+	if m.Losses == 1 {
+		m.adopt()
+		return
+	}
+	policy := messages.AppInstance{}.WithDefaults().Restart
+	m.to(messages.Backoff, "its actor was lost; the process runs on")
+	m.Orphan = true
+	m.DueAt = m.now.Add(Delay(policy, m.Losses-1, m.draw()))
+	m.act(Arm{At: m.DueAt})
+}
+
+func lostStopping(m *move, _ Event) {
+	as, reason, killAt := m.StopAs, m.Reason, m.KillAt
+	m.Losses++
+	m.adopt()
+	m.resumeStop(as, reason, killAt)
+}
+
+// resumeStop goes on with a stop that somebody else began, with what is left of its grace.
+func (m *move) resumeStop(as messages.ExitReason, reason string, killAt time.Time) {
+	m.to(messages.Stopping, reason)
+	m.StopAs, m.KillAt = as, killAt
+	m.act(Stop{Grace: max(0, killAt.Sub(m.now))})
+}
+
+// --- time, operators, boot ---
+
+func dueBackoff(m *move, e Event) {
+	if e.(Due).At.Equal(m.DueAt) {
+		m.due()
+	}
+}
+
+// due is the end of a delay. While it is not known what is wanted, it waits for that.
+func (m *move) due() {
+	switch {
+	case m.Orphan:
+		m.adopt()
+	case m.Want != nil:
+		m.launch()
+	}
+}
+
+func retryNow(m *move, _ Event) {
+	if m.Want != nil || m.Orphan {
+		m.fresh()
+	}
+}
+
+func restart(m *move, _ Event) { m.stop(messages.ReasonStopped, "restart asked for") }
+
+func hurry(m *move, _ Event) {
+	if m.Want != nil {
+		m.StopAs = messages.ReasonStopped
+	}
+}
+
+// restore takes up what a predecessor left.
+func restore(m *move, e Event) {
+	mem, found := e.(Survivor).Memory, e.(Survivor).Found
+	counted := found == nil || found.Run < mem.Run || found.Run == mem.Run && mem.Exited
+	m.restored = true
+	m.Run, m.Starts, m.Spec, m.LastExit = mem.Run, mem.Starts, mem.Spec, mem.LastExit
+	m.Attempts = mem.Attempts
+	if found != nil && found.Run > mem.Run {
+		m.Run, m.Starts, m.Spec = found.Run, mem.Starts+1, found.SpecHash
+		mem.StopAs, mem.HealthySince = "", time.Time{}
+	}
+	if found != nil && found.Alive {
+		m.survive(mem, *found)
+		return
+	}
+	switch {
+	case mem.Rebooted:
+		// Nothing lives over a reboot, and nothing is owed either: what is wanted starts afresh.
+		m.Attempts, m.restored = 0, false
+	case !counted && mem.StopAs != "":
+		m.Phase, m.StopAs, m.Reason, m.HealthySince = messages.Stopping, mem.StopAs, mem.Reason, mem.HealthySince
+		m.conclude(found.Exit, mem.StopAs)
+		m.finish()
+	case !counted:
+		m.Phase, m.HealthySince = messages.Starting, mem.HealthySince
+		exited(m, Exited{Exit: found.Exit})
+	default:
+		switch mem.Phase {
+		case messages.Backoff, messages.Starting, messages.Running, messages.Stopping:
+			// In the last three it died between the decision and the deed: there is no run to count.
+			if mem.StopAs != "" {
+				m.restored = false
+				return
+			}
+			m.to(messages.Backoff, mem.Reason)
+			m.DueAt = mem.DueAt
+			if m.DueAt.After(m.now) {
+				m.act(Arm{At: m.DueAt})
+			}
+		case messages.Failed, messages.Stopped:
+			m.to(mem.Phase, mem.Reason)
+			m.restored = mem.Phase == messages.Failed || mem.Reason != ""
+		}
+	}
+}
+
+// survive adopts a live run, and goes on stopping it if that had begun.
+func (m *move) survive(mem messages.Memory, found messages.Survivor) {
+	m.Run, m.PID, m.Port, m.StartedAt, m.Spec = found.Run, found.PID, found.Port, found.StartedAt, found.SpecHash
+	m.Starts = max(m.Starts, 1)
+	m.Adopted = true
+	m.HealthySince = mem.HealthySince
+	m.adopt()
+	if mem.StopAs != "" && mem.Run == found.Run {
+		m.resumeStop(mem.StopAs, mem.Reason, mem.KillAt)
+	}
+}

@@ -1,0 +1,556 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"procman/actors"
+	"procman/messages"
+	"procman/supervisor/plan"
+)
+
+// What the root is told, beside the reports of its instance actors.
+type (
+	// booted: what a predecessor left.
+	booted struct {
+		memories  []messages.Memory
+		survivors []messages.Survivor
+		err       error
+	}
+	// listed: the desired list.
+	listed struct {
+		apps  []*plan.App
+		reply chan<- error
+	}
+	// command: an operator's wish.
+	command struct {
+		op    op
+		id    messages.InstanceID
+		reply chan<- error
+	}
+	// held: a hold has been written, or its end has.
+	held struct {
+		command
+		err error
+	}
+	// lost: there is no such actor.
+	lost struct{ child *actor.PID }
+	// due: a delay is over.
+	due struct {
+		id messages.InstanceID
+		at time.Time
+	}
+	// shutdown: the end is wished for.
+	shutdown struct{ stopAll bool }
+)
+
+type op string
+
+const (
+	opStart   op = "start"
+	opStop    op = "stop"
+	opRestart op = "restart"
+)
+
+// root is the root actor. Its fields are touched in Receive only, but for those that say otherwise.
+type root struct {
+	handle *Supervisor
+	config Config
+	world  actors.World
+	log    *slog.Logger
+	keeper *keeper
+
+	entries  map[messages.InstanceID]*entry
+	children map[string]*entry // by the actor's PID
+	booted   bool
+	first    *listed // a list that came before boot was over
+	listed   bool
+	closing  bool
+	unready  map[messages.InstanceID]struct{} // desired, and never healthy yet; nil: Ready is closed
+	live     int                              // instances with a process or an actor
+
+	panics  []time.Time
+	failure error         // read after stopped is closed
+	stopped chan struct{} // closed when the actor has ended
+}
+
+// entry is what the root has of one instance.
+type entry struct {
+	plan.Instance
+	desired *plan.App // from the list; nil: not in it
+	held    bool      // an operator wants it down
+	pledged bool      // held, as it is written or being written
+	child   *actor.PID
+	alarm   actors.Alarm
+	written messages.Memory
+}
+
+// wanted is what should run: what is desired, unless somebody wants it down.
+func (e *entry) wanted(closing bool) *plan.App {
+	if closing || e.held || e.desired == nil || e.desired.Disabled {
+		return nil
+	}
+	return e.desired
+}
+
+func newRoot(s *Supervisor) *root {
+	c := s.config
+	return &root{
+		handle: s, config: c, log: c.Logger, keeper: newKeeper(c.Memory, c.Logger),
+		world: actors.World{Spawner: c.Spawner, Ports: c.Ports, Health: c.Health, Outputs: c.Outputs,
+			Gate: actors.NewGate(c.StartParallel), Logger: c.Logger},
+		entries: map[messages.InstanceID]*entry{}, children: map[string]*entry{},
+		unready: map[messages.InstanceID]struct{}{}, stopped: make(chan struct{}),
+	}
+}
+
+func (r *root) props() *actor.Props {
+	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
+	return actor.PropsFromProducer(func() actor.Actor { return r },
+		actor.WithSupervisor(stop), actor.WithGuardian(stop), actor.WithReceiverMiddleware(r.catch))
+}
+
+// The root gives up after so many panics in so long a time.
+const (
+	maxPanics   = 3
+	panicWindow = time.Minute
+)
+
+// catch keeps a bug in the handling of one message from ending the root: the step that panicked has changed nothing.
+// When it happens again and again the root stops pretending; processes run on, and the next manager adopts them.
+func (r *root) catch(next actor.ReceiverFunc) actor.ReceiverFunc {
+	return func(c actor.ReceiverContext, envelope *actor.MessageEnvelope) {
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			r.log.Error("bug: panic in the root", "message", fmt.Sprintf("%T", envelope.Message), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+			now := time.Now()
+			r.panics = append(r.panics, now)
+			if len(r.panics) > maxPanics {
+				r.panics = r.panics[1:]
+				if now.Sub(r.panics[0]) < panicWindow && r.failure == nil {
+					r.failure = fmt.Errorf("the root panicked %d times within %v, the last time with: %v", maxPanics, panicWindow, cause)
+					c.ActorSystem().Root.Stop(c.Self())
+				}
+			}
+		}()
+		next(c, envelope)
+	}
+}
+
+// Receive never blocks.
+func (r *root) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case *actor.Stopped:
+		r.gotStopped()
+	case *actor.Terminated:
+		r.gotLost(c, m.Who)
+	case lost:
+		r.gotLost(c, m.child)
+	case booted:
+		r.gotBoot(c, m)
+	case listed:
+		r.gotList(c, m)
+	case command:
+		r.gotCommand(c, m)
+	case held:
+		r.gotHeld(c, m)
+	case due:
+		if e := r.entries[m.id]; e != nil {
+			r.step(c, e, plan.Due{At: m.at})
+		}
+	case shutdown:
+		r.gotShutdown(c, m)
+	case messages.Launched:
+		r.gotReport(c, m.ID, plan.Launched(m))
+	case messages.LaunchFailed:
+		r.gotReport(c, m.ID, plan.LaunchFailed(m))
+	case messages.Probed:
+		r.gotReport(c, m.ID, plan.Probed(m))
+	case messages.Ready:
+		r.gotReport(c, m.ID, plan.Ready(m))
+	case messages.Unhealthy:
+		r.gotReport(c, m.ID, plan.Unhealthy(m))
+	case messages.Exited:
+		r.gotReport(c, m.ID, plan.Exited(m))
+	}
+}
+
+// gotReport takes a report from the instance's current actor, and from no other.
+func (r *root) gotReport(c actor.Context, id messages.InstanceID, ev plan.Event) {
+	if e := r.entries[id]; e != nil && e.child != nil && c.Sender() != nil && e.child.Id == c.Sender().Id {
+		r.step(c, e, ev)
+	}
+}
+
+// gotLost takes the end of an actor that the root has not dropped itself.
+func (r *root) gotLost(c actor.Context, child *actor.PID) {
+	e := r.children[child.Id]
+	if e == nil {
+		return
+	}
+	r.log.Error("bug: an instance actor was lost; its process is adopted by another", "instance", string(e.ID), "run", e.Run)
+	r.dropChild(e)
+	r.step(c, e, plan.Lost{})
+}
+
+func (r *root) gotBoot(c actor.Context, b booted) {
+	if b.err != nil {
+		r.log.Error("some of what an earlier manager left could not be read; what lives was found all the same", "error", b.err)
+	}
+	found := make(map[messages.InstanceID]*messages.Survivor, len(b.survivors))
+	memories := b.memories
+	for n := range b.survivors {
+		found[b.survivors[n].ID] = &b.survivors[n]
+	}
+	for _, m := range memories {
+		r.restore(c, m, found[m.ID])
+		delete(found, m.ID)
+	}
+	for id, s := range found {
+		r.restore(c, messages.Memory{ID: id}, s)
+	}
+	r.booted = true
+	if r.first != nil {
+		r.gotList(c, *r.first)
+		r.first = nil
+	}
+	r.settle(c)
+}
+
+func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survivor) {
+	e := r.entry(m.ID)
+	e.held, e.pledged = m.Held, m.Held
+	r.step(c, e, plan.Survivor{Memory: m, Found: found})
+}
+
+func (r *root) entry(id messages.InstanceID) *entry {
+	e := r.entries[id]
+	if e == nil {
+		e = &entry{Instance: plan.New(id)}
+		r.entries[id] = e
+	}
+	return e
+}
+
+func (r *root) gotList(c actor.Context, l listed) {
+	if !r.booted {
+		if r.first != nil {
+			r.first.reply <- errors.New("overtaken by a newer list")
+		}
+		r.first = &l
+		return
+	}
+	added, changed, removed := 0, 0, 0
+	gone := make(map[messages.InstanceID]*entry, len(r.entries))
+	for id, e := range r.entries {
+		gone[id] = e
+	}
+	initial := !r.listed
+	r.listed = true
+	touched := make([]*entry, 0, len(l.apps))
+	for _, app := range l.apps {
+		e := r.entry(app.InstanceID)
+		delete(gone, e.ID)
+		switch {
+		case e.desired == nil:
+			added++
+		case e.desired.Spec == app.Spec && e.desired.Equal(app.AppInstance):
+			continue
+		default:
+			changed++
+		}
+		e.desired = app
+		touched = append(touched, e)
+		if r.unready != nil && e.HealthySince.IsZero() && e.wanted(r.closing) != nil {
+			r.unready[e.ID] = struct{}{}
+		}
+	}
+	for _, e := range gone {
+		if e.desired != nil {
+			removed++
+		}
+		e.desired, e.held, e.pledged = nil, false, false
+		touched = append(touched, e)
+	}
+	if initial || added+changed+removed > 0 {
+		r.log.Info("config applied", "instances", len(l.apps), "added", added, "changed", changed, "removed", removed)
+	}
+	for _, e := range touched {
+		r.reconcile(c, e)
+		r.discard(e)
+	}
+	l.reply <- nil
+	r.settle(c)
+}
+
+// step takes one event in, and then whatever it takes to come closer to the wish.
+func (r *root) step(c actor.Context, e *entry, ev plan.Event) {
+	r.once(c, e, ev)
+	r.reconcile(c, e)
+	r.discard(e)
+	r.settle(c)
+}
+
+func (r *root) reconcile(c actor.Context, e *entry) {
+	if !r.listed && !r.closing {
+		r.show(e)
+		return
+	}
+	for range 4 { // one wish may need two steps; more would be a bug, and must not spin
+		ev, needed := plan.Diff(e.Instance, e.wanted(r.closing))
+		if !needed {
+			break
+		}
+		r.once(c, e, ev)
+	}
+	r.show(e)
+}
+
+// once is the one place where the root acts.
+func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
+	before := e.Instance
+	next, actions := plan.Step(before, time.Now(), ev)
+	e.Instance = next
+	r.count(before, next)
+	for _, a := range actions {
+		r.carryOut(c, e, a)
+	}
+	if e.Phase == messages.Running && e.Health == messages.Healthy && r.unready != nil {
+		delete(r.unready, e.ID)
+	}
+	if m := e.Memory(e.pledged); m != e.written {
+		e.written = m
+		r.keeper.remember(m, nil)
+	}
+	if _, probe := ev.(plan.Probed); probe && before.Phase == next.Phase {
+		return // too many to be published; the status has the newest
+	}
+	c.ActorSystem().EventStream.Publish(messages.Transition{ID: e.ID, From: before.Phase, To: next.Phase, Event: plan.Name(ev), Status: r.status(e)})
+}
+
+func (r *root) count(before, next plan.Instance) {
+	if before.Live() {
+		r.live--
+	}
+	if next.Live() {
+		r.live++
+	}
+}
+
+func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
+	switch a := a.(type) {
+	case plan.Launch:
+		r.spawn(c, e, fmt.Sprintf("%s@%d", e.ID, a.Run), actors.Order{App: a.App.AppInstance, Run: a.Run})
+	case plan.Adopt:
+		app := messages.AppInstance{InstanceID: e.ID}.WithDefaults()
+		if a.App != nil {
+			app = a.App.AppInstance
+		}
+		r.spawn(c, e, fmt.Sprintf("%s@%d+%d", e.ID, a.Run, a.Adoption), actors.Order{App: app, Run: a.Run, Adopt: true, Ready: a.Ready})
+	case plan.Stop:
+		r.tell(c, e, messages.StopRun{Grace: a.Grace})
+	case plan.Apply:
+		r.tell(c, e, messages.SetPolicy{Health: a.App.Health, Start: a.App.Start})
+	case plan.Drop:
+		if e.child != nil {
+			c.Stop(e.child)
+			r.dropChild(e)
+		}
+	case plan.Arm:
+		e.alarm.Set(c, a.At, due{id: e.ID, at: a.At})
+	case plan.Forget:
+		r.config.Ports.Forget(e.ID)
+	case plan.Note:
+		r.note(e, a)
+	case plan.Bug:
+		r.log.Error("bug: this cannot happen to an instance; nothing was changed", "instance", string(e.ID), "event", a.Event, "phase", a.Phase)
+	}
+}
+
+func (r *root) spawn(c actor.Context, e *entry, name string, o actors.Order) {
+	child, err := c.SpawnNamed(actors.Props(r.world, o), name)
+	if err != nil {
+		// The name is a new one for every run and adoption, so this is a bug; Lost has the run tried again, with a delay.
+		r.log.Error("bug: an instance actor could not be spawned", "instance", string(e.ID), "name", name, "error", err)
+		child = c.ActorSystem().NewLocalPID(c.Self().Id + "/" + name)
+		c.Send(c.Self(), lost{child})
+	}
+	e.child = child
+	r.children[child.Id] = e
+}
+
+func (r *root) tell(c actor.Context, e *entry, message any) {
+	if e.child != nil {
+		c.Send(e.child, message)
+	}
+}
+
+func (r *root) dropChild(e *entry) {
+	delete(r.children, e.child.Id)
+	e.child = nil
+}
+
+// discard drops an entry that nobody wants and that has nothing left.
+func (r *root) discard(e *entry) {
+	if !r.listed || r.closing || e.desired != nil || e.Phase != messages.Stopped || e.child != nil || r.entries[e.ID] != e {
+		return
+	}
+	e.alarm.Stop()
+	delete(r.entries, e.ID)
+	delete(r.unready, e.ID)
+	r.handle.shown.Delete(e.ID)
+	r.keeper.expunge(e.ID)
+}
+
+// settle closes Ready when its time has come, and ends the root when the last process has ended in a shutdown.
+func (r *root) settle(c actor.Context) {
+	if r.listed && r.unready != nil && len(r.unready) == 0 {
+		r.unready = nil
+		close(r.handle.ready)
+	}
+	if r.closing && r.booted && r.live == 0 && r.failure == nil {
+		c.Stop(c.Self())
+	}
+}
+
+func (r *root) gotCommand(c actor.Context, m command) {
+	e := r.entries[m.id]
+	switch {
+	case r.closing:
+		m.reply <- ErrStopped
+		return
+	case e == nil || e.desired == nil:
+		m.reply <- messages.ErrUnknownInstance{ID: m.id}
+		return
+	case m.op != opStop && e.desired.Disabled:
+		m.reply <- fmt.Errorf("instance %q is disabled in the configuration; enable it there", string(m.id))
+		return
+	}
+	if hold := m.op == opStop; hold != e.pledged {
+		// Written first, done afterwards: what an operator was told must hold even if the manager dies this instant.
+		e.pledged = hold
+		root, self := c.ActorSystem().Root, c.Self()
+		r.keeper.remember(e.Memory(hold), func(err error) { root.Send(self, held{m, err}) })
+		return
+	}
+	r.obey(c, e, m)
+}
+
+func (r *root) gotHeld(c actor.Context, h held) {
+	e := r.entries[h.id]
+	if e == nil || e.desired == nil {
+		h.reply <- messages.ErrUnknownInstance{ID: h.id}
+		return
+	}
+	if h.err != nil {
+		e.pledged = e.held
+		h.reply <- fmt.Errorf("instance %q: the hold could not be written, so nothing was done: %w", string(h.id), h.err)
+		return
+	}
+	e.held = h.op == opStop
+	if e.held {
+		delete(r.unready, e.ID)
+	}
+	if h.op == opRestart { // to end a hold is to start; there is nothing to restart
+		h.op = opStart
+	}
+	r.obey(c, e, h.command)
+}
+
+func (r *root) obey(c actor.Context, e *entry, m command) {
+	r.log.Info("operator", "instance", string(e.ID), "command", string(m.op))
+	switch m.op {
+	case opStart:
+		r.reconcile(c, e)
+		r.step(c, e, plan.Retry{})
+	case opRestart:
+		r.step(c, e, plan.Restart{})
+	case opStop:
+		r.reconcile(c, e)
+		r.settle(c)
+	}
+	m.reply <- nil
+}
+
+func (r *root) gotShutdown(c actor.Context, s shutdown) {
+	if !s.stopAll {
+		c.Stop(c.Self())
+		return
+	}
+	if r.closing {
+		return
+	}
+	r.closing = true
+	for _, e := range r.entries {
+		r.reconcile(c, e)
+	}
+	r.settle(c)
+}
+
+func (r *root) gotStopped() {
+	for _, e := range r.entries {
+		e.alarm.Stop()
+	}
+	if r.first != nil {
+		r.first.reply <- ErrStopped
+	}
+	close(r.stopped)
+}
+
+// show publishes what Status and Lookup return.
+func (r *root) show(e *entry) {
+	s := r.status(e)
+	r.handle.shown.Store(e.ID, &s)
+}
+
+func (r *root) status(e *entry) messages.Status {
+	s := e.Status()
+	s.Held = e.held
+	if app := e.desired; app != nil {
+		s.WasmPath, s.DbName, s.Labels = app.WasmPath, app.DbName, app.Labels
+		if s.Phase == messages.Stopped && s.Reason == "" {
+			switch {
+			case e.held:
+				s.Reason = "stopped by an operator; `procman start` ends that"
+			case app.Disabled:
+				s.Reason = "disabled in the configuration"
+			}
+		}
+	}
+	return s
+}
+
+// note writes what a step has to say to the log.
+func (r *root) note(e *entry, n plan.Note) {
+	level := slog.LevelInfo
+	if n.Bad {
+		level = slog.LevelWarn
+	}
+	attrs := make([]slog.Attr, 0, 10)
+	attrs = append(attrs, slog.String("instance", string(e.ID)), slog.Int("run", n.Run))
+	if n.PID != 0 {
+		attrs = append(attrs, slog.Int("pid", n.PID))
+	}
+	if n.Port != 0 {
+		attrs = append(attrs, slog.Int("port", n.Port))
+	}
+	if n.Detail != "" {
+		attrs = append(attrs, slog.String("detail", n.Detail))
+	}
+	if x := n.Exit; x != nil {
+		attrs = append(attrs, slog.Int("code", x.Code), slog.String("signal", x.Signal), slog.Bool("known", x.Known), slog.String("reason", string(x.Reason)))
+	}
+	if n.Msg == "instance restarting" {
+		attrs = append(attrs, slog.Duration("delay", n.Delay), slog.Int("attempt", n.Attempt))
+	}
+	r.log.LogAttrs(context.Background(), level, n.Msg, attrs...)
+}

@@ -1,0 +1,188 @@
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"procman/messages"
+)
+
+// Supervisor is the handle of a running root actor. Its methods may be called from any goroutine.
+type Supervisor struct {
+	config Config
+	system *actor.ActorSystem
+	pid    *actor.PID
+
+	shown  sync.Map // messages.InstanceID -> *messages.Status
+	reload chan chan error
+	life   context.Context // ends when the root has stopped
+	end    context.CancelFunc
+	ready  chan struct{}
+	done   chan struct{}
+	err    error // set before done is closed
+}
+
+var _ ProcessController = (*Supervisor)(nil)
+
+// ErrStopped is the answer of a Supervisor that has ended.
+var ErrStopped = errors.New("the supervisor has ended")
+
+// New starts a supervisor: it adopts what a predecessor left, asks the provider, and from then on keeps exactly the
+// desired instances running. It ends by Shutdown or Detach only, or when it fails (see Err).
+func New(c Config) (*Supervisor, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Supervisor{
+		config: c, system: c.System, reload: make(chan chan error), ready: make(chan struct{}), done: make(chan struct{}),
+	}
+	if s.system == nil {
+		s.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+			return slog.New(quiet{c.Logger.Handler()})
+		}))
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	r := newRoot(s)
+	s.pid, err = s.system.Root.SpawnNamed(r.props(), c.Name)
+	if err != nil {
+		s.end()
+		return nil, fmt.Errorf("supervisor: the root actor %q could not be spawned: %w", c.Name, err)
+	}
+	go s.run(r)
+	return s, nil
+}
+
+// run owns the goroutines beside the root actor, and ends them after it.
+func (s *Supervisor) run(r *root) {
+	var beside sync.WaitGroup
+	beside.Go(func() { r.keeper.run() })
+	beside.Go(func() { s.boot() })
+	beside.Go(func() { s.watch() })
+	<-r.stopped
+	s.end()
+	r.keeper.close()
+	beside.Wait()
+	if s.config.System == nil {
+		s.system.Shutdown()
+	}
+	s.err = r.failure
+	close(s.done)
+}
+
+// Ready is closed once every desired instance has been healthy.
+func (s *Supervisor) Ready() <-chan struct{} { return s.ready }
+
+// Done is closed when the supervisor has ended.
+func (s *Supervisor) Done() <-chan struct{} { return s.done }
+
+// Err returns why the supervisor ended, after Done: nil after Shutdown and Detach. After any other end processes run
+// on, and the next supervisor adopts them.
+func (s *Supervisor) Err() error {
+	select {
+	case <-s.done:
+		return s.err
+	default:
+		return nil
+	}
+}
+
+// Lookup returns the status of one instance. It never waits: a reverse proxy may ask it for every request.
+func (s *Supervisor) Lookup(id messages.InstanceID) (messages.Status, bool) {
+	status, known := s.shown.Load(id)
+	if !known {
+		return messages.Status{}, false
+	}
+	return *status.(*messages.Status), true
+}
+
+// Status returns the status of every instance, sorted by id. It never waits.
+func (s *Supervisor) Status(context.Context) ([]messages.Status, error) {
+	all := []messages.Status{}
+	s.shown.Range(func(_, status any) bool {
+		all = append(all, *status.(*messages.Status))
+		return true
+	})
+	slices.SortFunc(all, func(a, b messages.Status) int { return cmp.Compare(a.ID, b.ID) })
+	return all, nil
+}
+
+// Start ends a hold, and starts the instance now if it waits for its next attempt or was given up. It is no error if
+// it runs. It returns when that is decided, not when the instance is healthy.
+func (s *Supervisor) Start(ctx context.Context, id messages.InstanceID) error {
+	return s.command(ctx, id, opStart)
+}
+
+// Stop ends the instance and holds it down until Start, also for later supervisors. It returns when the hold is on disk.
+func (s *Supervisor) Stop(ctx context.Context, id messages.InstanceID) error {
+	return s.command(ctx, id, opStop)
+}
+
+// Restart ends the process of the instance and starts another. A hold ends. It returns when that is decided.
+func (s *Supervisor) Restart(ctx context.Context, id messages.InstanceID) error {
+	return s.command(ctx, id, opRestart)
+}
+
+// Reload asks the provider for its list now and applies it. The error is the provider's, or says what is wrong with
+// the list; then nothing was changed.
+func (s *Supervisor) Reload(ctx context.Context) error {
+	reply := make(chan error, 1)
+	select {
+	case s.reload <- reply:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.done:
+		return ErrStopped
+	}
+	return s.await(ctx, reply)
+}
+
+// Shutdown stops every instance, gracefully, and then the supervisor. If ctx ends first, what still runs is left.
+func (s *Supervisor) Shutdown(ctx context.Context) error {
+	s.system.Root.Send(s.pid, shutdown{stopAll: true})
+	select {
+	case <-s.done:
+		return s.err
+	case <-ctx.Done():
+		return errors.Join(fmt.Errorf("supervisor: not every instance ended: %w", ctx.Err()), s.Detach(context.WithoutCancel(ctx)))
+	}
+}
+
+// Detach ends the supervisor and leaves every process running, for the next supervisor to adopt.
+func (s *Supervisor) Detach(ctx context.Context) error {
+	s.system.Root.Send(s.pid, shutdown{})
+	select {
+	case <-s.done:
+		return s.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// System returns the actor system, on whose EventStream every messages.Transition is published. A subscriber is called
+// by the root and must not block.
+func (s *Supervisor) System() *actor.ActorSystem { return s.system }
+
+func (s *Supervisor) command(ctx context.Context, id messages.InstanceID, op op) error {
+	reply := make(chan error, 1)
+	s.system.Root.Send(s.pid, command{op: op, id: id, reply: reply})
+	return s.await(ctx, reply)
+}
+
+func (s *Supervisor) await(ctx context.Context, reply <-chan error) error {
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.done:
+		return ErrStopped
+	}
+}

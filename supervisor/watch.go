@@ -1,0 +1,108 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"procman/messages"
+	"procman/supervisor/plan"
+)
+
+// boot learns what a predecessor left and tells the root. What cannot be read is reported and never stops anything:
+// what lives is found by looking at the processes themselves.
+func (s *Supervisor) boot() {
+	memories, err := s.config.Memory.Recall(s.life)
+	survivors, err2 := s.config.Spawner.Survivors(s.life)
+	s.system.Root.Send(s.pid, booted{memories: memories, survivors: survivors, err: errors.Join(err, err2)})
+}
+
+// watch asks the provider: at once, when its list changes, when somebody wants a reload, and again soon after an error.
+func (s *Supervisor) watch() {
+	var changes <-chan struct{}
+	resync := s.config.Resync
+	if n, ok := s.config.Provider.(Notifier); ok {
+		changes = n.Changes()
+		resync = 0
+	}
+	wait := time.NewTimer(0)
+	defer wait.Stop()
+	for failures := 0; ; {
+		var reply chan error
+		select {
+		case <-s.life.Done():
+			return
+		case reply = <-s.reload:
+		case _, open := <-changes:
+			if !open {
+				changes, resync = nil, s.config.Resync
+			}
+		case <-wait.C:
+		}
+		switch err := s.ask(reply); {
+		case err != nil:
+			failures++
+			wait.Reset(plan.Delay(messages.AppInstance{}.WithDefaults().Restart, failures, 0))
+		case resync > 0:
+			failures = 0
+			wait.Reset(resync)
+		default:
+			failures = 0
+			wait.Stop()
+		}
+	}
+}
+
+// ask gets the list from the provider and hands it to the root.
+func (s *Supervisor) ask(reply chan error) error {
+	list, err := s.config.Provider.AppInstances(s.life)
+	if s.life.Err() != nil {
+		return s.life.Err()
+	}
+	var apps []*plan.App
+	if err == nil {
+		apps, err = accept(list)
+	}
+	if reply == nil {
+		reply = make(chan error, 1)
+	}
+	if err != nil {
+		s.config.Logger.Error("config rejected", "error", err.Error(), "consequence", "the last good list stays in force")
+		reply <- err
+		return err
+	}
+	s.system.Root.Send(s.pid, listed{apps: apps, reply: reply})
+	return nil
+}
+
+// accept takes a list as a whole or not at all.
+func accept(list []messages.AppInstance) ([]*plan.App, error) {
+	apps := make([]*plan.App, 0, len(list))
+	seen := make(map[messages.InstanceID]int, len(list))
+	var errs []error
+	for n, a := range list {
+		app, err := plan.NewApp(a)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("instance %d, %q: %w", n+1, string(a.InstanceID), err))
+			continue
+		}
+		if first, twice := seen[a.InstanceID]; twice {
+			errs = append(errs, fmt.Errorf("instance %d: the id %q is already that of instance %d", n+1, string(a.InstanceID), first))
+		}
+		seen[a.InstanceID] = n + 1
+		apps = append(apps, app)
+	}
+	return apps, errors.Join(errs...)
+}
+
+// quiet lets through what an actor system has to say of trouble only: an actor that has ended is nothing special here,
+// and neither is a message that comes too late for it.
+type quiet struct{ slog.Handler }
+
+func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && q.Handler.Enabled(ctx, l)
+}
+func (q quiet) WithAttrs(a []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(a)} }
+func (q quiet) WithGroup(n string) slog.Handler      { return quiet{q.Handler.WithGroup(n)} }
