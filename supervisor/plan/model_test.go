@@ -1,0 +1,303 @@
+package plan
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"procman/messages"
+)
+
+// The model: an instance, the simplest possible world around it, and everything that can happen to either, in every
+// order, until nothing new is reached. Times are folded (now, later, long ago), counters are cut off where they stop
+// to matter.
+
+var (
+	modelNow = time.Unix(1_000_000, 0)
+	later    = modelNow.Add(time.Second)
+	longAgo  = modelNow.Add(-time.Hour)
+)
+
+// reality is the world of one instance.
+type reality struct {
+	inst      Instance
+	desired   *App
+	listed    bool // the root knows the desired list
+	actor     bool // an instance actor exists,
+	launching bool // has its launch under way,
+	adopting  bool // which is an adoption,
+	asked     bool // and has been told to end its process
+	process   bool // a process lives
+	armed     bool // a timer runs
+}
+
+type model struct {
+	t    *testing.T
+	apps []*App
+	path map[reality]string // how it was reached first, for the failure message
+	step string
+	from reality
+}
+
+func (m *model) fail(format string, args ...any) {
+	m.t.Helper()
+	m.t.Fatalf("%s\nafter: %s\nthen:  %s\nstate: %+v", fmt.Sprintf(format, args...), m.path[m.from], m.step, m.from.inst)
+}
+
+// take feeds an event and carries out the actions, checking each.
+func (m *model) take(r reality, e Event) reality {
+	r = m.once(r, e)
+	for n := 0; r.listed; n++ {
+		e, needed := Diff(r.inst, r.desired)
+		if !needed {
+			break
+		}
+		if n == 4 {
+			m.fail("wish and fact never agree")
+		}
+		r = m.once(r, e)
+	}
+	r.inst = fold(r.inst)
+	if r.process && !r.inst.Live() {
+		m.fail("a live process is forgotten in %s", r.inst.Phase)
+	}
+	if r.actor != (r.inst.Live() && !r.inst.Orphan) {
+		m.fail("an actor exists: %v, but the phase is %s", r.actor, r.inst.Phase)
+	}
+	if r.inst.Phase == messages.Backoff && r.inst.DueAt.After(modelNow) && !r.armed {
+		m.fail("a delay without a timer")
+	}
+	return r
+}
+
+func (m *model) once(r reality, e Event) reality {
+	inst, actions := Step(r.inst, modelNow, e)
+	r.inst = inst
+	for _, a := range actions {
+		switch a := a.(type) {
+		case Launch:
+			if r.actor || r.process {
+				m.fail("a second process of one instance")
+			}
+			r.actor, r.launching, r.adopting, r.asked = true, true, false, false
+		case Adopt:
+			if r.actor {
+				m.fail("a second actor of one instance")
+			}
+			r.actor, r.launching, r.adopting, r.asked = true, true, true, false
+		case Stop:
+			if !r.actor {
+				m.fail("a stop that nobody hears")
+			}
+			r.asked = true
+		case Drop:
+			if r.process {
+				m.fail("the actor of a live process is dropped")
+			}
+			r.actor, r.launching, r.adopting, r.asked = false, false, false, false
+		case Arm:
+			r.armed = true
+		case Forget:
+			if r.process || r.actor {
+				m.fail("a live instance is forgotten")
+			}
+		case Bug:
+			m.fail("the cell %s in %s is said not to happen", a.Event, a.Phase)
+		}
+	}
+	return r
+}
+
+// fold maps equal futures to equal values.
+func fold(i Instance) Instance {
+	i.Run, i.Starts, i.LastExit, i.LastProbe, i.StartedAt = 1, 1, nil, nil, time.Time{}
+	i.Adoptions, i.PID, i.Port, i.Adopted, i.Health = min(i.Adoptions, 1), min(i.PID, 1), min(i.Port, 1), false, ""
+	i.Attempts, i.Losses = min(i.Attempts, 2), min(i.Losses, 2)
+	if !i.DueAt.IsZero() && i.DueAt.After(modelNow) {
+		i.DueAt = later
+	}
+	if !i.KillAt.IsZero() {
+		i.KillAt = later
+	}
+	if i.Reason != "" {
+		i.Reason = "some reason"
+	}
+	i.HealthyUntil = time.Time{}
+	if i.pending != nil {
+		i.pending = pendings[*i.pending == failure{}]
+	}
+	return i
+}
+
+var pendings = map[bool]*failure{false: {reason: "pending"}, true: {}}
+
+// next returns everything that can happen now, by name.
+func (m *model) next(r reality) map[string]func() reality {
+	out := map[string]func() reality{}
+	put := func(name string, change func(*reality), e Event) {
+		out[name] = func() reality {
+			n := r
+			if change != nil {
+				change(&n)
+			}
+			return m.take(n, e)
+		}
+	}
+	for n, app := range append([]*App{nil}, m.apps...) {
+		out[fmt.Sprintf("list %d", n)] = func() reality {
+			c := r
+			c.desired, c.listed = app, true
+			e, needed := Diff(c.inst, c.desired)
+			if !needed {
+				return c
+			}
+			return m.take(c, e)
+		}
+	}
+	if r.listed {
+		put("retry", nil, Retry{})
+		put("restart", nil, Restart{})
+	}
+	if r.armed && r.inst.Phase == messages.Backoff {
+		put("due", func(n *reality) { n.armed, n.inst.DueAt = false, modelNow }, Due{modelNow})
+	}
+	put("due late", nil, Due{longAgo})
+	launched := Launched{PID: 1, Port: 1, SpecHash: r.inst.Spec, Adopted: r.adopting}
+	switch {
+	case r.actor && r.launching && r.adopting && r.process:
+		put("adopted", func(n *reality) { n.launching = false }, launched)
+	case r.actor && r.launching && r.adopting:
+		put("gone", func(n *reality) { n.launching = false }, Exited{})
+	case r.actor && r.launching:
+		put("launched", func(n *reality) { n.launching, n.process = false, true }, launched)
+		put("launch failed", func(n *reality) { n.launching = false }, LaunchFailed{Err: messages.ErrNoRun})
+	case r.actor && r.process:
+		put("ready", nil, Ready{})
+		put("unhealthy", nil, Unhealthy{})
+		put("impostor", nil, Unhealthy{Conflict: true})
+		put("probed", nil, Probed{Probe: messages.Probe{OK: true}})
+		put("exit", func(n *reality) { n.process = false }, Exited{Exit: messages.Exit{Known: true, Code: 1}})
+		put("clean exit", func(n *reality) { n.process = false }, Exited{Exit: messages.Exit{Known: true}})
+		put("conflict", func(n *reality) { n.process = false }, Exited{Conflict: true})
+	}
+	if r.process && (!r.actor || r.launching) {
+		out["dies unseen"] = func() reality { n := r; n.process = false; return n }
+	}
+	if !r.inst.HealthySince.IsZero() {
+		out["time passes"] = func() reality { n := r; n.inst.HealthySince = longAgo; return n }
+	}
+	// The actor is lost, and a launch under way may have made a process or not.
+	for _, made := range []bool{false, true} {
+		if made && !(r.launching && !r.adopting) {
+			continue
+		}
+		if r.actor {
+			put(fmt.Sprintf("actor lost, process %v", made), func(n *reality) {
+				n.actor, n.launching, n.adopting, n.asked = false, false, false, false
+				n.process = n.process || made
+			}, Lost{})
+		}
+		for _, written := range []bool{true, false} {
+			if !written && !made {
+				continue
+			}
+			out[fmt.Sprintf("manager killed, process %v, memory written %v", made, written)] = func() reality {
+				n := reality{process: r.process || made, desired: r.desired}
+				mem := r.inst.Memory(false)
+				found := &messages.Survivor{ID: "web", Run: mem.Run, SpecHash: r.inst.Spec, Alive: n.process}
+				if !written {
+					mem.Run, mem.Exited = found.Run-1, true
+				}
+				n.inst = New("web")
+				return m.take(n, Survivor{Memory: mem, Found: found})
+			}
+		}
+	}
+	return out
+}
+
+// calm walks from r with nothing going wrong any more and returns where it ends.
+func (m *model) calm(r reality) reality {
+	if !r.listed {
+		r = m.next(r)["list 1"]()
+	}
+	for range 40 {
+		n := m.next(r)
+		var step func() reality
+		for _, name := range []string{"adopted", "gone", "launched"} {
+			if n[name] != nil {
+				step = n[name]
+			}
+		}
+		switch {
+		case step != nil:
+		case r.actor && r.asked && r.process:
+			step = n["exit"]
+		case r.actor && r.process && r.inst.Phase == messages.Starting:
+			step = n["ready"]
+		case n["due"] != nil:
+			step = n["due"]
+		case r.inst.Phase == messages.Backoff:
+			m.fail("stuck in backoff")
+		default:
+			return r
+		}
+		m.step = "calm"
+		r = step()
+	}
+	m.fail("no end of it")
+	return r
+}
+
+func TestTheModelHoldsInEveryReachableState(t *testing.T) {
+	for name, change := range map[string]func(*messages.AppInstance){
+		"always":              nil,
+		"gives up after two":  func(a *messages.AppInstance) { a.Restart.MaxAttempts = 2 },
+		"restarts on failure": func(a *messages.AppInstance) { a.Restart.Mode = messages.RestartOnFailure },
+		"never restarts":      func(a *messages.AppInstance) { a.Restart.Mode = messages.RestartNever },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := &model{t: t, path: map[reality]string{}}
+			for _, wasm := range []string{"a.wasm", "b.wasm"} {
+				m.apps = append(m.apps, newApp(t, func(a *messages.AppInstance) {
+					a.WasmPath = wasm
+					if change != nil {
+						change(a)
+					}
+				}))
+			}
+			begin := reality{inst: fold(New("web")), listed: true}
+			m.path[begin] = "the beginning"
+			for todo := []reality{begin}; len(todo) > 0; todo = todo[1:] {
+				m.from = todo[0]
+				for step, happen := range m.next(m.from) {
+					m.step = step
+					r := happen()
+					if _, known := m.path[r]; !known {
+						m.path[r] = m.path[m.from] + " > " + step
+						todo = append(todo, r)
+					}
+				}
+			}
+			for r := range m.path {
+				m.from, m.step = r, "calm"
+				end := m.calm(r)
+				switch {
+				case end.desired == nil:
+					require.Equal(t, messages.Stopped, end.inst.Phase, m.path[r])
+					require.False(t, end.process || end.actor)
+				case change == nil:
+					require.Equal(t, messages.Running, end.inst.Phase, m.path[r])
+					require.True(t, end.process)
+					require.Equal(t, end.desired.Spec, end.inst.Spec)
+				default:
+					require.Contains(t, []messages.Phase{messages.Running, messages.Failed, messages.Stopped}, end.inst.Phase, m.path[r])
+					require.Equal(t, end.process, end.inst.Phase == messages.Running)
+				}
+			}
+			t.Logf("%d states", len(m.path))
+		})
+	}
+}

@@ -1,0 +1,116 @@
+package plan
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"procman/messages"
+)
+
+func TestDelaysDoubleFromInitialToMax(t *testing.T) {
+	p := messages.AppInstance{}.WithDefaults().Restart
+	p.Jitter = 0
+	var got []time.Duration
+	for n := range 9 {
+		got = append(got, Delay(p, n, 0.5))
+	}
+	s := time.Second
+	require.Equal(t, []time.Duration{0, s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 60 * s, 60 * s}, got)
+}
+
+func TestNoDelayExceedsMaxOrItsJitter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := messages.RestartPolicy{
+			Initial:    time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "initial")),
+			Multiplier: rapid.Float64Range(1, 10).Draw(t, "multiplier"),
+			Jitter:     rapid.Float64Range(0, 0.99).Draw(t, "jitter"),
+		}
+		p.Max = p.Initial + time.Duration(rapid.Int64Range(0, int64(24*time.Hour)).Draw(t, "above"))
+		failures := rapid.IntRange(1, 1_000_000).Draw(t, "failures")
+		draw := rapid.Float64Range(0, 0.999999).Draw(t, "draw")
+
+		d := Delay(p, failures, draw)
+		require.LessOrEqual(t, d, p.Max)
+		require.GreaterOrEqual(t, d, time.Duration(float64(p.Initial)*(1-p.Jitter))-1)
+		still := p
+		still.Jitter = 0
+		base := Delay(still, failures, draw)
+		require.InDelta(t, float64(base), float64(d), float64(base)*p.Jitter+1)
+		require.GreaterOrEqual(t, Delay(still, failures+1, draw), base, "delays never shrink")
+	})
+}
+
+func TestDelaysOfManyInstancesSpread(t *testing.T) {
+	quarters := [4]int{}
+	for n := range 1000 {
+		m := move{Instance: New(messages.InstanceID("web-" + time.Duration(n).String()))}
+		m.Run = 1
+		quarters[int(m.draw()*4)]++
+	}
+	for _, n := range quarters {
+		require.InDelta(t, 250, n, 60, "of %v", quarters)
+	}
+}
+
+func TestAttemptsAreForgottenOnlyAfterStableAfter(t *testing.T) {
+	app := newApp(t, nil)
+	start := time.Unix(1_000_000, 0)
+	for name, c := range map[string]struct {
+		healthy  time.Duration
+		attempts int
+		at       time.Duration
+	}{
+		"a nanosecond short": {app.Restart.StableAfter - 1, 4, 8 * time.Second},
+		"exactly":            {app.Restart.StableAfter, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := New("web")
+			i.Phase, i.Want, i.Have, i.Spec, i.Attempts = messages.Running, app, app, app.Spec, 3
+			i.HealthySince = start
+			next, _ := Step(i, start.Add(c.healthy), Exited{Exit: messages.Exit{Known: true, Code: 1}})
+			require.Equal(t, c.attempts, next.Attempts)
+			if c.at == 0 {
+				require.Equal(t, messages.Starting, next.Phase)
+				return
+			}
+			require.Equal(t, messages.Backoff, next.Phase)
+			require.InDelta(t, float64(c.at), float64(next.DueAt.Sub(start.Add(c.healthy))), float64(c.at)/5)
+		})
+	}
+}
+
+func TestARestartModeDecidesWhichExitsEnd(t *testing.T) {
+	for _, c := range []struct {
+		mode messages.RestartMode
+		code int
+		want messages.Phase
+	}{
+		{messages.RestartAlways, 0, messages.Backoff}, {messages.RestartAlways, 1, messages.Backoff},
+		{messages.RestartOnFailure, 0, messages.Stopped}, {messages.RestartOnFailure, 1, messages.Backoff},
+		{messages.RestartNever, 0, messages.Stopped}, {messages.RestartNever, 1, messages.Failed},
+	} {
+		app := newApp(t, func(a *messages.AppInstance) { a.Restart.Mode = c.mode })
+		i := New("web")
+		i.Phase, i.Want, i.Have, i.Spec = messages.Starting, app, app, app.Spec
+		next, _ := Step(i, time.Unix(0, 0), Exited{Exit: messages.Exit{Known: true, Code: c.code}})
+		require.Equal(t, c.want, next.Phase, "%s, code %d", c.mode, c.code)
+		_, again := Diff(next, app)
+		require.False(t, again, "what was given up stays so")
+	}
+}
+
+func TestMaxAttemptsGivesUp(t *testing.T) {
+	app := newApp(t, func(a *messages.AppInstance) { a.Restart = messages.RestartPolicy{MaxAttempts: 2} })
+	i := New("web")
+	now := time.Unix(0, 0)
+	i, _ = Step(i, now, Want{app})
+	i, _ = Step(i, now, LaunchFailed{Err: messages.ErrNoRun})
+	require.Equal(t, messages.Backoff, i.Phase)
+	i, _ = Step(i, i.DueAt, Due{i.DueAt})
+	i, _ = Step(i, now, LaunchFailed{Err: messages.ErrNoRun})
+	require.Equal(t, messages.Failed, i.Phase)
+	require.Contains(t, i.Reason, "failure 2 of 2")
+}
