@@ -408,6 +408,7 @@ func (r *root) discard(e *entry) {
 	delete(r.entries, e.ID)
 	delete(r.unready, e.ID)
 	r.handle.shown.Delete(e.ID)
+	r.config.Ports.Forget(e.ID)
 	r.keeper.expunge(e.ID)
 }
 

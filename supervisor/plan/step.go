@@ -34,7 +34,7 @@ func Diff(i Instance, desired *App) (Event, bool) {
 		return Want{desired}, true
 	case desired != nil && i.Spec != desired.Spec && (i.Phase == messages.Starting || i.Phase == messages.Running) && i.Spec != "":
 		return Want{desired}, true
-	case desired == nil && (i.Want != nil || i.Phase != messages.Stopped && i.Phase != messages.Stopping):
+	case desired == nil && (i.Want != nil || i.restored || i.Phase != messages.Stopped && i.Phase != messages.Stopping):
 		return Unwant{}, true
 	}
 	return nil, false
@@ -140,9 +140,9 @@ func wantStopping(m *move, e Event) {
 	switch { // whatever it is being stopped for, it is wanted anew
 	case m.restored:
 	case m.Want == nil:
-		m.StopAs = messages.ReasonStopped
+		m.StopAs, m.Reason = messages.ReasonStopped, "wanted again"
 	case m.Want.Spec != app.Spec:
-		m.StopAs = messages.ReasonChanged
+		m.StopAs, m.Reason = messages.ReasonChanged, "what should run has changed"
 	}
 	m.Want, m.restored = app, false
 }
