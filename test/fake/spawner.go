@@ -1,0 +1,256 @@
+package fake
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"procman/actors"
+	"procman/messages"
+)
+
+// TB is what the fakes need of a *testing.T.
+type TB interface {
+	Helper()
+	Errorf(format string, args ...any)
+}
+
+// Spawner makes processes that exist in memory only, and finds them again for a later supervisor.
+type Spawner struct {
+	t TB
+
+	mu    sync.Mutex
+	all   map[messages.InstanceID][]*Process
+	fails map[messages.InstanceID]error
+	slow  time.Duration
+	pids  int
+}
+
+var _ actors.Spawner = (*Spawner)(nil)
+
+// NewSpawner returns a spawner without processes.
+func NewSpawner(t TB) *Spawner {
+	return &Spawner{t: t, all: map[messages.InstanceID][]*Process{}, fails: map[messages.InstanceID]error{}, pids: 1000}
+}
+
+// Fail makes every Spawn of the instance fail, until it is called with nil.
+func (s *Spawner) Fail(id messages.InstanceID, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fails[id] = err
+}
+
+// Slow makes every Spawn take so long.
+func (s *Spawner) Slow(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slow = d
+}
+
+// Spawn starts a process.
+func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process, error) {
+	s.mu.Lock()
+	slow := s.slow
+	s.mu.Unlock()
+	if slow > 0 {
+		select {
+		case <-time.After(slow):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := l.App.InstanceID
+	if err := s.fails[id]; err != nil {
+		return nil, err
+	}
+	for _, list := range s.all {
+		for _, p := range list {
+			if p.alive() && p.App.InstanceID == id {
+				s.t.Errorf("a second process of %s: run %d lives, and run %d is started", id, p.run, l.Run)
+			}
+			if p.alive() && p.port == l.Port {
+				s.t.Errorf("port %d is shared by %s and %s", l.Port, p.App.InstanceID, id)
+			}
+		}
+	}
+	s.pids++
+	p := &Process{App: l.App, t: s.t, pid: s.pids, port: l.Port, run: l.Run, started: time.Now(), done: make(chan struct{})}
+	s.all[id] = append(s.all[id], p)
+	return p, nil
+}
+
+// Adopt finds the newest process of an instance.
+func (s *Spawner) Adopt(_ context.Context, id messages.InstanceID) (actors.Process, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.all[id]
+	if len(list) == 0 {
+		return nil, messages.ErrNoRun
+	}
+	p := list[len(list)-1]
+	if !p.alive() {
+		return nil, &messages.GoneError{Exit: p.end()}
+	}
+	return p, nil
+}
+
+// Survivors returns the newest process of every instance.
+func (s *Spawner) Survivors(context.Context) ([]messages.Survivor, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []messages.Survivor
+	for id, list := range s.all {
+		p := list[len(list)-1]
+		found = append(found, messages.Survivor{
+			ID: id, Run: p.run, PID: p.pid, Port: p.port, StartedAt: p.started, SpecHash: p.SpecHash(), Alive: p.alive(), Exit: p.end(),
+		})
+	}
+	slices.SortFunc(found, func(a, b messages.Survivor) int { return cmp.Compare(a.ID, b.ID) })
+	return found, nil
+}
+
+// Processes returns every process the instance has had, oldest first.
+func (s *Spawner) Processes(id messages.InstanceID) []*Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.all[id])
+}
+
+// Live returns every process that lives, over all instances.
+func (s *Spawner) Live() []*Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var live []*Process
+	for _, list := range s.all {
+		for _, p := range list {
+			if p.alive() {
+				live = append(live, p)
+			}
+		}
+	}
+	return live
+}
+
+// Process is a process that exists in memory only. It ends by TERM at once, by KILL, or when the test says so.
+type Process struct {
+	App messages.AppInstance // what it was started for
+
+	t       TB
+	pid     int
+	port    int
+	run     int
+	started time.Time
+	done    chan struct{}
+
+	mu       sync.Mutex
+	stubborn bool
+	signals  []syscall.Signal
+	exit     messages.Exit
+}
+
+var _ actors.Process = (*Process)(nil)
+
+// IgnoreTERM makes the process live on when it is asked to end.
+func (p *Process) IgnoreTERM() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stubborn = true
+}
+
+// Exit ends the process with a code.
+func (p *Process) Exit(code int) {
+	p.finish(messages.Exit{Code: code, Known: true, Reason: messages.ReasonExit})
+}
+
+// Die ends the process by a signal: KILL, SEGV.
+func (p *Process) Die(signal string) {
+	p.finish(messages.Exit{Code: -1, Signal: signal, Known: true, Reason: messages.ReasonSignal})
+}
+
+// Vanish ends the process so that nobody can learn how.
+func (p *Process) Vanish() {
+	p.finish(messages.Exit{Code: -1, Reason: messages.ReasonUnknown})
+}
+
+func (p *Process) finish(x messages.Exit) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.alive() {
+		return
+	}
+	x.At = time.Now()
+	p.exit = x
+	close(p.done)
+}
+
+func (p *Process) alive() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Alive reports whether the process lives.
+func (p *Process) Alive() bool { return p.alive() }
+
+func (p *Process) end() messages.Exit {
+	if p.alive() {
+		return messages.Exit{}
+	}
+	return p.exit
+}
+
+// Signals returns what the process was sent.
+func (p *Process) Signals() []syscall.Signal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.signals)
+}
+
+// PID returns a number that no other process of the spawner has.
+func (p *Process) PID() int { return p.pid }
+
+// Port returns the port it was started with.
+func (p *Process) Port() int { return p.port }
+
+// Run returns the number of its run.
+func (p *Process) Run() int { return p.run }
+
+// StartedAt returns when it was started.
+func (p *Process) StartedAt() time.Time { return p.started }
+
+// SpecHash returns the hash of what it runs.
+func (p *Process) SpecHash() string { return p.App.SpecHash() }
+
+// Signal does what a well-behaved process does: TERM ends it with code 0, KILL ends it, the rest is noted.
+func (p *Process) Signal(sig syscall.Signal) error {
+	p.mu.Lock()
+	p.signals = append(p.signals, sig)
+	stubborn := p.stubborn
+	p.mu.Unlock()
+	switch {
+	case sig == syscall.SIGKILL:
+		p.Die("KILL")
+	case sig == syscall.SIGTERM && !stubborn:
+		p.Exit(0)
+	}
+	return nil
+}
+
+// Wait returns when the process has ended.
+func (p *Process) Wait() messages.Exit {
+	<-p.done
+	return p.exit
+}
+
+func (p *Process) String() string {
+	return fmt.Sprintf("%s run %d, pid %d, port %d", p.App.InstanceID, p.run, p.pid, p.port)
+}
