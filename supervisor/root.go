@@ -71,7 +71,8 @@ type root struct {
 	booted   bool
 	first    *listed // a list that came before boot was over
 	listed   bool
-	closing  bool
+	closing  bool                             // every instance is being stopped
+	leaving  bool                             // the root is being stopped, and its actors with it
 	unready  map[messages.InstanceID]struct{} // desired, and never healthy yet; nil: Ready is closed
 	live     int                              // instances with a process or an actor
 
@@ -149,6 +150,8 @@ func (r *root) catch(next actor.ReceiverFunc) actor.ReceiverFunc {
 // Receive never blocks.
 func (r *root) Receive(c actor.Context) {
 	switch m := c.Message().(type) {
+	case *actor.Stopping:
+		r.leaving = true
 	case *actor.Stopped:
 		r.gotStopped()
 	case *actor.Terminated:
@@ -194,7 +197,7 @@ func (r *root) gotReport(c actor.Context, id messages.InstanceID, ev plan.Event)
 // gotLost takes the end of an actor that the root has not dropped itself.
 func (r *root) gotLost(c actor.Context, child *actor.PID) {
 	e := r.children[child.Id]
-	if e == nil {
+	if e == nil || r.leaving {
 		return
 	}
 	r.log.Error("bug: an instance actor was lost; its process is adopted by another", "instance", string(e.ID), "run", e.Run)

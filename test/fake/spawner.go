@@ -27,6 +27,7 @@ type Spawner struct {
 	all   map[messages.InstanceID][]*Process
 	fails map[messages.InstanceID]error
 	slow  time.Duration
+	born  func(*Process)
 	pids  int
 }
 
@@ -49,6 +50,13 @@ func (s *Spawner) Slow(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slow = d
+}
+
+// OnSpawn has f called with every process that is started from now on, before anybody else knows it.
+func (s *Spawner) OnSpawn(f func(*Process)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.born = f
 }
 
 // Spawn starts a process.
@@ -82,6 +90,9 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	s.pids++
 	p := &Process{App: l.App, t: s.t, pid: s.pids, port: l.Port, run: l.Run, started: time.Now(), done: make(chan struct{})}
 	s.all[id] = append(s.all[id], p)
+	if s.born != nil {
+		s.born(p)
+	}
 	return p, nil
 }
 
@@ -151,6 +162,7 @@ type Process struct {
 	mu       sync.Mutex
 	stubborn bool
 	signals  []syscall.Signal
+	trip     int // calls until the panic; 0: none
 	exit     messages.Exit
 }
 
@@ -161,6 +173,24 @@ func (p *Process) IgnoreTERM() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stubborn = true
+}
+
+// PanicAt makes the n-th call of PID or Signal from now on panic: so a test strikes its actor at different moments.
+func (p *Process) PanicAt(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trip = n
+}
+
+func (p *Process) touch() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.trip == 0 {
+		return
+	}
+	if p.trip--; p.trip == 0 {
+		panic("injected")
+	}
 }
 
 // Exit ends the process with a code.
@@ -216,7 +246,10 @@ func (p *Process) Signals() []syscall.Signal {
 }
 
 // PID returns a number that no other process of the spawner has.
-func (p *Process) PID() int { return p.pid }
+func (p *Process) PID() int {
+	p.touch()
+	return p.pid
+}
 
 // Port returns the port it was started with.
 func (p *Process) Port() int { return p.port }
@@ -232,6 +265,7 @@ func (p *Process) SpecHash() string { return p.App.SpecHash() }
 
 // Signal does what a well-behaved process does: TERM ends it with code 0, KILL ends it, the rest is noted.
 func (p *Process) Signal(sig syscall.Signal) error {
+	p.touch()
 	p.mu.Lock()
 	p.signals = append(p.signals, sig)
 	stubborn := p.stubborn

@@ -1,0 +1,25 @@
+// Package health asks an instance over HTTP how it is, and whether it is the instance that answers.
+//
+// Invariants:
+//   - One probe is one GET on a literal loopback address. No proxy, no redirect, no resolver, no compression.
+//   - A probe ends within its timeout, reads a bounded number of bytes and allocates a few kilobytes, whatever the server
+//     does. It runs in its caller's goroutine; while it connects there may be one more.
+//   - Nothing outlives a probe: no goroutine, no descriptor, no connection. So there is no Close.
+//   - Only a proof makes a conflict. An owner that cannot be learned, for want of permission or on another system than
+//     Linux, is no failure.
+//
+// Facts that forced this (measured, Linux 6.18, Go 1.26, against a net/http server on loopback):
+//   - net/http's client needs two goroutines for each connection. Without it a probe takes 50 µs and 5 KB, server
+//     included; the proof of ownership adds 10 µs.
+//   - 1000 probes that end by an ordinary close leave 1000 connections in TIME_WAIT for a minute: on our side if we close first,
+//     and on the instance's, where they stand in the way of its port, if it does. Ended by a reset (SO_LINGER 0), they
+//     leave none on either side. A connection kept alive would be one to a process that may be dead, and an extra
+//     descriptor on both sides for each instance.
+//   - A reset that meets a server which is still busy with the connection shows up in its log. So the request says
+//     Connection: close, and if the server agrees, the probe waits up to 100 ms for it to close before it resets. What
+//     is reset then is a connection that no program has any more. The wait is not part of the latency.
+//   - The listener of an address is found by one sock_diag request: 3 µs with 3000 listeners on the host, while a dump of them
+//     takes 1.6 ms. The look-up answers for a dual-stack socket in either family.
+//   - A listener that has been found before costs one readlink. Otherwise the leader's descriptors are searched, then those of
+//     its group, its session and its descendants: one scan of /proc, shared by all probes that wait for one.
+package health

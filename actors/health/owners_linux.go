@@ -1,0 +1,163 @@
+package health
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// owners tells whose the listeners are. It remembers where it found them, so that a probe in the steady state costs one
+// question to the kernel and one readlink, however many descriptors the process has.
+type owners struct {
+	mu    sync.Mutex
+	found map[int]place // by port, so there are never more than there are ports
+
+	scan  sync.Mutex // held for the length of a scan: who waits for it uses what it found
+	table map[int]process
+	at    time.Time // when the scan of table began
+}
+
+// place is where a listener was found.
+type place struct{ leader, pid, fd int }
+
+func newOwners() *owners { return &owners{found: make(map[int]place)} }
+
+// stranger describes the process that answers at the address if it is proved to be none of leader's. It returns "" if
+// it is one of them, and if that cannot be learned.
+func (o *owners) stranger(leader int, answerer *net.TCPAddr) string {
+	began := time.Now()
+	l, err := listenerAt(answerer)
+	if err != nil {
+		return ""
+	}
+	o.mu.Lock()
+	last := o.found[answerer.Port]
+	o.mu.Unlock()
+	if last.leader == leader && holds(last.pid, last.fd, l.inode) {
+		return ""
+	}
+	if ours, err := o.has(leader, leader, answerer.Port, l.inode); ours || err != nil {
+		return ""
+	}
+	table, err := o.processes(began)
+	if err != nil {
+		return ""
+	}
+	kin := relatives(table, leader)
+	for _, pid := range kin {
+		if ours, err := o.has(leader, pid, answerer.Port, l.inode); ours || err != nil {
+			return ""
+		}
+	}
+	// Ours may have closed it, or died, since the kernel was asked.
+	if again, err := listenerAt(answerer); err != nil || again.inode != l.inode {
+		return ""
+	}
+	for pid, p := range table {
+		if pid == leader || slices.Contains(kin, pid) {
+			continue
+		}
+		if fd, _ := socketFD(pid, l.inode); fd >= 0 { // one that cannot be read only goes without a name
+			return fmt.Sprintf("pid %d, %s", pid, printable(p.name))
+		}
+	}
+	return fmt.Sprintf("of user id %d", l.user)
+}
+
+// has reports whether pid has the listener, and remembers it. The error says that it cannot be known.
+func (o *owners) has(leader, pid, port int, inode uint64) (bool, error) {
+	fd, err := socketFD(pid, inode)
+	if err != nil || fd < 0 {
+		return false, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.found[port] = place{leader, pid, fd}
+	return true, nil
+}
+
+// processes returns a process table that was read after since.
+func (o *owners) processes(since time.Time) (map[int]process, error) {
+	o.scan.Lock()
+	defer o.scan.Unlock()
+	if o.at.After(since) {
+		return o.table, nil
+	}
+	at := time.Now()
+	table, err := processes()
+	if err != nil {
+		return nil, err
+	}
+	o.table, o.at = table, at
+	return table, nil
+}
+
+// elsewhere describes where the process listens instead of on the port. It returns "" if it listens nowhere, or if that
+// cannot be learned. It is cheap for a process without sockets, which one that still starts is.
+func elsewhere(pid, port int) string {
+	have, err := sockets(pid)
+	if err != nil || len(have) == 0 {
+		return ""
+	}
+	ports := []int{}
+	for _, at := range of(have) {
+		if int(at.Port()) == port {
+			return fmt.Sprintf("connection refused: the process listens on %v, which neither 127.0.0.1 nor ::1 reaches", at)
+		}
+		ports = append(ports, int(at.Port()))
+	}
+	if len(ports) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("connection refused: the process listens on port %s, expected %d", list(ports), port)
+}
+
+func list(ports []int) string {
+	slices.Sort(ports)
+	ports = slices.Compact(ports)
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(ports[:min(len(ports), 8)]), "[]"), " ", ", ")
+}
+
+// of returns the addresses of those sockets that listen.
+func of(inodes map[uint64]bool) (at []netip.AddrPort) {
+	all, err := listeners()
+	if err != nil {
+		return nil
+	}
+	for _, l := range all {
+		if inodes[l.inode] {
+			at = append(at, l.at)
+		}
+	}
+	return at
+}
+
+// ListensOn returns the TCP ports that the process, its group, its session and its descendants listen on, in rising
+// order. What cannot be learned is left out. It reads the whole process table: it is for a person who asks, not for
+// every probe.
+func ListensOn(pid int) []int {
+	table, err := processes()
+	if err != nil {
+		return nil
+	}
+	var ports []int
+	inodes := map[uint64]bool{}
+	for _, p := range append(relatives(table, pid), pid) {
+		have, _ := sockets(p)
+		for inode := range have {
+			inodes[inode] = true
+		}
+	}
+	if len(inodes) == 0 {
+		return nil
+	}
+	for _, at := range of(inodes) {
+		ports = append(ports, int(at.Port()))
+	}
+	slices.Sort(ports)
+	return slices.Compact(ports)
+}

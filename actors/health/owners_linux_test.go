@@ -1,0 +1,284 @@
+package health
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"procman/messages"
+)
+
+func checkOwner(pid, port int) messages.Probe {
+	return New(Options{Owner: true}).Check(context.Background(), messages.Target{PID: pid, Port: port, Timeout: 5 * time.Second})
+}
+
+// sleeper is a process of its own session that does nothing.
+func sleeper(t *testing.T) (pid int) {
+	t.Helper()
+	cmd := exec.Command("sleep", "60")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd.Process.Pid
+}
+
+func TestAnInstanceThatAnswersItselfIsHealthy(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"} {
+		for _, fork := range []string{"", "group", "setsid"} {
+			t.Run(address+" "+fork, func(t *testing.T) {
+				pid, port := startServer(t, address, fork)
+				c := New(Options{Owner: true})
+				for range 2 { // the second time from memory
+					p := c.Check(context.Background(), messages.Target{PID: pid, Port: port, Timeout: 5 * time.Second})
+					require.True(t, p.OK, p.Error)
+					require.Equal(t, "other", p.Body)
+				}
+				require.Equal(t, []int{port}, ListensOn(pid))
+			})
+		}
+	}
+}
+
+func TestAnImpostorsAnswerIsAConflict(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0", "[::]:0"} {
+		t.Run(address, func(t *testing.T) {
+			impostor, port := startServer(t, address, "")
+			p := checkOwner(sleeper(t), port)
+			require.False(t, p.OK)
+			require.True(t, p.Conflict)
+			require.Equal(t, 200, p.Status)
+			require.Equal(t, fmt.Sprintf("port %d is answered by another process (pid %d, health.test)", port, impostor), p.Error)
+		})
+	}
+}
+
+func TestAnImpostorOnIPv4IsFoundBesideTheInstanceOnIPv6(t *testing.T) {
+	pid, port := startServer(t, "[::1]:0", "")
+	require.True(t, checkOwner(pid, port).OK)
+	l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+	require.NoError(t, err)
+	s := &http.Server{Handler: http.NotFoundHandler()}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	p := checkOwner(pid, port)
+	require.NoError(t, s.Close())
+	require.ErrorIs(t, <-done, http.ErrServerClosed)
+	require.True(t, p.Conflict)
+	require.Equal(t, 404, p.Status)
+	require.Contains(t, p.Error, fmt.Sprintf("pid %d", os.Getpid()))
+}
+
+func TestARememberedListenerIsAskedForAgain(t *testing.T) {
+	// The same port, once the instance's and then the impostor's.
+	c := New(Options{Owner: true})
+	port := serve(t, "127.0.0.1", say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+	check := func(pid int) messages.Probe {
+		return c.Check(context.Background(), messages.Target{PID: pid, Port: port, Timeout: time.Second})
+	}
+	require.False(t, check(os.Getpid()).Conflict)
+	require.True(t, check(sleeper(t)).Conflict)
+	require.False(t, check(os.Getpid()).Conflict)
+}
+
+func TestAnInstanceThatIsGoneDoesNotOwnAnything(t *testing.T) {
+	_, port := startServer(t, "127.0.0.1:0", "")
+	cmd := exec.Command("true")
+	require.NoError(t, cmd.Run())
+	require.True(t, checkOwner(cmd.Process.Pid, port).Conflict)
+}
+
+func TestTheOwnerIsNotAskedForWithoutAPIDOrTheOption(t *testing.T) {
+	_, port := startServer(t, "127.0.0.1:0", "")
+	require.True(t, checkOwner(0, port).OK)
+	p := New(Options{}).Check(context.Background(), messages.Target{PID: sleeper(t), Port: port, Timeout: time.Second})
+	require.True(t, p.OK, p.Error)
+}
+
+func TestAnInstanceOnAnotherPortIsToldOf(t *testing.T) {
+	pid, port := startServer(t, "127.0.0.1:0", "")
+	unused := unusedPort(t)
+	p := checkOwner(pid, unused)
+	require.False(t, p.OK)
+	require.Equal(t, fmt.Sprintf("connection refused: the process listens on port %d, expected %d", port, unused), p.Error)
+}
+
+func TestAnInstanceOnAnotherAddressIsToldOf(t *testing.T) {
+	pid, port := startServer(t, "127.0.0.2:0", "")
+	p := checkOwner(pid, port)
+	require.Equal(t, fmt.Sprintf("connection refused: the process listens on 127.0.0.2:%d, which neither 127.0.0.1 nor ::1 reaches", port), p.Error)
+}
+
+func TestAnInstanceThatListensNowhereIsRefused(t *testing.T) {
+	port := unusedPort(t)
+	pid := sleeper(t)
+	require.Equal(t, fmt.Sprintf("connection refused: nothing listens on port %d", port), checkOwner(pid, port).Error)
+	require.Empty(t, ListensOn(pid))
+	require.Empty(t, ListensOn(1<<30))
+}
+
+func TestALineOfTheProcessTableIsRead(t *testing.T) {
+	p, ok := parseStat([]byte("7 (a) b (c) S 1 2 3 0 -1 4194560"))
+	require.True(t, ok)
+	require.Equal(t, process{parent: 1, group: 2, session: 3, name: "a) b (c"}, p)
+	for _, bad := range []string{"", "7", ")(", "7 (x)", "7 (x) S a b c"} {
+		_, ok := parseStat([]byte(bad))
+		require.False(t, ok, bad)
+	}
+}
+
+func TestALoopInTheProcessTableEnds(t *testing.T) {
+	table := map[int]process{5: {pid: 5, parent: 6}, 6: {pid: 6, parent: 5}, 7: {pid: 7, parent: 8}, 8: {pid: 8, parent: 9}}
+	require.Empty(t, relatives(table, 100))
+	require.ElementsMatch(t, []int{7, 8}, relatives(table, 9))
+}
+
+func TestABrokenNetlinkAnswerIsAnError(t *testing.T) {
+	for _, size := range []uint32{0, 15, 17, 1 << 31} {
+		b := binary.NativeEndian.AppendUint32(nil, size)
+		_, err := answer(append(b, make([]byte, 12)...), nil)
+		require.Error(t, err)
+	}
+	_, err := answer(bytes.Repeat([]byte{1}, 7), nil)
+	require.NoError(t, err)
+}
+
+// inTimeWait counts the connections in TIME_WAIT that have the port on either side.
+func inTimeWait(t testing.TB, port int) (n int) {
+	t.Helper()
+	const stateTimeWait = 6
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		r := request(family, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, 0, nil)
+		binary.NativeEndian.PutUint32(r[20:], 1<<stateTimeWait)
+		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+		require.NoError(t, err)
+		require.NoError(t, unix.Sendto(fd, r, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+		buf := make([]byte, receiveSize)
+		for done := false; !done; {
+			read, _, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
+			require.NoError(t, err)
+			for b := buf[:read]; len(b) >= 16; {
+				size := binary.NativeEndian.Uint32(b)
+				if done = binary.NativeEndian.Uint16(b[4:]) == unix.NLMSG_DONE; done {
+					break
+				}
+				from, to := binary.BigEndian.Uint16(b[20:]), binary.BigEndian.Uint16(b[22:])
+				if int(from) == port || int(to) == port {
+					n++
+				}
+				b = b[(size+3)&^3:]
+			}
+		}
+		require.NoError(t, unix.Close(fd))
+	}
+	return n
+}
+
+func TestProbesLeaveNoConnectionInTimeWait(t *testing.T) {
+	for name, h := range map[string]http.HandlerFunc{
+		"200": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") },
+		"500": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			port := serveHTTP(t, h)
+			for range 1000 {
+				probe(port, time.Second)
+			}
+			require.Zero(t, inTimeWait(t, port))
+		})
+	}
+}
+
+func TestTheCountOfTimeWaitCanFail(t *testing.T) {
+	port := serve(t, "127.0.0.1", func(net.Conn) {})
+	conn, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+	require.NoError(t, err)
+	_, err = io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n")
+	require.NoError(t, err)
+	_, err = conn.Read(make([]byte, 1))
+	require.Error(t, err)
+	require.NoError(t, conn.Close())
+	require.Equal(t, 1, inTimeWait(t, port))
+}
+
+func TestAnOwnerThatCannotBeLearnedIsNoFailure(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to become somebody who may not look")
+	}
+	_, port := startServer(t, "127.0.0.1:0", "")
+	pid := sleeper(t)
+	type verdict struct {
+		errno    syscall.Errno
+		stranger string
+	}
+	got := make(chan verdict)
+	go func() {
+		// Another user on this thread alone; it ends with the goroutine.
+		runtime.LockOSThread()
+		const nobody = 65534
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
+			got <- verdict{errno: errno}
+			return
+		}
+		got <- verdict{stranger: newOwners().stranger(pid, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})}
+	}()
+	require.Equal(t, verdict{}, <-got)
+	require.NotEmpty(t, newOwners().stranger(pid, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}))
+}
+
+func BenchmarkCheck(b *testing.B) {
+	for _, owner := range []bool{false, true} {
+		b.Run(fmt.Sprintf("owner %v", owner), func(b *testing.B) {
+			port := serveHTTP(b, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+			c := New(Options{Owner: owner})
+			b.ReportAllocs()
+			for b.Loop() {
+				if p := c.Check(context.Background(), messages.Target{Port: port, PID: os.Getpid(), Timeout: time.Second}); !p.OK {
+					b.Fatal(p.Error)
+				}
+			}
+			b.ReportMetric(float64(inTimeWait(b, port)), "TIME_WAIT")
+		})
+	}
+	b.Run("client alone", func(b *testing.B) {
+		// Without a connection: what judging costs.
+		r, conn := newReader(), &canned{text: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"}
+		b.ReportAllocs()
+		for b.Loop() {
+			conn.read = false
+			var p messages.Probe
+			if _, err := r.response(conn, defaultMaxBody, time.Now(), &p); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+type canned struct {
+	net.Conn
+	text string
+	read bool
+}
+
+func (c *canned) Read(b []byte) (int, error) {
+	if c.read {
+		return 0, io.EOF
+	}
+	c.read = true
+	return copy(b, c.text), nil
+}

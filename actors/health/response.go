@@ -1,0 +1,137 @@
+package health
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"procman/messages"
+)
+
+// closingTime is how long a server that has answered and said that it will close is waited for.
+const closingTime = 100 * time.Millisecond
+
+// errHeader says that a response had more than maxHeader bytes before its body.
+var errHeader = fmt.Errorf("the response headers are larger than %d KiB", maxHeader>>10)
+
+// statusError is a response that is complete, but not 200.
+type statusError struct {
+	status   int
+	location string
+}
+
+func (e *statusError) Error() string {
+	switch {
+	case e.status >= 300 && e.status < 400 && e.location != "":
+		return "redirect to " + printable(e.location)
+	case e.status >= 200 && e.status < 300:
+		return fmt.Sprintf("status %d, only 200 is healthy", e.status)
+	default:
+		return fmt.Sprintf("status %d", e.status)
+	}
+}
+
+// bodyError is a response whose status came, but not the whole of its body.
+type bodyError struct {
+	status int
+	err    error
+}
+
+func (e *bodyError) Error() string { return fmt.Sprintf("body of status %d: %v", e.status, e.err) }
+
+func (e *bodyError) Unwrap() error { return e.err }
+
+// reader reads one response at a time in memory of a fixed size.
+type reader struct {
+	limit io.LimitedReader
+	buf   *bufio.Reader
+	chunk [4 << 10]byte
+}
+
+func newReader() *reader {
+	r := &reader{}
+	r.buf = bufio.NewReader(&r.limit)
+	return r
+}
+
+// response reads from conn what answers a request, and puts what it finds into p. It reports whether the server has said
+// all it will say and announced that it closes the connection.
+func (r *reader) response(conn net.Conn, maxBody int64, deadline time.Time, p *messages.Probe) (done bool, err error) {
+	r.limit = io.LimitedReader{R: conn, N: maxHeader}
+	r.buf.Reset(&r.limit)
+	defer func() { r.limit.R = nil }() // the pool keeps no connection
+
+	var resp *http.Response
+	for resp == nil || resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
+		if _, err := r.buf.Peek(1); err != nil {
+			return false, r.limited(err)
+		}
+		if resp, err = http.ReadResponse(r.buf, nil); err != nil {
+			return false, r.limited(err)
+		}
+	}
+	p.Status = resp.StatusCode
+	r.limit.N = maxBody
+	if resp.StatusCode != http.StatusOK {
+		// The verdict is in. The body may tell why, but is not worth waiting for.
+		shorten(conn, deadline)
+		whole, _ := r.body(resp.Body, maxBody, p)
+		return whole && resp.Close, &statusError{resp.StatusCode, resp.Header.Get("Location")}
+	}
+	whole, err := r.body(resp.Body, maxBody, p)
+	if err != nil {
+		return false, &bodyError{resp.StatusCode, err}
+	}
+	// Not resp.Body.Close: it would read what is left of the body.
+	return whole && resp.Close, nil
+}
+
+// body reads the body up to its end or the limit, and reports whether that was its end.
+func (r *reader) body(body io.Reader, maxBody int64, p *messages.Probe) (whole bool, err error) {
+	var read int64
+	kept := make([]byte, 0, keptBody)
+	defer func() { p.Body = text(kept) }()
+	for read < maxBody {
+		n, err := body.Read(r.chunk[:min(int64(len(r.chunk)), maxBody-read)])
+		kept = append(kept, r.chunk[:min(n, cap(kept)-len(kept))]...)
+		read += int64(n)
+		switch {
+		case err == io.EOF:
+			return true, nil
+		case err != nil && r.limit.N <= 0:
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// goodbye waits for the server to close. It is a courtesy, so nothing that goes wrong matters.
+func (r *reader) goodbye(conn net.Conn, deadline time.Time) {
+	shorten(conn, deadline)
+	_, _ = conn.Read(r.chunk[:1])
+}
+
+// shorten lets reads from conn wait no longer than closingTime.
+func shorten(conn net.Conn, deadline time.Time) {
+	if soon := time.Now().Add(closingTime); soon.Before(deadline) {
+		_ = conn.SetReadDeadline(soon) // an error shows in the read
+	}
+}
+
+func (r *reader) limited(err error) error {
+	if r.limit.N <= 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return errHeader
+	}
+	return err
+}
+
+// text makes printable what may have been cut within a character.
+func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }

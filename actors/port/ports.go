@@ -1,0 +1,308 @@
+package port
+
+import (
+	"container/list"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"procman/actors"
+	"procman/messages"
+)
+
+// ErrClosed is the answer of [Ports] after its Close.
+var ErrClosed = errors.New("the port table is closed")
+
+// Options says which ports may be leased, and how.
+type Options struct {
+	First, Last int // the range, both included
+	// Hold keeps a leased port bound until the instance listens on it. The instance must set SO_REUSEADDR. Without it
+	// a port is only checked, and another program can take it before the instance does.
+	Hold   bool
+	Logger *slog.Logger // nil: no records
+}
+
+// Ports leases the ports of a range. It is safe for concurrent use.
+type Ports struct {
+	first, last int
+	hold        bool
+	log         *slog.Logger
+
+	mu     sync.Mutex
+	closed bool
+	seats  map[int]*seat // every port of the range, and the claimed ones outside of it
+	owned  map[messages.InstanceID]*seat
+	free   list.List // of *seat: the next to be tried in front
+	parked list.List // of *seat: the longest parked in front
+}
+
+var _ actors.Ports = (*Ports)(nil)
+
+// seat is one port. It is free (owner empty, in the list free), parked (owned, in the list parked) or leased (owned, in
+// no list).
+type seat struct {
+	port      int
+	owner     messages.InstanceID
+	turn      uint64        // counts the leases; that of an earlier turn has no say
+	place     *list.Element // in free or in parked; nil while leased
+	held      *socket       // nil: not held
+	forgotten bool          // leased, but the owner is to lose it at the end of the lease
+}
+
+// New returns a table in which every port of the range is free. It touches no port yet.
+func New(o Options) (*Ports, error) {
+	if o.First < 1 || o.Last > 65535 || o.First > o.Last {
+		return nil, fmt.Errorf("the port range %d-%d is none: it must lie within 1-65535, and its end not before its beginning", o.First, o.Last)
+	}
+	p := &Ports{
+		first: o.First, last: o.Last, hold: o.Hold, log: o.Logger,
+		seats: make(map[int]*seat, o.Last-o.First+1),
+		owned: make(map[messages.InstanceID]*seat),
+	}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	for n := o.First; n <= o.Last; n++ {
+		s := &seat{port: n}
+		s.place = p.free.PushBack(s)
+		p.seats[n] = s
+	}
+	return p, nil
+}
+
+// Acquire leases a port to the instance: the one it had before if that is free, else the one that has not been tried
+// for the longest time, else one that is parked for another instance. The error is a *messages.StartError.
+//
+// A port that the instance has discarded is given again only if it is free and there is no other.
+func (p *Ports) Acquire(id messages.InstanceID) (actors.Lease, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, &messages.StartError{Fault: messages.FaultNoPort, Err: ErrClosed}
+	}
+	if s := p.owned[id]; s != nil {
+		if s.place == nil {
+			s.forgotten = false // it is wanted again before its end
+			return &lease{p, s, s.turn}, nil
+		}
+		ok, err := p.secure(s, true)
+		if err != nil {
+			return nil, p.refused(err)
+		}
+		if ok {
+			return p.lease(s, id), nil
+		}
+		p.log.Debug("port taken by another program", "instance", id, "port", s.port)
+		p.release(s)
+	}
+	for range p.free.Len() {
+		s := p.free.Front().Value.(*seat)
+		ok, err := p.secure(s, false)
+		if err != nil {
+			return nil, p.refused(err)
+		}
+		if ok {
+			return p.lease(s, id), nil
+		}
+		p.free.MoveToBack(s.place)
+	}
+	for range p.parked.Len() {
+		s := p.parked.Front().Value.(*seat)
+		ok, err := p.secure(s, true)
+		if err != nil {
+			return nil, p.refused(err)
+		}
+		if ok {
+			p.log.Debug("port taken over from an idle instance", "instance", id, "port", s.port, "from", s.owner)
+			return p.lease(s, id), nil
+		}
+		p.release(s)
+	}
+	return nil, p.exhausted()
+}
+
+// Claim leases the port that a surviving process of the instance already listens on; it may lie outside the range. What
+// the instance had before is free. It fails if the port is leased to another instance; one that is merely parked
+// for another is taken from it, since that could not listen there.
+func (p *Ports) Claim(id messages.InstanceID, port int) (actors.Lease, error) {
+	if port < 1 || port > 65535 {
+		return nil, fmt.Errorf("instance %s cannot have port %d: there are 1-65535", id, port)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, fmt.Errorf("port %d of instance %s: %w", port, id, ErrClosed)
+	}
+	s := p.seats[port]
+	if s != nil && s.owner != "" && s.owner != id && s.place == nil {
+		return nil, fmt.Errorf("port %d cannot go to instance %s: it is leased to instance %s", port, id, s.owner)
+	}
+	if had := p.owned[id]; had != nil {
+		if had == s && s.place == nil {
+			s.forgotten = false
+			return &lease{p, s, s.turn}, nil
+		}
+		if had != s {
+			p.release(had)
+		}
+	}
+	if s == nil {
+		s = &seat{port: port}
+		p.seats[port] = s
+	}
+	return p.lease(s, id), nil
+}
+
+// Forget ends what the instance has: its port is free for any other, once a lease of it has ended.
+func (p *Ports) Forget(id messages.InstanceID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.owned[id]
+	switch {
+	case s == nil:
+	case s.place == nil:
+		s.forgotten = true
+	default:
+		p.release(s)
+	}
+}
+
+// Leases returns the ports that are leased at this moment. Parked ones are not among them.
+func (p *Ports) Leases() map[messages.InstanceID]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	leases := make(map[messages.InstanceID]int, len(p.owned))
+	for id, s := range p.owned {
+		if s.place == nil {
+			leases[id] = s.port
+		}
+	}
+	return leases
+}
+
+// Close lets go of every port. From then on Acquire and Claim fail, and leases do nothing.
+func (p *Ports) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	var errs []error
+	for _, s := range p.seats {
+		errs = append(errs, s.letGo())
+	}
+	return errors.Join(errs...)
+}
+
+// secure reports whether the port of a seat that is not leased can be used, and holds it if that is the way. remains
+// says that connections of our own dead process may still be around.
+func (p *Ports) secure(s *seat, remains bool) (bool, error) {
+	if s.held != nil {
+		listened, err := listened(s.port)
+		return !listened, err
+	}
+	var err error
+	if p.hold && remains {
+		s.held, err = bindBesideRemains(s.port)
+	} else {
+		s.held, err = bind(s.port)
+	}
+	if errors.Is(err, errTaken) {
+		return false, nil
+	}
+	if err == nil && !p.hold {
+		err = s.letGo()
+	}
+	return err == nil, err
+}
+
+// lease gives the seat to id, whoever had it.
+func (p *Ports) lease(s *seat, id messages.InstanceID) *lease {
+	p.leaveList(s)
+	if s.owner != "" {
+		delete(p.owned, s.owner)
+	}
+	s.owner = id
+	s.forgotten = false
+	s.turn++
+	p.owned[id] = s
+	return &lease{p, s, s.turn}
+}
+
+// park ends the use of the seat and keeps it for its owner.
+func (p *Ports) park(s *seat) {
+	if s.forgotten || s.port < p.first || s.port > p.last {
+		p.release(s)
+		return
+	}
+	if p.hold && s.held == nil {
+		if _, err := p.secure(s, true); err != nil {
+			// Not lost: the next Acquire asks again.
+			p.log.Warn("port cannot be held", "instance", s.owner, "port", s.port, "error", err)
+		}
+	}
+	s.turn++
+	s.place = p.parked.PushBack(s)
+}
+
+// release takes the seat from its owner. It becomes the last of the free ones.
+func (p *Ports) release(s *seat) {
+	p.leaveList(s)
+	if err := s.letGo(); err != nil {
+		p.log.Warn("port not closed", "instance", s.owner, "port", s.port, "error", err)
+	}
+	delete(p.owned, s.owner)
+	s.owner = ""
+	s.forgotten = false
+	s.turn++
+	if s.port < p.first || s.port > p.last {
+		delete(p.seats, s.port)
+		return
+	}
+	s.place = p.free.PushBack(s)
+}
+
+func (p *Ports) leaveList(s *seat) {
+	switch {
+	case s.place == nil:
+	case s.owner == "":
+		p.free.Remove(s.place)
+	default:
+		p.parked.Remove(s.place)
+	}
+	s.place = nil
+}
+
+func (s *seat) letGo() error {
+	if s.held == nil {
+		return nil
+	}
+	held := s.held
+	s.held = nil
+	return held.close()
+}
+
+func (p *Ports) refused(err error) error {
+	if isShortage(err) {
+		help := "raise the limit of open files (ulimit -n, LimitNOFILE=)"
+		if p.hold {
+			help += ", or set ports.hold to false"
+		}
+		return &messages.StartError{Fault: messages.FaultResources, Err: err, Help: help}
+	}
+	return &messages.StartError{Fault: messages.FaultNoPort, Err: err}
+}
+
+func (p *Ports) exhausted() error {
+	leased := 0
+	for _, s := range p.owned {
+		if s.place == nil && s.port >= p.first && s.port <= p.last {
+			leased++
+		}
+	}
+	size := p.last - p.first + 1
+	return &messages.StartError{
+		Fault: messages.FaultNoPort,
+		Err:   fmt.Errorf("of the %d ports %d-%d, %d are leased to instances and %d are taken by other programs", size, p.first, p.last, leased, size-leased),
+		Help:  "make ports.range larger, or stop what uses its ports",
+	}
+}

@@ -1,0 +1,190 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"procman/messages"
+)
+
+// Client speaks to the daemon behind a unix socket. It may be used by any number of goroutines. Its errors are
+// ErrUnreachable, messages.ErrUnknownInstance, *Error, or that of a context that ended.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// NewClient returns a client. It connects when it is used.
+func NewClient(socket string) *Client {
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", socket)
+		},
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: 16,
+		IdleConnTimeout:     idleTimeout / 2, // well before the server hangs up
+	}}}
+}
+
+// Close gives up idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Instances returns all that is known.
+func (c *Client) Instances(ctx context.Context) (d Document, err error) {
+	return d, c.ask(ctx, http.MethodGet, "/v1/instances", "", &d)
+}
+
+// Instance returns what is known of one instance.
+func (c *Client) Instance(ctx context.Context, id messages.InstanceID) (s messages.Status, err error) {
+	return s, c.ask(ctx, http.MethodGet, place(id, ""), id, &s)
+}
+
+// Start ends a hold and starts the instance if it is not running. It returns when that is decided.
+func (c *Client) Start(ctx context.Context, id messages.InstanceID) (s messages.Status, err error) {
+	return s, c.ask(ctx, http.MethodPost, place(id, "/start"), id, &s)
+}
+
+// Stop ends the instance and holds it down. It returns when that is decided.
+func (c *Client) Stop(ctx context.Context, id messages.InstanceID) (s messages.Status, err error) {
+	return s, c.ask(ctx, http.MethodPost, place(id, "/stop"), id, &s)
+}
+
+// Restart gives the instance a new process. It returns when that is decided.
+func (c *Client) Restart(ctx context.Context, id messages.InstanceID) (s messages.Status, err error) {
+	return s, c.ask(ctx, http.MethodPost, place(id, "/restart"), id, &s)
+}
+
+// Reload has the configuration read again and applied. It returns when that is decided.
+func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
+	return r, c.ask(ctx, http.MethodPost, "/v1/reload", "", &r)
+}
+
+// Shutdown tells the daemon to end. It returns before the daemon has ended.
+func (c *Client) Shutdown(ctx context.Context, mode Mode) (e Ending, err error) {
+	return e, c.ask(ctx, http.MethodPost, "/v1/shutdown?mode="+url.QueryEscape(string(mode)), "", &e)
+}
+
+// Healthy returns nil if the daemon is in order.
+func (c *Client) Healthy(ctx context.Context) error {
+	return c.ask(ctx, http.MethodGet, "/healthz", "", nil)
+}
+
+// Ready returns nil if every desired instance has been healthy once, and an *Error with CodeNotReady before.
+func (c *Client) Ready(ctx context.Context) error {
+	return c.ask(ctx, http.MethodGet, "/readyz", "", nil)
+}
+
+// Logs returns the output that is asked for. With q.Follow it goes on until ctx ends, without an error, or until the daemon
+// ends, with ErrUnreachable. After an error nothing follows.
+func (c *Client) Logs(ctx context.Context, q messages.OutputQuery) iter.Seq2[messages.OutputLine, error] {
+	return func(yield func(messages.OutputLine, error) bool) {
+		v := url.Values{"lines": {strconv.Itoa(q.Lines)}, "follow": {strconv.FormatBool(q.Follow)}}
+		if q.Stream != "" {
+			v.Set("stream", string(q.Stream))
+		}
+		if q.Since != 0 {
+			v.Set("since", q.Since.String())
+		}
+		err := c.stream(ctx, q, place(q.ID, "/logs")+"?"+v.Encode(), yield)
+		if err != nil && !(q.Follow && ctx.Err() != nil) {
+			yield(messages.OutputLine{}, err)
+		}
+	}
+}
+
+func (c *Client) stream(ctx context.Context, q messages.OutputQuery, path string, yield func(messages.OutputLine, error) bool) error {
+	response, err := c.do(ctx, http.MethodGet, path, q.ID)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close() // what is not read is not wanted
+	for d := json.NewDecoder(bufio.NewReaderSize(response.Body, 64<<10)); ; {
+		var line outputLine
+		switch err := d.Decode(&line); {
+		case errors.Is(err, io.EOF) && q.Follow:
+			return fmt.Errorf("%w any more at %s: it ended the stream", ErrUnreachable, c.socket)
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return c.broken(ctx, err)
+		}
+		if line.Error != "" {
+			return &Error{Message: line.Error, Code: CodeFailed, Status: http.StatusInternalServerError}
+		}
+		if !yield(line.OutputLine, nil) {
+			return nil
+		}
+	}
+}
+
+func place(id messages.InstanceID, what string) string {
+	return "/v1/instances/" + url.PathEscape(string(id)) + what
+}
+
+// ask makes a request and reads its answer into the value, unless that is nil.
+func (c *Client) ask(ctx context.Context, method, path string, id messages.InstanceID, into any) error {
+	response, err := c.do(ctx, method, path, id)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if into != nil {
+		if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+			return c.broken(ctx, err)
+		}
+	}
+	// To its end, so that the connection can be used again; what is wrong with it there will show then.
+	_, _ = io.Copy(io.Discard, response.Body)
+	return nil
+}
+
+// do returns an answer that says yes.
+func (c *Client) do(ctx context.Context, method, path string, id messages.InstanceID) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://procman"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.broken(ctx, err)
+	}
+	if response.StatusCode < 300 {
+		return response, nil
+	}
+	defer response.Body.Close()
+	e := &Error{Status: response.StatusCode}
+	if err := json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(e); err != nil || e.Message == "" {
+		e.Message, e.Code = "the daemon answered "+response.Status, CodeFailed
+	}
+	if e.Code == CodeUnknownInstance {
+		return nil, messages.ErrUnknownInstance{ID: id}
+	}
+	return nil, e
+}
+
+// broken makes the error for a conversation that came to nothing.
+func (c *Client) broken(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err // the address in it is none
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	return fmt.Errorf("%w at %s: %w", ErrUnreachable, c.socket, err)
+}

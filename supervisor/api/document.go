@@ -1,0 +1,57 @@
+package api
+
+import (
+	"time"
+
+	"procman/messages"
+)
+
+// Schema is the version of [Document]. Fields may be added to it; nothing in it changes its meaning.
+const Schema = 1
+
+// Document is what GET /v1/instances answers, and what `procman status -o json` prints.
+type Document struct {
+	Schema    int               `json:"schema"`
+	Manager   Manager           `json:"manager"`
+	Instances []messages.Status `json:"instances"` // sorted by id
+}
+
+// Manager is what there is to know of the daemon itself.
+type Manager struct {
+	PID       int               `json:"pid"`
+	Version   string            `json:"version"`
+	StartedAt time.Time         `json:"started_at"`
+	StateDir  messages.StateDir `json:"state_dir"`
+	Ready     bool              `json:"ready"` // every desired instance has been healthy once; filled in by the Server
+}
+
+// Mode says what becomes of the instances when the daemon is told to end.
+type Mode string
+
+// The modes.
+const (
+	ModeStop  Mode = "stop"
+	ModeLeave Mode = "leave" // they keep running; the next daemon adopts them
+)
+
+// Ending is what POST /v1/shutdown answers: who ends, and how.
+type Ending struct {
+	Manager Manager `json:"manager"`
+	Mode    Mode    `json:"mode"`
+}
+
+// Reloaded is what POST /v1/reload answers.
+type Reloaded struct {
+	Instances int `json:"instances"` // known after it, those that are on their way out included
+}
+
+// Condition is what /healthz and /readyz answer when all is well.
+type Condition struct {
+	Status string `json:"status"`
+}
+
+// outputLine is a line of a response of output: a line of the instance, or, as the last one, what went wrong.
+type outputLine struct {
+	messages.OutputLine
+	Error string `json:"error,omitempty"`
+}

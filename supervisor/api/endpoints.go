@@ -1,0 +1,221 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"procman/messages"
+)
+
+func (s *Server) instances(w http.ResponseWriter, r *http.Request) {
+	all, err := s.options.Supervisor.Status(r.Context())
+	if err != nil {
+		s.no(w, r, answerTo(err))
+		return
+	}
+	if all == nil {
+		all = []messages.Status{}
+	}
+	for n := range all {
+		all[n] = whole(all[n])
+	}
+	s.yes(w, r, http.StatusOK, Document{Schema: Schema, Manager: s.manager(), Instances: all})
+}
+
+func (s *Server) instance(w http.ResponseWriter, r *http.Request) {
+	id := messages.InstanceID(r.PathValue("id"))
+	status, known := s.options.Supervisor.Lookup(id)
+	if !known {
+		s.no(w, r, answerTo(messages.ErrUnknownInstance{ID: id}))
+		return
+	}
+	s.yes(w, r, http.StatusOK, whole(status))
+}
+
+// command returns the endpoint that has do done to an instance and answers what then is known of it.
+func (s *Server) command(do func(context.Context, messages.InstanceID) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), decideTimeout)
+		defer cancel()
+		id := messages.InstanceID(r.PathValue("id"))
+		if err := do(ctx, id); err != nil {
+			s.no(w, r, s.refusal(id, err))
+			return
+		}
+		status, known := s.options.Supervisor.Lookup(id)
+		if !known {
+			// It was taken from the list in the same instant.
+			s.no(w, r, answerTo(messages.ErrUnknownInstance{ID: id}))
+			return
+		}
+		s.yes(w, r, http.StatusOK, whole(status))
+	}
+}
+
+// refusal makes the error for a command. One that has no cause beneath it is the supervisor's own no: the command was
+// understood and is not possible as things stand, for an instance that is disabled, say.
+func (s *Server) refusal(id messages.InstanceID, err error) *Error {
+	e := answerTo(err)
+	if _, known := s.options.Supervisor.Lookup(id); known && e.Code == CodeFailed && errors.Unwrap(err) == nil {
+		e.Code, e.Status = CodeConflict, http.StatusConflict
+	}
+	return e
+}
+
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), decideTimeout)
+	defer cancel()
+	if err := s.options.Supervisor.Reload(ctx); err != nil {
+		e := answerTo(err)
+		if e.Code == CodeFailed {
+			e.Code, e.Status = CodeInvalid, http.StatusUnprocessableEntity
+		}
+		s.no(w, r, e)
+		return
+	}
+	all, err := s.options.Supervisor.Status(ctx)
+	if err != nil {
+		s.no(w, r, answerTo(err))
+		return
+	}
+	s.yes(w, r, http.StatusOK, Reloaded{Instances: len(all)})
+}
+
+func (s *Server) shutdown(w http.ResponseWriter, r *http.Request) {
+	mode, err := modeOf(r)
+	if err != nil {
+		s.no(w, r, answerTo(err))
+		return
+	}
+	s.yes(w, r, http.StatusAccepted, Ending{Manager: s.manager(), Mode: mode})
+	// On its way before the end begins: the daemon may be gone in a millisecond.
+	if err := http.NewResponseController(w).Flush(); err != nil {
+		s.log.Debug("the answer to a shutdown could not be sent; it begins all the same", "error", err)
+	}
+	s.options.Shutdown(mode)
+}
+
+// modeOf reads the mode from the query, else from the body; it is stop where neither says it.
+func modeOf(r *http.Request) (Mode, error) {
+	mode := Mode(r.URL.Query().Get("mode"))
+	if mode == "" {
+		var body struct {
+			Mode Mode `json:"mode"`
+		}
+		d := json.NewDecoder(r.Body)
+		d.DisallowUnknownFields()
+		switch err := d.Decode(&body); {
+		case errors.Is(err, io.EOF): // no body
+		case err != nil:
+			var tooLarge *http.MaxBytesError
+			if errors.As(err, &tooLarge) {
+				return "", err
+			}
+			return "", refuse(`the body is not of the form {"mode": "stop"}: %v`, err)
+		}
+		mode = body.Mode
+	}
+	switch mode {
+	case "":
+		return ModeStop, nil
+	case ModeStop, ModeLeave:
+		return mode, nil
+	}
+	return "", refuse("the mode is %q; it must be stop or leave", string(mode))
+}
+
+func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
+	if closed(s.options.Supervisor.Done()) {
+		s.no(w, r, &Error{"the supervisor has ended", CodeEnding, http.StatusServiceUnavailable})
+		return
+	}
+	s.yes(w, r, http.StatusOK, Condition{Status: "ok"})
+}
+
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case closed(s.options.Supervisor.Done()):
+		s.healthz(w, r)
+	case !closed(s.options.Supervisor.Ready()):
+		s.no(w, r, &Error{"not every desired instance has been healthy yet", CodeNotReady, http.StatusServiceUnavailable})
+	default:
+		s.yes(w, r, http.StatusOK, Condition{Status: "ready"})
+	}
+}
+
+func (s *Server) manager() Manager {
+	m := s.options.Manager
+	m.Ready = closed(s.options.Supervisor.Ready())
+	return m
+}
+
+// whole gives a status the form that is promised: a mapping is never null.
+func whole(s messages.Status) messages.Status {
+	if s.Labels == nil {
+		s.Labels = map[string]string{}
+	}
+	return s
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Server) yes(w http.ResponseWriter, r *http.Request, status int, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		s.log.Error("bug: an answer has no JSON form", "path", r.URL.Path, "error", err)
+		s.no(w, r, answerTo(fmt.Errorf("the answer has no JSON form: %w", err)))
+		return
+	}
+	s.write(w, r, status, text)
+}
+
+func (s *Server) no(w http.ResponseWriter, r *http.Request, e *Error) {
+	text, err := json.Marshal(e)
+	if err != nil { // two strings always have a form
+		text = []byte(`{"error":"no JSON form","code":"failed"}`)
+	}
+	s.write(w, r, e.Status, text)
+}
+
+func (s *Server) write(w http.ResponseWriter, r *http.Request, status int, text []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	if _, err := w.Write(append(text, '\n')); err != nil {
+		s.log.Debug("an answer could not be sent", "path", r.URL.Path, "error", err)
+	}
+}
+
+// refuseRoute answers in JSON what the mux would answer in plain text: that there is no such path, or not for this method.
+func (s *Server) refuseRoute(w http.ResponseWriter, r *http.Request, refusal http.Handler) {
+	v := verdict{header: http.Header{}}
+	refusal.ServeHTTP(&v, r)
+	if allow := v.header.Get("Allow"); v.status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", allow)
+		s.no(w, r, &Error{fmt.Sprintf("%s %s: there is only %s", r.Method, r.URL.Path, allow), CodeMethod, v.status})
+		return
+	}
+	s.no(w, r, &Error{fmt.Sprintf("no such path: %s", r.URL.Path), CodeNotFound, http.StatusNotFound})
+}
+
+// verdict keeps the header and the status of an answer.
+type verdict struct {
+	header http.Header
+	status int
+}
+
+func (v *verdict) Header() http.Header         { return v.header }
+func (v *verdict) Write(p []byte) (int, error) { return len(p), nil }
+func (v *verdict) WriteHeader(status int)      { v.status = status }

@@ -1,0 +1,152 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"procman/messages"
+)
+
+// logs streams an instance's output, one JSON document a line. Trouble on the way is a last line with an error in it.
+func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
+	q, err := queryOf(r.URL.Query())
+	if err != nil {
+		s.no(w, r, answerTo(err))
+		return
+	}
+	q.ID = messages.InstanceID(r.PathValue("id"))
+	if _, known := s.options.Supervisor.Lookup(q.ID); !known {
+		s.no(w, r, answerTo(messages.ErrUnknownInstance{ID: q.ID}))
+		return
+	}
+	select {
+	case s.streams <- struct{}{}:
+		defer func() { <-s.streams }()
+	default:
+		s.no(w, r, &Error{"too many streams of output are being read at once; end one of them, or try again later", CodeBusy, http.StatusServiceUnavailable})
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
+
+	h := w.Header()
+	h.Set("Content-Type", "application/x-ndjson")
+	h.Set("Cache-Control", "no-store")
+	out := stream{to: http.NewResponseController(w), json: json.NewEncoder(w), patience: s.options.writeTimeout, live: q.Follow}
+	if err := s.pour(ctx, &out, q); err != nil {
+		s.log.Debug("a stream of output was cut short", "instance", string(q.ID), "error", err)
+		panic(http.ErrAbortHandler) // the reader must not take this for the end of the output
+	}
+}
+
+func (s *Server) pour(ctx context.Context, out *stream, q messages.OutputQuery) error {
+	if q.Follow {
+		// The reader learns at once that it is heard, and not with the first line.
+		if err := out.begin(); err != nil {
+			return err
+		}
+	}
+	for line, failure := range s.options.Logs(ctx, q) {
+		if failure != nil && ctx.Err() == nil {
+			line, failure = messages.OutputLine{ID: q.ID}, fmt.Errorf("the output could not be read: %w", failure)
+		}
+		switch {
+		case ctx.Err() != nil && q.Follow:
+			return out.renew() // whoever follows has what there was
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		if err := out.write(line, failure); err != nil {
+			return err
+		}
+		if failure != nil {
+			break
+		}
+	}
+	if ctx.Err() != nil && !q.Follow {
+		return ctx.Err()
+	}
+	// Also the end of the response has to reach the reader in time.
+	return out.renew()
+}
+
+// stream writes lines to a reader that has so much patience's time to take each.
+type stream struct {
+	to       *http.ResponseController
+	json     *json.Encoder
+	patience time.Duration
+	live     bool // each line is sent as it comes
+}
+
+// renew gives the reader its time anew. Where there is no connection to set a time on, the writer's own rules hold.
+func (o *stream) renew() error {
+	if err := o.to.SetWriteDeadline(time.Now().Add(o.patience)); !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
+}
+
+func (o *stream) begin() error {
+	// The time for reading the request goes on otherwise, and would end the stream.
+	if err := o.to.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return errors.Join(o.renew(), o.to.Flush())
+}
+
+func (o *stream) write(line messages.OutputLine, failure error) error {
+	if err := o.renew(); err != nil {
+		return err
+	}
+	l := outputLine{OutputLine: line}
+	if failure != nil {
+		l.Error = failure.Error()
+	}
+	if err := o.json.Encode(l); err != nil {
+		return err
+	}
+	if o.live {
+		return o.to.Flush()
+	}
+	return nil
+}
+
+// queryOf reads what is asked for. Without lines it is all that is kept.
+func queryOf(v url.Values) (messages.OutputQuery, error) {
+	q := messages.OutputQuery{Lines: -1}
+	for name := range v {
+		if !slices.Contains([]string{"lines", "stream", "since", "follow"}, name) {
+			return q, refuse("unknown parameter %q; there are lines, stream, since and follow", name)
+		}
+	}
+	var err error
+	if s := v.Get("lines"); s != "" {
+		if q.Lines, err = strconv.Atoi(s); err != nil {
+			return q, refuse("lines is %q; it must be a number", s)
+		}
+	}
+	switch q.Stream = messages.Stream(v.Get("stream")); q.Stream {
+	case "", messages.Stdout, messages.Stderr:
+	default:
+		return q, refuse("stream is %q; it must be stdout or stderr", string(q.Stream))
+	}
+	if s := v.Get("since"); s != "" {
+		if q.Since, err = time.ParseDuration(s); err != nil || q.Since < 0 {
+			return q, refuse("since is %q; it must be a duration such as 10m", s)
+		}
+	}
+	if s := v.Get("follow"); s != "" {
+		if q.Follow, err = strconv.ParseBool(s); err != nil {
+			return q, refuse("follow is %q; it must be true or false", s)
+		}
+	}
+	return q, nil
+}

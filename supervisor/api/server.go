@@ -1,0 +1,162 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"procman/messages"
+	"procman/supervisor"
+)
+
+// Supervisor is what the API needs of a supervisor.
+type Supervisor interface {
+	supervisor.ProcessController
+	Lookup(id messages.InstanceID) (messages.Status, bool)
+	Reload(ctx context.Context) error
+	Ready() <-chan struct{}
+	Done() <-chan struct{}
+}
+
+var _ Supervisor = (*supervisor.Supervisor)(nil)
+
+// Options are what a Server is made of. All but Logger are required.
+type Options struct {
+	Supervisor Supervisor
+	Manager    Manager
+	// Logs reads an instance's output. It ends soon after ctx has ended.
+	Logs func(ctx context.Context, q messages.OutputQuery) iter.Seq2[messages.OutputLine, error]
+	// Shutdown begins the end of the daemon and returns at once. It may be called more than once.
+	Shutdown func(Mode)
+	Logger   *slog.Logger // nil: nothing is logged
+
+	// The bounds; the zero values are the defaults.
+	readTimeout  time.Duration // to send a request
+	writeTimeout time.Duration // a reader that takes nothing for so long is dropped
+	streams      int           // streams of output at the same time
+	connections  int           // connections at the same time
+}
+
+// The bounds that are the same for all.
+const (
+	maxBody       = 64 << 10
+	maxHeader     = 16 << 10
+	headerTimeout = 5 * time.Second
+	decideTimeout = 10 * time.Second // for the supervisor to accept a command
+	idleTimeout   = 10 * time.Second // between two requests; short, for others may wait for the connection
+	farewell      = 2 * time.Second  // for requests under way when the server ends
+)
+
+// Server answers the API.
+type Server struct {
+	options Options
+	log     *slog.Logger
+	mux     *http.ServeMux
+	streams chan struct{} // a slot for each stream of output
+	life    context.Context
+	end     context.CancelFunc // ends the streams
+	http    *http.Server
+	closed  sync.Once
+}
+
+// New returns a server that does not serve yet.
+func New(o Options) (*Server, error) {
+	if o.Supervisor == nil || o.Logs == nil || o.Shutdown == nil {
+		return nil, errors.New("api: Supervisor, Logs and Shutdown are required")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.readTimeout <= 0 {
+		o.readTimeout = decideTimeout + 5*time.Second // its end ends the request as well
+	}
+	if o.writeTimeout <= 0 {
+		o.writeTimeout = 10 * time.Second
+	}
+	if o.streams <= 0 {
+		o.streams = 64
+	}
+	if o.connections <= 0 {
+		o.connections = 256
+	}
+	s := &Server{options: o, log: o.Logger, mux: http.NewServeMux(), streams: make(chan struct{}, o.streams)}
+	s.life, s.end = context.WithCancel(context.Background())
+	for _, r := range s.routes() {
+		s.mux.HandleFunc(r.method+" "+r.path, r.serve)
+	}
+	s.http = &http.Server{
+		Handler:           guard(s.Handler()),
+		ConnContext:       withPeer,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       o.readTimeout,
+		WriteTimeout:      decideTimeout + o.writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
+	}
+	return s, nil
+}
+
+// route is one endpoint. openapi.yaml describes each.
+type route struct {
+	method, path string
+	serve        http.HandlerFunc
+}
+
+func (s *Server) routes() []route {
+	o := s.options.Supervisor
+	return []route{
+		{"GET", "/v1/instances", s.instances},
+		{"GET", "/v1/instances/{id}", s.instance},
+		{"POST", "/v1/instances/{id}/start", s.command(o.Start)},
+		{"POST", "/v1/instances/{id}/stop", s.command(o.Stop)},
+		{"POST", "/v1/instances/{id}/restart", s.command(o.Restart)},
+		{"GET", "/v1/instances/{id}/logs", s.logs},
+		{"POST", "/v1/reload", s.reload},
+		{"POST", "/v1/shutdown", s.shutdown},
+		{"GET", "/healthz", s.healthz},
+		{"GET", "/readyz", s.readyz},
+	}
+}
+
+// Handler returns the endpoints alone, to be mounted elsewhere. Who calls is checked by Serve, not by the Handler.
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		}
+		if h, pattern := s.mux.Handler(r); pattern == "" {
+			s.refuseRoute(w, r, h)
+			return
+		}
+		s.mux.ServeHTTP(w, r)
+	})
+}
+
+// Serve answers on l until Close. It returns nil after Close, and why it cannot go on otherwise.
+func (s *Server) Serve(l net.Listener) error {
+	err := s.http.Serve(newTurnstile(l, s.options.connections))
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Close ends Serve and its listener. Streams of output are ended; what else is under way has two seconds.
+func (s *Server) Close() error {
+	var err error
+	s.closed.Do(func() {
+		s.end()
+		ctx, cancel := context.WithTimeout(context.Background(), farewell)
+		defer cancel()
+		if err = s.http.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
+			err = s.http.Close()
+		}
+	})
+	return err
+}

@@ -1,0 +1,49 @@
+package api
+
+import (
+	"net"
+	"sync"
+)
+
+// turnstile is a listener that has so many connections open at the most. Further ones wait in the kernel's queue.
+type turnstile struct {
+	net.Listener
+	slots  chan struct{}
+	closed chan struct{}
+	close  sync.Once
+}
+
+func newTurnstile(l net.Listener, connections int) *turnstile {
+	return &turnstile{Listener: l, slots: make(chan struct{}, connections), closed: make(chan struct{})}
+}
+
+// Accept waits for a slot, and then for a connection.
+func (t *turnstile) Accept() (net.Conn, error) {
+	select {
+	case t.slots <- struct{}{}:
+	case <-t.closed:
+		return nil, net.ErrClosed
+	}
+	conn, err := t.Listener.Accept()
+	if err != nil {
+		<-t.slots
+		return nil, err
+	}
+	return &passenger{Conn: conn, leave: sync.OnceFunc(func() { <-t.slots })}, nil
+}
+
+func (t *turnstile) Close() error {
+	t.close.Do(func() { close(t.closed) })
+	return t.Listener.Close()
+}
+
+// passenger is a connection that gives its slot back.
+type passenger struct {
+	net.Conn
+	leave func()
+}
+
+func (p *passenger) Close() error {
+	defer p.leave()
+	return p.Conn.Close()
+}

@@ -1,0 +1,166 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/stretchr/testify/require"
+)
+
+func TestTheExampleSaysTheDefaults(t *testing.T) {
+	f := good(t, string(Example()))
+	require.Len(t, f.Instances, 1)
+	plain := good(t, "instances: [{id: users, wasm_path: apps/users.wasm, db_name: users.db}]")
+	require.Equal(t, plain, f)
+}
+
+func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
+	// A key that is commented out is one too; a comment in words has no such form.
+	commented := regexp.MustCompile(`(?m)^( *)# ([a-z_]+: )`)
+	text := commented.ReplaceAllString(string(Example()), "$1$2")
+	require.Contains(t, text, "\n    env_file: ")
+	f, err := Parse("/etc/procman/procman.yaml", []byte(text), host(map[string]string{"/etc/procman/users.env": "A=b"}))
+	require.NoError(t, err)
+	require.Len(t, f.Instances, 1)
+
+	var written []string
+	body, fault := parseYAML(text)
+	require.Nil(t, fault)
+	root := body.(*ast.MappingNode)
+	collect := func(n ast.Node, prefix string) {
+		for _, p := range n.(*ast.MappingNode).Values {
+			written = append(written, prefix+keyText(p.Key))
+			if m, ok := p.Value.(*ast.MappingNode); ok && keyText(p.Key) != "env" && keyText(p.Key) != "labels" {
+				for _, q := range m.Values {
+					written = append(written, prefix+keyText(p.Key)+"."+keyText(q.Key))
+				}
+			}
+		}
+	}
+	collect(root, "")
+	for _, p := range root.Values {
+		if keyText(p.Key) == "instances" {
+			collect(p.Value.(*ast.SequenceNode).Values[0], "instances[].")
+		}
+	}
+	var declared []string
+	for _, k := range rootKeys {
+		declared = append(declared, k.name)
+		for _, sub := range k.sub {
+			if k.name != "instances" {
+				declared = append(declared, k.name+"."+sub)
+			}
+		}
+	}
+	for _, k := range instanceKeys {
+		declared = append(declared, "instances[]."+k.name)
+		for _, sub := range k.sub {
+			declared = append(declared, "instances[]."+k.name+"."+sub)
+		}
+	}
+	require.ElementsMatch(t, declared, written)
+}
+
+func TestEveryKeyHasAKindAndADescription(t *testing.T) {
+	for _, k := range rootKeys {
+		require.NotEmpty(t, k.kind, k.name)
+		require.NotEmpty(t, k.doc, k.name)
+	}
+	for _, k := range instanceKeys {
+		require.NotEmpty(t, k.kind, k.name)
+		require.NotEmpty(t, k.doc, k.name)
+	}
+}
+
+func TestInitWritesTheExampleAndNeverOverwrites(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "procman.yaml")
+	require.NoError(t, Init(path))
+	_, err := Load(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
+	require.ErrorIs(t, Init(path), os.ErrExist)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "mine", string(text))
+	require.NoError(t, os.Symlink("nowhere", path+".link"))
+	require.ErrorIs(t, Init(path+".link"), os.ErrExist, "a dangling link is something too")
+	require.ErrorIs(t, Init(filepath.Join(path+".d", "x")), os.ErrNotExist)
+}
+
+func TestFindLooksInItsOrder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	dir, err := os.Getwd()
+	require.NoError(t, err)
+	write := func(path string) string {
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+		return path
+	}
+	env := map[string]string{"HOME": filepath.Join(dir, "home")}
+	search := func(explicit string) (string, error) { return find(explicit, func(n string) string { return env[n] }) }
+
+	if _, err := os.Stat("/etc/procman/procman.yaml"); err != nil {
+		_, err := search("")
+		require.ErrorIs(t, err, ErrNotFound)
+		require.ErrorContains(t, err, "looked at procman.yaml, "+dir+"/home/.config/procman/procman.yaml, /etc/procman/procman.yaml; `procman init`")
+	}
+	want := func(path string) {
+		t.Helper()
+		got, err := search("")
+		require.NoError(t, err)
+		require.Equal(t, path, got)
+	}
+	want(write(dir + "/home/.config/procman/procman.yaml"))
+	env["XDG_CONFIG_HOME"] = dir + "/xdg"
+	want(write(dir + "/xdg/procman/procman.yaml"))
+	want(write("procman.yaml"))
+	env["PROCMAN_CONFIG"] = dir + "/env.yaml"
+	_, err = search("")
+	require.ErrorIs(t, err, ErrNotFound, "what $PROCMAN_CONFIG names is not passed over")
+	require.ErrorContains(t, err, "$PROCMAN_CONFIG")
+	want(write(dir + "/env.yaml"))
+	_, err = search("given.yaml")
+	require.ErrorIs(t, err, ErrNotFound)
+	got, err := search(write("given.yaml"))
+	require.NoError(t, err)
+	require.Equal(t, "given.yaml", got)
+}
+
+func TestAnEnvFileIsRead(t *testing.T) {
+	values, err := parseEnvFile("\ufeff# comment\r\nA=1\r\n export B = two words # not this\nexport\tC='x # \\n y' # c\nD=\"a\\nb \\\"c\\\" \\$d \\q\"\n\nE=\nF=a#b\nG=#c\nA=2\nexport=x\nexportH=1\nI=a=b\n")
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"A": "2", "B": "two words", "C": "x # \\n y", "D": "a\nb \"c\" $d \\q", "E": "", "F": "a#b", "G": "",
+		"export": "x", "exportH": "1", "I": "a=b"}, values)
+}
+
+func TestABrokenEnvFileIsReportedWithoutItsText(t *testing.T) {
+	for text, want := range map[string]string{
+		"A=1\nhunter2":     "line 2: no = in it; write NAME=VALUE",
+		"=hunter2":         "line 1: no name before the =; write NAME=VALUE",
+		"hunter2 x=1":      "line 1: no name before the =; write NAME=VALUE",
+		"A='hunter2":       "line 1: the quote ' is not closed",
+		"\nA=\"hunter2\\":  "line 2: the quote \" is not closed",
+		"A='x'hunter2":     "line 1: text follows the closing quote",
+		"A=hunter2\x00":    "line 1: a NUL byte, which no environment can carry",
+		"A=hunter2\xff":    "not UTF-8 text",
+		"A=\"hunter2\" \"": "line 1: text follows the closing quote",
+	} {
+		_, err := parseEnvFile(text)
+		require.EqualError(t, err, want)
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "procman.yaml")
+	for _, target := range []string{"none.env", ".", "/dev/zero"} {
+		require.NoError(t, os.WriteFile(path, []byte("instances: [{id: a, wasm_path: w, db_name: d, env_file: "+target+"}]"), 0o600))
+		_, err := Load(path)
+		require.ErrorContains(t, err, "env_file \""+target+"\": ")
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "none.env"), []byte(strings.Repeat("#", maxEnvFile+1)), 0o600))
+	require.NoError(t, os.WriteFile(path, []byte("instances: [{id: a, wasm_path: w, db_name: d, env_file: none.env}]"), 0o600))
+	_, err := Load(path)
+	require.ErrorContains(t, err, "larger than 1 MiB")
+}

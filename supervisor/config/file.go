@@ -1,0 +1,112 @@
+package config
+
+import (
+	"log/slog"
+	"time"
+
+	"procman/messages"
+)
+
+// File is a configuration, its defaults filled in.
+type File struct {
+	Path       string // absolute
+	Executable string // absolute, or a name to be looked up in PATH
+	StateDir   messages.StateDir
+	Socket     string // absolute
+	OnShutdown OnShutdown
+	Ports      Ports
+	Start      Start
+	Health     messages.HealthPolicy
+	Restart    messages.RestartPolicy
+	Stop       messages.StopPolicy
+	Output     Output
+	Log        Log
+	Metrics    Metrics
+	// Instances are complete and valid: the policies above are merged with each instance's own, key by key.
+	Instances []messages.AppInstance
+	EnvFiles  []string // absolute; every file that was read beside Path, each once
+}
+
+// OnShutdown says what becomes of the children when the daemon is told to end.
+type OnShutdown string
+
+// The ways to shut down.
+const (
+	ShutdownStop  OnShutdown = "stop"
+	ShutdownLeave OnShutdown = "leave" // they keep running; the next daemon adopts them
+)
+
+// Ports is the range instances get their ports from, both ends included.
+type Ports struct {
+	First, Last int
+	Hold        bool // keep a leased port bound while the instance uses it
+}
+
+// Start says how instances are started.
+type Start struct {
+	Deadline time.Duration // see messages.StartPolicy
+	Parallel int           // so many at a time; 0: chosen from the cores
+}
+
+// Output says what is kept of the output of instances.
+type Output struct {
+	MaxSize int64 // bytes, per instance and stream
+	Forward bool  // into the daemon's structured log
+}
+
+// Log says how the daemon logs.
+type Log struct {
+	Level  slog.Level
+	Format LogFormat
+}
+
+// LogFormat is the form of the daemon's log records.
+type LogFormat string
+
+// The log formats.
+const (
+	LogJSON LogFormat = "json"
+	LogText LogFormat = "text"
+)
+
+// Metrics says where metrics are served beside the socket.
+type Metrics struct {
+	Listen string // host:port; empty: nowhere else
+}
+
+// defaults is the configuration in which nothing is written. Max of the restart policy is left open: see restartMax.
+func defaults() File {
+	return File{
+		OnShutdown: ShutdownStop,
+		Ports:      Ports{First: 30000, Last: 31000, Hold: true},
+		Start:      Start{Deadline: 60 * time.Second},
+		Health:     messages.HealthPolicy{Path: "/api/status", Interval: 15 * time.Second, Timeout: 5 * time.Second, Failures: 3},
+		Restart: messages.RestartPolicy{Initial: time.Second, Multiplier: 2, Jitter: 0.2, StableAfter: 60 * time.Second,
+			Mode: messages.RestartAlways},
+		Stop:   messages.StopPolicy{Grace: 10 * time.Second},
+		Output: Output{MaxSize: 16 << 20, Forward: true},
+		Log:    Log{Level: slog.LevelInfo, Format: LogJSON},
+	}
+}
+
+// restartMax is the default of restart.max: a greater restart.initial takes it along.
+func restartMax(initial time.Duration) time.Duration { return max(60*time.Second, initial) }
+
+// RestartNeeded returns the keys that differ between two configurations and take effect only in a new daemon. Every
+// other key is applied to the running one.
+func RestartNeeded(old, new *File) []string {
+	var keys []string
+	differs := func(key string, same bool) {
+		if !same {
+			keys = append(keys, key)
+		}
+	}
+	differs("state_dir", old.StateDir == new.StateDir)
+	differs("socket", old.Socket == new.Socket)
+	differs("ports", old.Ports == new.Ports)
+	differs("start.parallel", old.Start.Parallel == new.Start.Parallel)
+	differs("output", old.Output == new.Output)
+	differs("log", old.Log == new.Log)
+	differs("metrics", old.Metrics == new.Metrics)
+	return keys
+}

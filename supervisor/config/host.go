@@ -1,0 +1,131 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"procman/messages"
+)
+
+// ErrNotFound says that there is no configuration in any of the places where one is looked for.
+var ErrNotFound = errors.New("no configuration found")
+
+// Host is what a configuration depends on beside its own text.
+type Host struct {
+	Getenv   func(name string) string
+	Root     bool                              // the daemon runs as root
+	ReadFile func(path string) ([]byte, error) // for env files
+}
+
+// ThisHost is the host this process runs on. Its ReadFile refuses what is no regular file, and more than 1 MiB.
+func ThisHost() Host {
+	return Host{
+		Getenv: os.Getenv,
+		Root:   os.Geteuid() == 0,
+		ReadFile: func(path string) ([]byte, error) {
+			// A read from a pipe could wait for ever.
+			if err := regular(path); err != nil {
+				return nil, err
+			}
+			return readAtMost(path, maxEnvFile)
+		},
+	}
+}
+
+// Find returns the configuration to use: explicit if it is not empty, else $PROCMAN_CONFIG, ./procman.yaml,
+// $XDG_CONFIG_HOME/procman/procman.yaml (~/.config without that variable), /etc/procman/procman.yaml; the first that
+// exists. One that is named by the caller or by $PROCMAN_CONFIG must exist. The error wraps [ErrNotFound].
+func Find(explicit string) (string, error) { return find(explicit, os.Getenv) }
+
+func find(explicit string, getenv func(string) string) (string, error) {
+	if explicit != "" {
+		return named(explicit, "given")
+	}
+	if path := getenv("PROCMAN_CONFIG"); path != "" {
+		return named(path, "$PROCMAN_CONFIG")
+	}
+	places := []string{"procman.yaml"}
+	if dir := xdg(getenv, "XDG_CONFIG_HOME", ".config"); dir != "" {
+		places = append(places, filepath.Join(dir, "procman", "procman.yaml"))
+	}
+	places = append(places, "/etc/procman/procman.yaml")
+	for _, path := range places {
+		if exists(path) {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%w; looked at %s; `procman init` writes an example to procman.yaml",
+		ErrNotFound, strings.Join(places, ", "))
+}
+
+func named(path, how string) (string, error) {
+	if !exists(path) {
+		return "", fmt.Errorf("%w: %s (%s) does not exist; `procman init %s` writes an example there", ErrNotFound, path, how, path)
+	}
+	return path, nil
+}
+
+// exists also says yes to what cannot be looked at: reading it tells why, and passing over it would run another
+// configuration than the one that is meant.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// stateDir is the default state directory; empty if the environment names none.
+func (h Host) stateDir() messages.StateDir {
+	// systemd puts several directories there if the unit asks for several.
+	if dir, _, _ := strings.Cut(h.Getenv("STATE_DIRECTORY"), ":"); filepath.IsAbs(dir) {
+		return messages.StateDir(filepath.Clean(dir))
+	}
+	if h.Root {
+		return "/var/lib/procman"
+	}
+	if dir := xdg(h.Getenv, "XDG_STATE_HOME", ".local/state"); dir != "" {
+		return messages.StateDir(filepath.Join(dir, "procman"))
+	}
+	return ""
+}
+
+// xdg returns a base directory, empty if there is none. The XDG specification has relative ones ignored.
+func xdg(getenv func(string) string, name, underHome string) string {
+	if dir := getenv(name); filepath.IsAbs(dir) {
+		return dir
+	}
+	if home := getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, underHome)
+	}
+	return ""
+}
+
+func regular(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return &fs.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
+	}
+	return nil
+}
+
+func readAtMost(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(content)) > limit {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("larger than %d MiB", limit>>20)}
+	}
+	return content, nil
+}

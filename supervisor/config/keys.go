@@ -1,0 +1,199 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// key is one key of a section: its name, what it takes, what it is for, and where its value goes.
+type key[T any] struct {
+	name string
+	kind kind
+	doc  string
+	sub  []string // the keys of the section that it is, if it is one
+	read func(d *decoder, v value, into *T)
+}
+
+// rule says what is wrong with a value, in words that follow "is 5; "; empty: nothing.
+type rule[V any] func(V) string
+
+func scalarKey[T, V any](name string, k kind, doc string, read func(*decoder, value) (V, bool), field func(*T) *V, rules []rule[V]) key[T] {
+	return key[T]{name: name, kind: k, doc: doc, read: func(d *decoder, v value, into *T) {
+		got, ok := read(d, v)
+		if !ok {
+			return
+		}
+		for _, r := range rules {
+			if complaint := r(got); complaint != "" {
+				d.failf(v.at, "%s is %s; %s", v.name, spoken(got), complaint)
+				return
+			}
+		}
+		*field(into) = got
+	}}
+}
+
+func spoken(v any) string {
+	if s, ok := v.(string); ok {
+		return clip(s)
+	}
+	return fmt.Sprint(v)
+}
+
+func textKey[T any](name, doc string, field func(*T) *string, rules ...rule[string]) key[T] {
+	return scalarKey(name, kindText, doc, (*decoder).text, field, rules)
+}
+
+func durationKey[T any](name, doc string, field func(*T) *time.Duration, rules ...rule[time.Duration]) key[T] {
+	return scalarKey(name, kindDuration, doc, (*decoder).duration, field, append(rules, positive))
+}
+
+func sizeKey[T any](name, doc string, field func(*T) *int64, rules ...rule[int64]) key[T] {
+	return scalarKey(name, kindSize, doc, (*decoder).size, field, rules)
+}
+
+func integerKey[T any](name, doc string, field func(*T) *int, rules ...rule[int]) key[T] {
+	return scalarKey(name, kindInteger, doc, (*decoder).integer, field, rules)
+}
+
+func numberKey[T any](name, doc string, field func(*T) *float64, rules ...rule[float64]) key[T] {
+	return scalarKey(name, kindNumber, doc, (*decoder).number, field, rules)
+}
+
+func boolKey[T any](name, doc string, field func(*T) *bool) key[T] {
+	return scalarKey(name, kindBool, doc, (*decoder).boolean, field, nil)
+}
+
+// choiceKey takes one of a few words.
+func choiceKey[T any, V ~string](name, doc string, field func(*T) *V, choices ...V) key[T] {
+	words := make([]string, len(choices))
+	for i, c := range choices {
+		words[i] = string(c)
+	}
+	k := kind(strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1])
+	return key[T]{name: name, kind: k, doc: doc, read: func(d *decoder, v value, into *T) {
+		text, _, ok := d.scalar(v, k)
+		switch {
+		case !ok:
+		case !slices.Contains(words, text):
+			d.failf(v.at, "%s must be %s, not %s", v.name, k, clip(text))
+		default:
+			*field(into) = V(text)
+		}
+	}}
+}
+
+// sectionKey takes a mapping with keys of its own. check, if there is one, looks at all of them together.
+func sectionKey[T, S any](name, doc string, keys []key[S], field func(*T) *S, check func(*decoder, value, *S)) key[T] {
+	return key[T]{name: name, kind: kindMapping, doc: doc, sub: names(keys), read: func(d *decoder, v value, into *T) {
+		before := len(d.faults)
+		section(d, v, keys, field(into))
+		if check != nil && len(d.faults) == before {
+			check(d, v, field(into))
+		}
+	}}
+}
+
+// section reads a mapping by its table of keys.
+func section[T any](d *decoder, v value, keys []key[T], into *T) {
+	list, _ := d.entries(v, kindMapping)
+	for _, e := range list {
+		i := slices.IndexFunc(keys, func(k key[T]) bool { return k.name == e.key })
+		if i < 0 {
+			if joined(v.name, e.key) == e.key {
+				// An env mapping with a slip in its name or its indentation ends up here.
+				d.src.hideValue(e.keyAt.Line, e.keyAt.Column)
+			}
+			d.failf(e.keyAt, "unknown key %s%s", clip(joined(v.name, e.key)), suggestion(e.key, keys))
+			continue
+		}
+		keys[i].read(d, e.value, into)
+	}
+}
+
+func suggestion[T any](wrong string, keys []key[T]) string {
+	best, distance := "", 3
+	for _, k := range keys {
+		n := editDistance(folded(wrong), folded(k.name))
+		if n < distance && n <= (len(k.name)+1)/2 {
+			best, distance = k.name, n
+		}
+	}
+	if best != "" {
+		return fmt.Sprintf("; did you mean %s?", best)
+	}
+	var names []string
+	for _, k := range keys {
+		if slices.Contains(k.sub, wrong) {
+			return fmt.Sprintf("; did you mean %s.%s?", k.name, wrong)
+		}
+		names = append(names, k.name)
+	}
+	return "; the keys here are " + strings.Join(names, ", ")
+}
+
+// folded makes wasmPath, wasm-path and wasm_path the same.
+func folded(name string) string {
+	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(name))
+}
+
+// editDistance is the number of characters to insert, delete or replace to make b of a.
+func editDistance(a, b string) int {
+	if len(a) > 2*len(b)+8 {
+		return len(a)
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// The rules.
+
+func positive(d time.Duration) string {
+	if d > 0 {
+		return ""
+	}
+	return "it must be more than 0"
+}
+
+func atLeast[V int | int64](least V) rule[V] {
+	return func(v V) string {
+		if v >= least {
+			return ""
+		}
+		return fmt.Sprintf("it must be at least %d", least)
+	}
+}
+
+func notEmpty(s string) string {
+	if s != "" {
+		return ""
+	}
+	return "leave the key out if nothing is meant"
+}
+
+func urlPath(s string) string {
+	switch {
+	case !strings.HasPrefix(s, "/"):
+		return "it must begin with /"
+	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		return "it must hold neither blanks nor control characters"
+	}
+	return ""
+}

@@ -1,0 +1,155 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"procman/messages"
+)
+
+// ProviderOptions are the choices of a [Provider]. The zero value is good.
+type ProviderOptions struct {
+	Logger *slog.Logger // default: nothing is logged
+	// Debounce is how long the files must be quiet before a change is signalled; default 250ms. Under writes that never
+	// pause a change is signalled every 2 s.
+	Debounce time.Duration
+
+	newWatcher func() (*fsnotify.Watcher, error)
+	blind      time.Duration
+}
+
+// signalAtLeast is how long a change waits for a pause.
+const signalAtLeast = 2 * time.Second
+
+// Provider gives the instances of a configuration file, and says when it may have changed. Its methods may be called by
+// any number of goroutines.
+type Provider struct {
+	path    string // absolute
+	host    Host
+	changes chan struct{}
+	watcher *watcher
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	mu   sync.Mutex
+	file *File
+}
+
+// NewProvider reads the file at path and watches it, together with its env files. The error is that of [Load].
+func NewProvider(path string, o ProviderOptions) (*Provider, error) {
+	whole, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("the configuration %s cannot be located: %w", path, err)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Debounce <= 0 {
+		o.Debounce = 250 * time.Millisecond
+	}
+	if o.newWatcher == nil {
+		o.newWatcher = fsnotify.NewWatcher
+	}
+	if o.blind <= 0 {
+		o.blind = pollBlind
+	}
+	touched := make(chan struct{}, 1)
+	p := &Provider{path: whole, host: ThisHost(), changes: make(chan struct{}, 1), watcher: &watcher{
+		log: o.Logger, want: make(chan []string, 1), touched: touched, blind: o.blind, files: []string{whole},
+	}}
+	w := p.watcher
+	if w.fs, err = o.newWatcher(); err != nil {
+		w.fs = nil
+		w.warn(err)
+	}
+	// Watched before it is read: no change falls between.
+	w.look()
+	if _, err := p.read(); err != nil {
+		if w.fs != nil {
+			_ = w.fs.Close()
+		}
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	p.running.Go(func() { w.run(ctx) })
+	p.running.Go(func() { debounce(ctx, touched, p.changes, o.Debounce, max(signalAtLeast, o.Debounce)) })
+	return p, nil
+}
+
+// AppInstances reads the file now and returns what it wants to run. An error means that this is not known; it never
+// means nothing.
+func (p *Provider) AppInstances(ctx context.Context) ([]messages.AppInstance, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := p.read()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]messages.AppInstance, len(f.Instances))
+	for i, a := range f.Instances {
+		list[i] = a.Clone()
+	}
+	return list, nil
+}
+
+func (p *Provider) read() (*File, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// A read from a pipe could wait for ever.
+	if err := regular(p.path); err != nil {
+		return nil, fmt.Errorf("the configuration cannot be read: %w", err)
+	}
+	f, envFiles, err := load(p.path, p.host)
+	// Also of a broken file: it may be broken because an env file is missing. And what a file without a single name of
+	// one says, for it does not parse, may not be forgotten either.
+	if err != nil && p.file != nil {
+		envFiles = append(envFiles, p.file.EnvFiles...)
+	}
+	p.watch(envFiles)
+	if err != nil {
+		return nil, err
+	}
+	p.file = f
+	return f, nil
+}
+
+func (p *Provider) watch(envFiles []string) {
+	files := append([]string{p.path}, envFiles...)
+	slices.Sort(files)
+	files = slices.Compact(files)
+	select {
+	case <-p.watcher.want: // an older wish that nobody has read
+	default:
+	}
+	p.watcher.want <- files
+}
+
+// Changes has a value when the file, or an env file of it, may have changed since the last value.
+func (p *Provider) Changes() <-chan struct{} { return p.changes }
+
+// File returns the last good configuration that was read. It is never nil, and not to be changed.
+func (p *Provider) File() *File {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.file
+}
+
+// Notify signals a change at once, as on an operator's word.
+func (p *Provider) Notify() { signal(p.changes) }
+
+// Close ends the watch. Changes gives nothing more; AppInstances still reads.
+func (p *Provider) Close() error {
+	p.cancel()
+	p.running.Wait()
+	return nil
+}

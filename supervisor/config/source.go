@@ -1,0 +1,153 @@
+package config
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// source is the text of a file, for showing lines of it.
+type source struct {
+	path  string
+	lines []string
+	// hidden is the byte from which a line is not shown, by line from 1: what follows may be secret.
+	hidden map[int]int
+}
+
+func newSource(path, text string) *source {
+	return &source{path: path, lines: strings.Split(text, "\n"), hidden: map[int]int{}}
+}
+
+// hideValue keeps what follows the key at the column from being shown.
+func (s *source) hideValue(line, column int) {
+	if line < 1 || line > len(s.lines) {
+		return
+	}
+	text := s.lines[line-1]
+	from := len(text)
+	for i := range text {
+		if column--; column == 0 {
+			from = i
+		}
+	}
+	if colon := strings.IndexByte(text[from:], ':'); colon >= 0 {
+		from += colon + 1
+	}
+	s.hide(line, from)
+}
+
+func (s *source) hide(line, from int) {
+	if old, ok := s.hidden[line]; !ok || from < old {
+		s.hidden[line] = from
+	}
+}
+
+const (
+	mask      = "***"
+	lineShown = 120 // characters of a line that are shown at the most
+)
+
+// snippet shows a line with a caret below the column.
+func (s *source) snippet(line, column int) string {
+	if line < 1 || line > len(s.lines) {
+		return ""
+	}
+	text := strings.TrimSuffix(s.lines[line-1], "\r")
+	if strings.TrimSpace(text) == "" {
+		return ""
+	}
+	if from, ok := s.hidden[line]; ok && len(strings.TrimSpace(text[min(from, len(text)):])) > 0 {
+		text = text[:from] + " " + mask
+		column = min(column, utf8.RuneCountInString(text)-len(mask)+1)
+	}
+	// One character for one, so that the caret stays where it belongs; and no escape sequence reaches a terminal.
+	runes := []rune(strings.Map(func(r rune) rune {
+		if r != '\t' && !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, text))
+	column = max(1, min(column, len(runes)+1))
+	if len(runes) > lineShown {
+		from := max(0, min(column-1-lineShown/2, len(runes)-lineShown))
+		runes, column = runes[from:from+lineShown], column-from
+	}
+	pad := strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return '\t'
+		}
+		return ' '
+	}, string(runes[:column-1]))
+	return string(runes) + "\n" + pad + "^"
+}
+
+var (
+	envKey   = regexp.MustCompile(`(?i)(?:(?:^|\W)(env\w*|secrets?)["']?[ \t]*[:={]?|env["']?[ \t]*:)`)
+	lineKey  = regexp.MustCompile(`^[ \t]*(?:- +)*["']?([^\s"'#{}\[\],:]+)["']?[ \t]*:(?:\s|$)`)
+	flowKey  = regexp.MustCompile(`^[ \t]*(?:- *)?[{\[][ \t{]*["']?(\w+)["']?[ \t]*:`)
+	newEntry = regexp.MustCompile(`^[ \t]*(?:- *[&*]|\.\.\.|---)`)
+)
+
+// hideSecrets hides the values of every env mapping, and of every line that begins with a key which is not ours. It
+// goes by the look of the lines alone, so that it also holds for a file that does not parse, and rather hides too much
+// than too little: an env reaches an error by a slip in its name, its indentation or its quotes.
+func (s *source) hideSecrets(ours map[string]bool) {
+	var (
+		inside   bool
+		indent   int // of the env key
+		children int // indent of the keys within; -1 until the first is seen
+		brackets int // still open within
+	)
+	for i, text := range s.lines {
+		if strings.TrimSpace(text) == "" {
+			continue
+		}
+		own := indentOf(text)
+		key := lineKey.FindStringSubmatchIndex(text)
+		isOurs := key != nil && ours[text[key[2]:key[3]]]
+		if flow := flowKey.FindStringSubmatch(text); flow != nil {
+			isOurs = ours[flow[1]]
+		}
+		if inside && (own > indent || brackets > 0 || !isOurs && !newEntry.MatchString(text)) {
+			if children < 0 {
+				children = own
+			}
+			from := own
+			if key != nil && own == children && brackets <= 0 {
+				from = len(strings.TrimRight(text[:key[1]], " \t\r"))
+			}
+			s.hide(i+1, from)
+			brackets += opened(text)
+			continue
+		}
+		inside = false
+		if key != nil && !isOurs {
+			s.hide(i+1, key[3]+1)
+		}
+		if from := envValues(text); from >= 0 {
+			s.hide(i+1, from)
+			inside, children, indent = true, -1, own
+			if lead := strings.TrimLeft(text[:from], " \t-"); !strings.ContainsAny(lead, "{[,") {
+				indent = from - len(lead)
+			}
+			brackets = opened(text[from:])
+		}
+	}
+}
+
+// envValues returns where in a line the values of an env mapping may begin; -1 if nothing looks like one.
+func envValues(line string) int {
+	for _, at := range envKey.FindAllStringSubmatchIndex(line, -1) {
+		if at[2] < 0 || line[at[2]:at[3]] != "env_file" {
+			return at[1]
+		}
+	}
+	return -1
+}
+
+func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
+
+func opened(text string) int {
+	return strings.Count(text, "{") + strings.Count(text, "[") - strings.Count(text, "}") - strings.Count(text, "]")
+}
