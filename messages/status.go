@@ -82,6 +82,8 @@ type Probe struct {
 	At      time.Time     // when the probe began
 	// Conflict: the port answers, but the listener is not the instance.
 	Conflict bool
+	// Void: for a reason of the manager's own nothing was asked, so that this says nothing of the instance.
+	Void bool
 }
 
 type probeJSON struct {

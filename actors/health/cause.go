@@ -22,8 +22,8 @@ func (e pathError) Error() string {
 	return fmt.Sprintf("health.path %q cannot be asked for: it must begin with / and be part of a URL", string(e))
 }
 
-// explain says in a short sentence, for the user, why a probe failed.
-func explain(ctx context.Context, err error, t messages.Target) string {
+// explain says in a short sentence, for the user, why a probe failed. It is void if the failure is the manager's own.
+func explain(ctx context.Context, err error, t messages.Target) (cause string, void bool) {
 	var (
 		status  *statusError
 		body    *bodyError
@@ -32,37 +32,37 @@ func explain(ctx context.Context, err error, t messages.Target) string {
 	)
 	switch {
 	case errors.As(err, &status):
-		return status.Error()
+		return status.Error(), false
 	case errors.As(err, &path):
-		return path.Error()
+		return path.Error(), false
 	case errors.Is(ctx.Err(), context.Canceled):
-		return "the probe was broken off"
+		return "the probe was broken off", true
 	case errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded):
 		if errors.As(err, &body) {
-			return fmt.Sprintf("timed out after %v: status %d came, but not the end of its body", t.Timeout, body.status)
+			return fmt.Sprintf("timed out after %v: status %d came, but not the end of its body", t.Timeout, body.status), false
 		}
-		return fmt.Sprintf("timed out after %v", t.Timeout)
+		return fmt.Sprintf("timed out after %v", t.Timeout), false
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("connection refused: nothing listens on port %d", t.Port)
+		return fmt.Sprintf("connection refused: nothing listens on port %d", t.Port), false
 	case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
-		return "not probed: the manager has no file descriptor left; raise its limit of open files"
+		return "not probed: the manager has no file descriptor left; raise its limit of open files", true
 	case errors.As(err, &body):
 		if broken(err) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return fmt.Sprintf("status %d came, but the connection was closed within its body", body.status)
+			return fmt.Sprintf("status %d came, but the connection was closed within its body", body.status), false
 		}
-		return fmt.Sprintf("status %d came, but its body is broken: %s", body.status, printable(body.err.Error()))
+		return fmt.Sprintf("status %d came, but its body is broken: %s", body.status, printable(body.err.Error())), false
 	case broken(err):
-		return "the connection was reset before an answer came"
+		return "the connection was reset before an answer came", false
 	case errors.Is(err, errHeader):
-		return errHeader.Error()
+		return errHeader.Error(), false
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection was closed within the head of the response"
+		return "the connection was closed within the head of the response", false
 	case errors.Is(err, io.EOF):
-		return "the connection was closed without an answer"
+		return "the connection was closed without an answer", false
 	case errors.As(err, &network):
-		return "not probed: " + network.Error()
+		return "not probed: " + network.Error(), true
 	default:
-		return "the answer is not HTTP: " + printable(err.Error())
+		return "the answer is not HTTP: " + printable(err.Error()), false
 	}
 }
 

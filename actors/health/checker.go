@@ -76,7 +76,7 @@ func (c *Checker) Check(ctx context.Context, t messages.Target) messages.Probe {
 		deadline, t.Timeout = d, d.Sub(began).Round(time.Millisecond)
 	}
 	if err := c.enter(ctx, deadline); err != nil {
-		return messages.Probe{At: began, Error: err.Error()}
+		return messages.Probe{At: began, Error: err.Error(), Void: true}
 	}
 	defer c.leave()
 
@@ -86,13 +86,13 @@ func (c *Checker) Check(ctx context.Context, t messages.Target) messages.Probe {
 		p.Latency = time.Since(p.At)
 	}
 	if err != nil {
-		p.Error = explain(ctx, err, t)
+		p.Error, p.Void = explain(ctx, err, t)
 	}
 	switch {
 	case c.owners == nil || t.PID == 0 || ctx.Err() != nil:
 	case answerer != nil:
 		if stranger := c.owners.stranger(t.PID, answerer); stranger != "" {
-			p.Conflict = true
+			p.Conflict, p.Void = true, false
 			p.Error = fmt.Sprintf("port %d is answered by another process (%s)", t.Port, stranger)
 		}
 	case errors.Is(err, syscall.ECONNREFUSED):

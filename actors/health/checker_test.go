@@ -256,6 +256,7 @@ func TestAProbeThatFindsNoSlotSaysSo(t *testing.T) {
 	c.slots <- struct{}{}
 	p := c.Check(context.Background(), messages.Target{Port: 1, Timeout: 10 * time.Millisecond})
 	require.Contains(t, p.Error, "not probed")
+	require.True(t, p.Void)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.Contains(t, c.Check(ctx, messages.Target{Port: 1, Timeout: time.Minute}).Error, "not probed")

@@ -8,5 +8,6 @@
 //     deadline. Once it runs, Failures failures in a row make it unhealthy, and that is reported once.
 //   - A stop is TERM (then CONT, for a process that was stopped), the grace period, KILL, and KILL again: each to the
 //     whole group. Nothing ends a stop but the end of the process.
-//   - A timer that fires late is no failure: only a probe that was made and failed is one.
+//   - A timer that fires late is no failure, and neither is a probe that could not be made: only one that was made and
+//     failed is.
 package run

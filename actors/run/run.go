@@ -38,7 +38,7 @@ type State struct {
 	Phase  Phase
 	Health messages.HealthPolicy
 	Start  messages.StartPolicy
-	Ready  bool // New: the process was healthy before it was adopted
+	Ready  bool // the process was healthy before it was adopted; until its first probe
 
 	Deadline time.Time     // Starting: when it must have been healthy
 	Pace     time.Duration // Starting: until the next probe
@@ -201,6 +201,8 @@ func (m *move) probe() {
 func probedStarting(m *move, e Event) {
 	p := m.probed(e)
 	switch {
+	case p.Void:
+		m.armProbe(m.now.Add(slowest))
 	case p.OK:
 		m.Phase = Running
 		m.act(ReportReady{})
@@ -217,8 +219,13 @@ func probedStarting(m *move, e Event) {
 
 func probedRunning(m *move, e Event) {
 	p := m.probed(e)
-	if !p.OK && !m.Reported && m.Failures >= m.Health.Failures {
+	if !p.OK && !p.Void && !m.Reported && m.Failures >= m.Health.Failures {
 		m.unhealthy(fmt.Sprintf("%d probes failed in a row: %s", m.Failures, p.Error), p.Conflict)
+	}
+	if m.Ready { // adopted, and all of them at the same moment
+		m.Ready = false
+		m.armProbe(m.firstSteady())
+		return
 	}
 	m.armProbe(m.now.Add(m.Health.Interval))
 }
@@ -228,6 +235,9 @@ func (m *move) probed(e Event) messages.Probe {
 	p := e.(Probed).Probe
 	m.Probing = false
 	m.act(ReportProbed{p})
+	if p.Void {
+		return p
+	}
 	if p.OK {
 		m.Failures, m.Since, m.Reported = 0, time.Time{}, false
 		return p
@@ -244,7 +254,7 @@ func (m *move) unhealthy(cause string, conflict bool) {
 }
 
 // firstSteady spreads the probes of many instances over the interval: the first one after the start comes at a time
-// that depends on the id alone, so that a thousand instances started together are not probed together.
+// that depends on the id alone, so that a thousand instances started, or adopted, together are not probed together.
 func (m *move) firstSteady() time.Time {
 	h := fnv.New32a()
 	h.Write([]byte(m.ID))

@@ -1,0 +1,237 @@
+package run
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"procman/messages"
+)
+
+var (
+	start  = time.Unix(1_000_000, 0)
+	policy = messages.AppInstance{}.WithDefaults()
+	good   = Probed{messages.Probe{OK: true, Status: 200}}
+	bad    = Probed{messages.Probe{Error: "status 500", At: start}}
+)
+
+func everyEvent() map[string]Event {
+	return map[string]Event{
+		"Launched": Launched{}, "LaunchFailed": LaunchFailed{messages.ErrNoRun}, "ProbeDue": ProbeDue{}, "Probed": good,
+		"StopAsked": StopAsked{}, "GraceOver": GraceOver{}, "ProcessExited": ProcessExited{},
+		"PolicyChanged": PolicyChanged{policy.Health, policy.Start},
+	}
+}
+
+func TestEveryEventHasACellInEveryPhase(t *testing.T) {
+	events := everyEvent()
+	require.Len(t, table, len(events))
+	require.Len(t, Events(), len(events))
+	count := 0
+	for _, name := range Events() {
+		require.Equal(t, name, events[name].name())
+		require.Len(t, table[name], len(Phases()), name)
+		for _, phase := range Phases() {
+			require.NotEmpty(t, Cell(name, phase), "%s in %s", name, phase)
+			s := begin()
+			s.Phase = phase
+			next, actions := Step(s, start, events[name])
+			switch Cell(name, phase) {
+			case ".":
+				require.Equal(t, s, next)
+				require.Empty(t, actions)
+			case "!":
+				require.Equal(t, s, next)
+				require.Equal(t, []Action{Bug{name, phase}}, actions)
+			}
+			count++
+		}
+	}
+	require.Equal(t, 8*6, count)
+}
+
+func begin() State { return Begin("web", policy.Health, policy.Start, false) }
+
+// play feeds events at one instant and returns the state and the actions of the last.
+func play(s State, now time.Time, events ...Event) (State, []Action) {
+	var actions []Action
+	for _, e := range events {
+		s, actions = Step(s, now, e)
+	}
+	return s, actions
+}
+
+func TestALaunchIsReportedAndProbedSoon(t *testing.T) {
+	s, actions := play(begin(), start, Launched{})
+	require.Equal(t, Starting, s.Phase)
+	require.Equal(t, []Action{ReportLaunched{}, ArmProbe{start.Add(10 * time.Millisecond)}}, actions)
+}
+
+func TestProbesWhileStartingSlowDownToASecond(t *testing.T) {
+	s, _ := play(begin(), start, Launched{})
+	now, last := start, time.Duration(0)
+	for range 20 {
+		now = s.ProbeAt
+		var actions []Action
+		s, actions = Step(s, now, ProbeDue{now})
+		require.Equal(t, []Action{Probe{}}, actions)
+		s, _ = Step(s, now, bad)
+		require.GreaterOrEqual(t, s.ProbeAt.Sub(now), last)
+		require.LessOrEqual(t, s.ProbeAt.Sub(now), time.Second)
+		last = s.ProbeAt.Sub(now)
+	}
+	require.Equal(t, time.Second, last)
+	require.Equal(t, Starting, s.Phase)
+}
+
+func TestTheLastProbeOfAStartComesAtTheDeadline(t *testing.T) {
+	s, _ := play(begin(), start, Launched{})
+	almost := s.Deadline.Add(-time.Millisecond)
+	s, _ = play(s, almost, bad)
+	require.Equal(t, s.Deadline, s.ProbeAt)
+	_, actions := play(s, s.Deadline, ProbeDue{s.ProbeAt}, bad)
+	require.Contains(t, actions, Action(ReportUnhealthy{Cause: "not healthy 1m0s after its start: status 500", Since: start}))
+}
+
+func TestAnAdoptedRunThatWasReadyIsJudgedLikeARunningOne(t *testing.T) {
+	s := begin()
+	s.Ready = true
+	s, actions := play(s, start, Launched{})
+	require.Equal(t, Running, s.Phase)
+	require.Equal(t, []Action{ReportLaunched{}, Probe{}}, actions)
+	s, actions = play(s, start, bad, bad)
+	require.NotContains(t, actions, ReportUnhealthy{})
+	require.Equal(t, 2, s.Failures)
+}
+
+func TestUnhealthyIsReportedOnceAtTheThreshold(t *testing.T) {
+	s, _ := play(begin(), start, Launched{}, good)
+	reports := 0
+	for n := range 10 {
+		var actions []Action
+		s, actions = Step(s, start, bad)
+		for _, a := range actions {
+			if u, is := a.(ReportUnhealthy); is {
+				reports++
+				require.Equal(t, 2, n)
+				require.Equal(t, start, u.Since)
+			}
+		}
+	}
+	require.Equal(t, 1, reports)
+}
+
+func TestAProbeThatWasNotMadeIsNoFailure(t *testing.T) {
+	void := Probed{messages.Probe{Void: true, Error: "not probed: no file descriptor left"}}
+	s, _ := play(begin(), start, Launched{}, good, bad, bad)
+	s, actions := play(s, start, void, void, void)
+	require.Equal(t, 2, s.Failures)
+	require.Len(t, actions, 2)
+	require.False(t, s.ProbeAt.IsZero(), "it is tried again")
+	late, _ := play(begin(), start, Launched{})
+	_, actions = play(late, late.Deadline.Add(time.Hour), void)
+	for _, a := range actions {
+		_, is := a.(ReportUnhealthy)
+		require.False(t, is)
+	}
+}
+
+func TestAnImpostorOnThePortIsReportedAtOnce(t *testing.T) {
+	_, actions := play(begin(), start, Launched{}, Probed{messages.Probe{Error: "answered by pid 7", Conflict: true, At: start}})
+	require.Contains(t, actions, Action(ReportUnhealthy{Cause: "answered by pid 7", Since: start, Conflict: true}))
+}
+
+func TestAnOldTimerIsNotTheTimer(t *testing.T) {
+	s, _ := play(begin(), start, Launched{}, good)
+	old := s.ProbeAt
+	health := policy.Health
+	health.Interval = time.Minute
+	s, _ = play(s, start, PolicyChanged{health, policy.Start})
+	_, actions := play(s, start, ProbeDue{old})
+	require.Empty(t, actions)
+	_, actions = play(s, start, ProbeDue{s.ProbeAt})
+	require.Equal(t, []Action{Probe{}}, actions)
+}
+
+func TestAStopBeforeThereIsAProcessCancelsOrEndsIt(t *testing.T) {
+	s, actions := play(begin(), start, StopAsked{time.Second})
+	require.Equal(t, []Action{Cancel{}}, actions)
+	_, actions = play(s, start, LaunchFailed{messages.ErrNoRun})
+	require.Equal(t, []Action{Release{Err: messages.ErrNoRun}}, actions)
+	s, actions = play(s, start, Launched{})
+	require.Equal(t, Stopping, s.Phase)
+	require.Equal(t, []Action{ReportLaunched{}, Signal{syscall.SIGTERM}, Signal{syscall.SIGCONT}, ArmGrace{start.Add(time.Second)}}, actions)
+}
+
+func TestAfterTheGraceKillIsRepeated(t *testing.T) {
+	s, _ := play(begin(), start, Launched{}, good, StopAsked{time.Second})
+	for range 3 {
+		at := s.KillAt
+		var actions []Action
+		s, actions = Step(s, at, GraceOver{at})
+		require.Equal(t, []Action{Signal{syscall.SIGKILL}, ArmGrace{at.Add(5 * time.Second)}}, actions)
+		require.Equal(t, Killing, s.Phase)
+	}
+}
+
+func TestASecondStopOnlyShortensTheGrace(t *testing.T) {
+	s, _ := play(begin(), start, Launched{}, StopAsked{10 * time.Second})
+	s, actions := play(s, start, StopAsked{time.Minute})
+	require.Empty(t, actions)
+	_, actions = play(s, start, StopAsked{time.Second})
+	require.Equal(t, []Action{ArmGrace{start.Add(time.Second)}}, actions)
+}
+
+func TestWhateverHappensAProcessThatWasAskedToStopIsKilledAndItsEndIsReportedOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s, now := begin(), start
+		launched, releases, unhealthy := false, 0, 0
+		feed := func(e Event) {
+			var actions []Action
+			s, actions = Step(s, now, e)
+			for _, a := range actions {
+				switch a.(type) {
+				case Release:
+					releases++
+				case ReportUnhealthy:
+					unhealthy++
+				case Bug:
+					t.Fatalf("%T in %s", e, s.Phase)
+				}
+			}
+		}
+		for range rapid.IntRange(0, 60).Draw(t, "events") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 20000).Draw(t, "ms")) * time.Millisecond)
+			switch what := rapid.IntRange(0, 5).Draw(t, "what"); {
+			case what == 0 && !launched:
+				launched = true
+				feed(Launched{})
+			case what == 1 && s.Probing:
+				feed(good)
+			case what == 2 && s.Probing:
+				feed(bad)
+			case what == 3 && !s.ProbeAt.IsZero():
+				feed(ProbeDue{s.ProbeAt})
+			case what == 4:
+				feed(PolicyChanged{policy.Health, policy.Start})
+			case what == 5 && rapid.IntRange(0, 9).Draw(t, "stop") == 0:
+				feed(StopAsked{time.Second})
+			}
+			require.True(t, s.Phase != Running || s.Probing || !s.ProbeAt.IsZero(), "a running process is always about to be probed")
+		}
+		if !launched {
+			feed(Launched{})
+		}
+		feed(StopAsked{time.Second})
+		if s.Phase == Stopping {
+			feed(GraceOver{s.KillAt})
+		}
+		require.Equal(t, Killing, s.Phase)
+		feed(ProcessExited{})
+		require.Equal(t, 1, releases)
+		require.Equal(t, Exited, s.Phase)
+	})
+}
