@@ -1,0 +1,88 @@
+package output
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"procman/messages"
+)
+
+// BenchmarkFollow is the way of a line from a file to slog's JSON handler.
+func BenchmarkFollow(b *testing.B) {
+	for _, length := range []int{40, 200, 2000} {
+		b.Run(fmt.Sprint(length), func(b *testing.B) {
+			chunk := strings.Repeat(strings.Repeat("x", length-1)+"\n", (8<<20)/length)
+			b.SetBytes(int64(len(chunk)))
+			for b.Loop() {
+				b.StopTimer()
+				h := newHouse(b, b.TempDir(), Options{Forward: true, Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+				h.stdout(chunk)
+				b.StartTimer()
+				h.out.Follow(web, 1, 0).Stop()
+				b.StopTimer()
+				h.close()
+				b.StartTimer()
+			}
+		})
+	}
+}
+
+// BenchmarkIdle is what a second of a thousand followed instances costs that write nothing, and what they occupy.
+func BenchmarkIdle(b *testing.B) {
+	const instances = 1000
+	var before runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	h := newHouse(b, b.TempDir(), Options{Forward: true})
+	for i := range instances {
+		id := messages.InstanceID(fmt.Sprint("i", i))
+		require.NoError(b, os.MkdirAll(h.dir.Instance(id), 0o700))
+		h.write(h.dir.Stdout(id), "hello\n")
+		h.write(h.dir.Stderr(id), "")
+		h.out.Follow(id, 1, os.Getpid())
+	}
+	h.rec.await(b, instances, 0)
+	time.Sleep(2 * time.Second) // until every place is saved
+	var after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	goroutines := runtime.NumGoroutine()
+	start := cpu(b)
+	seconds := 0
+	for b.Loop() {
+		time.Sleep(time.Second)
+		seconds++
+	}
+	b.ReportMetric(float64((cpu(b)-start).Microseconds())/float64(seconds), "cpu-µs/s")
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/instances, "B/instance")
+	b.ReportMetric(float64(goroutines), "goroutines")
+}
+
+func cpu(b *testing.B) time.Duration {
+	var r syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &r))
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// BenchmarkReadLast is the last ten of many lines.
+func BenchmarkReadLast(b *testing.B) {
+	h := newHouse(b, b.TempDir(), Options{})
+	h.stdout(strings.Repeat("a line of some forty bytes, or nearly so\n", 16<<20/41))
+	for b.Loop() {
+		n := 0
+		for range h.out.Read(context.Background(), messages.OutputQuery{ID: web, Lines: 10}) {
+			n++
+		}
+		require.Equal(b, 10, n)
+	}
+}

@@ -1,0 +1,32 @@
+// Package output follows the output files of processes that outlive us: it forwards new lines into a structured log,
+// keeps each file bounded, and reads lines back.
+//
+// Invariants:
+//   - The file is the log. A process writes to a file of its own, opened O_APPEND; we read it, and take bytes away at its
+//     head. Nothing we do, or fail to do, reaches the process: no pipe to fill, none to break.
+//   - Offsets are logical: they count from the first byte ever written and never go back, however often the head was
+//     taken away or somebody replaced the file. [place] alone knows where in the file an offset is.
+//   - A byte is taken away only after it was forwarded, or after a record "output skipped" has said so.
+//   - In doubt a line is repeated, never skipped. The place is saved about once a second, so kill -9 repeats about a
+//     second of output.
+//   - One worker at a time has a spool (the two files of one instance), so lines of a stream keep their order. A turn is
+//     bounded, and who is not done goes to the back of the queue, so a flood delays the others by one turn each.
+//   - An idle instance costs two inotify watches and some memory: no goroutine, no timer, no open file.
+//
+// Facts that forced choices:
+//   - FALLOC_FL_COLLAPSE_RANGE shifts every offset, and no file system call does that together with writing down the new
+//     place. So the head is first punched into a hole, then the intent is saved, then the hole is cut out: after a crash the
+//     hole itself tells whether the cut was done. Where nothing tells, the earlier place is taken.
+//   - Where the file system cannot collapse (tmpfs), the hole stays: offsets stand still, the blocks are free, and other
+//     programs see zeros there.
+//   - A plain inotify watch makes an event of every write, and a flooding process floods us. A watch with IN_ONESHOT makes
+//     one event, and is armed again only when a turn has found nothing new: work is proportional to turns.
+//   - ext4 gives a new file the inode number of the one just deleted, so a file is known by its time of birth too, and by
+//     the bytes before the place.
+//   - JSON holds no invalid UTF-8, and slog's handler would replace it. Such a line is forwarded as Go quotes it
+//     (strconv.Unquote gives back every byte) and the record says quoted=true. Any other line, with NUL, ANSI sequences or a
+//     carriage return, is forwarded as it is.
+//
+// What cannot be had: a process whose file was deleted writes on into the deleted file, and that output is lost to us;
+// output of a run that ends without a line end stands in the file on one line with what the next run writes.
+package output

@@ -1,0 +1,108 @@
+package output
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const statxMask = unix.STATX_TYPE | unix.STATX_INO | unix.STATX_SIZE | unix.STATX_MTIME | unix.STATX_BTIME
+
+func statPath(path string) (facts, error) {
+	return statx(unix.AT_FDCWD, path, 0)
+}
+
+func statFile(f *os.File) (facts, error) {
+	return statx(int(f.Fd()), "", unix.AT_EMPTY_PATH)
+}
+
+func statx(dir int, path string, flags int) (facts, error) {
+	var s unix.Statx_t
+	if err := unix.Statx(dir, path, flags, statxMask, &s); err != nil {
+		return facts{}, &os.PathError{Op: "statx", Path: path, Err: err}
+	}
+	if s.Mode&unix.S_IFMT != unix.S_IFREG {
+		return facts{}, &os.PathError{Op: "follow", Path: path, Err: errors.New("not a regular file")}
+	}
+	f := facts{Inode: s.Ino, Size: int64(s.Size), Mtime: s.Mtime.Sec*1000 + int64(s.Mtime.Nsec)/1e6}
+	if s.Mask&unix.STATX_BTIME != 0 {
+		f.Born = s.Btime.Sec*1e9 + int64(s.Btime.Nsec)
+	}
+	return f, nil
+}
+
+// openFile opens for reading, and does not wait should somebody have put a FIFO there.
+func openFile(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+}
+
+// holeAtHead returns how many bytes of a file of that size are a hole at its head. Where that cannot be learned it is 0, which errs
+// towards repeating.
+func holeAtHead(f *os.File, size int64) int64 {
+	at, err := unix.Seek(int(f.Fd()), 0, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return size
+	case err != nil:
+		return 0
+	}
+	return min(at, size)
+}
+
+// head is an output file that is open for taking its head away.
+type head struct{ f *os.File }
+
+func openHead(path string) (head, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	return head{f}, err
+}
+
+func (h head) Close() error { return h.f.Close() }
+
+// block returns the unit, in bytes, in which the file system can take away.
+func (h head) block() int64 {
+	var s unix.Statfs_t
+	if err := unix.Fstatfs(int(h.f.Fd()), &s); err != nil || s.Bsize < 512 || s.Bsize > 16<<20 {
+		return 64 << 10
+	}
+	return max(4096, s.Bsize)
+}
+
+// punch makes a hole from one byte to another. No offset changes.
+func (h head) punch(from, to int64) error {
+	return retried(func() error {
+		return unix.Fallocate(int(h.f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, to-from)
+	})
+}
+
+// writeBack writes what follows byte n to the disk. Collapse does that while it holds the writer off; done before it, there is
+// little left to wait for.
+func (h head) writeBack(n int64) error {
+	return unix.SyncFileRange(int(h.f.Fd()), n, 0,
+		unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
+}
+
+// collapse cuts the first n bytes out of the file: what follows them moves to its beginning. A concurrent append is done
+// before it or after it.
+func (h head) collapse(n int64) error {
+	return retried(func() error { return unix.Fallocate(int(h.f.Fd()), unix.FALLOC_FL_COLLAPSE_RANGE, 0, n) })
+}
+
+func retried(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// impossible reports whether the file system will never do what it was asked.
+func impossible(err error) bool {
+	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS)
+}
+
+// alive reports whether a process has the id.
+func alive(pid int) bool {
+	return pid > 0 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
+}

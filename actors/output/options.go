@@ -1,0 +1,60 @@
+package output
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+)
+
+const (
+	defaultMaxSize = 16 << 20
+	minMaxSize     = 64 << 10
+	minMaxBacklog  = 64 << 20
+)
+
+// Options says how output is kept and forwarded. A zero field takes its default.
+type Options struct {
+	// MaxSize is about how many bytes of a file are kept; default 16 MiB, at least 64 KiB. A quarter more may be there
+	// before the head is taken away.
+	MaxSize int64
+	// MaxBacklog is how many bytes a file may be ahead of its follower. One that is further ahead loses all but
+	// its newest MaxSize bytes, and a record says how much that cost. Default four times MaxSize, and no less than 64 MiB. Of what
+	// was written while no follower lived, as much is forwarded as is kept.
+	MaxBacklog int64
+	// Forward says that new lines become records. Otherwise files are bounded only.
+	Forward bool
+	// Logger receives the lines, and the complaints. Nil: they go nowhere.
+	Logger *slog.Logger
+
+	step func(name string) // called between the steps of taking a head away: a test dies there
+}
+
+// kept returns how many bytes a file may have before its head is taken away.
+func (o Options) kept() int64 { return o.MaxSize + o.MaxSize/4 }
+
+func (o Options) reached(step string) {
+	if o.step != nil {
+		o.step(step)
+	}
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.MaxSize == 0 {
+		o.MaxSize = defaultMaxSize
+	}
+	if o.MaxSize < minMaxSize {
+		return o, fmt.Errorf("the maximum size of an output file is %d bytes; it must be at least %d", o.MaxSize, minMaxSize)
+	}
+	if o.MaxBacklog == 0 {
+		o.MaxBacklog = max(minMaxBacklog, 4*o.MaxSize)
+	}
+	if o.MaxBacklog < o.MaxSize {
+		return o, fmt.Errorf("the maximum backlog of an output file is %d bytes; it must be at least its maximum size, %d", o.MaxBacklog, o.MaxSize)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o, nil
+}
+
+func workers() int { return min(4, max(2, runtime.GOMAXPROCS(0))) }

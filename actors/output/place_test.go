@@ -1,0 +1,150 @@
+package output
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+const blockSize = 8
+
+// disk is a file with a hole at its head, and the record of a place, which outlive a crash.
+type disk struct {
+	bytes []byte
+	hole  int64
+	inode uint64
+	saved []byte
+}
+
+func (d *disk) facts() facts { return facts{Inode: d.inode, Size: int64(len(d.bytes))} }
+
+// TestAPlaceSkipsNothingWhereverTheManagerDies runs the steps of follower and bounding against a model file, dies between
+// any two of them, and compares what was forwarded with what was written.
+func TestAPlaceSkipsNothingWhereverTheManagerDies(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := &disk{inode: 1}
+		var written []byte          // everything, ever
+		var seen []bool             // of written: forwarded
+		var fileStart, reborn int64 // the index in written of the file's first byte; and of the newest file
+		alphabet := rapid.SampledFrom([]string{"a", "ab", "abcdefghijklmnopqrstuvwxyz"}).Draw(t, "alphabet")
+		var p place
+		intent := false
+		save := func() {
+			data, err := json.Marshal(p)
+			require.NoError(t, err)
+			d.saved, intent = data, p.Collapsing > 0
+		}
+		resume := func() {
+			p = place{}
+			if d.saved != nil {
+				require.NoError(t, json.Unmarshal(d.saved, &p))
+				require.NoError(t, p.valid())
+			}
+			intent = p.Collapsing > 0
+			anew, err := p.resume(d.facts(), d.hole, bytes.NewReader(d.bytes))
+			require.NoError(t, err)
+			require.Empty(t, anew, "everything is repeated without need")
+		}
+		resume()
+		const limit = 32
+		for range rapid.IntRange(100, 300).Draw(t, "steps") {
+			require.LessOrEqual(t, p.Base, p.head)
+			require.LessOrEqual(t, p.head, p.Next)
+			require.LessOrEqual(t, p.Next, p.end)
+			dies := func() bool { return rapid.IntRange(0, 4).Draw(t, "dies") == 0 }
+			switch rapid.SampledFrom([]int{0, 0, 0, 2, 2, 2, 3, 4, 4, 4, 5}).Draw(t, "step") {
+			case 0: // the process writes
+				b := []byte(rapid.StringOfN(rapid.RuneFrom([]rune(alphabet)), 1, 40, -1).Draw(t, "bytes"))
+				d.bytes, written, seen = append(d.bytes, b...), append(written, b...), append(seen, make([]bool, len(b))...)
+				p.end = p.Base + int64(len(d.bytes))
+			case 2: // forward
+				n := max(0, p.end-p.Next-rapid.Int64Range(0, 20).Draw(t, "left"))
+				tail := p.comparable()
+				from := p.Next - p.Base
+				require.Equal(t, string(d.bytes[from-int64(len(tail)):from]), string(tail))
+				for i := range n {
+					seen[fileStart+from+i] = true
+				}
+				p.moved(p.Next+n, append(bytes.Clone(tail), d.bytes[from:from+n]...))
+			case 3:
+				save()
+			case 4: // bound
+				to := p.excess(limit, blockSize)
+				if to == 0 {
+					continue
+				}
+				require.Zero(t, to%blockSize)
+				saves := !dies() // a full disk
+				if intent && !saves {
+					continue
+				}
+				if saves {
+					save()
+				}
+				clear(d.bytes[d.hole:to])
+				d.hole = to
+				p.punched(to)
+				if dies() {
+					resume()
+					continue
+				}
+				p.Collapsing = to
+				save()
+				if dies() {
+					resume()
+					continue
+				}
+				d.bytes, d.hole, fileStart = bytes.Clone(d.bytes[to:]), 0, fileStart+to
+				p.collapsed(to)
+				if dies() {
+					resume()
+				}
+			case 5:
+				if rapid.Bool().Draw(t, "truncated") {
+					d.bytes, d.hole, fileStart = nil, 0, int64(len(written))
+					d.inode += rapid.Uint64Range(0, 1).Draw(t, "replaced")
+					reborn = fileStart
+					p.begin(d.facts(), 0)
+					save()
+				} else {
+					resume()
+				}
+			}
+		}
+		resume()
+		// What is before the place was forwarded, as far as it is of this file.
+		for i := max(reborn, 0); i < fileStart+p.Next-p.Base; i++ {
+			require.True(t, seen[i], "byte %d of %d was skipped", i, len(written))
+		}
+	})
+}
+
+func TestARecordOfDecayedBytesIsRefused(t *testing.T) {
+	r := record{Version: recordVersion, Run: 3, PID: 77, Stdout: place{Known: true, Inode: 5, Base: 8, Next: 20, Tail: []byte("tail"), Marks: marks{{10, 1000}}}}
+	data, err := r.encode()
+	require.NoError(t, err)
+	back, err := decodeRecord(data)
+	require.NoError(t, err)
+	require.Equal(t, r, back)
+	for i := range data {
+		_, err := decodeRecord(data[:i])
+		require.Error(t, err, "cut at byte %d", i)
+		bad := bytes.Clone(data)
+		bad[i] ^= 0x01
+		if got, err := decodeRecord(bad); err == nil {
+			require.Equal(t, r, got, "byte %d", i) // in the name of a key: JSON ignores case
+		}
+	}
+	path := filepath.Join(t.TempDir(), "missing.json")
+	got, err := loadRecord(path)
+	require.NoError(t, err)
+	require.Zero(t, got)
+	require.NoError(t, os.WriteFile(path, make([]byte, 40), 0o600))
+	_, err = loadRecord(path)
+	require.ErrorContains(t, err, path)
+}

@@ -1,0 +1,93 @@
+package output
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+)
+
+// recordName is the file, in the directory of an instance, that remembers the places.
+const recordName = "output.json"
+
+const recordVersion = 1
+
+// record is what is remembered of an instance's output over the manager's death.
+type record struct {
+	Version int   `json:"version"`
+	Run     int   `json:"run"` // the run that was followed
+	PID     int   `json:"pid"`
+	Ended   bool  `json:"ended"` // its follower has forwarded everything
+	Stdout  place `json:"stdout"`
+	Stderr  place `json:"stderr"`
+}
+
+// envelope guards a record against the decay of disks: a wrong place would skip lines.
+type envelope struct {
+	Sum    uint32          `json:"crc32"`
+	Record json.RawMessage `json:"record"`
+}
+
+func (r record) encode() ([]byte, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(envelope{crc32.ChecksumIEEE(body), body})
+}
+
+func decodeRecord(data []byte) (record, error) {
+	var e envelope
+	if err := json.Unmarshal(data, &e); err != nil {
+		return record{}, err
+	}
+	if crc32.ChecksumIEEE(e.Record) != e.Sum {
+		return record{}, errors.New("its checksum is wrong")
+	}
+	var r record
+	if err := json.Unmarshal(e.Record, &r); err != nil {
+		return record{}, err
+	}
+	if r.Version != recordVersion {
+		return record{}, fmt.Errorf("its version is %d, not %d", r.Version, recordVersion)
+	}
+	return r, errors.Join(r.Stdout.valid(), r.Stderr.valid())
+}
+
+// loadRecord reads a record. One that does not exist is the zero record.
+func loadRecord(path string) (record, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return record{}, nil
+	}
+	if err != nil {
+		return record{}, err
+	}
+	r, err := decodeRecord(data)
+	if err != nil {
+		return record{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
+// save replaces the record at path as a whole. It is not synced: the page cache outlives us, and after a crash of the
+// machine the worst is a place that is taken up anew.
+func (r record) save(path string) error {
+	data, err := r.encode()
+	if err != nil {
+		return err
+	}
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, data, 0o600); err != nil {
+		return errors.Join(err, ignoreMissing(os.Remove(tmp)))
+	}
+	return os.Rename(tmp, path)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
