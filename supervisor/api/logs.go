@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -55,14 +54,11 @@ func (s *Server) pour(ctx context.Context, out *stream, q messages.OutputQuery) 
 		}
 	}
 	for line, failure := range s.options.Logs(ctx, q) {
-		if failure != nil && ctx.Err() == nil {
-			line, failure = messages.OutputLine{ID: q.ID}, fmt.Errorf("the output could not be read: %w", failure)
+		if ctx.Err() != nil {
+			break
 		}
-		switch {
-		case ctx.Err() != nil && q.Follow:
-			return out.renew() // whoever follows has what there was
-		case ctx.Err() != nil:
-			return ctx.Err()
+		if failure != nil {
+			line = messages.OutputLine{ID: q.ID}
 		}
 		if err := out.write(line, failure); err != nil {
 			return err

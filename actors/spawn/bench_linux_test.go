@@ -1,0 +1,86 @@
+package spawn
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"procman/messages"
+)
+
+const fleet = 500
+
+// orphans starts a fleet whose manager is killed.
+func orphans(b *testing.B, dir messages.StateDir) {
+	o := order{Dir: dir}
+	for n := range fleet {
+		o.Launches = append(o.Launches, messages.Launch{App: sleeper(messages.InstanceID("i" + strconv.Itoa(n))), Run: 1})
+	}
+	predecessor(b, "manager", o).kill()
+}
+
+// BenchmarkSurvivors is how long a manager takes to find 500 processes after its predecessor's death.
+func BenchmarkSurvivors(b *testing.B) {
+	dir := stateDir(b)
+	orphans(b, dir)
+	for b.Loop() {
+		s, err := Open(dir, Options{})
+		require.NoError(b, err)
+		list, err := s.Survivors(b.Context())
+		require.NoError(b, err)
+		require.Len(b, list, fleet)
+		require.NoError(b, s.Close())
+	}
+}
+
+// BenchmarkAdopt is how long it takes to find and adopt 500 processes.
+func BenchmarkAdopt(b *testing.B) {
+	dir := stateDir(b)
+	orphans(b, dir)
+	for b.Loop() {
+		s, err := Open(dir, Options{})
+		require.NoError(b, err)
+		_, err = s.Survivors(b.Context())
+		require.NoError(b, err)
+		for n := range fleet {
+			_, err := s.Adopt(b.Context(), messages.InstanceID("i"+strconv.Itoa(n)))
+			require.NoError(b, err)
+		}
+		require.NoError(b, s.Close())
+	}
+}
+
+// BenchmarkAdoptFromRecords is the same without Survivors before.
+func BenchmarkAdoptFromRecords(b *testing.B) {
+	dir := stateDir(b)
+	orphans(b, dir)
+	for b.Loop() {
+		s, err := Open(dir, Options{})
+		require.NoError(b, err)
+		for n := range fleet {
+			_, err := s.Adopt(b.Context(), messages.InstanceID("i"+strconv.Itoa(n)))
+			require.NoError(b, err)
+		}
+		require.NoError(b, s.Close())
+	}
+}
+
+func BenchmarkSpawnAndExit(b *testing.B) {
+	s := opened(b, stateDir(b))
+	app := messages.AppInstance{InstanceID: "a", Executable: "true"}
+	for b.Loop() {
+		require.True(b, spawned(b, s, app).Wait().Clean())
+	}
+}
+
+func BenchmarkRemember(b *testing.B) {
+	for _, held := range []bool{false, true} {
+		b.Run("held="+strconv.FormatBool(held), func(b *testing.B) {
+			s := opened(b, stateDir(b))
+			for b.Loop() {
+				require.NoError(b, s.Remember(messages.Memory{ID: "a", Held: held}))
+			}
+		})
+	}
+}

@@ -1,0 +1,29 @@
+// Package spawn starts the processes of instances, watches them, and finds them again after the manager has died.
+//
+// Invariants:
+//   - The manager may be killed at any instant: what it started lives on, and the next manager finds every process
+//     again, exactly once. Closing the Spawner touches no process either.
+//   - Never two processes of one instance: a flock on the state directory admits one manager; a flock on the instance's
+//     lock file is inherited by its process and held by it, and by all it forks, for life.
+//   - A process is ours by boot id, pid, start time and the random run tag in its environment, and it is signalled
+//     through a pidfd only, opened before those were compared: a reused pid, a process started by hand, the process of
+//     another state directory are never adopted and never signalled.
+//   - Reality wins over records. The record of a run may be missing, torn or of another version: a live process is found
+//     by its environment all the same. What was read badly is reported, and no reason to stop.
+//   - An exit status is the kernel's or unknown, never invented.
+//
+// Facts that forced the choices (measured on Linux 6.18, Go 1.26):
+//   - os/exec's Wait occupies an OS thread per child. A pidfd in Go's netpoller occupies none, and it watches processes
+//     that are not our children just as well.
+//   - Between fork and exec a child holds copies of all our descriptors, also the close-on-exec ones: so a lock whose
+//     owner has died may stay locked for an instant, and is asked for again before anybody is refused. After that
+//     instant, for some microseconds, the new program has no environment yet: so a held instance lock without
+//     a visible owner makes us look again.
+//   - While the leader of a group is a zombie its pid cannot be given away. So the rest of the group is killed before the
+//     leader is reaped.
+//   - The os package's copy of a pidfd shares O_NONBLOCK with ours, and its Wait then fails. So children are reaped here.
+//   - The exit status of a process that init has reaped is still told by the pidfd (PIDFD_GET_INFO, Linux 6.15).
+//   - Wall clocks jump. Times are stored as CLOCK_MONOTONIC with the boot id, which is also the clock of time.Time.
+//   - Records are written by rename and not synced: the page cache outlives us, and after a crash of the host there is no
+//     process to be found. Only what an operator wished (Memory.Held) is synced.
+package spawn

@@ -1,0 +1,46 @@
+package spawn
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+
+	"procman/messages"
+)
+
+// environment returns what a process is started with: procman's marks, which nothing overrides, then the instance's own
+// variables, then those of the manager that are passed on.
+func (s *Spawner) environment(l messages.Launch, tag string) []string {
+	var env []string
+	seen := map[string]bool{}
+	put := func(name, value string) {
+		if !seen[name] {
+			seen[name] = true
+			env = append(env, name+"="+value)
+		}
+	}
+	put(EnvStateDir, string(s.dir))
+	put(EnvInstance, string(l.App.InstanceID))
+	put(EnvRun, strconv.Itoa(l.Run))
+	put(EnvTag, tag)
+	put(EnvSpec, l.App.SpecHash())
+	put("PORT", strconv.Itoa(l.Port))
+	for _, name := range slices.Sorted(maps.Keys(l.App.Env)) {
+		put(name, l.App.Env[name])
+	}
+	for _, name := range s.env {
+		if value, ok := os.LookupEnv(name); ok {
+			put(name, value)
+		}
+	}
+	return env
+}
+
+func newTag() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never returns an error
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,162 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"procman/messages"
+)
+
+// lockPatience is how long a manager waits for the lock of one that has died: a child of it between fork and exec holds
+// it for another instant.
+const lockPatience = time.Second
+
+func lockDir(dir messages.StateDir) (*os.File, error) {
+	f, err := os.OpenFile(dir.Lock(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("the state directory cannot be locked: %w", err)
+	}
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(5 * time.Millisecond) {
+		err = tryLock(f, unix.LOCK_EX)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			break
+		}
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("%w: %s%s", ErrInUse, dir, owner(f))
+	} else if err == nil {
+		err = sign(f)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func tryLock(f *os.File, how int) error {
+	for {
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// sign writes into the lock file who has it, for the message to those who want it too.
+func sign(f *os.File) error {
+	line := strconv.Itoa(os.Getpid()) + "\n"
+	if _, err := f.WriteAt([]byte(line), 0); err != nil {
+		return fmt.Errorf("the state directory cannot be written: %w", err)
+	}
+	return f.Truncate(int64(len(line)))
+}
+
+func owner(f *os.File) string {
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, 32))
+	pid, convErr := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || convErr != nil || pid <= 0 || unix.Kill(pid, 0) == unix.ESRCH {
+		return ""
+	}
+	return fmt.Sprintf(" is held by process %d", pid)
+}
+
+// guard sees to it that the lock on the state directory is one: when the directory was deleted or replaced under us,
+// what we hold keeps nobody out. Then the new one is taken.
+func (s *Spawner) guard() error {
+	s.locking.Lock()
+	defer s.locking.Unlock()
+	ours, err := s.lock.Stat()
+	if err != nil {
+		return err
+	}
+	now, err := os.Stat(s.dir.Lock())
+	if err == nil && os.SameFile(ours, now) {
+		return nil
+	}
+	s.log.Error("the state directory was deleted or replaced under the manager", "dir", string(s.dir),
+		"consequence", "its processes run on and are found again; what was written of them is lost until it is written anew")
+	if _, err := prepare(s.dir); err != nil {
+		return err
+	}
+	lock, err := lockDir(s.dir)
+	if err != nil {
+		return err
+	}
+	_ = s.lock.Close() // it locks a file that has no name
+	s.lock = lock
+	return nil
+}
+
+// lockFD is the descriptor by which a process holds the lock of its instance.
+const lockFD = 3
+
+// instancePatience is how long a start waits for the instance's lock: who was killed needs a moment to be gone.
+const instancePatience = 2 * time.Second
+
+// lockInstance returns the instance's lock file, locked.
+func (s *Spawner) lockInstance(ctx context.Context, i *instance) (*os.File, error) {
+	path := s.dir.InstanceLock(i.id)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, stateError(err, path)
+	}
+	if err := s.awaitLock(ctx, i, f); err != nil {
+		_ = f.Close() // nothing was written
+		return nil, err
+	}
+	return f, nil
+}
+
+func (s *Spawner) awaitLock(ctx context.Context, i *instance, f *os.File) error {
+	for deadline := time.Now().Add(s.patience); ; {
+		// A process we know counts also when its lock file was deleted.
+		p := i.live()
+		if p == nil {
+			err := tryLock(f, unix.LOCK_EX)
+			if err == nil {
+				return nil
+			}
+			if !errors.Is(err, unix.EWOULDBLOCK) {
+				return stateError(err, f.Name())
+			}
+		}
+		if time.Now().After(deadline) {
+			return s.locked(i, f.Name())
+		}
+		switch err := s.pause(ctx, 5*time.Millisecond); {
+		case errors.Is(err, ErrClosed):
+			return fault(messages.FaultOther, "", err, "")
+		case err != nil:
+			return err
+		}
+	}
+}
+
+func (s *Spawner) locked(i *instance, path string) error {
+	pids := s.proc.holders(path)
+	if p := i.live(); p != nil && len(pids) == 0 {
+		pids = []int{p.pid}
+	}
+	if len(pids) == 0 {
+		return fault(messages.FaultLocked, path, errors.New("a process holds it that is not visible here"), "")
+	}
+	return fault(messages.FaultLocked, path, fmt.Errorf("held by the processes %d", pids), "end them, or wait until they have ended")
+}
+
+// unlocked reports whether nobody holds the instance's lock.
+func (s *Spawner) unlocked(id messages.InstanceID) bool {
+	f, err := os.Open(s.dir.InstanceLock(id))
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	return !errors.Is(tryLock(f, unix.LOCK_SH), unix.EWOULDBLOCK)
+}

@@ -1,0 +1,197 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"procman/messages"
+)
+
+const memoryKind = "memory"
+
+// errForeign says that a record lies in the directory of another instance.
+var errForeign = errors.New("the record is another instance's")
+
+// memoryRecord is a messages.Memory on disk. Its times are CLOCK_MONOTONIC of the boot it names.
+type memoryRecord struct {
+	ID           messages.InstanceID `json:"instance"`
+	Boot         string              `json:"boot_id"`
+	Run          int                 `json:"run"`
+	Exited       bool                `json:"exited"`
+	Spec         string              `json:"spec_hash"`
+	Starts       int                 `json:"starts"`
+	Attempts     int                 `json:"attempts"`
+	Phase        messages.Phase      `json:"phase"`
+	Reason       string              `json:"reason"`
+	DueAt        *int64              `json:"due_ns"`
+	HealthySince *int64              `json:"healthy_since_ns"`
+	StopAs       messages.ExitReason `json:"stop_as"`
+	KillAt       *int64              `json:"kill_ns"`
+	Held         bool                `json:"held"`
+	LastExit     *memoryExit         `json:"last_exit"`
+}
+
+type memoryExit struct {
+	Code   int                 `json:"code"`
+	Signal string              `json:"signal"`
+	Known  bool                `json:"known"`
+	At     *int64              `json:"at_ns"`
+	Reason messages.ExitReason `json:"reason"`
+}
+
+func memorize(m messages.Memory, boot string, c clock) memoryRecord {
+	r := memoryRecord{
+		ID: m.ID, Boot: boot, Run: m.Run, Exited: m.Exited, Spec: m.Spec, Starts: m.Starts, Attempts: m.Attempts,
+		Phase: m.Phase, Reason: m.Reason, DueAt: c.nanos(m.DueAt), HealthySince: c.nanos(m.HealthySince),
+		StopAs: m.StopAs, KillAt: c.nanos(m.KillAt), Held: m.Held,
+	}
+	if e := m.LastExit; e != nil {
+		r.LastExit = &memoryExit{Code: e.Code, Signal: e.Signal, Known: e.Known, At: c.nanos(e.At), Reason: e.Reason}
+	}
+	return r
+}
+
+func (r memoryRecord) recall(boot string, c clock) messages.Memory {
+	if r.Boot != boot {
+		r.DueAt, r.HealthySince, r.KillAt = nil, nil, nil
+	}
+	m := messages.Memory{
+		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Starts: r.Starts, Attempts: r.Attempts,
+		Phase: r.Phase, Reason: r.Reason, DueAt: c.time(r.DueAt), HealthySince: c.time(r.HealthySince),
+		StopAs: r.StopAs, KillAt: c.time(r.KillAt), Held: r.Held, Rebooted: r.Boot != boot,
+	}
+	if e := r.LastExit; e != nil {
+		m.LastExit = &messages.Exit{Code: e.Code, Signal: e.Signal, Known: e.Known, Reason: e.Reason}
+		if r.Boot == boot {
+			m.LastExit.At = c.time(e.At)
+		}
+	}
+	return m
+}
+
+// Recall returns what is remembered of every instance, in the order of their ids. What it cannot read is in the error
+// and in the log, and missing from the result; the rest is there all the same.
+func (s *Spawner) Recall(ctx context.Context) ([]messages.Memory, error) {
+	leave, err := s.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	ids, err := s.known()
+	errs := []error{err}
+	c := readClock()
+	var memories []messages.Memory
+	for _, id := range ids {
+		if err := ctx.Err(); err != nil {
+			return memories, errors.Join(append(errs, err)...)
+		}
+		r, err := s.readMemory(id)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			s.log.Warn("what is remembered of an instance cannot be read", "instance", string(id), "error", err,
+				"consequence", "its counters begin anew; an operator's hold on it is lost")
+			errs = append(errs, err)
+		default:
+			memories = append(memories, r.recall(s.boot, c))
+		}
+	}
+	return memories, errors.Join(errs...)
+}
+
+func (s *Spawner) readMemory(id messages.InstanceID) (memoryRecord, error) {
+	var r memoryRecord
+	err := readRecord(s.dir.Memory(id), memoryKind, &r)
+	if err == nil && r.ID != id {
+		err = fmt.Errorf("%s: %w", s.dir.Memory(id), errForeign)
+	}
+	return r, err
+}
+
+// Remember replaces what is remembered of one instance. What it said last is what Recall returns, also after this
+// process was killed. A change of Held, and everything remembered while it is true, is on disk when Remember returns.
+func (s *Spawner) Remember(m messages.Memory) error {
+	if err := m.ID.Validate(); err != nil {
+		return err
+	}
+	leave, err := s.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	failpoint("before-remember")
+	i := s.instance(m.ID)
+	i.files.Lock()
+	defer i.files.Unlock()
+	if err := s.makeDir(m.ID); err != nil {
+		return err
+	}
+	sync := m.Held || s.wasHeld(i)
+	path := s.dir.Memory(m.ID)
+	if err := stage(path, memoryKind, memorize(m, s.boot, readClock()), sync); err != nil {
+		return err
+	}
+	failpoint("mid-remember")
+	if err := commit(path, sync); err != nil {
+		return err
+	}
+	failpoint("after-remember")
+	if sync {
+		// The names on the way to the file may be as new as the file.
+		if err := errors.Join(syncDir(s.dir.Instances()), syncDir(string(s.dir))); err != nil {
+			return err
+		}
+	}
+	i.held = &m.Held
+	return nil
+}
+
+// wasHeld returns Held as it is on disk.
+func (s *Spawner) wasHeld(i *instance) bool {
+	if i.held == nil {
+		r, err := s.readMemory(i.id)
+		// A record that cannot be read may have been a hold.
+		held := r.Held || err != nil && !errors.Is(err, fs.ErrNotExist)
+		i.held = &held
+	}
+	return *i.held
+}
+
+// Expunge forgets an instance that is no longer known: what is remembered of it, and the record of its newest run unless
+// that still lives. Its output files stay.
+func (s *Spawner) Expunge(id messages.InstanceID) error {
+	if err := id.Validate(); err != nil {
+		return err
+	}
+	leave, err := s.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	i := s.instance(id)
+	i.files.Lock()
+	defer i.files.Unlock()
+	held := s.wasHeld(i)
+	i.held = nil
+	paths := []string{s.dir.Memory(id), staged(s.dir.Memory(id))}
+	if i.newest == nil || i.newest.ended() {
+		i.newest = nil
+		paths = append(paths, s.dir.Run(id), staged(s.dir.Run(id)))
+	}
+	var errs []error
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if held && len(errs) == 0 {
+		// Or the hold would be back after a crash of the host, on an instance that may have been given the id again.
+		if err := syncDir(s.dir.Instance(id)); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,259 @@
+package spawn
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"procman/messages"
+)
+
+// preflight finds out before the fork whether the app can be started, and returns the program as an absolute path. To
+// read the program here also keeps one that lies on a dead file system from blocking every fork of the manager.
+func preflight(app messages.AppInstance) (string, error) {
+	program, err := findProgram(app.Executable)
+	if err != nil {
+		return "", err
+	}
+	if err := checkProgram(program, app.WorkDir); err != nil {
+		return "", err
+	}
+	if err := checkDir(app.WorkDir); err != nil {
+		return "", err
+	}
+	return program, checkWasm(app)
+}
+
+func fault(f messages.StartFault, path string, err error, help string) error {
+	return &messages.StartError{Fault: f, Path: path, Err: err, Help: help}
+}
+
+// findProgram looks a bare name up in PATH; any other is relative to the manager's directory.
+func findProgram(name string) (string, error) {
+	const help = "correct executable, or build it"
+	switch {
+	case name == "":
+		return "", fault(messages.FaultExecutableMissing, "", errors.New("no executable is named"), help)
+	case !strings.Contains(name, "/"):
+		path, err := exec.LookPath(name)
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			return "", fault(messages.FaultNotExecutable, name, err, "make it executable")
+		case err != nil:
+			return "", fault(messages.FaultExecutableMissing, name, err, "name it with its directory, or correct the manager's PATH")
+		}
+		name = path
+	}
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return "", fault(messages.FaultOther, name, err, "")
+	}
+	return path, nil
+}
+
+func checkProgram(path, workDir string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return fault(messages.FaultExecutableMissing, path, cause(err), "correct executable, or build it")
+	case errors.Is(err, fs.ErrPermission):
+		return fault(messages.FaultNotExecutable, path, cause(err), "let the manager's user reach it")
+	case err != nil:
+		return startError(err, path)
+	case !info.Mode().IsRegular():
+		return fault(messages.FaultNotExecutable, path, errors.New("not a regular file"), "name a program")
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS); err != nil {
+		return fault(messages.FaultNotExecutable, path, err, "make it executable: chmod +x, and no file system mounted noexec")
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // a program may be executed without being readable; exec tells what is wrong with it
+	}
+	if err != nil {
+		return startError(err, path)
+	}
+	defer f.Close()
+	head := make([]byte, 4096)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return startError(err, path)
+	}
+	return checkFormat(path, head[:n], workDir)
+}
+
+// checkFormat looks at the first bytes of a program.
+func checkFormat(path string, head []byte, workDir string) error {
+	if script, ok := bytes.CutPrefix(head, []byte("#!")); ok {
+		return checkInterpreter(path, script, workDir)
+	}
+	err := errors.New("neither an ELF program nor a script with an interpreter line")
+	if bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
+		if err = checkELF(head); err == nil {
+			return nil
+		}
+	}
+	// binfmt_misc may run anything; whether it does only exec can tell.
+	if _, statErr := os.Stat("/proc/sys/fs/binfmt_misc/status"); statErr == nil {
+		return nil
+	}
+	return fault(messages.FaultWrongFormat, path, err, "build it for "+runtime.GOOS+"/"+runtime.GOARCH)
+}
+
+func checkInterpreter(path string, script []byte, workDir string) error {
+	line, _, _ := bytes.Cut(script, []byte("\n"))
+	fields := strings.Fields(string(line))
+	if len(fields) == 0 {
+		return fault(messages.FaultWrongFormat, path, errors.New("its first line names no interpreter"), "correct its first line")
+	}
+	interpreter := fields[0]
+	if !filepath.IsAbs(interpreter) {
+		interpreter = filepath.Join(workDir, interpreter)
+	}
+	help := "install it, or correct the first line of " + path
+	if strings.HasSuffix(fields[0], "\r") || bytes.HasSuffix(line, []byte("\r")) {
+		help = path + " has Windows line ends; " + help
+	}
+	info, err := os.Stat(interpreter)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	if err == nil {
+		err = unix.Faccessat(unix.AT_FDCWD, interpreter, unix.X_OK, unix.AT_EACCESS)
+	}
+	if err != nil {
+		return fault(messages.FaultInterpreter, interpreter, cause(err), help)
+	}
+	return nil
+}
+
+// checkELF reports whether the header is one of a program for this machine.
+func checkELF(head []byte) error {
+	const typeAt, machineAt = 16, 18
+	if len(head) < machineAt+2 {
+		return errors.New("a cut off ELF header")
+	}
+	var order binary.ByteOrder = binary.LittleEndian
+	if elf.Data(head[elf.EI_DATA]) == elf.ELFDATA2MSB {
+		order = binary.BigEndian
+	}
+	machine := elf.Machine(order.Uint16(head[machineAt:]))
+	if runs, known := machines()[runtime.GOARCH]; known {
+		fits := false
+		for _, m := range runs {
+			fits = fits || m == machine
+		}
+		if !fits {
+			return errors.New("an ELF program for " + machine.String())
+		}
+	}
+	if t := elf.Type(order.Uint16(head[typeAt:])); t != elf.ET_EXEC && t != elf.ET_DYN {
+		return errors.New("an ELF file, but no program: " + t.String())
+	}
+	return nil
+}
+
+// machines lists which programs a kernel may run, by the architecture this program was built for. Others are left to exec.
+func machines() map[string][]elf.Machine {
+	return map[string][]elf.Machine{
+		"amd64": {elf.EM_X86_64, elf.EM_386},
+		"386":   {elf.EM_386, elf.EM_X86_64},
+		"arm64": {elf.EM_AARCH64, elf.EM_ARM},
+		"arm":   {elf.EM_ARM, elf.EM_AARCH64},
+	}
+}
+
+func checkDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	const help = "create it, or correct work_dir"
+	info, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		return fault(messages.FaultDirMissing, dir, cause(err), help)
+	case !info.IsDir():
+		return fault(messages.FaultDirMissing, dir, errors.New("not a directory"), help)
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.X_OK, unix.AT_EACCESS); err != nil {
+		return fault(messages.FaultDirMissing, dir, err, "let the manager's user enter it")
+	}
+	return nil
+}
+
+func checkWasm(app messages.AppInstance) error {
+	path := app.WasmPath
+	if path == "" {
+		return nil
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(app.WorkDir, path)
+	}
+	const help = "build it, or correct wasm_path"
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return fault(messages.FaultWasmMissing, path, cause(err), help)
+	case !info.Mode().IsRegular():
+		return fault(messages.FaultWasmMissing, path, errors.New("not a regular file"), help)
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, path, unix.R_OK, unix.AT_EACCESS); err != nil {
+		return fault(messages.FaultWasmMissing, path, err, "let the manager's user read it")
+	}
+	return nil
+}
+
+// cause returns the error without the path, which the StartError names already.
+func cause(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}
+
+// startError says what an error of a system call means for a start whose preflight went well.
+func startError(err error, path string) *messages.StartError {
+	e := &messages.StartError{Fault: messages.FaultOther, Path: path, Err: cause(err)}
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return e
+	}
+	switch errno {
+	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
+		e.Fault, e.Help = messages.FaultResources, "look at the limits of processes, open files and memory: procman doctor"
+	case syscall.ETXTBSY:
+		e.Fault, e.Help = messages.FaultBusy, "replace programs by rename, not in place"
+	case syscall.ENOEXEC, syscall.ELIBBAD:
+		e.Fault, e.Help = messages.FaultWrongFormat, "build it for "+runtime.GOOS+"/"+runtime.GOARCH
+	case syscall.EACCES, syscall.EPERM:
+		e.Fault, e.Help = messages.FaultNotExecutable, "make it executable, and no file system mounted noexec"
+	case syscall.ENOENT:
+		// The program was there a moment ago; what exec misses is its interpreter, unless it has just been removed.
+		e.Fault, e.Help = messages.FaultInterpreter, "install the interpreter or dynamic loader it asks for"
+		if _, err := os.Stat(path); err != nil {
+			e.Fault, e.Help = messages.FaultExecutableMissing, "correct executable, or build it"
+		}
+	}
+	return e
+}
+
+// stateError says that a start failed for a file of the state directory.
+func stateError(err error, path string) *messages.StartError {
+	e := startError(err, path)
+	if e.Fault != messages.FaultResources {
+		e.Fault, e.Help = messages.FaultStateDir, "look at its permissions and the space on its file system"
+	}
+	return e
+}

@@ -1,0 +1,164 @@
+package spawn
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"procman/actors"
+	"procman/messages"
+)
+
+// process is a run whose process was started or adopted: there is no difference once it exists.
+type process struct {
+	group
+	home    *Spawner
+	record  runRecord // Exit is not kept here
+	started time.Time
+	done    chan struct{} // closed once exit is valid
+	exit    messages.Exit
+}
+
+var _ actors.Process = (*process)(nil)
+
+func (p *process) PID() int             { return p.pid }
+func (p *process) Port() int            { return p.record.Port }
+func (p *process) Run() int             { return p.record.Run }
+func (p *process) StartedAt() time.Time { return p.started }
+func (p *process) SpecHash() string     { return p.record.Spec }
+
+// Wait returns how the process ended. If the Spawner is closed first, it returns at once with an Exit that is not known
+// while the process lives on, and nothing is recorded: who closes a Spawner ends first what listens to Wait.
+func (p *process) Wait() messages.Exit {
+	<-p.done
+	return p.exit
+}
+
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Signal sends sig to the group. After the Spawner was closed the error is ErrClosed, unless the group is gone.
+func (p *process) Signal(sig syscall.Signal) error {
+	failpoint("before-signal")
+	err := p.home.signal(&p.group, sig)
+	failpoint("after-signal")
+	switch {
+	case err == nil, errors.Is(err, unix.ESRCH):
+		return nil
+	case errors.Is(err, os.ErrClosed):
+		if p.home.isClosed() {
+			return ErrClosed
+		}
+		return nil // it is closed when the group is gone
+	}
+	return fmt.Errorf("instance %q: signal %s to the group of process %d: %w", string(p.id), signalName(sig), p.pid, err)
+}
+
+// watch waits for the end of the process, concludes the run and ends what is left of the group. It is the process's own
+// goroutine, and ends with the Spawner.
+func (p *process) watch() {
+	if err := p.fd.wait(); err != nil {
+		p.exit = unknownExit(time.Now())
+		close(p.done)
+		return
+	}
+	p.conclude()
+	p.sweep()
+}
+
+// conclude is called once the process has ended.
+func (p *process) conclude() {
+	at := time.Now()
+	p.kill() // before the leader is reaped: until then nobody else can be given its pid
+	status, known := p.collect()
+	p.exit = exitOf(status, known, at)
+	p.home.conclude(p)
+	close(p.done)
+}
+
+// collect returns how the process ended, and reaps it if it is a child of ours.
+func (p *process) collect() (syscall.WaitStatus, bool) {
+	if p.fd.child() {
+		failpoint("before-reap")
+		p.mu.Lock()
+		p.child = false
+		status, err := reap(p.pid)
+		p.mu.Unlock()
+		failpoint("after-reap")
+		if err == nil {
+			return status, true
+		}
+	}
+	p.mu.Lock()
+	p.child = false
+	p.mu.Unlock()
+	// While it is a zombie only /proc tells, afterwards only the pidfd. It may become the one after it was asked as the other.
+	for range 3 {
+		if status, ok := p.fd.status(); ok {
+			return status, true
+		}
+		if st, err := p.home.proc.stat(p.pid); err == nil && st.start == p.start && st.zombie() {
+			return syscall.WaitStatus(st.status), true
+		}
+	}
+	return 0, false
+}
+
+// kill kills the group, and reports whether there is nobody left whom it could kill.
+func (p *process) kill() bool {
+	err := p.home.signal(&p.group, syscall.SIGKILL)
+	if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrClosed) {
+		p.home.log.Warn("what is left of a process group cannot be killed", "instance", string(p.id), "pid", p.pid, "error", err)
+	}
+	return err != nil
+}
+
+// sweep kills what is left of the group until nobody is: a group may fork while it is killed.
+func (p *process) sweep() {
+	defer p.home.drop(p.fd)
+	for pause := time.Millisecond; !p.kill(); pause = min(2*pause, time.Second) {
+		if !p.home.sleep(pause) {
+			return
+		}
+	}
+}
+
+// exitOf turns what wait tells into what procman says.
+func exitOf(status syscall.WaitStatus, known bool, at time.Time) messages.Exit {
+	switch {
+	case known && status.Exited():
+		return messages.Exit{Code: status.ExitStatus(), Known: true, At: at, Reason: messages.ReasonExit}
+	case known && status.Signaled():
+		return messages.Exit{Code: -1, Signal: signalName(status.Signal()), Known: true, At: at, Reason: messages.ReasonSignal}
+	}
+	return unknownExit(at)
+}
+
+// sigrtmin is the first realtime signal that programs can use; the C library keeps those before it.
+const sigrtmin = 34
+
+// signalName returns TERM, KILL, RTMIN+1, …
+func signalName(sig syscall.Signal) string {
+	name := unix.SignalName(sig)
+	switch {
+	case name != "":
+		return strings.TrimPrefix(name, "SIG")
+	case sig == sigrtmin:
+		return "RTMIN"
+	case sig > sigrtmin:
+		return "RTMIN+" + strconv.Itoa(int(sig)-sigrtmin)
+	}
+	return strconv.Itoa(int(sig))
+}

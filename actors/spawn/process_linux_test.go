@@ -1,0 +1,173 @@
+package spawn
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"procman/actors"
+	"procman/messages"
+)
+
+func TestTheExitCodeOfAProcessIsReportedExactly(t *testing.T) {
+	s := opened(t, stateDir(t))
+	for _, code := range []int{0, 1, 2, 3, 7, 42, 99, 125, 126, 127, 128, 129, 130, 137, 143, 200, 254, 255} {
+		before := time.Now()
+		exit := spawned(t, s, shell("exit "+strconv.Itoa(code))).Wait()
+		require.WithinRange(t, exit.At, before, time.Now())
+		exit.At = time.Time{}
+		require.Equal(t, messages.Exit{Code: code, Known: true, Reason: messages.ReasonExit}, exit)
+	}
+}
+
+// deadly lists every signal that ends a process that does nothing about it.
+func deadly() []syscall.Signal {
+	var all []syscall.Signal
+	for sig := syscall.Signal(1); sig <= 64; sig++ {
+		switch sig {
+		case unix.SIGCHLD, unix.SIGCONT, unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGURG, unix.SIGWINCH:
+		default:
+			all = append(all, sig)
+		}
+	}
+	return all
+}
+
+func TestTheSignalThatEndedAProcessIsReportedExactly(t *testing.T) {
+	s := opened(t, stateDir(t))
+	for _, sig := range deadly() {
+		p := spawned(t, s, shell("ulimit -c 0; trap '' USR2; trap - USR2; exec sleep 300"))
+		// sh is replaced by sleep; either dies of the signal.
+		require.NoError(t, p.Signal(sig))
+		exit := p.Wait()
+		require.Equal(t, messages.ReasonSignal, exit.Reason, sig)
+		require.True(t, exit.Known)
+		require.Equal(t, -1, exit.Code)
+		require.Equal(t, signalName(sig), exit.Signal)
+	}
+	require.Equal(t, "KILL", signalName(unix.SIGKILL))
+	require.Equal(t, "SEGV", signalName(unix.SIGSEGV))
+	require.Equal(t, "RTMIN", signalName(34))
+	require.Equal(t, "RTMIN+30", signalName(64))
+	require.Equal(t, "33", signalName(33))
+}
+
+func TestTheRestOfTheGroupEndsWithItsLeaderAndDoesNotDelayWait(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		s := opened(t, stateDir(t))
+		s.old = old
+		before := time.Now()
+		// The grandchild holds stdout, ignores TERM and has none of the instance's environment.
+		exit := spawned(t, s, shell("(trap '' TERM; exec env -i /bin/sleep 300) & echo $!; exit 3")).Wait()
+		require.Equal(t, 3, exit.Code)
+		require.Less(t, time.Since(before), 5*time.Second)
+		grandchild, err := strconv.Atoi(strings.TrimSpace(output(t, s)))
+		require.NoError(t, err)
+		t.Cleanup(func() {
+			if t.Failed() {
+				_ = syscall.Kill(grandchild, syscall.SIGKILL)
+			}
+		})
+		eventually(t, "nobody is left", func() bool { return !alive(grandchild) && len(tagged(t, s.dir)) == 0 })
+	}
+}
+
+func TestASignalReachesTheWholeGroup(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		s := opened(t, stateDir(t))
+		s.old = old
+		p := spawned(t, s, shell("(trap 'echo inner; exit' TERM; echo ready; while :; do sleep 0.02; done) & trap 'wait; exit 9' TERM; echo ready; wait; wait"))
+		eventually(t, "both are ready", func() bool { return output(t, s) == "ready\nready\n" })
+		require.NoError(t, p.Signal(syscall.SIGTERM))
+		require.Equal(t, 9, p.Wait().Code)
+		require.Contains(t, output(t, s), "inner")
+		require.NoError(t, p.Signal(syscall.SIGTERM), "a group that is gone")
+	}
+}
+
+// This is a fact about Linux that the design leans on.
+func TestAPidfdReachesTheGroupAfterItsLeaderWasReaped(t *testing.T) {
+	fd := -1
+	cmd := exec.Command("/bin/sh", "-c", "sleep 300 & echo $!")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, PidFD: &fd}
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	handle, err := newPidfd(fd)
+	require.NoError(t, err)
+	defer handle.close()
+	var pid int
+	_, err = fmt.Fscan(out, &pid)
+	require.NoError(t, err)
+	require.NoError(t, handle.wait())
+	require.True(t, handle.child())
+	_, err = reap(cmd.Process.Pid)
+	require.NoError(t, err)
+	require.NoError(t, cmd.Process.Release())
+	require.False(t, handle.child())
+	err = handle.signalGroup(syscall.SIGKILL)
+	if errors.Is(err, unix.EINVAL) {
+		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+		t.Skip("Linux before 6.9 cannot do that; there the group is found by its tags")
+	}
+	require.NoError(t, err)
+	eventually(t, "the grandchild is gone", func() bool { return !alive(pid) })
+}
+
+func TestWaitMayBeCalledByManyAndAgain(t *testing.T) {
+	s := opened(t, stateDir(t))
+	p := spawned(t, s, sleeper("a"))
+	exits := make(chan messages.Exit, 10)
+	for range cap(exits) {
+		go func() { exits <- p.Wait() }()
+	}
+	require.NoError(t, p.Signal(syscall.SIGKILL))
+	first := p.Wait()
+	for range cap(exits) {
+		require.Equal(t, first, <-exits)
+	}
+	require.Equal(t, first, p.Wait())
+}
+
+func TestAWatchedProcessCostsNoThreadAndOneDescriptor(t *testing.T) {
+	dir := stateDir(t)
+	s := opened(t, dir)
+	count := func(of string) int {
+		entries, err := os.ReadDir("/proc/self/" + of)
+		require.NoError(t, err)
+		return len(entries)
+	}
+	before := count("fd")
+	const many = 300
+	var all []actors.Process
+	for n := range many {
+		all = append(all, spawned(t, s, sleeper(messages.InstanceID("i"+strconv.Itoa(n)))))
+	}
+	require.Less(t, count("task"), 20)
+	require.LessOrEqual(t, count("fd"), before+many+1)
+	var ended sync.WaitGroup
+	for _, p := range all {
+		ended.Go(func() {
+			_ = p.Signal(syscall.SIGKILL)
+			if p.Wait().Signal != "KILL" {
+				t.Error("not how it ended")
+			}
+		})
+	}
+	ended.Wait()
+	eventually(t, "the descriptors are closed", func() bool { return count("fd") <= before+1 })
+	for _, p := range all {
+		_, err := os.Stat("/proc/" + strconv.Itoa(p.PID()))
+		require.ErrorIs(t, err, os.ErrNotExist, "no zombie is left")
+	}
+}

@@ -1,0 +1,39 @@
+package spawn
+
+import (
+	"errors"
+	"log/slog"
+
+	"procman/actors"
+)
+
+// Options are what a Spawner may be told. The zero value is good.
+type Options struct {
+	Logger *slog.Logger  // nil: nothing is logged
+	Env    []string      // the names of the manager's variables that are passed on to children; nil: DefaultEnv
+	Proc   string        // where procfs is mounted; empty: /proc
+	BootID func() string // what tells this boot of the host from any other; nil: the kernel's boot_id
+}
+
+// DefaultEnv names the variables of the manager that a process gets if Options.Env names none.
+func DefaultEnv() []string {
+	return []string{"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"}
+}
+
+// The variables every process gets, beside PORT. They stay in the environment of what it starts.
+const (
+	EnvInstance = "PROCMAN_INSTANCE_ID"
+	EnvRun      = "PROCMAN_RUN"       // the number of the run
+	EnvTag      = "PROCMAN_RUN_TAG"   // 128 random bits of this run
+	EnvSpec     = "PROCMAN_SPEC_HASH" // AppInstance.SpecHash
+	EnvStateDir = "PROCMAN_STATE_DIR" // absolute, symlinks resolved
+)
+
+var (
+	// ErrInUse says that another manager has the state directory.
+	ErrInUse = errors.New("another manager uses the state directory")
+	// ErrClosed is the answer of a Spawner after Close.
+	ErrClosed = errors.New("the spawner is closed")
+)
+
+var _ actors.Spawner = (*Spawner)(nil)

@@ -1,0 +1,296 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"procman/messages"
+)
+
+// Spawner is the one user of a state directory. It starts processes, keeps the records of them and finds them again, and
+// it remembers what the root must not forget. Its methods may be called by several goroutines.
+type Spawner struct {
+	dir  messages.StateDir // absolute, symlinks resolved: it is compared with what processes carry
+	log  *slog.Logger
+	env  []string
+	proc procfs
+	boot string
+
+	locking sync.Mutex
+	lock    *os.File // of the state directory
+
+	patience time.Duration // for an instance's lock
+	old      bool          // leave out what Linux before 6.9 has not; for tests
+
+	searched atomic.Bool // Survivors has seen all processes: none is unknown, unless its instance's lock is held
+
+	quit chan struct{}  // closed by Close
+	work sync.WaitGroup // goroutines
+	runs sync.WaitGroup // calls under way
+
+	mu     sync.Mutex
+	closed bool
+	table  map[messages.InstanceID]*instance
+	fds    map[*pidfd]bool // that are open
+	ending map[string]bool // the tags of processes that are being ended because they are one too many
+}
+
+// instance is what the Spawner knows of one.
+type instance struct {
+	id   messages.InstanceID
+	turn chan struct{} // holds one token while somebody starts or looks for its process
+
+	files  sync.Mutex // held while its files are written; guards what follows
+	newest *process   // nil: none is known
+	held   *bool      // Memory.Held as it is on disk; nil: not known
+}
+
+// Open takes the state directory and makes it if it is missing. If another manager has it, the error is ErrInUse.
+// From then on no descriptor greater than 2 that this process has now reaches a program it executes.
+func Open(dir messages.StateDir, o Options) (*Spawner, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Env == nil {
+		o.Env = DefaultEnv()
+	}
+	if o.Proc == "" {
+		o.Proc = "/proc"
+	}
+	boot, err := bootID(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := pidfdsWork(); err != nil {
+		return nil, err
+	}
+	// Go opens everything close-on-exec, but what this process was started with it may have to keep from its children.
+	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		o.Logger.Debug("descriptors inherited by the manager may reach its children", "error", err)
+	}
+	dir, err = prepare(dir)
+	if err != nil {
+		return nil, fmt.Errorf("the state directory cannot be used: %w", err)
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Spawner{
+		dir: dir, log: o.Logger, env: slices.Clone(o.Env), proc: procfs(o.Proc), boot: boot, lock: lock,
+		patience: instancePatience, quit: make(chan struct{}),
+		table: map[messages.InstanceID]*instance{}, fds: map[*pidfd]bool{}, ending: map[string]bool{},
+	}, nil
+}
+
+func bootID(o Options) (string, error) {
+	if o.BootID != nil {
+		return o.BootID(), nil
+	}
+	text, err := os.ReadFile(filepath.Join(o.Proc, "sys/kernel/random/boot_id"))
+	if err != nil {
+		return "", fmt.Errorf("no process could be told from one before a restart of the host: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// pidfdsWork reports why processes cannot be watched on this host.
+func pidfdsWork() error {
+	fd, err := openPidfd(os.Getpid())
+	if err != nil {
+		return fmt.Errorf("pidfds do not work; procman needs Linux 5.4 or later, and a sandbox that lets pidfd_open pass: %w", err)
+	}
+	fd.close()
+	return nil
+}
+
+// prepare makes the directories, and returns the one name of the state directory.
+func prepare(dir messages.StateDir) (messages.StateDir, error) {
+	path, err := filepath.Abs(string(dir))
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return "", err
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return "", err
+	}
+	dir = messages.StateDir(path)
+	return dir, os.MkdirAll(dir.Instances(), 0o700)
+}
+
+// Close gives up the state directory. It touches no process. It waits for starts that are under way, which may take as
+// long as an exec takes, and for all goroutines of the Spawner; Wait of a process that still runs returns.
+// The second call does nothing.
+func (s *Spawner) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	close(s.quit)
+	s.mu.Unlock()
+	s.runs.Wait()
+	s.mu.Lock()
+	for fd := range s.fds {
+		fd.close()
+	}
+	clear(s.fds)
+	s.mu.Unlock()
+	s.work.Wait()
+	s.locking.Lock()
+	defer s.locking.Unlock()
+	return s.lock.Close()
+}
+
+// enter begins a call. Close waits until the function it returns is called.
+func (s *Spawner) enter() (leave func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	s.runs.Add(1)
+	return s.runs.Done, nil
+}
+
+func (s *Spawner) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// keep has the pidfd closed by Close, if drop has not done so before.
+func (s *Spawner) keep(fd *pidfd) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fds[fd] = true
+}
+
+func (s *Spawner) drop(fd *pidfd) {
+	fd.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.fds, fd)
+}
+
+// sleep returns false if the Spawner is closed meanwhile.
+func (s *Spawner) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.quit:
+		return false
+	}
+}
+
+// pause is sleep for a call with a context.
+func (s *Spawner) pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.quit:
+		return ErrClosed
+	}
+}
+
+func (s *Spawner) instance(id messages.InstanceID) *instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.table[id]
+	if i == nil {
+		i = &instance{id: id, turn: make(chan struct{}, 1)}
+		s.table[id] = i
+	}
+	return i
+}
+
+// take waits until nobody else starts or looks for the instance's process. It is followed by give.
+func (i *instance) take(ctx context.Context) error {
+	select {
+	case i.turn <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case i.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (i *instance) give() { <-i.turn }
+
+func (i *instance) process() *process {
+	i.files.Lock()
+	defer i.files.Unlock()
+	return i.newest
+}
+
+// live returns the process of the instance if it has not ended.
+func (i *instance) live() *process {
+	if p := i.process(); p != nil && !p.ended() {
+		return p
+	}
+	return nil
+}
+
+// begin makes p the newest process of the instance and watches it. With write, its record is replaced.
+func (s *Spawner) begin(i *instance, p *process, write bool) {
+	s.keep(p.fd)
+	i.files.Lock()
+	i.newest = p
+	if write {
+		s.writeRun(&p.record)
+	}
+	i.files.Unlock()
+	s.work.Go(p.watch)
+}
+
+// conclude adds to the record of a run how it ended, unless a newer one has taken its place.
+func (s *Spawner) conclude(p *process) {
+	i := s.instance(p.id)
+	i.files.Lock()
+	defer i.files.Unlock()
+	if i.newest == p {
+		r := p.record
+		r.Exit = readClock().exitRecord(p.exit)
+		s.writeRun(&r)
+	}
+}
+
+// known returns the instances that have a directory.
+func (s *Spawner) known() ([]messages.InstanceID, error) {
+	entries, err := os.ReadDir(s.dir.Instances())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var ids []messages.InstanceID
+	for _, e := range entries {
+		if id := messages.InstanceID(e.Name()); e.IsDir() && id.Validate() == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids, err
+}

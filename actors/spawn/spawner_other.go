@@ -1,0 +1,44 @@
+//go:build !linux
+
+package spawn
+
+import (
+	"context"
+	"errors"
+
+	"procman/actors"
+	"procman/messages"
+)
+
+var errUnsupported = errors.New("procman's process layer needs Linux")
+
+// Spawner exists on Linux only: elsewhere there is none, and Open says so.
+type Spawner struct{}
+
+// Open returns an error: pidfds, inherited flocks and /proc are Linux's.
+func Open(messages.StateDir, Options) (*Spawner, error) { return nil, errUnsupported }
+
+// Close does nothing.
+func (*Spawner) Close() error { return nil }
+
+// Spawn returns an error.
+func (*Spawner) Spawn(context.Context, messages.Launch) (actors.Process, error) {
+	return nil, &messages.StartError{Fault: messages.FaultOther, Err: errUnsupported}
+}
+
+// Adopt returns an error.
+func (*Spawner) Adopt(context.Context, messages.InstanceID) (actors.Process, error) {
+	return nil, errUnsupported
+}
+
+// Survivors returns an error.
+func (*Spawner) Survivors(context.Context) ([]messages.Survivor, error) { return nil, errUnsupported }
+
+// Recall returns an error.
+func (*Spawner) Recall(context.Context) ([]messages.Memory, error) { return nil, errUnsupported }
+
+// Remember returns an error.
+func (*Spawner) Remember(messages.Memory) error { return errUnsupported }
+
+// Expunge returns an error.
+func (*Spawner) Expunge(messages.InstanceID) error { return errUnsupported }

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"procman/supervisor/config"
+)
+
+func (a *app) initCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "init [FILE]",
+		Short: "Write a commented example configuration; never overwrites",
+		Args:  usages(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			path := "procman.yaml"
+			switch {
+			case len(args) == 1:
+				path = args[0]
+			case a.config != "":
+				path = a.config
+			}
+			if err := config.Init(path); err != nil {
+				return err
+			}
+			a.say("an example is in %s; edit its instances, then `procman run -c %s`", path, path)
+			return nil
+		},
+	}
+}
+
+func (a *app) validateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "validate",
+		Short: "Check the configuration",
+		Args:  usages(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			path, err := config.Find(a.config)
+			if err != nil {
+				return err
+			}
+			file, err := config.Load(path)
+			if err != nil {
+				fmt.Fprintln(a.stderr, err)
+				return exit{code: exitFailed}
+			}
+			_, err = fmt.Fprintf(a.stdout, "%s: ok, %d %s\n", path, len(file.Instances), plural(len(file.Instances), "instance"))
+			return err
+		},
+	}
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"procman/actors/health"
+	"procman/actors/output"
+	"procman/actors/port"
+	"procman/actors/spawn"
+	"procman/supervisor"
+	"procman/supervisor/api"
+	"procman/supervisor/config"
+)
+
+// daemon is a supervisor with all that it needs, and the API in front of it.
+type daemon struct {
+	log        log
+	provider   *provider
+	supervisor *supervisor.Supervisor
+	server     *api.Server
+	served     chan error
+	ends       chan api.Mode // asked for by the API
+	ending     bool
+	end        sync.WaitGroup
+	closers    []closer // of the parts, in the order in which they were opened
+}
+
+// errAbandoned says that the daemon was told to end so often that it does not even close its parts.
+var errAbandoned = errors.New("told to end a third time, and gone without tidying up; what still runs is left running")
+
+type closer struct {
+	part  string
+	close func() error
+}
+
+// open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has been
+// touched.
+func open(path string, file *config.File, log log) (_ *daemon, err error) {
+	d := &daemon{log: log, served: make(chan error, 1), ends: make(chan api.Mode, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+
+	spawner, err := spawn.Open(file.StateDir, spawn.Options{Logger: log.Logger})
+	if err != nil {
+		return nil, err
+	}
+	d.opened("the state directory", spawner.Close)
+	listener, err := api.Listen(file.Socket)
+	if err != nil {
+		return nil, err
+	}
+	listening := true
+	d.opened("the socket", func() error {
+		if listening {
+			return listener.Close()
+		}
+		return nil // the server has closed it
+	})
+	outputs, err := output.New(file.StateDir, output.Options{MaxSize: file.Output.MaxSize, Forward: file.Output.Forward, Logger: log.output})
+	if err != nil {
+		return nil, err
+	}
+	d.opened("output", outputs.Close)
+	ports, err := port.New(port.Options{First: file.Ports.First, Last: file.Ports.Last, Hold: file.Ports.Hold, Logger: log.Logger})
+	if err != nil {
+		return nil, err
+	}
+	d.opened("ports", ports.Close)
+	if warning, overlaps := port.Overlap(file.Ports.First, file.Ports.Last); overlaps {
+		log.Warn("port range", "warning", warning)
+	}
+	if d.provider, err = newProvider(path, log.Logger); err != nil {
+		return nil, err
+	}
+	d.opened("the configuration", d.provider.Close)
+
+	build := versionOf(debug.ReadBuildInfo())
+	log.Info("manager started", "version", build.String(), "pid", os.Getpid(), "config", file.Path, "state_dir", string(file.StateDir), "socket", file.Socket)
+	d.opened("the log", func() error { log.Info("manager stopped"); return nil })
+	d.supervisor, err = supervisor.New(supervisor.Config{
+		Provider: d.provider, Spawner: spawner, Ports: ports, Outputs: outputs, Logger: log.Logger,
+		Health:        health.New(health.Options{Owner: true}),
+		StartParallel: file.Start.Parallel,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.opened("the supervisor", func() error {
+		select {
+		case <-d.supervisor.Done():
+			return nil // how it ended is told by then
+		default:
+			return d.supervisor.Detach(context.Background())
+		}
+	})
+	d.server, err = api.New(api.Options{
+		Supervisor: d.supervisor, Logs: outputs.Read, Shutdown: d.endAs, Logger: log.Logger,
+		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir},
+	})
+	if err != nil {
+		return nil, err
+	}
+	listening = false
+	booting, answer := context.WithTimeout(context.Background(), bootTime)
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		d.boot(booting)
+		d.served <- d.server.Serve(listener)
+	}()
+	d.opened("the API", func() error {
+		answer()
+		err := d.server.Close()
+		<-answered
+		return err
+	})
+	return d, nil
+}
+
+// bootTime is how long callers may be kept waiting for the instances to be known.
+const bootTime = 10 * time.Second
+
+// boot returns when the first list is in force. Before that a caller would hear that there are no instances, which is not
+// known yet. A list that cannot be had is told by the supervisor.
+func (d *daemon) boot(ctx context.Context) {
+	for range 3 { // the answer may be that a newer list, asked for by somebody else, comes first
+		if err := d.supervisor.Reload(ctx); err == nil || ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+func (d *daemon) opened(part string, close func() error) {
+	d.closers = append(d.closers, closer{part, close})
+}
+
+// close closes the parts, the last one first.
+func (d *daemon) close() error {
+	d.log.writer.Hurry()
+	var errs []error
+	for _, c := range slices.Backward(d.closers) {
+		if err := c.close(); err != nil {
+			err = fmt.Errorf("closing %s: %w", c.part, err)
+			d.log.Error("a part of the manager could not be closed", "error", err.Error())
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// endAs begins the end. A wish that comes while another waits to be read is the same wish, or too late.
+func (d *daemon) endAs(mode api.Mode) {
+	select {
+	case d.ends <- mode:
+	default:
+	}
+}
+
+// live keeps the daemon up until it is told to end, or fails.
+func (d *daemon) live(signals <-chan os.Signal) error {
+	stopping, leave := context.WithCancel(context.Background())
+	defer leave()
+	terms := 0
+	for {
+		select {
+		case <-d.supervisor.Done():
+			d.end.Wait()
+			return d.verdict()
+		case err := <-d.served:
+			if !d.ending {
+				d.log.Error("the API has failed; supervision goes on without it", "error", err)
+			}
+		case mode := <-d.ends:
+			if mode == api.ModeLeave {
+				leave()
+			}
+			d.begin(stopping, mode)
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				d.log.Info("the configuration is read again", "signal", "HUP")
+				d.provider.Notify()
+				continue
+			}
+			switch terms++; terms {
+			case 1:
+				d.begin(stopping, api.Mode(d.provider.File().OnShutdown))
+			case 2:
+				d.log.Warn("told to end a second time: what still runs is left running")
+				leave()
+				d.begin(stopping, api.ModeLeave)
+			default:
+				return errAbandoned
+			}
+		}
+	}
+}
+
+// begin begins the end, unless it has begun. A stop becomes a leave when stopping ends.
+func (d *daemon) begin(stopping context.Context, mode api.Mode) {
+	if d.ending {
+		return
+	}
+	d.ending = true
+	d.log.Info("manager stopping", "mode", string(mode))
+	d.end.Go(func() {
+		if mode == api.ModeLeave {
+			_ = d.supervisor.Detach(context.Background()) // its error is that of Err
+			return
+		}
+		if err := d.supervisor.Shutdown(stopping); err != nil {
+			d.log.Warn("the end came before every instance had ended", "error", err.Error())
+		}
+	})
+}
+
+// verdict returns why the end of the supervisor is a failure; nil if it was asked for and went well.
+func (d *daemon) verdict() error {
+	err := d.supervisor.Err()
+	if err == nil && !d.ending {
+		err = errors.New("it ended by itself")
+	}
+	if err == nil {
+		return nil
+	}
+	d.log.Error("manager failed; instances run on, and the next manager adopts them", "error", err.Error())
+	return fmt.Errorf("the supervisor has failed; instances run on, and the next `procman run` adopts them: %w", err)
+}

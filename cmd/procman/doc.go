@@ -1,0 +1,12 @@
+// Command procman keeps a declared list of application instances running on this host. It is the daemon (`procman run`) and
+// the command line that speaks to it.
+//
+// Invariants:
+//   - Wiring only: what is decided is decided in the packages it wires. The parts are opened in one order and closed in
+//     the reverse one.
+//   - What a command is asked for goes to stdout, everything about it to stderr. The exit code says what came of it; see
+//     the codes in exit.go.
+//   - Nothing that happens to the daemon's stderr reaches supervision: records wait in a bounded backlog, and what finds
+//     no room is counted and reported.
+//   - However the daemon ends, processes are stopped only if that was asked for.
+package main

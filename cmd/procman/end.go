@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"procman/supervisor/api"
+)
+
+func (a *app) reloadCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "reload",
+		Short: "Have the daemon read its configuration again and apply the difference",
+		Args:  usages(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+				r, err := c.Reload(ctx)
+				var refusal *api.Error
+				switch {
+				case errors.As(err, &refusal) && refusal.Code == api.CodeInvalid:
+					return fmt.Errorf("the configuration is broken, and the last good one stays in force:\n%w", err)
+				case err != nil:
+					return err
+				case a.output.json():
+					return json.NewEncoder(a.stdout).Encode(r)
+				case !a.quiet:
+					_, err = fmt.Fprintf(a.stdout, "reloaded, %d %s\n", r.Instances, plural(r.Instances, "instance"))
+				}
+				return err
+			})
+		},
+	}
+}
+
+// ending is one of the ways to end the daemon.
+type ending struct {
+	name, short, done string
+	mode              api.Mode
+}
+
+var (
+	shutdownEnd = ending{"shutdown", "End the daemon and stop all instances", "every instance was stopped", api.ModeStop}
+	detachEnd   = ending{"detach", "End the daemon and leave all instances running", "its instances run on", api.ModeLeave}
+)
+
+func (a *app) endCommand(e ending) *cobra.Command {
+	var timeout time.Duration
+	var noWait bool
+	cmd := &cobra.Command{
+		Use: e.name, Short: e.short,
+		Long: e.short + ". It returns when the daemon has ended, which takes as long as its instances take to stop.",
+		Args: usages(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+				if timeout > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, timeout)
+					defer cancel()
+				}
+				said, err := c.Shutdown(ctx, e.mode)
+				if err != nil {
+					return err
+				}
+				done := "is told to end"
+				if !noWait {
+					if err := gone(ctx, c, said.Manager.PID); err != nil {
+						return fmt.Errorf("the daemon, pid %d, has not ended after %v; it goes on ending: %w", said.Manager.PID, timeout, err)
+					}
+					done = "has ended, " + e.done
+				}
+				switch {
+				case a.output.json():
+					return json.NewEncoder(a.stdout).Encode(said)
+				case !a.quiet:
+					_, err = fmt.Fprintf(a.stdout, "the daemon, pid %d, %s\n", said.Manager.PID, done)
+				}
+				return err
+			})
+		},
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long it may take; 0: any time")
+	cmd.Flags().BoolVar(&noWait, "no-wait", false, "return when the daemon has accepted it")
+	return cmd
+}
+
+// goneEvery is how often it is looked whether the daemon has ended.
+const goneEvery = 20 * time.Millisecond
+
+// gone returns when the daemon does not answer any more and its process has ended.
+func gone(ctx context.Context, c *api.Client, pid int) error {
+	process := watchProcess(pid)
+	defer process.close()
+	look := time.NewTicker(goneEvery)
+	defer look.Stop()
+	for silent := false; ; {
+		if !silent {
+			silent = errors.Is(c.Healthy(ctx), api.ErrUnreachable)
+		}
+		if silent && process.ended() {
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

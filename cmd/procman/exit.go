@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"procman/actors/spawn"
+	"procman/messages"
+	"procman/supervisor/api"
+)
+
+// The exit codes.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNotHealthy  = 3 // an asked-for instance is not running or not healthy
+	exitUnknown     = 4 // no such instance
+	exitUnreachable = 5 // the daemon cannot be reached
+	exitInUse       = 75
+	exitTimeout     = 124
+)
+
+// exit is an error with an exit code of its own. Without an error there is nothing to say.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e exit) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e exit) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error { return exit{exitUsage, fmt.Errorf(format, args...)} }
+
+// codeOf returns the exit code for what a command came to.
+func codeOf(err error) int {
+	var e exit
+	var unknown messages.ErrUnknownInstance
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &e):
+		return e.code
+	case errors.As(err, &unknown):
+		return exitUnknown
+	case errors.Is(err, api.ErrUnreachable):
+		return exitUnreachable
+	case errors.Is(err, spawn.ErrInUse):
+		return exitInUse
+	case errors.Is(err, context.DeadlineExceeded):
+		return exitTimeout
+	}
+	return exitFailed
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func main() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)) }
+
+// Main runs the command line and returns its exit code. Nothing is read from stdin.
+func Main(args []string, _ io.Reader, stdout, stderr io.Writer, env func(string) string) int {
+	a := &app{stdout: stdout, stderr: stderr, env: env}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(context.Background())
+	code := codeOf(err)
+	if err != nil && err.Error() != "" {
+		fmt.Fprintf(stderr, "procman: %v\n", err)
+		if code == exitUsage {
+			fmt.Fprintf(stderr, "See `%s --help`.\n", cmd.CommandPath())
+		}
+	}
+	return code
+}
+
+// app is one call of the program: its streams and its global flags.
+type app struct {
+	stdout, stderr io.Writer
+	env            func(string) string
+
+	config  string
+	socket  string
+	output  format
+	noColor bool
+	verbose bool
+	quiet   bool
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "procman",
+		Short: "Keep a declared list of application instances running on this host",
+		Long: `procman keeps a declared list of application instances running on this host.
+
+` + "`procman init`" + ` writes an example configuration, ` + "`procman run`" + ` is the daemon. All other commands speak to a daemon
+that runs. It is found by --socket, or by the configuration it uses, or in the default state directory.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or not healthy, 4 no such instance,
+5 the daemon cannot be reached, 75 (run) another daemon holds the state directory, 124 timed out.`,
+		SilenceErrors: true, SilenceUsage: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			message := fmt.Sprintf("unknown command %q", args[0])
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				message += "; did you mean " + strings.Join(near, " or ") + "?"
+			}
+			return usage("%s", message)
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return a.settle(cmd)
+		},
+		SuggestionsMinimumDistance: 2,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
+	f := root.PersistentFlags()
+	f.StringVarP(&a.config, "config", "c", "", "the configuration `FILE` ($PROCMAN_CONFIG)")
+	f.StringVar(&a.socket, "socket", "", "the `PATH` of the daemon's socket ($PROCMAN_SOCKET)")
+	f.VarP(&a.output, "output", "o", "the form of the answer: table, wide, json or jsonl ($PROCMAN_OUTPUT)")
+	f.BoolVar(&a.noColor, "no-color", false, "no colours, also on a terminal ($PROCMAN_NO_COLOR, $NO_COLOR)")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more on stderr ($PROCMAN_VERBOSE)")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "say only what went wrong ($PROCMAN_QUIET)")
+	root.AddCommand(a.runCommand(), a.initCommand(), a.validateCommand(), a.statusCommand(),
+		a.controlCommand(startVerb), a.controlCommand(stopVerb), a.controlCommand(restartVerb), a.logsCommand(),
+		a.reloadCommand(), a.endCommand(shutdownEnd), a.endCommand(detachEnd), a.versionCommand(), a.completionCommand())
+	return root
+}
+
+// settle fills in from the environment what no flag says.
+func (a *app) settle(cmd *cobra.Command) error {
+	flags := cmd.Flags()
+	if s := a.env("PROCMAN_SOCKET"); s != "" && !flags.Changed("socket") {
+		a.socket = s
+	}
+	if s := a.env("PROCMAN_OUTPUT"); s != "" && !flags.Changed("output") {
+		if err := a.output.Set(s); err != nil {
+			return usage("PROCMAN_OUTPUT: %v", err)
+		}
+	}
+	for _, name := range []string{"no-color", "verbose", "quiet"} {
+		variable := "PROCMAN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		s := a.env(variable)
+		if s == "" || flags.Changed(name) {
+			continue
+		}
+		if err := flags.Set(name, s); err != nil {
+			return usage("%s is %q; it must be true or false", variable, s)
+		}
+	}
+	if a.env("NO_COLOR") != "" {
+		a.noColor = true
+	}
+	if a.verbose && a.quiet {
+		return usage("--verbose and --quiet contradict each other")
+	}
+	return nil
+}
+
+// say tells the user something that is not the answer.
+func (a *app) say(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintf(a.stderr, "procman: "+format+"\n", args...)
+	}
+}
+
+// usages makes the errors of an argument check usage errors.
+func usages(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usage("%v", err)
+		}
+		return nil
+	}
+}

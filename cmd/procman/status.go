@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"procman/messages"
+	"procman/supervisor/api"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	watch := false
+	cmd := &cobra.Command{
+		Use:     "status [ID...]",
+		Aliases: []string{"ps", "ls"},
+		Short:   "Show what runs, and how it is",
+		Long: `Show what runs, and how it is. With ids, the exit code is 3 unless each of them is running and healthy.
+
+The form is a table, a wider one with -o wide, one JSON document with -o json, or one for each instance with -o jsonl.`,
+		ValidArgsFunction: a.completeIDs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+				if watch {
+					return a.watch(ctx, c, args)
+				}
+				return a.status(ctx, c, args, a.stdout)
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again whenever it changes")
+	return cmd
+}
+
+// ask gives do a client, and says what can be done if nobody answers.
+func (a *app) ask(cmd *cobra.Command, do func(context.Context, *api.Client) error) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return a.reach(do(cmd.Context(), c))
+}
+
+func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Writer) error {
+	d, err := c.Instances(ctx)
+	if err != nil {
+		return err
+	}
+	ids, unknown := choose(d.Instances, args)
+	if len(args) > 0 {
+		d.Instances = slices.DeleteFunc(d.Instances, func(s messages.Status) bool { return !slices.Contains(ids, s.ID) })
+	}
+	if unknown != nil && len(ids) == 0 {
+		return unknown
+	}
+	if err := a.show(to, d); err != nil {
+		return err
+	}
+	if unknown != nil {
+		return unknown
+	}
+	for _, s := range d.Instances {
+		if len(args) > 0 && !well(s) {
+			return exit{code: exitNotHealthy}
+		}
+	}
+	return nil
+}
+
+// well reports whether an instance is as it should be.
+func well(s messages.Status) bool { return s.Phase == messages.Running && s.Health == messages.Healthy }
+
+// show writes a document in the form that is asked for.
+func (a *app) show(to io.Writer, d api.Document) error {
+	switch a.output {
+	case formatJSON:
+		e := json.NewEncoder(to)
+		e.SetIndent("", "  ")
+		return e.Encode(d)
+	case formatLines:
+		e := json.NewEncoder(to)
+		for _, s := range d.Instances {
+			if err := e.Encode(s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	columns := narrow()
+	if a.output == formatWide {
+		columns = wide()
+	}
+	_, err := io.WriteString(to, table(columns, d.Instances, time.Now(), a.colours()))
+	return err
+}
+
+const watchEvery = time.Second
+
+// watch shows the status again and again: on a terminal in place of what was there, else whenever it is another one.
+func (a *app) watch(ctx context.Context, c *api.Client, args []string) error {
+	next := time.NewTicker(watchEvery)
+	defer next.Stop()
+	terminal := isTerminal(a.stdout)
+	for before := ""; ; {
+		var b bytes.Buffer
+		if err := a.status(ctx, c, args, &b); err != nil && codeOf(err) != exitNotHealthy {
+			return err
+		}
+		if text := b.String(); text != before {
+			before = text
+			if terminal {
+				text = "\x1b[H\x1b[2J" + text
+			}
+			if _, err := io.WriteString(a.stdout, text); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-next.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// choose returns the ids that are asked for, each once; all if none is. The error says which of them do not exist.
+func choose(all []messages.Status, args []string) (ids []messages.InstanceID, unknown error) {
+	var known []messages.InstanceID
+	for _, s := range all {
+		known = append(known, s.ID)
+	}
+	if len(args) == 0 {
+		return known, nil
+	}
+	for _, arg := range args {
+		id := messages.InstanceID(arg)
+		switch {
+		case slices.Contains(ids, id):
+		case slices.Contains(known, id):
+			ids = append(ids, id)
+		case unknown == nil:
+			unknown = messages.ErrUnknownInstance{ID: id}
+			if near := nearest(id, known); near != "" {
+				unknown = fmt.Errorf("%w; did you mean %q?", unknown, string(near))
+			}
+		}
+	}
+	return ids, unknown
+}
+
+// nearest returns the id that is most like a wrong one; empty if none is.
+func nearest(id messages.InstanceID, known []messages.InstanceID) messages.InstanceID {
+	best, least := messages.InstanceID(""), max(2, len(id)/3)+1
+	for _, k := range known {
+		if d := distance(string(id), string(k)); d < least {
+			best, least = k, d
+		}
+	}
+	return best
+}
+
+// distance is how many bytes have to be changed, added or taken away to make a into b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

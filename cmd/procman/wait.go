@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"procman/messages"
+	"procman/supervisor/api"
+)
+
+// goal is where an instance should get to.
+type goal struct {
+	healthy bool // running and healthy; otherwise stopped
+	after   int  // in a run with a greater number
+}
+
+// errMissed says that an instance has come to an end that is not the goal.
+var errMissed = errors.New("the goal is missed for good")
+
+func (g goal) String() string {
+	switch {
+	case !g.healthy:
+		return "stopped"
+	case g.after > 0:
+		return "running and healthy in a new run"
+	default:
+		return "running and healthy"
+	}
+}
+
+// reached returns whether the instance is there, or errMissed if it will not get there by itself.
+func (g goal) reached(s messages.Status) (bool, error) {
+	if !g.healthy {
+		return s.Phase == messages.Stopped, nil
+	}
+	switch {
+	case well(s) && s.Run > g.after:
+		return true, nil
+	case s.Phase == messages.Failed, s.Phase == messages.Stopped:
+		return false, errMissed
+	}
+	return false, nil
+}
+
+// The bulletin looks again so soon, and then less and less often.
+const (
+	lookSoon   = 20 * time.Millisecond
+	lookSeldom = 250 * time.Millisecond
+)
+
+// bulletin asks for the status of all instances again and again, once for all who wait.
+type bulletin struct {
+	client *api.Client
+
+	mu    sync.Mutex
+	all   map[messages.InstanceID]messages.Status
+	issue int           // counts the answers
+	err   error         // there are no more answers
+	next  chan struct{} // closed at the next answer
+}
+
+func newBulletin(c *api.Client) *bulletin { return &bulletin{client: c, next: make(chan struct{})} }
+
+// run asks until ctx ends or nobody answers.
+func (b *bulletin) run(ctx context.Context) {
+	pause := lookSoon
+	for {
+		d, err := b.client.Instances(ctx)
+		b.publish(d.Instances, err)
+		if err != nil {
+			return
+		}
+		select {
+		case <-time.After(pause):
+			pause = min(pause*5/4, lookSeldom)
+		case <-ctx.Done():
+			b.publish(nil, ctx.Err())
+			return
+		}
+	}
+}
+
+func (b *bulletin) publish(all []messages.Status, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err = err; err == nil {
+		b.all = make(map[messages.InstanceID]messages.Status, len(all))
+		for _, s := range all {
+			b.all[s.ID] = s
+		}
+		b.issue++
+	}
+	close(b.next)
+	b.next = make(chan struct{})
+}
+
+// await returns when the instance has reached the goal, with the last that was known of it.
+func (b *bulletin) await(ctx context.Context, last messages.Status, g goal) (messages.Status, error) {
+	b.mu.Lock()
+	// The answer under way may have been given before the command was accepted.
+	from := b.issue + 2
+	b.mu.Unlock()
+	for {
+		b.mu.Lock()
+		status, known := b.all[last.ID]
+		issue, err, next := b.issue, b.err, b.next
+		b.mu.Unlock()
+		if issue >= from {
+			if !known {
+				return last, messages.ErrUnknownInstance{ID: last.ID}
+			}
+			last = status
+			if there, err := g.reached(status); there || err != nil {
+				return last, err
+			}
+		}
+		if err != nil {
+			return last, err
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return last, ctx.Err()
+		}
+	}
+}

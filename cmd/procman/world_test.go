@@ -1,0 +1,297 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"procman/messages"
+	"procman/supervisor/api"
+)
+
+// binary is the real program, built once for all tests.
+var binary string
+
+func TestMain(m *testing.M) {
+	if how := os.Getenv("TEST_CHILD"); how != "" {
+		os.Exit(child(how))
+	}
+	dir, err := os.MkdirTemp("", "procman")
+	if err == nil {
+		binary = filepath.Join(dir, "procman")
+		build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, ".")
+		build.Stdout, build.Stderr = os.Stderr, os.Stderr
+		err = build.Run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "the program cannot be built:", err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := os.RemoveAll(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(code)
+	}))
+}
+
+// child is a tiny servicehost. It says "hello" and is healthy, unless it is told otherwise.
+func child(how string) int {
+	flags := flag.NewFlagSet("child", flag.ExitOnError)
+	port := flags.Int("port", 0, "")
+	flags.String("wasm", "", "")
+	db := flags.String("dbPath", "", "")
+	_ = flags.Parse(os.Args[1:])
+	switch how {
+	case "deaf":
+		signal.Ignore(syscall.SIGTERM)
+	case "mute": // never listens
+		select {}
+	case "fail":
+		fmt.Fprintln(os.Stderr, "no reason")
+		return 3
+	case "once": // the second run fails
+		if err := os.Mkdir(*db, 0o700); err != nil {
+			return 3
+		}
+	case "flood":
+		go func() {
+			for line := bytes.Repeat([]byte("x"), 100); ; {
+				fmt.Printf("%s\n", line)
+			}
+		}()
+	}
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", *port))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 5
+	}
+	fmt.Println("hello from stdout")
+	fmt.Fprintln(os.Stderr, "hello from stderr")
+	http.HandleFunc("/api/status", func(http.ResponseWriter, *http.Request) {})
+	fmt.Fprintln(os.Stderr, http.Serve(l, nil))
+	return 1
+}
+
+// ports gives each daemon a range of its own, above those of outgoing connections.
+var ports atomic.Int32
+
+// site is a directory with a configuration, and the daemon that runs by it.
+type site struct {
+	t      *testing.T
+	dir    string
+	config string
+	first  int
+}
+
+const perSite = 30
+
+// newSite writes a configuration: head is put in front of the instances, each given as "id: how" with more keys after
+// a semicolon.
+func newSite(t *testing.T, head string, instances ...string) *site {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("processes are kept running on Linux only")
+	}
+	dir, err := os.MkdirTemp("", "pm")
+	require.NoError(t, err)
+	s := &site{t: t, dir: dir, config: filepath.Join(dir, "procman.yaml"), first: 61100 + perSite*int(ports.Add(1))}
+	s.write(head, instances...)
+	t.Cleanup(func() {
+		s.bury()
+		require.NoError(t, os.RemoveAll(dir))
+	})
+	return s
+}
+
+func (s *site) write(head string, instances ...string) {
+	s.t.Helper()
+	var b strings.Builder
+	self, err := os.Executable()
+	require.NoError(s.t, err)
+	fmt.Fprintf(&b, "executable: %s\nstate_dir: state\nports: {range: %d-%d}\nhealth: {interval: 200ms}\n%s\ninstances:\n", self, s.first, s.first+perSite-1, head)
+	for _, instance := range instances {
+		id, how, _ := strings.Cut(instance, ": ")
+		how, more, _ := strings.Cut(how, "; ")
+		fmt.Fprintf(&b, "  - id: %s\n    wasm_path: procman.yaml\n    db_name: %s.db\n    env: {TEST_CHILD: %s}\n", id, id, how)
+		if more != "" {
+			fmt.Fprintf(&b, "    %s\n", more)
+		}
+	}
+	if len(instances) == 0 {
+		b.WriteString("  []\n")
+	}
+	// As an editor does it: the daemon never sees half a file.
+	require.NoError(s.t, os.WriteFile(s.config+".new", []byte(b.String()), 0o600))
+	require.NoError(s.t, os.Rename(s.config+".new", s.config))
+}
+
+// bury ends what is left of the children, by their pids, once the daemon is gone.
+func (s *site) bury() {
+	for _, pid := range s.living() {
+		require.NoError(s.t, syscall.Kill(pid, syscall.SIGKILL))
+	}
+}
+
+// living returns the pids of the children that live.
+func (s *site) living() []int {
+	var pids []int
+	all, err := filepath.Glob("/proc/[0-9]*/environ")
+	require.NoError(s.t, err)
+	for _, path := range all {
+		env, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(env, []byte("PROCMAN_STATE_DIR="+s.dir+"/state\x00")) {
+			continue
+		}
+		var pid int
+		_, err = fmt.Sscanf(path, "/proc/%d/environ", &pid)
+		require.NoError(s.t, err)
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// result is what came of a command.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// call runs the real program.
+func (s *site) call(args ...string) result {
+	s.t.Helper()
+	cmd := exec.Command(binary, append([]string{"-c", s.config}, args...)...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		require.NoError(s.t, err)
+	}
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// ok runs a command that must succeed, and returns its answer.
+func (s *site) ok(args ...string) string {
+	s.t.Helper()
+	r := s.call(args...)
+	require.Zero(s.t, r.code, "procman %v: %s", args, r.stderr)
+	return r.stdout
+}
+
+func (s *site) status() api.Document {
+	s.t.Helper()
+	var d api.Document
+	require.NoError(s.t, json.Unmarshal([]byte(s.ok("status", "-o", "json")), &d))
+	return d
+}
+
+func (s *site) instance(id string) messages.Status {
+	s.t.Helper()
+	for _, i := range s.status().Instances {
+		if string(i.ID) == id {
+			return i
+		}
+	}
+	require.Fail(s.t, "there is no instance "+id)
+	return messages.Status{}
+}
+
+// running is a daemon.
+type running struct {
+	*site
+	cmd  *exec.Cmd
+	log  *journal
+	done chan struct{}
+}
+
+// run starts the daemon and waits until it answers.
+func (s *site) run(change ...func(*exec.Cmd)) *running {
+	s.t.Helper()
+	r := &running{site: s, cmd: exec.Command(binary, "-c", s.config, "run"), log: &journal{}, done: make(chan struct{})}
+	r.cmd.Stderr = r.log
+	for _, f := range change {
+		f(r.cmd)
+	}
+	require.NoError(s.t, r.cmd.Start())
+	go func() {
+		_ = r.cmd.Wait() // its code is what counts
+		close(r.done)
+	}()
+	s.t.Cleanup(func() {
+		select {
+		case <-r.done:
+		default:
+			_ = r.cmd.Process.Kill() // it may end this instant
+			<-r.done
+		}
+		if s.t.Failed() {
+			s.t.Log("the daemon's log:\n" + r.log.String())
+		}
+	})
+	s.eventually("the daemon answers", func() bool {
+		select {
+		case <-r.done:
+			require.Fail(s.t, "the daemon has ended", r.log.String())
+		default:
+		}
+		return s.call("status").code == 0
+	})
+	return r
+}
+
+func (s *site) eventually(what string, is func() bool) {
+	s.t.Helper()
+	require.Eventually(s.t, is, 10*time.Second, 10*time.Millisecond, what)
+}
+
+func (r *running) signal(sig os.Signal) {
+	r.t.Helper()
+	require.NoError(r.t, r.cmd.Process.Signal(sig))
+}
+
+// ends returns the exit code of the daemon.
+func (r *running) ends() int {
+	r.t.Helper()
+	select {
+	case <-r.done:
+		return r.cmd.ProcessState.ExitCode()
+	case <-time.After(10 * time.Second):
+		require.Fail(r.t, "the daemon does not end", r.log.String())
+		return -1
+	}
+}
+
+// journal is a log that may be read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}

@@ -1,0 +1,77 @@
+package api
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/stretchr/testify/require"
+
+	"procman/messages"
+)
+
+// description is what of openapi.yaml the code can be held to.
+type description struct {
+	Paths      map[string]map[string]any
+	Components struct {
+		Schemas map[string]struct {
+			Required   []string
+			Properties map[string]struct{ Enum []string }
+			Enum       []string
+		}
+	}
+}
+
+func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
+	text, err := os.ReadFile("openapi.yaml")
+	require.NoError(t, err)
+	var d description
+	require.NoError(t, yaml.Unmarshal(text, &d))
+
+	var described, served []string
+	for path, methods := range d.Paths {
+		for method := range methods {
+			described = append(described, strings.ToUpper(method)+" "+path)
+		}
+	}
+	s, err := New(newWorld().options())
+	require.NoError(t, err)
+	for _, r := range s.routes() {
+		served = append(served, r.method+" "+r.path)
+	}
+	require.ElementsMatch(t, served, described)
+
+	now := time.Now()
+	for name, value := range map[string]any{
+		"Document": Document{}, "Manager": Manager{}, "Ending": Ending{}, "Reloaded": Reloaded{}, "Condition": Condition{}, "Error": Error{},
+		"Exit": messages.Exit{}, "Probe": messages.Probe{}, "Status": messages.Status{StartedAt: &now},
+		"OutputLine": outputLine{OutputLine: messages.OutputLine{Skipped: 1}, Error: "x"},
+	} {
+		text, err := json.Marshal(value)
+		require.NoError(t, err)
+		var fields map[string]any
+		require.NoError(t, json.Unmarshal(text, &fields))
+		schema := d.Components.Schemas[name]
+		require.ElementsMatch(t, slices.Collect(maps.Keys(fields)), slices.Collect(maps.Keys(schema.Properties)), name)
+		if name != "OutputLine" {
+			require.ElementsMatch(t, slices.Collect(maps.Keys(fields)), schema.Required, name)
+		}
+	}
+
+	enum := func(schema, property string) []string { return d.Components.Schemas[schema].Properties[property].Enum }
+	var codes, phases []string
+	for _, c := range Codes() {
+		codes = append(codes, string(c))
+	}
+	for _, p := range messages.Phases() {
+		phases = append(phases, string(p))
+	}
+	require.Equal(t, codes, enum("Error", "code"))
+	require.Equal(t, phases, enum("Status", "phase"))
+	require.Equal(t, []string{string(ModeStop), string(ModeLeave)}, d.Components.Schemas["Mode"].Enum)
+}
