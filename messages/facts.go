@@ -160,3 +160,10 @@ var ErrNoRun = errors.New("no run of this instance is known")
 type ErrUnknownInstance struct{ ID InstanceID }
 
 func (e ErrUnknownInstance) Error() string { return fmt.Sprintf("no such instance: %q", string(e.ID)) }
+
+// ErrDisabled is the answer to starting an instance that the desired list has disabled.
+type ErrDisabled struct{ ID InstanceID }
+
+func (e ErrDisabled) Error() string {
+	return fmt.Sprintf("instance %q is disabled in the configuration; enable it there", string(e.ID))
+}

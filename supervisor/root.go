@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -25,8 +24,8 @@ type (
 	}
 	// listed: the desired list.
 	listed struct {
-		apps  []*plan.App
-		reply chan<- error
+		apps    []*plan.App
+		replies []chan<- error
 	}
 	// command: an operator's wish.
 	command struct {
@@ -247,7 +246,7 @@ func (r *root) entry(id messages.InstanceID) *entry {
 func (r *root) gotList(c actor.Context, l listed) {
 	if !r.booted {
 		if r.first != nil {
-			r.first.reply <- errors.New("overtaken by a newer list")
+			l.replies = append(l.replies, r.first.replies...)
 		}
 		r.first = &l
 		return
@@ -291,7 +290,12 @@ func (r *root) gotList(c actor.Context, l listed) {
 		r.reconcile(c, e)
 		r.discard(e)
 	}
-	l.reply <- nil
+	for _, reply := range l.replies {
+		reply <- nil
+	}
+	if initial {
+		close(r.handle.listed)
+	}
 	r.settle(c)
 }
 
@@ -436,7 +440,7 @@ func (r *root) gotCommand(c actor.Context, m command) {
 		m.reply <- messages.ErrUnknownInstance{ID: m.id}
 		return
 	case m.op != opStop && e.desired.Disabled:
-		m.reply <- fmt.Errorf("instance %q is disabled in the configuration; enable it there", string(m.id))
+		m.reply <- messages.ErrDisabled{ID: m.id}
 		return
 	}
 	if hold := m.op == opStop; hold != e.pledged {
@@ -505,7 +509,9 @@ func (r *root) gotStopped() {
 		e.alarm.Stop()
 	}
 	if r.first != nil {
-		r.first.reply <- ErrStopped
+		for _, reply := range r.first.replies {
+			reply <- ErrStopped
+		}
 	}
 	close(r.stopped)
 }

@@ -24,6 +24,7 @@ type Supervisor struct {
 	reload chan chan error
 	life   context.Context // ends when the root has stopped
 	end    context.CancelFunc
+	listed chan struct{}
 	ready  chan struct{}
 	done   chan struct{}
 	err    error // set before done is closed
@@ -42,7 +43,8 @@ func New(c Config) (*Supervisor, error) {
 		return nil, err
 	}
 	s := &Supervisor{
-		config: c, system: c.System, reload: make(chan chan error), ready: make(chan struct{}), done: make(chan struct{}),
+		config: c, system: c.System, reload: make(chan chan error),
+		listed: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	if s.system == nil {
 		s.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
@@ -76,6 +78,9 @@ func (s *Supervisor) run(r *root) {
 	s.err = r.failure
 	close(s.done)
 }
+
+// Listed is closed once the first good list is in force. Before that Status and Lookup know survivors only.
+func (s *Supervisor) Listed() <-chan struct{} { return s.listed }
 
 // Ready is closed once every desired instance has been healthy.
 func (s *Supervisor) Ready() <-chan struct{} { return s.ready }

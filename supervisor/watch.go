@@ -73,7 +73,7 @@ func (s *Supervisor) ask(reply chan error) error {
 		reply <- err
 		return err
 	}
-	s.system.Root.Send(s.pid, listed{apps: apps, reply: reply})
+	s.system.Root.Send(s.pid, listed{apps: apps, replies: []chan<- error{reply}})
 	return nil
 }
 

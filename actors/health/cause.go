@@ -37,7 +37,7 @@ func explain(ctx context.Context, err error, t messages.Target) (cause string, v
 		return path.Error(), false
 	case errors.Is(ctx.Err(), context.Canceled):
 		return "the probe was broken off", true
-	case errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded):
+	case timedOut(err):
 		if errors.As(err, &body) {
 			return fmt.Sprintf("timed out after %v: status %d came, but not the end of its body", t.Timeout, body.status), false
 		}
@@ -64,6 +64,10 @@ func explain(ctx context.Context, err error, t messages.Target) (cause string, v
 	default:
 		return "the answer is not HTTP: " + printable(err.Error()), false
 	}
+}
+
+func timedOut(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // broken reports whether the other side has thrown the connection away.

@@ -22,6 +22,7 @@ const (
 	defaultPath    = "/api/status"
 	maxHeader      = 64 << 10 // of all responses to one request, 1xx included
 	keptBody       = 256      // of the body, in Probe.Body
+	stalled        = 250 * time.Millisecond
 )
 
 // Options says how probes are made.
@@ -87,6 +88,10 @@ func (c *Checker) Check(ctx context.Context, t messages.Target) messages.Probe {
 	}
 	if err != nil {
 		p.Error, p.Void = explain(ctx, err, t)
+		// Who wakes up long after the deadline was not there to see the answer, which may have come in time.
+		if timedOut(err) && time.Since(deadline) > stalled {
+			p.Error, p.Void = "not probed: the manager itself stood still while it waited for the answer", true
+		}
 	}
 	switch {
 	case c.owners == nil || t.PID == 0 || ctx.Err() != nil:

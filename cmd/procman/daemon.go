@@ -90,7 +90,7 @@ func open(path string, file *config.File, log log) (_ *daemon, err error) {
 	d.opened("the log", func() error { log.Info("manager stopped"); return nil })
 	d.supervisor, err = supervisor.New(supervisor.Config{
 		Provider: d.provider, Spawner: spawner, Ports: ports, Outputs: outputs, Logger: log.Logger,
-		Health:        health.New(health.Options{Owner: true}),
+		Health:        health.New(health.Options{Owner: true, Concurrency: probesAtOnce}),
 		StartParallel: file.Start.Parallel,
 	})
 	if err != nil {
@@ -128,16 +128,19 @@ func open(path string, file *config.File, log log) (_ *daemon, err error) {
 	return d, nil
 }
 
+// probesAtOnce bounds the sockets that health checks use, for the moment when thousands of instances are adopted.
+const probesAtOnce = 256
+
 // bootTime is how long callers may be kept waiting for the instances to be known.
 const bootTime = 10 * time.Second
 
 // boot returns when the first list is in force. Before that a caller would hear that there are no instances, which is not
 // known yet. A list that cannot be had is told by the supervisor.
 func (d *daemon) boot(ctx context.Context) {
-	for range 3 { // the answer may be that a newer list, asked for by somebody else, comes first
-		if err := d.supervisor.Reload(ctx); err == nil || ctx.Err() != nil {
-			return
-		}
+	select {
+	case <-d.supervisor.Listed():
+	case <-d.supervisor.Done():
+	case <-ctx.Done():
 	}
 }
 

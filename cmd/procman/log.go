@@ -26,7 +26,7 @@ func newLog(to io.Writer, c config.Log, verbose, quiet bool) log {
 		level = max(level, slog.LevelWarn)
 	}
 	handler := func(to io.Writer) slog.Handler {
-		o := &slog.HandlerOptions{Level: level}
+		o := &slog.HandlerOptions{Level: level, ReplaceAttr: readable}
 		if c.Format == config.LogText {
 			return slog.NewTextHandler(to, o)
 		}
@@ -42,6 +42,14 @@ func newLog(to io.Writer, c config.Log, verbose, quiet bool) log {
 		return b.Bytes()
 	})
 	return log{Logger: slog.New(handler(w)), output: slog.New(handler(w.Patient())), writer: w}
+}
+
+// readable writes durations as a configuration file does, in JSON too: 1.05s.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().Round(time.Millisecond).String())
+	}
+	return a
 }
 
 // flushTime is how long the last records may take.

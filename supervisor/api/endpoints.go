@@ -43,7 +43,7 @@ func (s *Server) command(do func(context.Context, messages.InstanceID) error) ht
 		defer cancel()
 		id := messages.InstanceID(r.PathValue("id"))
 		if err := do(ctx, id); err != nil {
-			s.no(w, r, s.refusal(id, err))
+			s.no(w, r, answerTo(err))
 			return
 		}
 		status, known := s.options.Supervisor.Lookup(id)
@@ -54,16 +54,6 @@ func (s *Server) command(do func(context.Context, messages.InstanceID) error) ht
 		}
 		s.yes(w, r, http.StatusOK, whole(status))
 	}
-}
-
-// refusal makes the error for a command. One that has no cause beneath it is the supervisor's own no: the command was
-// understood and is not possible as things stand, for an instance that is disabled, say.
-func (s *Server) refusal(id messages.InstanceID, err error) *Error {
-	e := answerTo(err)
-	if _, known := s.options.Supervisor.Lookup(id); known && e.Code == CodeFailed && errors.Unwrap(err) == nil {
-		e.Code, e.Status = CodeConflict, http.StatusConflict
-	}
-	return e
 }
 
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {

@@ -22,7 +22,7 @@ func TestEveryEndpointAnswersAsPromised(t *testing.T) {
 		`"wasm_path":"","db_name":"","labels":{}}`
 	manager := `{"pid":42,"version":"v1","started_at":"1970-01-01T00:16:40Z","state_dir":"/state","ready":%v}`
 	unknown := `{"error":"no such instance: \"nope\"","code":"unknown_instance"}`
-	disabled := errors.New(`instance "web" is disabled in the configuration; enable it there`)
+	disabled := messages.ErrDisabled{ID: "web"}
 	ready := func(w *world) { close(w.ready) }
 	fails := func(err error) func(*world) { return func(w *world) { w.fail = err } }
 
@@ -168,11 +168,11 @@ func TestTheClientsErrorsAreTyped(t *testing.T) {
 	_, err = c.Stop(t.Context(), "nope")
 	require.Equal(t, messages.ErrUnknownInstance{ID: "nope"}, err)
 
-	w.fail = errors.New("no")
+	w.fail = messages.ErrDisabled{ID: "web"}
 	_, err = c.Stop(t.Context(), "web")
 	var e *Error
 	require.ErrorAs(t, err, &e)
-	require.Equal(t, Error{Message: "no", Code: CodeConflict, Status: 409}, *e)
+	require.Equal(t, Error{Message: messages.ErrDisabled{ID: "web"}.Error(), Code: CodeConflict, Status: 409}, *e)
 
 	stranger := NewClient(socket + "-is-elsewhere")
 	_, err = stranger.Instances(t.Context())

@@ -55,12 +55,15 @@ func refuse(format string, args ...any) *Error {
 func answerTo(err error) *Error {
 	var already *Error
 	var unknown messages.ErrUnknownInstance
+	var disabled messages.ErrDisabled
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &already):
 		return already
 	case errors.As(err, &unknown):
 		return &Error{err.Error(), CodeUnknownInstance, http.StatusNotFound}
+	case errors.As(err, &disabled):
+		return &Error{err.Error(), CodeConflict, http.StatusConflict}
 	case errors.As(err, &tooLarge):
 		return &Error{fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit), CodeInvalid, http.StatusRequestEntityTooLarge}
 	case errors.Is(err, supervisor.ErrStopped):

@@ -91,8 +91,8 @@ type (
 	Note struct {
 		Msg    string // as the documentation of the log names it
 		Run    int
-		PID    int // 0: none
-		Port   int // 0: none
+		PID    int    // 0: none
+		Port   int    // 0: none
 		Detail string // a cause or a reason; may be empty
 		Bad    bool   // somebody should look
 		Exit   *messages.Exit
