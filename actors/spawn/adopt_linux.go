@@ -58,17 +58,23 @@ func (s *Spawner) adoptRecorded(i *instance, r *runRecord) error {
 	if r.Boot != s.boot || r.Exit != nil {
 		return nil
 	}
-	fd, err := openPidfd(r.PID)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
-	}
+	fd, err := s.kept(r.Tag)
 	if err != nil {
-		return err
+		s.log.Warn("a stored process handle cannot be used", "instance", string(i.id), "pid", r.PID, "error", err)
 	}
-	ours, err := s.isRecorded(fd, r)
-	if err != nil || !ours {
-		fd.close()
-		return err
+	if fd == nil {
+		fd, err = openPidfd(r.PID)
+		if errors.Is(err, unix.ESRCH) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		ours, err := s.isRecorded(fd, r)
+		if err != nil || !ours {
+			fd.close()
+			return err
+		}
 	}
 	p := s.adopted(i.id, fd, *r)
 	p.started = readClock().read(r.Started, true)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -39,6 +40,55 @@ func lockDir(dir messages.StateDir) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// inherit takes over a lock file that is locked already, if it is that of the directory.
+func inherit(dir messages.StateDir, lock *os.File) (*os.File, error) {
+	ours, err := lock.Stat()
+	if err == nil {
+		var now os.FileInfo
+		if now, err = os.Stat(dir.Lock()); err == nil && !os.SameFile(ours, now) {
+			err = errors.New("it is not that of the directory")
+		}
+	}
+	if err == nil {
+		err = tryLock(lock, unix.LOCK_EX) // no change if it is locked
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("the lock handed over cannot be used: %w", err), lock.Close())
+	}
+	unix.CloseOnExec(int(lock.Fd()))
+	return lock, sign(lock)
+}
+
+// Handover returns a second handle of the lock on the state directory, which a program that replaces this one in the same
+// process inherits: so nobody else gets the directory in between. The caller closes it if there is no such program.
+func (s *Spawner) Handover() (*os.File, error) {
+	s.locking.Lock()
+	defer s.locking.Unlock()
+	fd, err := unix.Dup(int(s.lock.Fd()))
+	if err != nil {
+		return nil, fmt.Errorf("the lock cannot be handed over: %w", err)
+	}
+	return os.NewFile(uintptr(fd), s.dir.Lock()), nil
+}
+
+// Check reports why this version of procman could not use the state directory of another: a record in it is of a schema
+// that is not known here. It takes no lock and changes nothing.
+func Check(dir messages.StateDir) error {
+	s := &Spawner{dir: dir, log: slog.New(slog.DiscardHandler)}
+	ids, err := s.known()
+	errs := []error{err}
+	for _, id := range ids {
+		_, run := s.readRun(id)
+		_, memory := s.readMemory(id)
+		for _, err := range []error{run, memory} {
+			if errors.Is(err, errSchema) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func tryLock(f *os.File, how int) error {

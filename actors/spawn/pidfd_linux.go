@@ -48,6 +48,15 @@ func newPidfd(fd int) (*pidfd, error) {
 	return &pidfd{file: file, raw: raw}, nil
 }
 
+// dupPidfd returns the process that a descriptor made by somebody else means.
+func dupPidfd(f *os.File) (*pidfd, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return newPidfd(fd)
+}
+
 func (f *pidfd) close() {
 	f.closed.Store(true)
 	_ = f.file.Close() // nothing was written: there is nothing to lose

@@ -69,6 +69,7 @@ func (p *process) Signal(sig syscall.Signal) error {
 // watch waits for the end of the process, concludes the run and ends what is left of the group. It is the process's own
 // goroutine, and ends with the Spawner.
 func (p *process) watch() {
+	p.put()
 	if err := p.fd.wait(); err != nil {
 		p.exit = unknownExit(time.Now())
 		close(p.done)
@@ -85,6 +86,7 @@ func (p *process) conclude() {
 	status, known := p.collect()
 	p.exit = exitOf(status, known, at)
 	p.home.conclude(p)
+	p.remove()
 	close(p.done)
 }
 

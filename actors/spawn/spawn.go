@@ -3,6 +3,7 @@ package spawn
 import (
 	"errors"
 	"log/slog"
+	"os"
 
 	"procman/actors"
 )
@@ -13,6 +14,21 @@ type Options struct {
 	Env    []string      // the names of the manager's variables that are passed on to children; nil: DefaultEnv
 	Proc   string        // where procfs is mounted; empty: /proc
 	BootID func() string // what tells this boot of the host from any other; nil: the kernel's boot_id
+
+	// Lock is the locked lock file that an earlier Spawner of this process handed over, see Spawner.Handover; the new one
+	// closes it in the end. nil: the lock is taken.
+	Lock *os.File
+	// Store keeps the handles of live processes somewhere where they outlive this process; nil: nowhere. Stored are those
+	// that an earlier manager put there, by their names. By them the exit status of a process is known that ended while
+	// no manager lived.
+	Store  FDStore
+	Stored map[string]*os.File
+}
+
+// FDStore keeps descriptors over the death of the process: the service manager's file descriptor store.
+type FDStore interface {
+	Put(name string, fd uintptr) error
+	Remove(name string) error
 }
 
 // DefaultEnv names the variables of the manager that a process gets if Options.Env names none.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -32,6 +33,7 @@ type Spawner struct {
 	lock    *os.File // of the state directory
 
 	patience time.Duration // for an instance's lock
+	store    FDStore       // may be nil
 	old      bool          // leave out what Linux before 6.9 has not; for tests
 
 	searched atomic.Bool // Survivors has seen all processes: none is unknown, unless its instance's lock is held
@@ -43,8 +45,9 @@ type Spawner struct {
 	mu     sync.Mutex
 	closed bool
 	table  map[messages.InstanceID]*instance
-	fds    map[*pidfd]bool // that are open
-	ending map[string]bool // the tags of processes that are being ended because they are one too many
+	stored map[string]*os.File // handles of an earlier manager that nobody has asked for yet, by tag
+	fds    map[*pidfd]bool     // that are open
+	ending map[string]bool     // the tags of processes that are being ended because they are one too many
 }
 
 // instance is what the Spawner knows of one.
@@ -84,11 +87,17 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the state directory cannot be used: %w", err)
 	}
-	lock, err := lockDir(dir)
+	var lock *os.File
+	if o.Lock != nil {
+		lock, err = inherit(dir, o.Lock)
+	} else {
+		lock, err = lockDir(dir)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &Spawner{
+		store: o.Store, stored: maps.Clone(o.Stored),
 		dir: dir, log: o.Logger, env: slices.Clone(o.Env), proc: procfs(o.Proc), boot: boot, lock: lock,
 		patience: instancePatience, quit: make(chan struct{}),
 		table: map[messages.InstanceID]*instance{}, fds: map[*pidfd]bool{}, ending: map[string]bool{},
@@ -150,6 +159,10 @@ func (s *Spawner) Close() error {
 		fd.close()
 	}
 	clear(s.fds)
+	for _, f := range s.stored {
+		_ = f.Close() // the store has its own
+	}
+	clear(s.stored)
 	s.mu.Unlock()
 	s.work.Wait()
 	s.locking.Lock()

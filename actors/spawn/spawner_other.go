@@ -5,6 +5,7 @@ package spawn
 import (
 	"context"
 	"errors"
+	"os"
 
 	"procman/actors"
 	"procman/messages"
@@ -17,6 +18,12 @@ type Spawner struct{}
 
 // Open returns an error: pidfds, inherited flocks and /proc are Linux's.
 func Open(messages.StateDir, Options) (*Spawner, error) { return nil, errUnsupported }
+
+// Check returns an error.
+func Check(messages.StateDir) error { return errUnsupported }
+
+// Handover returns an error.
+func (*Spawner) Handover() (*os.File, error) { return nil, errUnsupported }
 
 // Close does nothing.
 func (*Spawner) Close() error { return nil }

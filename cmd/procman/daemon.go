@@ -23,11 +23,14 @@ import (
 // daemon is a supervisor with all that it needs, and the API in front of it.
 type daemon struct {
 	log        log
+	spawner    *spawn.Spawner
 	provider   *provider
 	supervisor *supervisor.Supervisor
 	server     *api.Server
 	served     chan error
 	ends       chan api.Mode // asked for by the API
+	upgrades   chan string   // the program that takes over
+	successor  string        // that program, once the daemon makes room for it
 	ending     bool
 	end        sync.WaitGroup
 	closers    []closer // of the parts, in the order in which they were opened
@@ -43,18 +46,19 @@ type closer struct {
 
 // open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has been
 // touched.
-func open(path string, file *config.File, log log) (_ *daemon, err error) {
-	d := &daemon{log: log, served: make(chan error, 1), ends: make(chan api.Mode, 1)}
+func open(path string, file *config.File, log log, lock *os.File) (_ *daemon, err error) {
+	d := &daemon{log: log, served: make(chan error, 1), ends: make(chan api.Mode, 1), upgrades: make(chan string, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
 		}
 	}()
 
-	spawner, err := spawn.Open(file.StateDir, spawn.Options{Logger: log.Logger})
+	spawner, err := spawn.Open(file.StateDir, spawn.Options{Logger: log.Logger, Lock: lock})
 	if err != nil {
 		return nil, err
 	}
+	d.spawner = spawner
 	d.opened("the state directory", spawner.Close)
 	listener, err := api.Listen(file.Socket)
 	if err != nil {
@@ -105,7 +109,7 @@ func open(path string, file *config.File, log log) (_ *daemon, err error) {
 		}
 	})
 	d.server, err = api.New(api.Options{
-		Supervisor: d.supervisor, Logs: outputs.Read, Shutdown: d.endAs, Logger: log.Logger,
+		Supervisor: d.supervisor, Logs: outputs.Read, Shutdown: d.endAs, Upgrade: d.upgrade, Logger: log.Logger,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir},
 	})
 	if err != nil {
@@ -189,6 +193,9 @@ func (d *daemon) live(signals <-chan os.Signal) error {
 				leave()
 			}
 			d.begin(stopping, mode)
+		case d.successor = <-d.upgrades:
+			d.log.Info("manager makes room for the binary on disk", "program", d.successor)
+			d.begin(stopping, api.ModeLeave)
 		case s := <-signals:
 			if s == syscall.SIGHUP {
 				d.log.Info("the configuration is read again", "signal", "HUP")

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -35,18 +36,44 @@ func (a *app) run() error {
 		file.Socket = a.socket
 	}
 	defer keepFromPipe()()
+	lock, err := inherited(a.env)
+	if err != nil {
+		return err
+	}
+	for {
+		program, kept, err := a.reign(path, file, lock)
+		if program == "" {
+			return err
+		}
+		// Still the old program: it goes on, and adopts what it has just let go.
+		fmt.Fprintf(a.stderr, "procman: the upgrade has failed, the daemon goes on as it was: %v\n", replace(program, kept))
+		lock = kept
+	}
+}
+
+// reign is one life of the daemon, from the first part opened to the last one closed. If it ends in favour of another
+// program, that is returned with the lock for it.
+func (a *app) reign(path string, file *config.File, lock *os.File) (program string, kept *os.File, err error) {
 	signals, release := catch()
 	defer release()
 	log := newLog(a.stderr, file.Log, a.verbose, a.quiet)
 	defer log.Close()
-	d, err := open(path, file, log)
+	d, err := open(path, file, log, lock)
 	if err != nil {
-		return err
+		return "", nil, err
 	}
 	err = d.live(signals)
 	if errors.Is(err, errAbandoned) {
-		return err
+		return "", nil, err
+	}
+	if err == nil && d.successor != "" {
+		if kept, err = d.spawner.Handover(); err == nil {
+			program = d.successor
+		}
 	}
 	release() // from here on a signal ends the daemon at once
-	return errors.Join(err, d.close())
+	if closeErr := d.close(); program == "" {
+		err = errors.Join(err, closeErr)
+	}
+	return program, kept, err
 }

@@ -75,6 +75,12 @@ func (c *Client) Shutdown(ctx context.Context, mode Mode) (e Ending, err error) 
 	return e, c.ask(ctx, http.MethodPost, "/v1/shutdown?mode="+url.QueryEscape(string(mode)), "", &e)
 }
 
+// Upgrade has the daemon replaced by its program on disk. It returns when that begins; the daemon of before answers for
+// another moment, then nobody, then the new one under the same pid.
+func (c *Client) Upgrade(ctx context.Context) (u Upgrading, err error) {
+	return u, c.ask(ctx, http.MethodPost, "/v1/upgrade", "", &u)
+}
+
 // Healthy returns nil if the daemon is in order.
 func (c *Client) Healthy(ctx context.Context) error {
 	return c.ask(ctx, http.MethodGet, "/healthz", "", nil)

@@ -40,6 +40,11 @@ type Ending struct {
 	Mode    Mode    `json:"mode"`
 }
 
+// Upgrading is what POST /v1/upgrade answers: whose program is replaced.
+type Upgrading struct {
+	Manager Manager `json:"manager"`
+}
+
 // Reloaded is what POST /v1/reload answers.
 type Reloaded struct {
 	Instances int `json:"instances"` // known after it, those that are on their way out included

@@ -31,6 +31,9 @@ type Options struct {
 	Manager    Manager
 	// Logs reads an instance's output. It ends soon after ctx has ended.
 	Logs func(ctx context.Context, q messages.OutputQuery) iter.Seq2[messages.OutputLine, error]
+	// Upgrade replaces the daemon's program by the one on disk, once that has shown that it can take over; the error says
+	// why it cannot. It returns before that is done.
+	Upgrade func(context.Context) error
 	// Shutdown begins the end of the daemon and returns at once. It may be called more than once.
 	Shutdown func(Mode)
 	Logger   *slog.Logger // nil: nothing is logged
@@ -66,8 +69,8 @@ type Server struct {
 
 // New returns a server that does not serve yet.
 func New(o Options) (*Server, error) {
-	if o.Supervisor == nil || o.Logs == nil || o.Shutdown == nil {
-		return nil, errors.New("api: Supervisor, Logs and Shutdown are required")
+	if o.Supervisor == nil || o.Logs == nil || o.Shutdown == nil || o.Upgrade == nil {
+		return nil, errors.New("api: Supervisor, Logs, Upgrade and Shutdown are required")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -119,6 +122,7 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/instances/{id}/logs", s.logs},
 		{"POST", "/v1/reload", s.reload},
 		{"POST", "/v1/shutdown", s.shutdown},
+		{"POST", "/v1/upgrade", s.upgrade},
 		{"GET", "/healthz", s.healthz},
 		{"GET", "/readyz", s.readyz},
 	}

@@ -22,16 +22,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a supervisor that does what it is told, and a daemon's output.
 type world struct {
-	mu       sync.Mutex
-	statuses map[messages.InstanceID]messages.Status
-	calls    []string
-	fail     error
-	block    chan struct{} // commands wait for it
-	ready    chan struct{}
-	done     chan struct{}
-	ended    chan Mode
-	queries  chan messages.OutputQuery
-	logs     func(ctx context.Context, q messages.OutputQuery) iter.Seq2[messages.OutputLine, error]
+	mu           sync.Mutex
+	statuses     map[messages.InstanceID]messages.Status
+	calls        []string
+	upgradeFails error
+	fail         error
+	block        chan struct{} // commands wait for it
+	ready        chan struct{}
+	done         chan struct{}
+	ended        chan Mode
+	queries      chan messages.OutputQuery
+	logs         func(ctx context.Context, q messages.OutputQuery) iter.Seq2[messages.OutputLine, error]
 }
 
 func newWorld(ids ...messages.InstanceID) *world {
@@ -123,6 +124,7 @@ func (w *world) options() Options {
 			return w.logs(ctx, q)
 		},
 		Shutdown: func(m Mode) { w.ended <- m },
+		Upgrade:  func(context.Context) error { return w.upgradeFails },
 	}
 }
 

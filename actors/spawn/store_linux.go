@@ -1,0 +1,43 @@
+package spawn
+
+import "fmt"
+
+// kept returns the handle that an earlier manager stored of the run with that tag: no other process can ever be meant by
+// it, and it tells the exit status also when init has reaped the process. It is nil if there is none.
+func (s *Spawner) kept(tag string) (*pidfd, error) {
+	s.mu.Lock()
+	f := s.stored[tag]
+	delete(s.stored, tag)
+	s.mu.Unlock()
+	if f == nil {
+		return nil, nil
+	}
+	defer f.Close()
+	fd, err := dupPidfd(f)
+	if err != nil {
+		return nil, fmt.Errorf("the handle of run %s: %w", tag, err)
+	}
+	return fd, nil
+}
+
+// put stores the handle of the process, for a later manager.
+func (p *process) put() {
+	if p.home.store == nil {
+		return
+	}
+	err := p.fd.do(func(fd int) error { return p.home.store.Put(p.tag, uintptr(fd)) })
+	if err != nil {
+		p.home.log.Warn("a process handle could not be stored", "instance", string(p.id), "pid", p.pid, "error", err,
+			"consequence", "if the process ends while no manager lives, its exit status is unknown")
+	}
+}
+
+// remove takes the handle of a process that has ended out of the store.
+func (p *process) remove() {
+	if p.home.store == nil {
+		return
+	}
+	if err := p.home.store.Remove(p.tag); err != nil {
+		p.home.log.Warn("a stored process handle could not be removed", "instance", string(p.id), "pid", p.pid, "error", err)
+	}
+}
