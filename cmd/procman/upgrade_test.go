@@ -93,9 +93,9 @@ func TestAnUpgradeUnderLoadFailsNoRequestAndChangesNoPid(t *testing.T) {
 		require.Equal(t, b.LastExit == nil, a.LastExit == nil, b.ID)
 	}
 	// They are still its children: their status is exact, and none is left a zombie.
-	require.NoError(t, syscall.Kill(s.instance("a").PID, syscall.SIGALRM))
+	require.NoError(t, syscall.Kill(s.instance("a").PID, syscall.SIGTERM))
 	s.eventually("a is back", func() bool { return s.instance("a").Restarts == 1 && s.instance("a").Health == messages.Healthy })
-	require.Equal(t, "ALRM", s.instance("a").LastExit.Signal)
+	require.Equal(t, "TERM", s.instance("a").LastExit.Signal)
 	_, err := os.Stat(fmt.Sprintf("/proc/%d", before.Instances[0].PID))
 	require.ErrorIs(t, err, os.ErrNotExist, "reaped")
 	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", s.instance("a").PID))
