@@ -44,9 +44,16 @@ type closer struct {
 	close func() error
 }
 
+// heritage is what an earlier daemon may have left to this one.
+type heritage struct {
+	lock   *os.File            // on the state directory, by an upgrade
+	store  spawn.FDStore       // where process handles are kept; nil: nowhere
+	stored map[string]*os.File // those that were kept there
+}
+
 // open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has been
 // touched.
-func open(path string, file *config.File, log log, lock *os.File) (_ *daemon, err error) {
+func open(path string, file *config.File, log log, left heritage) (_ *daemon, err error) {
 	d := &daemon{log: log, served: make(chan error, 1), ends: make(chan api.Mode, 1), upgrades: make(chan string, 1)}
 	defer func() {
 		if err != nil {
@@ -54,7 +61,9 @@ func open(path string, file *config.File, log log, lock *os.File) (_ *daemon, er
 		}
 	}()
 
-	spawner, err := spawn.Open(file.StateDir, spawn.Options{Logger: log.Logger, Lock: lock})
+	spawner, err := spawn.Open(file.StateDir, spawn.Options{
+		Logger: log.Logger, Lock: left.lock, Store: left.store, Stored: left.stored,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -40,25 +40,26 @@ func (a *app) run() error {
 	if err != nil {
 		return err
 	}
+	left := heritage{lock: lock, store: newFDStore(a.env), stored: stored(a.env)}
 	for {
-		program, kept, err := a.reign(path, file, lock)
+		program, kept, err := a.reign(path, file, left)
 		if program == "" {
 			return err
 		}
 		// Still the old program: it goes on, and adopts what it has just let go.
 		fmt.Fprintf(a.stderr, "procman: the upgrade has failed, the daemon goes on as it was: %v\n", replace(program, kept))
-		lock = kept
+		left.lock, left.stored = kept, nil
 	}
 }
 
 // reign is one life of the daemon, from the first part opened to the last one closed. If it ends in favour of another
 // program, that is returned with the lock for it.
-func (a *app) reign(path string, file *config.File, lock *os.File) (program string, kept *os.File, err error) {
+func (a *app) reign(path string, file *config.File, left heritage) (program string, kept *os.File, err error) {
 	signals, release := catch()
 	defer release()
 	log := newLog(a.stderr, file.Log, a.verbose, a.quiet)
 	defer log.Close()
-	d, err := open(path, file, log, lock)
+	d, err := open(path, file, log, left)
 	if err != nil {
 		return "", nil, err
 	}

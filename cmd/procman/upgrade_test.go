@@ -114,13 +114,14 @@ func TestABinaryThatCannotTakeOverLeavesTheDaemonAsItIs(t *testing.T) {
 	s.ok("start", "--all", "--wait")
 	before := s.status()
 
-	for name, script := range map[string]string{
-		"it fails":                  "#!/bin/sh\necho no such luck >&2\nexit 3\n",
-		"it says nothing":           "#!/bin/sh\nexit 0\n",
-		"it is no program":          "\x7fELF nonsense",
-		"it has no interpreter":     "#!/nonexistent/interpreter\n",
-		"it takes over and then no": "#!/bin/sh\n[ \"$1\" = preflight ] && { echo " + preflightAnswer + "; : > " + path + "; }\n",
+	for _, c := range [][2]string{
+		{"it fails", "#!/bin/sh\necho no such luck >&2\nexit 3\n"},
+		{"it says nothing", "#!/bin/sh\nexit 0\n"},
+		{"it is no program", "\x7fELF nonsense"},
+		{"it has no interpreter", "#!/nonexistent/interpreter\n"},
+		{"it takes over and then no", "#!/bin/sh\n[ \"$1\" = preflight ] && { echo " + preflightAnswer + "; : > " + path + "; }\n"},
 	} {
+		name, script := c[0], c[1]
 		program := filepath.Join(s.dir, "candidate")
 		require.NoError(t, os.WriteFile(program, []byte(script), 0o700))
 		install(t, path, program)
