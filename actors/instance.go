@@ -212,9 +212,9 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 			ID: id, PID: i.process.PID(), Port: i.process.Port(), Path: i.state.Health.Path, Timeout: i.state.Health.Timeout,
 		})
 	case run.ArmProbe:
-		i.probe.Set(c, a.At, run.ProbeDue{At: a.At})
+		i.probe.Set(c, a.At, run.ProbeDue(a))
 	case run.ArmGrace:
-		i.grace.Set(c, a.At, run.GraceOver{At: a.At})
+		i.grace.Set(c, a.At, run.GraceOver(a))
 	case run.Signal:
 		i.signal(a.Signal)
 	case run.ReportLaunched:

@@ -72,9 +72,9 @@ func TestALaunchIsReportedAndProbedSoon(t *testing.T) {
 
 func TestProbesWhileStartingSlowDownToASecond(t *testing.T) {
 	s, _ := play(begin(), start, Launched{})
-	now, last := start, time.Duration(0)
+	last := time.Duration(0)
 	for range 20 {
-		now = s.ProbeAt
+		now := s.ProbeAt
 		var actions []Action
 		s, actions = Step(s, now, ProbeDue{now})
 		require.Equal(t, []Action{Probe{}}, actions)
