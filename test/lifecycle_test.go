@@ -15,10 +15,10 @@ import (
 	"procman/test/fake"
 )
 
-// bubble runs a test in a bubble of fake time.
-func bubble(t *testing.T, test func(t *testing.T)) {
+// bubble runs a test in a bubble of fake time, under the name of the specification's clause that it proves.
+func bubble(t *testing.T, clause string, test func(t *testing.T)) {
 	t.Helper()
-	synctest.Test(t, test)
+	t.Run(clause, func(t *testing.T) { synctest.Test(t, test) })
 }
 
 // noBugs fails the test if anything was logged as a bug.
@@ -29,8 +29,8 @@ func noBugs(t *testing.T, w *fake.World) {
 
 // --- 2 Goals, 4 Reconciler ---
 
-func TestExactlyTheDesiredInstancesRun(t *testing.T) { // 2 Declarative state reconciliation
-	bubble(t, func(t *testing.T) {
+func TestExactlyTheDesiredInstancesRun(t *testing.T) {
+	bubble(t, "2 Declarative state reconciliation", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("a", "b", "c")
 		w.Pass(time.Minute)
@@ -43,8 +43,8 @@ func TestExactlyTheDesiredInstancesRun(t *testing.T) { // 2 Declarative state re
 	})
 }
 
-func TestAChangedListStartsAndStopsOnlyTheDifference(t *testing.T) { // 2 Dynamic configuration
-	bubble(t, func(t *testing.T) {
+func TestAChangedListStartsAndStopsOnlyTheDifference(t *testing.T) {
+	bubble(t, "2 Dynamic configuration", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("kept", "removed", "changed")
 		w.Pass(time.Minute)
@@ -67,8 +67,8 @@ func TestAChangedListStartsAndStopsOnlyTheDifference(t *testing.T) { // 2 Dynami
 	})
 }
 
-func TestAPolicyChangeRestartsNothingAndHolds(t *testing.T) { // 2 Dynamic configuration
-	bubble(t, func(t *testing.T) {
+func TestAPolicyChangeRestartsNothingAndHolds(t *testing.T) {
+	bubble(t, "2 Dynamic configuration", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web")
 		w.Pass(time.Minute)
@@ -92,8 +92,8 @@ func TestAPolicyChangeRestartsNothingAndHolds(t *testing.T) { // 2 Dynamic confi
 	})
 }
 
-func TestAnInstanceThatIsRemovedAndAddedWhileItStopsIsNeverTwo(t *testing.T) { // 2 Dynamic configuration
-	bubble(t, func(t *testing.T) {
+func TestAnInstanceThatIsRemovedAndAddedWhileItStopsIsNeverTwo(t *testing.T) {
+	bubble(t, "2 Dynamic configuration", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web")
 		first := w.Process("web")
@@ -111,8 +111,8 @@ func TestAnInstanceThatIsRemovedAndAddedWhileItStopsIsNeverTwo(t *testing.T) { /
 	})
 }
 
-func TestAListThatChangesAThousandTimesEndsInTheLast(t *testing.T) { // 2 Dynamic configuration
-	bubble(t, func(t *testing.T) {
+func TestAListThatChangesAThousandTimesEndsInTheLast(t *testing.T) {
+	bubble(t, "2 Dynamic configuration", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		a, b := w.App("web"), w.App("web")
 		a.DbName, b.DbName = "a.db", "b.db"
@@ -131,16 +131,18 @@ func TestAListThatChangesAThousandTimesEndsInTheLast(t *testing.T) { // 2 Dynami
 
 // --- 5.2 Process lifecycle ---
 
-func TestTheCommandLineIsMadeOfTheMetadata(t *testing.T) { // 5.2 Starting, 5.5 Command-line arguments
-	app := messages.AppInstance{InstanceID: "users", WasmPath: "apps/users.wasm", DbName: "users.db"}.WithDefaults()
-	require.Equal(t, "dist/bin/servicehost", app.Executable)
-	require.Equal(t, []string{"-wasm", "apps/users.wasm", "-dbPath", "users.db", "-port", "30001"}, app.CommandLine(30001))
-	app.Args = []string{"--listen=:{port}", "{id}", "{db_name}{wasm_path}"}
-	require.Equal(t, []string{"--listen=:30001", "users", "users.dbapps/users.wasm"}, app.CommandLine(30001))
+func TestTheCommandLineIsMadeOfTheMetadata(t *testing.T) {
+	t.Run("5.5 Command-line arguments", func(t *testing.T) {
+		app := messages.AppInstance{InstanceID: "users", WasmPath: "apps/users.wasm", DbName: "users.db"}.WithDefaults()
+		require.Equal(t, "dist/bin/servicehost", app.Executable)
+		require.Equal(t, []string{"-wasm", "apps/users.wasm", "-dbPath", "users.db", "-port", "30001"}, app.CommandLine(30001))
+		app.Args = []string{"--listen=:{port}", "{id}", "{db_name}{wasm_path}"}
+		require.Equal(t, []string{"--listen=:30001", "users", "users.dbapps/users.wasm"}, app.CommandLine(30001))
+	})
 }
 
-func TestAStartIsInTheActualStateWithPidAndPort(t *testing.T) { // 5.2 Starting
-	bubble(t, func(t *testing.T) {
+func TestAStartIsInTheActualStateWithPidAndPort(t *testing.T) {
+	bubble(t, "5.2 Starting", func(t *testing.T) {
 		w := fake.NewWorld(t)
 		w.Want("web")
 		p := w.Process("web")
@@ -157,8 +159,8 @@ func TestAStartIsInTheActualStateWithPidAndPort(t *testing.T) { // 5.2 Starting
 	})
 }
 
-func TestAStopIsTermThenContThenAfterTheGraceKill(t *testing.T) { // 5.2 Stopping
-	bubble(t, func(t *testing.T) {
+func TestAStopIsTermThenContThenAfterTheGraceKill(t *testing.T) {
+	bubble(t, "5.2 Stopping", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering(), fake.Each(func(a *messages.AppInstance) { a.Stop.Grace = 5 * time.Second }))
 		w.Want("web")
 		p := w.Process("web")
@@ -179,8 +181,8 @@ func TestAStopIsTermThenContThenAfterTheGraceKill(t *testing.T) { // 5.2 Stoppin
 	})
 }
 
-func TestAStopDuringAStartIsNeverReportedRunning(t *testing.T) { // 5.2 Stopping
-	bubble(t, func(t *testing.T) {
+func TestAStopDuringAStartIsNeverReportedRunning(t *testing.T) {
+	bubble(t, "5.2 Stopping", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Spawner.Slow(time.Minute)
 		w.Want("web")
@@ -196,8 +198,8 @@ func TestAStopDuringAStartIsNeverReportedRunning(t *testing.T) { // 5.2 Stopping
 	})
 }
 
-func TestACrashedInstanceComesBackAfterItsBackoff(t *testing.T) { // 5.2 Restarting
-	bubble(t, func(t *testing.T) {
+func TestACrashedInstanceComesBackAfterItsBackoff(t *testing.T) {
+	bubble(t, "5.2 Restarting", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Backoff(2*time.Second))
 		w.Want("web", "db")
 		first := w.Process("web")
@@ -212,8 +214,8 @@ func TestACrashedInstanceComesBackAfterItsBackoff(t *testing.T) { // 5.2 Restart
 	})
 }
 
-func TestACrashLoopWaitsOneTwoFourUpToTheCap(t *testing.T) { // 5.2 Restarting
-	bubble(t, func(t *testing.T) {
+func TestACrashLoopWaitsOneTwoFourUpToTheCap(t *testing.T) {
+	bubble(t, "5.2 Restarting", func(t *testing.T) {
 		w := fake.NewWorld(t)
 		w.Spawner.Fail("web", &messages.StartError{Fault: messages.FaultExecutableMissing, Path: "/nowhere"})
 		w.Want("web")
@@ -231,8 +233,8 @@ func TestACrashLoopWaitsOneTwoFourUpToTheCap(t *testing.T) { // 5.2 Restarting
 	})
 }
 
-func TestACrashLoopOfAWeekNeverGivesUpAndNeverGetsHot(t *testing.T) { // 5.2 Restarting
-	bubble(t, func(t *testing.T) {
+func TestACrashLoopOfAWeekNeverGivesUpAndNeverGetsHot(t *testing.T) {
+	bubble(t, "5.2 Restarting", func(t *testing.T) {
 		w := fake.NewWorld(t)
 		w.Spawner.Fail("web", errors.New("no"))
 		w.Want("web")
@@ -248,8 +250,8 @@ func TestACrashLoopOfAWeekNeverGivesUpAndNeverGetsHot(t *testing.T) { // 5.2 Res
 	})
 }
 
-func TestAfterBeingStableTheNextRestartIsImmediateAndThenASecondAgain(t *testing.T) { // 5.2 Restarting
-	bubble(t, func(t *testing.T) {
+func TestAfterBeingStableTheNextRestartIsImmediateAndThenASecondAgain(t *testing.T) {
+	bubble(t, "5.2 Restarting", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Backoff(time.Second), fake.Answering())
 		w.Want("web")
 		w.Process("web").Exit(1)
@@ -268,8 +270,8 @@ func TestAfterBeingStableTheNextRestartIsImmediateAndThenASecondAgain(t *testing
 	})
 }
 
-func TestARestartModeOfOnFailureLeavesACleanExitAlone(t *testing.T) { // 5.1 restart policies
-	bubble(t, func(t *testing.T) {
+func TestARestartModeOfOnFailureLeavesACleanExitAlone(t *testing.T) {
+	bubble(t, "5.1 restart policies", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Each(func(a *messages.AppInstance) { a.Restart.Mode = messages.RestartOnFailure }))
 		w.Want("job")
 		w.Process("job").Exit(0)
@@ -283,8 +285,8 @@ func TestARestartModeOfOnFailureLeavesACleanExitAlone(t *testing.T) { // 5.1 res
 	})
 }
 
-func TestWhatIsStartedWhileManyStartWaitsItsTurn(t *testing.T) { // 5.2 Starting
-	bubble(t, func(t *testing.T) {
+func TestWhatIsStartedWhileManyStartWaitsItsTurn(t *testing.T) {
+	bubble(t, "5.2 Starting", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering(), fake.With(parallel(2)))
 		w.Spawner.Slow(time.Second)
 		w.Want("a", "b", "c", "d", "e")
@@ -300,8 +302,8 @@ func TestWhatIsStartedWhileManyStartWaitsItsTurn(t *testing.T) { // 5.2 Starting
 	})
 }
 
-func TestAStartThatHangsDoesNotKeepTheOthersFromStarting(t *testing.T) { // 5.2 Starting
-	bubble(t, func(t *testing.T) {
+func TestAStartThatHangsDoesNotKeepTheOthersFromStarting(t *testing.T) {
+	bubble(t, "5.2 Starting", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.With(parallel(1)))
 		w.Want("never-ready", "b", "c")
 		w.Pass(25 * time.Second)
@@ -311,8 +313,8 @@ func TestAStartThatHangsDoesNotKeepTheOthersFromStarting(t *testing.T) { // 5.2 
 
 // --- 5.3 Health ---
 
-func TestThreeFailedProbesInARowRestartTheInstance(t *testing.T) { // 5.3 Failure threshold
-	bubble(t, func(t *testing.T) {
+func TestThreeFailedProbesInARowRestartTheInstance(t *testing.T) {
+	bubble(t, "5.3 Failure threshold", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Backoff(time.Second))
 		w.Want("web")
 		p := w.Process("web")
@@ -337,8 +339,8 @@ func TestThreeFailedProbesInARowRestartTheInstance(t *testing.T) { // 5.3 Failur
 	})
 }
 
-func TestAGoodProbeForgetsTheFailedOnesBefore(t *testing.T) { // 5.3 Failure threshold: consecutive
-	bubble(t, func(t *testing.T) {
+func TestAGoodProbeForgetsTheFailedOnesBefore(t *testing.T) {
+	bubble(t, "5.3 Failure threshold: consecutive", func(t *testing.T) {
 		w := fake.NewWorld(t)
 		w.Want("web")
 		p := w.Process("web")
@@ -356,8 +358,8 @@ func TestAGoodProbeForgetsTheFailedOnesBefore(t *testing.T) { // 5.3 Failure thr
 	})
 }
 
-func TestAProbeThatHangsIsAFailureAfterItsTimeout(t *testing.T) { // 5.3 Monitoring loop: timeout
-	bubble(t, func(t *testing.T) {
+func TestAProbeThatHangsIsAFailureAfterItsTimeout(t *testing.T) {
+	bubble(t, "5.3 Monitoring loop: timeout", func(t *testing.T) {
 		w := fake.NewWorld(t)
 		w.Want("web")
 		p := w.Process("web")
@@ -369,8 +371,8 @@ func TestAProbeThatHangsIsAFailureAfterItsTimeout(t *testing.T) { // 5.3 Monitor
 	})
 }
 
-func TestThereAreNeverTwoProbesOfOneInstance(t *testing.T) { // 5.3 Monitoring loop
-	bubble(t, func(t *testing.T) {
+func TestThereAreNeverTwoProbesOfOneInstance(t *testing.T) {
+	bubble(t, "5.3 Monitoring loop", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Each(func(a *messages.AppInstance) {
 			a.Health = messages.HealthPolicy{Interval: time.Second, Timeout: 10 * time.Second, Failures: 100}
 		}))
@@ -386,8 +388,8 @@ func TestThereAreNeverTwoProbesOfOneInstance(t *testing.T) { // 5.3 Monitoring l
 	})
 }
 
-func TestAStartingInstanceIsProbedAtOnceAndFastAndMayRefuse(t *testing.T) { // 5.3 Health state
-	bubble(t, func(t *testing.T) {
+func TestAStartingInstanceIsProbedAtOnceAndFastAndMayRefuse(t *testing.T) {
+	bubble(t, "5.3 Health state", func(t *testing.T) {
 		w := fake.NewWorld(t)
 		w.Want("web")
 		p := w.Process("web")
@@ -403,8 +405,8 @@ func TestAStartingInstanceIsProbedAtOnceAndFastAndMayRefuse(t *testing.T) { // 5
 	})
 }
 
-func TestAnInstanceThatMissesItsStartDeadlineIsStoppedAndRetried(t *testing.T) { // 5.3, 7 Startup failures
-	bubble(t, func(t *testing.T) {
+func TestAnInstanceThatMissesItsStartDeadlineIsStoppedAndRetried(t *testing.T) {
+	bubble(t, "5.3, 7 Startup failures", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Backoff(time.Second))
 		w.Want("web")
 		p := w.Process("web")
@@ -418,8 +420,8 @@ func TestAnInstanceThatMissesItsStartDeadlineIsStoppedAndRetried(t *testing.T) {
 	})
 }
 
-func TestTheProbesOfAThousandInstancesAreSpreadOverTheInterval(t *testing.T) { // 5.3 Monitoring loop
-	bubble(t, func(t *testing.T) {
+func TestTheProbesOfAThousandInstancesAreSpreadOverTheInterval(t *testing.T) {
+	bubble(t, "5.3 Monitoring loop", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		var ids []messages.InstanceID
 		for n := range 1000 {
@@ -441,8 +443,8 @@ func TestTheProbesOfAThousandInstancesAreSpreadOverTheInterval(t *testing.T) { /
 	})
 }
 
-func TestAnUnhealthyInstanceThatIsBeingStoppedIsNotJudged(t *testing.T) { // 5.3
-	bubble(t, func(t *testing.T) {
+func TestAnUnhealthyInstanceThatIsBeingStoppedIsNotJudged(t *testing.T) {
+	bubble(t, "5.3", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web")
 		p := w.Process("web")
@@ -457,8 +459,8 @@ func TestAnUnhealthyInstanceThatIsBeingStoppedIsNotJudged(t *testing.T) { // 5.3
 
 // --- 5.4 Ports ---
 
-func TestEachInstanceHasAPortOfItsOwnAndKeepsItOverRestarts(t *testing.T) { // 5.4 Dynamic allocation
-	bubble(t, func(t *testing.T) {
+func TestEachInstanceHasAPortOfItsOwnAndKeepsItOverRestarts(t *testing.T) {
+	bubble(t, "5.4 Dynamic allocation", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering(), fake.Backoff(time.Second))
 		w.Want("a", "b")
 		require.NotEqual(t, w.Process("a").Port(), w.Process("b").Port())
@@ -471,8 +473,8 @@ func TestEachInstanceHasAPortOfItsOwnAndKeepsItOverRestarts(t *testing.T) { // 5
 	})
 }
 
-func TestAPortIsFreeAgainWhenItsInstanceIsStopped(t *testing.T) { // 5.4 Port release
-	bubble(t, func(t *testing.T) {
+func TestAPortIsFreeAgainWhenItsInstanceIsStopped(t *testing.T) {
+	bubble(t, "5.4 Port release", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("a", "b")
 		w.Pass(time.Second)
@@ -485,8 +487,8 @@ func TestAPortIsFreeAgainWhenItsInstanceIsStopped(t *testing.T) { // 5.4 Port re
 	})
 }
 
-func TestAPortConflictTriesAnotherPortAtOnce(t *testing.T) { // 7 Port conflicts
-	bubble(t, func(t *testing.T) {
+func TestAPortConflictTriesAnotherPortAtOnce(t *testing.T) {
+	bubble(t, "7 Port conflicts", func(t *testing.T) {
 		w := fake.NewWorld(t)
 		w.Want("web")
 		first := w.Process("web")
@@ -501,8 +503,8 @@ func TestAPortConflictTriesAnotherPortAtOnce(t *testing.T) { // 7 Port conflicts
 	})
 }
 
-func TestPortConflictsWithoutEndAreNoHotLoop(t *testing.T) { // 7 Port conflicts
-	bubble(t, func(t *testing.T) {
+func TestPortConflictsWithoutEndAreNoHotLoop(t *testing.T) {
+	bubble(t, "7 Port conflicts", func(t *testing.T) {
 		w := fake.NewWorld(t)
 		for port := 30000; port < 31000; port++ {
 			w.Ports.Steal(port)
@@ -516,8 +518,8 @@ func TestPortConflictsWithoutEndAreNoHotLoop(t *testing.T) { // 7 Port conflicts
 	})
 }
 
-func TestWithoutAFreePortNothingIsStartedAndItIsTriedAgain(t *testing.T) { // 5.4, 7
-	bubble(t, func(t *testing.T) {
+func TestWithoutAFreePortNothingIsStartedAndItIsTriedAgain(t *testing.T) {
+	bubble(t, "5.4, 7", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Ports.Exhaust(&messages.StartError{Fault: messages.FaultNoPort, Help: "widen ports.range"})
 		w.Want("web")

@@ -2,9 +2,11 @@ package test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -20,10 +22,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// serve answers 200 on the port until TERM.
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// serve says its greeting and answers 200 on the port until TERM.
 func serve(port string) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	fmt.Println(os.Getenv("GREETING"))
+	fmt.Fprintln(os.Stderr, "ready")
 	server := &http.Server{Addr: "127.0.0.1:" + port, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {})}
 	go func() {
 		<-ctx.Done()

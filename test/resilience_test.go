@@ -30,8 +30,8 @@ func status(t *testing.T, w *fake.World) []messages.Status {
 
 // --- 5.1, 6 AppInstanceProvider ---
 
-func TestAProviderErrorMeansUnknownNeverNone(t *testing.T) { // 6 AppInstanceProvider
-	bubble(t, func(t *testing.T) {
+func TestAProviderErrorMeansUnknownNeverNone(t *testing.T) {
+	bubble(t, "6 AppInstanceProvider", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web")
 		w.Pass(time.Minute)
@@ -45,8 +45,8 @@ func TestAProviderErrorMeansUnknownNeverNone(t *testing.T) { // 6 AppInstancePro
 	})
 }
 
-func TestABadListIsRejectedAsAWhole(t *testing.T) { // 5.1 App instance definition
-	bubble(t, func(t *testing.T) {
+func TestABadListIsRejectedAsAWhole(t *testing.T) {
+	bubble(t, "5.1 App instance definition", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web")
 		w.Pass(time.Second)
@@ -69,8 +69,8 @@ func TestABadListIsRejectedAsAWhole(t *testing.T) { // 5.1 App instance definiti
 	})
 }
 
-func TestAProviderThatDoesNotNotifyIsAskedAgain(t *testing.T) { // 4 Reconciler loop
-	bubble(t, func(t *testing.T) {
+func TestAProviderThatDoesNotNotifyIsAskedAgain(t *testing.T) {
+	bubble(t, "4 Reconciler loop", func(t *testing.T) {
 		list := &asked{}
 		list.apps.Store(&[]messages.AppInstance{})
 		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) { c.Provider = list }))
@@ -90,8 +90,8 @@ func (a *asked) AppInstances(context.Context) ([]messages.AppInstance, error) {
 	return *a.apps.Load(), nil
 }
 
-func TestADisabledInstanceIsKnownAndDown(t *testing.T) { // 5.1
-	bubble(t, func(t *testing.T) {
+func TestADisabledInstanceIsKnownAndDown(t *testing.T) {
+	bubble(t, "5.1", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		app := w.App("web")
 		app.Disabled = true
@@ -107,8 +107,8 @@ func TestADisabledInstanceIsKnownAndDown(t *testing.T) { // 5.1
 
 // --- 6 ProcessController ---
 
-func TestAHeldInstanceStaysDownUntilItIsStarted(t *testing.T) { // 6 ProcessController
-	bubble(t, func(t *testing.T) {
+func TestAHeldInstanceStaysDownUntilItIsStarted(t *testing.T) {
+	bubble(t, "6 ProcessController", func(t *testing.T) {
 		ctx := context.Background()
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web", "db")
@@ -137,8 +137,8 @@ func TestAHeldInstanceStaysDownUntilItIsStarted(t *testing.T) { // 6 ProcessCont
 	})
 }
 
-func TestTwoRestartsAtOnceAreOneRestart(t *testing.T) { // 6 ProcessController
-	bubble(t, func(t *testing.T) {
+func TestTwoRestartsAtOnceAreOneRestart(t *testing.T) {
+	bubble(t, "6 ProcessController", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web")
 		w.Pass(time.Minute)
@@ -152,8 +152,8 @@ func TestTwoRestartsAtOnceAreOneRestart(t *testing.T) { // 6 ProcessController
 	})
 }
 
-func TestAStartDuringABackoffDoesNotWaitAndTheOldTimerIsDead(t *testing.T) { // 6 ProcessController
-	bubble(t, func(t *testing.T) {
+func TestAStartDuringABackoffDoesNotWaitAndTheOldTimerIsDead(t *testing.T) {
+	bubble(t, "6 ProcessController", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Backoff(time.Minute))
 		w.Want("web")
 		w.Process("web").Exit(1)
@@ -167,8 +167,8 @@ func TestAStartDuringABackoffDoesNotWaitAndTheOldTimerIsDead(t *testing.T) { // 
 	})
 }
 
-func TestAStopDuringABackoffStaysDown(t *testing.T) { // 6 ProcessController
-	bubble(t, func(t *testing.T) {
+func TestAStopDuringABackoffStaysDown(t *testing.T) {
+	bubble(t, "6 ProcessController", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Backoff(time.Minute))
 		w.Want("web")
 		w.Process("web").Exit(1)
@@ -180,8 +180,8 @@ func TestAStopDuringABackoffStaysDown(t *testing.T) { // 6 ProcessController
 	})
 }
 
-func TestAnUnknownInstanceIsSaidSo(t *testing.T) { // 6 ProcessController
-	bubble(t, func(t *testing.T) {
+func TestAnUnknownInstanceIsSaidSo(t *testing.T) {
+	bubble(t, "6 ProcessController", func(t *testing.T) {
 		w := fake.NewWorld(t)
 		for _, op := range []func(context.Context, messages.InstanceID) error{w.Start, w.Stop, w.Restart} {
 			require.ErrorIs(t, op(context.Background(), "nobody"), messages.ErrUnknownInstance{ID: "nobody"})
@@ -189,8 +189,8 @@ func TestAnUnknownInstanceIsSaidSo(t *testing.T) { // 6 ProcessController
 	})
 }
 
-func TestReadyClosesWhenEveryDesiredInstanceHasBeenHealthyOnce(t *testing.T) { // 6
-	bubble(t, func(t *testing.T) {
+func TestReadyClosesWhenEveryDesiredInstanceHasBeenHealthyOnce(t *testing.T) {
+	bubble(t, "6", func(t *testing.T) {
 		p := &late{release: make(chan struct{})}
 		w := fake.NewWorld(t, fake.With(func(c *supervisor.Config) { c.Provider = p }))
 		ready := func() bool {
@@ -212,7 +212,7 @@ func TestReadyClosesWhenEveryDesiredInstanceHasBeenHealthyOnce(t *testing.T) { /
 		w.Answer(w.Process("b"), nil)
 		require.True(t, ready())
 	})
-	bubble(t, func(t *testing.T) {
+	bubble(t, "6", func(t *testing.T) {
 		<-fake.NewWorld(t).Ready() // an empty list is ready
 	})
 }
@@ -234,8 +234,8 @@ func (l *late) AppInstances(ctx context.Context) ([]messages.AppInstance, error)
 
 // --- 7 Error handling and resilience ---
 
-func TestAKilledManagerLeavesItsProcessesAndTheNextOneAdoptsThem(t *testing.T) { // 7 Manager crashes
-	bubble(t, func(t *testing.T) {
+func TestAKilledManagerLeavesItsProcessesAndTheNextOneAdoptsThem(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering(), fake.Backoff(time.Second))
 		w.Want("a", "b", "c")
 		w.Process("b").Exit(1)
@@ -272,8 +272,8 @@ func TestAKilledManagerLeavesItsProcessesAndTheNextOneAdoptsThem(t *testing.T) {
 	})
 }
 
-func TestASurvivorWhoseSpecChangedIsAdoptedAndThenRestarted(t *testing.T) { // 7 Manager crashes
-	bubble(t, func(t *testing.T) {
+func TestASurvivorWhoseSpecChangedIsAdoptedAndThenRestarted(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web")
 		first := w.Process("web")
@@ -293,8 +293,8 @@ func TestASurvivorWhoseSpecChangedIsAdoptedAndThenRestarted(t *testing.T) { // 7
 	})
 }
 
-func TestASurvivorThatIsNoLongerDesiredIsAdoptedAndStoppedGracefully(t *testing.T) { // 7 Manager crashes
-	bubble(t, func(t *testing.T) {
+func TestASurvivorThatIsNoLongerDesiredIsAdoptedAndStoppedGracefully(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web")
 		p := w.Process("web")
@@ -310,8 +310,8 @@ func TestASurvivorThatIsNoLongerDesiredIsAdoptedAndStoppedGracefully(t *testing.
 	})
 }
 
-func TestBeforeTheFirstGoodListSurvivorsAreAdoptedAndNothingIsStopped(t *testing.T) { // 7 Manager crashes
-	bubble(t, func(t *testing.T) {
+func TestBeforeTheFirstGoodListSurvivorsAreAdoptedAndNothingIsStopped(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web", "db")
 		w.Pass(time.Second)
@@ -330,8 +330,8 @@ func TestBeforeTheFirstGoodListSurvivorsAreAdoptedAndNothingIsStopped(t *testing
 	})
 }
 
-func TestABackoffUnderWayOutlivesTheManager(t *testing.T) { // 7 Manager crashes
-	bubble(t, func(t *testing.T) {
+func TestABackoffUnderWayOutlivesTheManager(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Backoff(time.Minute))
 		w.Want("web")
 		w.Process("web").Exit(1)
@@ -354,8 +354,8 @@ func TestABackoffUnderWayOutlivesTheManager(t *testing.T) { // 7 Manager crashes
 	})
 }
 
-func TestAChildThatDiedWhileNoManagerLivedCountsAsAnExitOfUnknownStatus(t *testing.T) { // 7 Manager crashes
-	bubble(t, func(t *testing.T) {
+func TestAChildThatDiedWhileNoManagerLivedCountsAsAnExitOfUnknownStatus(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering(), fake.Backoff(time.Second))
 		w.Want("web")
 		w.Pass(time.Second)
@@ -372,8 +372,8 @@ func TestAChildThatDiedWhileNoManagerLivedCountsAsAnExitOfUnknownStatus(t *testi
 	})
 }
 
-func TestAManagerThatDiesInTheMiddleOfAStopGivesOnlyTheRemainingGrace(t *testing.T) { // 7 Manager crashes
-	bubble(t, func(t *testing.T) {
+func TestAManagerThatDiesInTheMiddleOfAStopGivesOnlyTheRemainingGrace(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web")
 		p := w.Process("web")
@@ -392,10 +392,10 @@ func TestAManagerThatDiesInTheMiddleOfAStopGivesOnlyTheRemainingGrace(t *testing
 	})
 }
 
-func TestAPanicInAnInstanceActorEndsNoProcessWhereverItStrikes(t *testing.T) { // 7: one recovery path
+func TestAPanicInAnInstanceActorEndsNoProcessWhereverItStrikes(t *testing.T) {
 	for call := 1; call <= 14; call++ {
 		t.Run(fmt.Sprintf("at call %d of its process", call), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			bubble(t, "7: one recovery path", func(t *testing.T) {
 				w := fake.NewWorld(t, fake.Answering())
 				var web *fake.Process
 				w.Spawner.OnSpawn(func(p *fake.Process) {
@@ -422,8 +422,8 @@ func TestAPanicInAnInstanceActorEndsNoProcessWhereverItStrikes(t *testing.T) { /
 	}
 }
 
-func TestAnActorThatIsLostIsReplacedAndItsProcessAdopted(t *testing.T) { // 7: one recovery path
-	bubble(t, func(t *testing.T) {
+func TestAnActorThatIsLostIsReplacedAndItsProcessAdopted(t *testing.T) {
+	bubble(t, "7: one recovery path", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web")
 		w.Pass(time.Minute)
@@ -455,8 +455,8 @@ func stopActors(w *fake.World) {
 	}
 }
 
-func TestAReportFromAnOldActorIsDropped(t *testing.T) { // 7: generations
-	bubble(t, func(t *testing.T) {
+func TestAReportFromAnOldActorIsDropped(t *testing.T) {
+	bubble(t, "7: generations", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web")
 		w.Pass(time.Minute)
@@ -473,8 +473,8 @@ func TestAReportFromAnOldActorIsDropped(t *testing.T) { // 7: generations
 	})
 }
 
-func TestARootThatPanicsAgainAndAgainStopsPretending(t *testing.T) { // 7: one recovery path
-	bubble(t, func(t *testing.T) {
+func TestARootThatPanicsAgainAndAgainStopsPretending(t *testing.T) {
+	bubble(t, "7: one recovery path", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web")
 		w.Pass(time.Minute)
@@ -504,8 +504,8 @@ func ctxSecond(t *testing.T) context.Context {
 	return ctx
 }
 
-func TestAStartupFailureIsTypedAndRetriedWithBackoffOnly(t *testing.T) { // 7 Startup failures
-	bubble(t, func(t *testing.T) {
+func TestAStartupFailureIsTypedAndRetriedWithBackoffOnly(t *testing.T) {
+	bubble(t, "7 Startup failures", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Spawner.Fail("web", &messages.StartError{Fault: messages.FaultWasmMissing, Path: "apps/web.wasm"})
 		w.Want("web", "db")
@@ -520,8 +520,8 @@ func TestAStartupFailureIsTypedAndRetriedWithBackoffOnly(t *testing.T) { // 7 St
 	})
 }
 
-func TestShutdownStopsEveryInstanceAndHoldsNone(t *testing.T) { // 5.2 Stopping, 7
-	bubble(t, func(t *testing.T) {
+func TestShutdownStopsEveryInstanceAndHoldsNone(t *testing.T) {
+	bubble(t, "5.2 Stopping, 7", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("a", "b", "c")
 		w.Pass(time.Second)
@@ -540,8 +540,8 @@ func TestShutdownStopsEveryInstanceAndHoldsNone(t *testing.T) { // 5.2 Stopping,
 	})
 }
 
-func TestAShutdownThatIsNotWaitedForLeavesWhatStillRuns(t *testing.T) { // 5.2 Stopping
-	bubble(t, func(t *testing.T) {
+func TestAShutdownThatIsNotWaitedForLeavesWhatStillRuns(t *testing.T) {
+	bubble(t, "5.2 Stopping", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
 		w.Want("web")
 		w.Pass(time.Second)
@@ -552,8 +552,8 @@ func TestAShutdownThatIsNotWaitedForLeavesWhatStillRuns(t *testing.T) { // 5.2 S
 	})
 }
 
-func TestAHostsOwnActorSystemOutlivesTheSupervisor(t *testing.T) { // used as an embedded actor system
-	bubble(t, func(t *testing.T) {
+func TestAHostsOwnActorSystemOutlivesTheSupervisor(t *testing.T) {
+	bubble(t, "used as an embedded actor system", func(t *testing.T) {
 		w := fake.NewWorld(t)
 		require.NoError(t, w.Detach(context.Background()))
 		require.False(t, w.System.IsStopped())
@@ -565,8 +565,8 @@ func TestAHostsOwnActorSystemOutlivesTheSupervisor(t *testing.T) { // used as an
 
 // --- 8 Logging ---
 
-func TestTheKeyEventsAreLogged(t *testing.T) { // 8 Key log events
-	bubble(t, func(t *testing.T) {
+func TestTheKeyEventsAreLogged(t *testing.T) {
+	bubble(t, "8 Key log events", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Backoff(time.Second))
 		w.Want("web")
 		p := w.Process("web")
@@ -590,8 +590,8 @@ func TestTheKeyEventsAreLogged(t *testing.T) { // 8 Key log events
 	})
 }
 
-func TestEveryChangeIsATransitionOnTheEventStream(t *testing.T) { // 8 Metrics (future): the stream they come from
-	bubble(t, func(t *testing.T) {
+func TestEveryChangeIsATransitionOnTheEventStream(t *testing.T) {
+	bubble(t, "8 Metrics (future): the stream they come from", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Backoff(time.Second))
 		var seen []string
 		w.System.EventStream.Subscribe(func(event any) {

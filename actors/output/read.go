@@ -193,7 +193,8 @@ func (r *reader) line(l *lane) (bool, error) {
 			return false, context.Cause(r.ctx)
 		}
 		text, last, ok, err := l.next()
-		if l.skipped > 0 {
+		// The rest of a line whose head is gone counts as well, once it has been seen.
+		if l.skipped > 0 && (!l.torn || !r.q.Follow) {
 			skipped := l.skipped
 			l.skipped = 0
 			if !r.give(messages.OutputLine{ID: r.q.ID, Stream: l.v.t.name, Skipped: skipped}) {
