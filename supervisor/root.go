@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -430,80 +429,6 @@ func (r *root) settle(c actor.Context) {
 	}
 }
 
-func (r *root) gotCommand(c actor.Context, m command) {
-	e := r.entries[m.id]
-	switch {
-	case r.closing:
-		m.reply <- ErrStopped
-		return
-	case e == nil || e.desired == nil:
-		m.reply <- messages.ErrUnknownInstance{ID: m.id}
-		return
-	case m.op != opStop && e.desired.Disabled:
-		m.reply <- messages.ErrDisabled{ID: m.id}
-		return
-	}
-	if hold := m.op == opStop; hold != e.pledged {
-		// Written first, done afterwards: what an operator was told must hold even if the manager dies this instant.
-		e.pledged = hold
-		root, self := c.ActorSystem().Root, c.Self()
-		r.keeper.remember(e.Memory(hold), func(err error) { root.Send(self, held{m, err}) })
-		return
-	}
-	r.obey(c, e, m)
-}
-
-func (r *root) gotHeld(c actor.Context, h held) {
-	e := r.entries[h.id]
-	if e == nil || e.desired == nil {
-		h.reply <- messages.ErrUnknownInstance{ID: h.id}
-		return
-	}
-	if h.err != nil {
-		e.pledged = e.held
-		h.reply <- fmt.Errorf("instance %q: the hold could not be written, so nothing was done: %w", string(h.id), h.err)
-		return
-	}
-	e.held = h.op == opStop
-	if e.held {
-		delete(r.unready, e.ID)
-	}
-	if h.op == opRestart { // to end a hold is to start; there is nothing to restart
-		h.op = opStart
-	}
-	r.obey(c, e, h.command)
-}
-
-func (r *root) obey(c actor.Context, e *entry, m command) {
-	r.log.Info("operator", "instance", string(e.ID), "command", string(m.op))
-	switch m.op {
-	case opStart:
-		r.reconcile(c, e)
-		r.step(c, e, plan.Retry{})
-	case opRestart:
-		r.step(c, e, plan.Restart{})
-	case opStop:
-		r.reconcile(c, e)
-		r.settle(c)
-	}
-	m.reply <- nil
-}
-
-func (r *root) gotShutdown(c actor.Context, s shutdown) {
-	if !s.stopAll {
-		c.Stop(c.Self())
-		return
-	}
-	if r.closing {
-		return
-	}
-	r.closing = true
-	for _, e := range r.entries {
-		r.reconcile(c, e)
-	}
-	r.settle(c)
-}
-
 func (r *root) gotStopped() {
 	for _, e := range r.entries {
 		e.alarm.Stop()
@@ -514,53 +439,4 @@ func (r *root) gotStopped() {
 		}
 	}
 	close(r.stopped)
-}
-
-// show publishes what Status and Lookup return.
-func (r *root) show(e *entry) {
-	s := r.status(e)
-	r.handle.shown.Store(e.ID, &s)
-}
-
-func (r *root) status(e *entry) messages.Status {
-	s := e.Status()
-	s.Held = e.held
-	if app := e.desired; app != nil {
-		s.WasmPath, s.DbName, s.Labels = app.WasmPath, app.DbName, app.Labels
-		if s.Phase == messages.Stopped && s.Reason == "" {
-			switch {
-			case e.held:
-				s.Reason = "stopped by an operator; `procman start` ends that"
-			case app.Disabled:
-				s.Reason = "disabled in the configuration"
-			}
-		}
-	}
-	return s
-}
-
-// note writes what a step has to say to the log.
-func (r *root) note(e *entry, n plan.Note) {
-	level := slog.LevelInfo
-	if n.Bad {
-		level = slog.LevelWarn
-	}
-	attrs := make([]slog.Attr, 0, 10)
-	attrs = append(attrs, slog.String("instance", string(e.ID)), slog.Int("run", n.Run))
-	if n.PID != 0 {
-		attrs = append(attrs, slog.Int("pid", n.PID))
-	}
-	if n.Port != 0 {
-		attrs = append(attrs, slog.Int("port", n.Port))
-	}
-	if n.Detail != "" {
-		attrs = append(attrs, slog.String("detail", n.Detail))
-	}
-	if x := n.Exit; x != nil {
-		attrs = append(attrs, slog.Int("code", x.Code), slog.String("signal", x.Signal), slog.Bool("known", x.Known), slog.String("reason", string(x.Reason)))
-	}
-	if n.Msg == "instance restarting" {
-		attrs = append(attrs, slog.Duration("delay", n.Delay), slog.Int("attempt", n.Attempt))
-	}
-	r.log.LogAttrs(context.Background(), level, n.Msg, attrs...)
 }

@@ -1,0 +1,82 @@
+package supervisor
+
+import (
+	"fmt"
+	"github.com/asynkron/protoactor-go/actor"
+	"procman/messages"
+	"procman/supervisor/plan"
+)
+
+func (r *root) gotCommand(c actor.Context, m command) {
+	e := r.entries[m.id]
+	switch {
+	case r.closing:
+		m.reply <- ErrStopped
+		return
+	case e == nil || e.desired == nil:
+		m.reply <- messages.ErrUnknownInstance{ID: m.id}
+		return
+	case m.op != opStop && e.desired.Disabled:
+		m.reply <- messages.ErrDisabled{ID: m.id}
+		return
+	}
+	if hold := m.op == opStop; hold != e.pledged {
+		// Written first, done afterwards: what an operator was told must hold even if the manager dies this instant.
+		e.pledged = hold
+		root, self := c.ActorSystem().Root, c.Self()
+		r.keeper.remember(e.Memory(hold), func(err error) { root.Send(self, held{m, err}) })
+		return
+	}
+	r.obey(c, e, m)
+}
+
+func (r *root) gotHeld(c actor.Context, h held) {
+	e := r.entries[h.id]
+	if e == nil || e.desired == nil {
+		h.reply <- messages.ErrUnknownInstance{ID: h.id}
+		return
+	}
+	if h.err != nil {
+		e.pledged = e.held
+		h.reply <- fmt.Errorf("instance %q: the hold could not be written, so nothing was done: %w", string(h.id), h.err)
+		return
+	}
+	e.held = h.op == opStop
+	if e.held {
+		delete(r.unready, e.ID)
+	}
+	if h.op == opRestart { // to end a hold is to start; there is nothing to restart
+		h.op = opStart
+	}
+	r.obey(c, e, h.command)
+}
+
+func (r *root) obey(c actor.Context, e *entry, m command) {
+	r.log.Info("operator", "instance", string(e.ID), "command", string(m.op))
+	switch m.op {
+	case opStart:
+		r.reconcile(c, e)
+		r.step(c, e, plan.Retry{})
+	case opRestart:
+		r.step(c, e, plan.Restart{})
+	case opStop:
+		r.reconcile(c, e)
+		r.settle(c)
+	}
+	m.reply <- nil
+}
+
+func (r *root) gotShutdown(c actor.Context, s shutdown) {
+	if !s.stopAll {
+		c.Stop(c.Self())
+		return
+	}
+	if r.closing {
+		return
+	}
+	r.closing = true
+	for _, e := range r.entries {
+		r.reconcile(c, e)
+	}
+	r.settle(c)
+}

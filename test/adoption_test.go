@@ -1,0 +1,171 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"procman/messages"
+	"procman/test/fake"
+)
+
+func TestAKilledManagerLeavesItsProcessesAndTheNextOneAdoptsThem(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering(), fake.Backoff(time.Second))
+		w.Want("a", "b", "c")
+		w.Process("b").Exit(1)
+		w.Pass(time.Minute)
+		before := map[messages.InstanceID]messages.Status{}
+		for _, s := range status(t, w) {
+			before[s.ID] = s
+		}
+		w.KillManager()
+		w.Pass(time.Minute)
+		require.Len(t, w.Spawner.Live(), 3, "nobody noticed")
+		w.StartManager()
+		w.Pass(time.Second)
+		for _, s := range status(t, w) {
+			b := before[s.ID]
+			require.Equal(t, messages.Running, s.Phase)
+			require.Equal(t, messages.Healthy, s.Health)
+			require.True(t, s.Adopted)
+			require.Equal(t, b.PID, s.PID)
+			require.Equal(t, b.Port, s.Port)
+			require.Equal(t, b.Run, s.Run)
+			require.Equal(t, b.Restarts, s.Restarts)
+			require.Equal(t, b.ConsecutiveFailures, s.ConsecutiveFailures)
+			require.Equal(t, b.StartedAt.UnixNano(), s.StartedAt.UnixNano())
+			require.Equal(t, b.HealthySince.UnixNano(), s.HealthySince.UnixNano())
+			require.Equal(t, b.LastExit, s.LastExit)
+		}
+		// An adopted process is supervised like any other.
+		w.Process("a").Exit(7)
+		w.Pass(5 * time.Second)
+		require.Equal(t, 2, w.Spawns("a"))
+		require.Equal(t, 7, w.Of("a").LastExit.Code)
+		noBugs(t, w)
+	})
+}
+
+func TestASurvivorWhoseSpecChangedIsAdoptedAndThenRestarted(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering())
+		w.Want("web")
+		first := w.Process("web")
+		w.Pass(time.Second)
+		first.IgnoreTERM()
+		w.KillManager()
+		app := w.App("web")
+		app.DbName = "new.db"
+		w.Provider.Set(app)
+		w.StartManager()
+		w.Pass(5 * time.Second)
+		require.True(t, first.Alive(), "its grace is given")
+		w.Pass(10 * time.Second)
+		require.False(t, first.Alive())
+		require.Equal(t, "new.db", w.Process("web").App.DbName)
+		require.Equal(t, first.Port(), w.Process("web").Port())
+	})
+}
+
+func TestASurvivorThatIsNoLongerDesiredIsAdoptedAndStoppedGracefully(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering())
+		w.Want("web")
+		p := w.Process("web")
+		w.KillManager()
+		w.Provider.Set()
+		w.StartManager()
+		w.Pass(time.Second)
+		require.False(t, p.Alive())
+		require.NotContains(t, p.Signals(), 9)
+		require.Empty(t, status(t, w))
+		pages, _ := w.Memory.Recall(context.Background())
+		require.Empty(t, pages, "nothing is remembered of it")
+	})
+}
+
+func TestBeforeTheFirstGoodListSurvivorsAreAdoptedAndNothingIsStopped(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering())
+		w.Want("web", "db")
+		w.Pass(time.Second)
+		w.KillManager()
+		w.Process("db").Exit(1)
+		w.Provider.Fail(errors.New("broken file"))
+		w.StartManager()
+		w.Pass(10 * time.Minute)
+		require.Equal(t, messages.Running, w.Of("web").Phase)
+		require.True(t, w.Process("web").Alive())
+		require.Equal(t, 1, w.Spawns("db"), "not known whether it is wanted")
+		w.Want("web", "db")
+		w.Pass(2 * time.Second)
+		require.Equal(t, 2, w.Spawns("db"))
+		require.Equal(t, 1, w.Spawns("web"))
+	})
+}
+
+func TestABackoffUnderWayOutlivesTheManager(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Backoff(time.Minute))
+		w.Want("web")
+		w.Process("web").Exit(1)
+		w.Pass(20 * time.Second)
+		due := *w.Of("web").NextStartAt
+		w.KillManager()
+		w.Pass(10 * time.Second)
+		w.StartManager()
+		require.Equal(t, messages.Backoff, w.Of("web").Phase)
+		require.Equal(t, 1, w.Of("web").ConsecutiveFailures)
+		w.Pass(time.Until(due) - 1)
+		require.Equal(t, 1, w.Spawns("web"))
+		w.Pass(1)
+		require.Equal(t, 2, w.Spawns("web"))
+		w.Process("web").Exit(1)
+		w.Pass(2*time.Minute - 1)
+		require.Equal(t, 2, w.Spawns("web"), "the second delay is the second one")
+		w.Pass(1)
+		require.Equal(t, 3, w.Spawns("web"))
+	})
+}
+
+func TestAChildThatDiedWhileNoManagerLivedCountsAsAnExitOfUnknownStatus(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering(), fake.Backoff(time.Second))
+		w.Want("web")
+		w.Pass(time.Second)
+		w.KillManager()
+		w.Process("web").Vanish()
+		w.StartManager()
+		w.Pass(5 * time.Second)
+		s := w.Of("web")
+		require.Equal(t, 2, w.Spawns("web"))
+		require.False(t, s.LastExit.Known)
+		require.Equal(t, -1, s.LastExit.Code, "never an invented code")
+		require.Equal(t, messages.ReasonUnknown, s.LastExit.Reason)
+		require.Equal(t, 1, s.Restarts)
+	})
+}
+
+func TestAManagerThatDiesInTheMiddleOfAStopGivesOnlyTheRemainingGrace(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering())
+		w.Want("web")
+		p := w.Process("web")
+		w.Pass(time.Second)
+		p.IgnoreTERM()
+		w.Want()
+		began := time.Now()
+		w.Pass(4 * time.Second)
+		w.KillManager()
+		w.StartManager()
+		w.Pass(time.Until(began.Add(10*time.Second)) - 1)
+		require.True(t, p.Alive())
+		w.Pass(time.Second)
+		require.False(t, p.Alive())
+		require.Equal(t, 1, w.Spawns("web"))
+	})
+}

@@ -1,0 +1,150 @@
+package test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"procman/messages"
+	"procman/supervisor"
+	"procman/test/fake"
+)
+
+func parallel(n int) func(*supervisor.Config) {
+	return func(c *supervisor.Config) { c.StartParallel = n }
+}
+
+func status(t *testing.T, w *fake.World) []messages.Status {
+	t.Helper()
+	all, err := w.Status(context.Background())
+	require.NoError(t, err)
+	return all
+}
+
+func TestAHeldInstanceStaysDownUntilItIsStarted(t *testing.T) {
+	bubble(t, "6 ProcessController", func(t *testing.T) {
+		ctx := context.Background()
+		w := fake.NewWorld(t, fake.Answering())
+		w.Want("web", "db")
+		w.Pass(time.Second)
+		require.NoError(t, w.Stop(ctx, "web"))
+		require.NoError(t, w.Stop(ctx, "web"), "idempotent")
+		w.Pass(time.Hour)
+		require.Equal(t, messages.Stopped, w.Of("web").Phase)
+		require.True(t, w.Of("web").Held)
+		require.Equal(t, messages.ReasonStopped, w.Of("web").LastExit.Reason)
+		require.Equal(t, 1, w.Spawns("db"))
+
+		w.KillManager()
+		w.StartManager()
+		w.Pass(time.Hour)
+		require.Equal(t, 1, w.Spawns("web"), "a hold outlives the manager")
+		require.True(t, w.Of("web").Held)
+
+		require.NoError(t, w.Start(ctx, "web"))
+		require.NoError(t, w.Start(ctx, "web"), "idempotent")
+		w.Pass(time.Second)
+		require.Equal(t, messages.Running, w.Of("web").Phase)
+		require.Equal(t, 2, w.Spawns("web"))
+		require.False(t, w.Of("web").Held)
+		noBugs(t, w)
+	})
+}
+
+func TestTwoRestartsAtOnceAreOneRestart(t *testing.T) {
+	bubble(t, "6 ProcessController", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering())
+		w.Want("web")
+		w.Pass(time.Minute)
+		w.Process("web").IgnoreTERM()
+		for range 5 {
+			go func() { _ = w.Restart(context.Background(), "web") }()
+		}
+		w.Pass(time.Minute)
+		require.Equal(t, 2, w.Spawns("web"))
+		require.Equal(t, 1, w.Of("web").Restarts)
+	})
+}
+
+func TestAStartDuringABackoffDoesNotWaitAndTheOldTimerIsDead(t *testing.T) {
+	bubble(t, "6 ProcessController", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Backoff(time.Minute))
+		w.Want("web")
+		w.Process("web").Exit(1)
+		w.Pass(time.Second)
+		require.NotNil(t, w.Of("web").NextStartAt)
+		require.NoError(t, w.Start(context.Background(), "web"))
+		require.Equal(t, 2, w.Spawns("web"))
+		w.Answer(w.Process("web"), nil)
+		w.Pass(10 * time.Minute)
+		require.Equal(t, 2, w.Spawns("web"))
+	})
+}
+
+func TestAStopDuringABackoffStaysDown(t *testing.T) {
+	bubble(t, "6 ProcessController", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Backoff(time.Minute))
+		w.Want("web")
+		w.Process("web").Exit(1)
+		w.Pass(time.Second)
+		require.NoError(t, w.Stop(context.Background(), "web"))
+		w.Pass(time.Hour)
+		require.Equal(t, 1, w.Spawns("web"))
+		require.Equal(t, messages.Stopped, w.Of("web").Phase)
+	})
+}
+
+func TestAnUnknownInstanceIsSaidSo(t *testing.T) {
+	bubble(t, "6 ProcessController", func(t *testing.T) {
+		w := fake.NewWorld(t)
+		for _, op := range []func(context.Context, messages.InstanceID) error{w.Start, w.Stop, w.Restart} {
+			require.ErrorIs(t, op(context.Background(), "nobody"), messages.ErrUnknownInstance{ID: "nobody"})
+		}
+	})
+}
+
+func TestReadyClosesWhenEveryDesiredInstanceHasBeenHealthyOnce(t *testing.T) {
+	bubble(t, "6", func(t *testing.T) {
+		p := &late{release: make(chan struct{})}
+		w := fake.NewWorld(t, fake.With(func(c *supervisor.Config) { c.Provider = p }))
+		ready := func() bool {
+			synctest.Wait()
+			select {
+			case <-w.Ready():
+				return true
+			default:
+				return false
+			}
+		}
+		require.False(t, ready(), "the list is not known")
+		p.apps = []messages.AppInstance{w.App("a"), w.App("b")}
+		close(p.release)
+		w.Pass(time.Second)
+		w.Answer(w.Process("a"), nil)
+		require.False(t, ready(), "b was never healthy")
+		w.Process("a").Exit(1) // it has been healthy once
+		w.Answer(w.Process("b"), nil)
+		require.True(t, ready())
+	})
+	bubble(t, "6", func(t *testing.T) {
+		<-fake.NewWorld(t).Ready() // an empty list is ready
+	})
+}
+
+// late is a provider that answers when it is let.
+type late struct {
+	release chan struct{}
+	apps    []messages.AppInstance
+}
+
+func (l *late) AppInstances(ctx context.Context) ([]messages.AppInstance, error) {
+	select {
+	case <-l.release:
+		return l.apps, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
