@@ -32,8 +32,9 @@ type Memory struct {
 	Run          int  // the newest run
 	Exited       bool // the end of Run has been counted
 	Spec         string
-	Starts       int // runs that had a process
-	Attempts     int // failures since the instance was last stable
+	Starts       int  // runs that had a process
+	Counted      bool // Run is among them
+	Attempts     int  // failures since the instance was last stable
 	Phase        Phase
 	Reason       string    // see Status.Reason
 	DueAt        time.Time // in Backoff: when the next start is due

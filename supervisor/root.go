@@ -312,7 +312,7 @@ func (r *root) reconcile(c actor.Context, e *entry) {
 		return
 	}
 	for range 4 { // one wish may need two steps; more would be a bug, and must not spin
-		ev, needed := plan.Diff(e.Instance, e.wanted(r.closing))
+		ev, needed := plan.Diff(e.Instance, e.wanted(r.closing), e.desired)
 		if !needed {
 			break
 		}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -47,7 +48,8 @@ func New(c Config) (*Supervisor, error) {
 		listed: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	if s.system == nil {
-		s.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+		// The throttle of dead letters keeps a goroutine asleep for its interval, also after the end.
+		s.system = actor.NewActorSystem(actor.WithDeadLetterThrottleInterval(time.Millisecond), actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 			return slog.New(quiet{c.Logger.Handler()})
 		}))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -21,7 +22,8 @@ func Example_embed() {
 	dir, _ := os.MkdirTemp("", "procman")
 	defer os.RemoveAll(dir)
 	log := slog.New(slog.DiscardHandler)
-	system := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return log }))
+	system := actor.NewActorSystem(actor.WithDeadLetterThrottleInterval(time.Millisecond),
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return log }))
 
 	spawner, _ := spawn.Open(messages.StateDir(dir), spawn.Options{Logger: log})
 	ports, _ := port.New(port.Options{First: 24000, Last: 24100, Hold: true})

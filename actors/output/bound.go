@@ -1,5 +1,7 @@
 package output
 
+import "errors"
+
 // bound takes the head of a stream's file away, if too much is kept.
 func (u *Outputs) bound(t *stream) {
 	if t.end-t.head <= u.o.kept() {
@@ -33,7 +35,11 @@ func (u *Outputs) behead(t *stream) (err error) {
 	if t.intent || t.savedNext < t.Base+to {
 		// Without this a crash would resume inside of the hole, at its end: nothing is missed, but a line is torn. On a
 		// full disk the punch goes ahead all the same, since it makes room; but never over an intent.
-		if err := u.save(s); err != nil && t.intent {
+		err := u.save(s)
+		if errors.Is(err, errUnsettled) && t.end-t.head <= u.o.MaxBacklog {
+			return nil
+		}
+		if err != nil && t.intent {
 			return err
 		}
 	}

@@ -26,6 +26,10 @@ type Options struct {
 	// Logger receives the lines, and the complaints. Nil: they go nowhere.
 	Logger *slog.Logger
 
+	// Settled reports whether the records given to Logger so far have got to where they survive this process; it may wait for
+	// that. While they have not, no place is saved, and so a later manager forwards them again. Nil: they have.
+	Settled func() bool
+
 	step func(name string) // called between the steps of taking a head away: a test dies there
 }
 
@@ -53,6 +57,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Settled == nil {
+		o.Settled = func() bool { return true }
 	}
 	return o, nil
 }

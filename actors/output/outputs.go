@@ -125,7 +125,9 @@ func (u *Outputs) Close() error {
 	defer u.mu.Unlock()
 	for _, s := range u.spools {
 		if s.unsaved {
-			errs = append(errs, s.save())
+			if err := u.save(s); !errors.Is(err, errUnsettled) {
+				errs = append(errs, err)
+			}
 		}
 		for _, f := range s.followers {
 			close(f.done)

@@ -27,6 +27,8 @@ func (u *Outputs) turn(s *spool, buf []byte) time.Duration {
 	if s.active != f {
 		s.active, s.unsaved = f, true
 		s.run, s.pid, s.ended = f.run, f.pid, false
+		// At once: if we die now, the next manager must know whose lines it finds.
+		_ = u.save(s) // a failure was said, and it is tried again in time
 	}
 	if heir != nil && heir.run == f.run {
 		// The same process goes on: so does its line.
@@ -174,8 +176,15 @@ func (u *Outputs) gone(t *stream, f *follower) {
 	slog.New(f.handler(t.index)).Warn("output file is gone; what a process still writes to it cannot be read, and is lost", "file", t.path)
 }
 
+// errUnsettled says that a place is not saved because what was forwarded may yet be lost.
+var errUnsettled = errors.New("the log takes nothing")
+
 // save writes the record down, and logs when that begins to fail.
 func (u *Outputs) save(s *spool) error {
+	if !u.o.Settled() {
+		s.savedAt = time.Now()
+		return errUnsettled
+	}
 	err := s.save()
 	s.saving.note(u.log, err, "the place in the output cannot be saved; a manager that starts now repeats output", "instance", string(s.id))
 	return err

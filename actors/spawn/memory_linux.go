@@ -23,6 +23,7 @@ type memoryRecord struct {
 	Exited       bool                `json:"exited"`
 	Spec         string              `json:"spec_hash"`
 	Starts       int                 `json:"starts"`
+	Counted      bool                `json:"counted"`
 	Attempts     int                 `json:"attempts"`
 	Phase        messages.Phase      `json:"phase"`
 	Reason       string              `json:"reason"`
@@ -44,7 +45,7 @@ type memoryExit struct {
 
 func memorize(m messages.Memory, boot string, c clock) memoryRecord {
 	r := memoryRecord{
-		ID: m.ID, Boot: boot, Run: m.Run, Exited: m.Exited, Spec: m.Spec, Starts: m.Starts, Attempts: m.Attempts,
+		ID: m.ID, Boot: boot, Run: m.Run, Exited: m.Exited, Spec: m.Spec, Starts: m.Starts, Counted: m.Counted, Attempts: m.Attempts,
 		Phase: m.Phase, Reason: m.Reason, DueAt: c.nanos(m.DueAt), HealthySince: c.nanos(m.HealthySince),
 		StopAs: m.StopAs, KillAt: c.nanos(m.KillAt), Held: m.Held,
 	}
@@ -59,7 +60,7 @@ func (r memoryRecord) recall(boot string, c clock) messages.Memory {
 		r.DueAt, r.HealthySince, r.KillAt = nil, nil, nil
 	}
 	m := messages.Memory{
-		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Starts: r.Starts, Attempts: r.Attempts,
+		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Starts: r.Starts, Counted: r.Counted, Attempts: r.Attempts,
 		Phase: r.Phase, Reason: r.Reason, DueAt: c.time(r.DueAt), HealthySince: c.time(r.HealthySince),
 		StopAs: r.StopAs, KillAt: c.time(r.KillAt), Held: r.Held, Rebooted: r.Boot != boot,
 	}

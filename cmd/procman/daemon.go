@@ -80,7 +80,8 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		}
 		return nil // the server has closed it
 	})
-	outputs, err := output.New(file.StateDir, output.Options{MaxSize: file.Output.MaxSize, Forward: file.Output.Forward, Logger: log.output})
+	outputs, err := output.New(file.StateDir, output.Options{MaxSize: file.Output.MaxSize, Forward: file.Output.Forward,
+		Logger: log.output, Settled: log.writer.Settled})
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,8 @@ type logWriter struct {
 	change  *sync.Cond // of anything below
 	pending []byte
 	records int // in pending
+	taken   int // records put into pending, ever
+	settled int // of those, the ones that were written, or could not be
 	flying  int // bytes taken out of pending and not yet written
 	dropped int
 	blocked bool // the writer has not moved for logPatience
@@ -62,6 +64,7 @@ func (w *logWriter) put(record []byte) {
 	}
 	w.pending = append(w.pending, record...)
 	w.records++
+	w.taken++
 	w.change.Broadcast()
 }
 
@@ -79,6 +82,19 @@ func (p patient) Write(record []byte) (int, error) {
 	}
 	p.put(record)
 	return len(record), nil
+}
+
+// Settled waits until the records taken so far are written, or stderr is blocked, and reports whether they are. One
+// that could not be written, and is counted as dropped, is settled.
+func (w *logWriter) Settled() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for upTo := w.taken; w.settled < upTo; w.change.Wait() {
+		if w.blocked {
+			return false
+		}
+	}
+	return true
 }
 
 // Hurry ends all patience.
@@ -113,11 +129,14 @@ func (w *logWriter) run() {
 		if dropped > 0 {
 			batch = append(batch, w.note(dropped)...)
 		}
-		if flows = w.write(batch); !flows {
-			w.mu.Lock()
+		flows = w.write(batch)
+		w.mu.Lock()
+		w.settled += records
+		if !flows {
 			w.dropped += records + dropped
-			w.mu.Unlock()
 		}
+		w.change.Broadcast()
+		w.mu.Unlock()
 	}
 }
 

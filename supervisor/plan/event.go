@@ -13,8 +13,9 @@ type Event interface{ name() string }
 type (
 	// Want says that App should run.
 	Want struct{ App *App }
-	// Unwant says that nothing should run.
-	Unwant struct{}
+	// Unwant says that nothing should run. App is what the list says of the instance that is held down; nil if it is not
+	// in the list.
+	Unwant struct{ App *App }
 	// Survivor says what a manager that starts finds of the instance: what its predecessor remembered, and the run that
 	// was found, if there is one.
 	Survivor struct {

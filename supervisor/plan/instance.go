@@ -49,10 +49,11 @@ type Instance struct {
 	StopAs messages.ExitReason // in Stopping: why
 	KillAt time.Time           // in Stopping: when the grace period ends
 
-	Starts    int // runs that had a process
-	Attempts  int // failures since the instance was last stable
-	Conflicts int // port conflicts in a row
-	Losses    int // actors lost in a row
+	Starts    int  // runs that had a process
+	counted   bool // Run is among them
+	Attempts  int  // failures since the instance was last stable
+	Conflicts int  // port conflicts in a row
+	Losses    int  // actors lost in a row
 	DueAt     time.Time
 	LastExit  *messages.Exit
 
@@ -80,7 +81,7 @@ func (i Instance) Live() bool {
 // Memory returns what has to survive the death of the root. Two instances with the same memory need no second writing.
 func (i Instance) Memory(held bool) messages.Memory {
 	return messages.Memory{
-		ID: i.ID, Run: i.Run, Exited: !i.Live(), Spec: i.Spec, Starts: i.Starts, Attempts: i.Attempts,
+		ID: i.ID, Run: i.Run, Exited: !i.Live(), Spec: i.Spec, Starts: i.Starts, Counted: i.counted, Attempts: i.Attempts,
 		Phase: i.Phase, Reason: i.Reason, DueAt: i.DueAt, HealthySince: i.HealthySince,
 		StopAs: i.StopAs, KillAt: i.KillAt, Held: held, LastExit: i.LastExit,
 	}

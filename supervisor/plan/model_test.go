@@ -50,7 +50,7 @@ func (m *model) fail(format string, args ...any) {
 func (m *model) take(r reality, e Event) reality {
 	r = m.once(r, e)
 	for n := 0; r.listed; n++ {
-		e, needed := Diff(r.inst, r.desired)
+		e, needed := Diff(r.inst, r.desired, r.desired)
 		if !needed {
 			break
 		}
@@ -112,6 +112,7 @@ func (m *model) once(r reality, e Event) reality {
 
 // fold maps equal futures to equal values.
 func fold(i Instance) Instance {
+	i.counted = false
 	i.Run, i.Starts, i.LastExit, i.LastProbe, i.StartedAt = 1, 1, nil, nil, time.Time{}
 	i.Adoptions, i.PID, i.Port, i.Adopted, i.Health = min(i.Adoptions, 1), min(i.PID, 1), min(i.Port, 1), false, ""
 	i.Attempts, i.Losses = min(i.Attempts, 2), min(i.Losses, 2)
@@ -149,7 +150,7 @@ func (m *model) next(r reality) map[string]func() reality {
 		out[fmt.Sprintf("list %d", n)] = func() reality {
 			c := r
 			c.desired, c.listed = app, true
-			e, needed := Diff(c.inst, c.desired)
+			e, needed := Diff(c.inst, c.desired, c.desired)
 			if !needed {
 				return c
 			}

@@ -97,7 +97,7 @@ func TestARestartModeDecidesWhichExitsEnd(t *testing.T) {
 		i.Phase, i.Want, i.Have, i.Spec = messages.Starting, app, app, app.Spec
 		next, _ := Step(i, time.Unix(0, 0), Exited{Exit: messages.Exit{Known: true, Code: c.code}})
 		require.Equal(t, c.want, next.Phase, "%s, code %d", c.mode, c.code)
-		_, again := Diff(next, app)
+		_, again := Diff(next, app, app)
 		require.False(t, again, "what was given up stays so")
 	}
 }

@@ -27,15 +27,16 @@ func Step(i Instance, now time.Time, e Event) (Instance, []Action) {
 	return m.Instance, m.actions
 }
 
-// Diff returns the event that brings the instance closer to what is desired (nil: nothing), if one is needed.
-func Diff(i Instance, desired *App) (Event, bool) {
+// Diff returns the event that brings the instance closer to what is desired (nil: nothing), if one is needed. listed is
+// what the list says of it: the same, unless somebody holds it down.
+func Diff(i Instance, desired, listed *App) (Event, bool) {
 	switch {
 	case desired != nil && i.Want != desired:
 		return Want{desired}, true
 	case desired != nil && i.Spec != desired.Spec && (i.Phase == messages.Starting || i.Phase == messages.Running) && i.Spec != "":
 		return Want{desired}, true
 	case desired == nil && (i.Want != nil || i.restored || i.Phase != messages.Stopped && i.Phase != messages.Stopping):
-		return Unwant{}, true
+		return Unwant{listed}, true
 	}
 	return nil, false
 }
@@ -61,7 +62,7 @@ func (m *move) launch() {
 	m.to(messages.Starting, "")
 	m.restored = false
 	m.Run++
-	m.Adoptions, m.Adopted, m.Orphan, m.PID, m.Port = 0, false, false, 0, 0
+	m.Adoptions, m.Adopted, m.Orphan, m.PID, m.Port, m.counted = 0, false, false, 0, 0, false
 	m.Have, m.Spec = m.Want, m.Want.Spec
 	m.HealthySince, m.HealthyUntil, m.LastProbe, m.Health = time.Time{}, time.Time{}, nil, messages.HealthUnknown
 	m.act(Launch{App: m.Want, Run: m.Run})
@@ -147,8 +148,11 @@ func wantStopping(m *move, e Event) {
 	m.Want, m.restored = app, false
 }
 
-func unwantLive(m *move, _ Event) {
+func unwantLive(m *move, e Event) {
 	m.Want = nil
+	if m.Have == nil { // a survivor that is not to run: its policy counts all the same
+		m.Have = e.(Unwant).App
+	}
 	m.stop(messages.ReasonStopped, "not wanted")
 }
 
@@ -174,8 +178,10 @@ func forget(m *move, _ Event) {
 func launched(m *move, e Event) {
 	l := messages.Launched(e.(Launched))
 	m.PID, m.Port, m.StartedAt, m.Spec, m.Adopted = l.PID, l.Port, l.StartedAt, l.SpecHash, l.Adopted
+	if !m.counted {
+		m.Starts, m.counted = m.Starts+1, true
+	}
 	if !l.Adopted {
-		m.Starts++
 		m.note(Note{Msg: "instance started"})
 		return
 	}
@@ -356,10 +362,13 @@ func restore(m *move, e Event) {
 	counted := found == nil || found.Run < mem.Run || found.Run == mem.Run && mem.Exited
 	m.restored = true
 	m.Run, m.Starts, m.Spec, m.LastExit = mem.Run, mem.Starts, mem.Spec, mem.LastExit
-	m.Attempts = mem.Attempts
+	m.Attempts, m.counted = mem.Attempts, mem.Counted
 	if found != nil && found.Run > mem.Run {
-		m.Run, m.Starts, m.Spec = found.Run, mem.Starts+1, found.SpecHash
+		m.Run, m.Spec, m.counted = found.Run, found.SpecHash, false
 		mem.StopAs, mem.HealthySince = "", time.Time{}
+	}
+	if found != nil && found.Run == m.Run && !m.counted {
+		m.Starts, m.counted = m.Starts+1, true
 	}
 	if found != nil && found.Alive {
 		m.survive(mem, *found)
@@ -399,7 +408,6 @@ func restore(m *move, e Event) {
 // survive adopts a live run, and goes on stopping it if that had begun.
 func (m *move) survive(mem messages.Memory, found messages.Survivor) {
 	m.Run, m.PID, m.Port, m.StartedAt, m.Spec = found.Run, found.PID, found.Port, found.StartedAt, found.SpecHash
-	m.Starts = max(m.Starts, 1)
 	m.Adopted = true
 	m.HealthySince = mem.HealthySince
 	m.adopt()

@@ -118,7 +118,7 @@ func tell(t *testing.T, text string) string {
 				}
 			}
 			var more bool
-			if e, more = Diff(i, desired); !more || !listed {
+			if e, more = Diff(i, desired, desired); !more || !listed {
 				break
 			}
 		}
