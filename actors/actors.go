@@ -66,6 +66,9 @@ type HealthChecker interface {
 
 // Outputs forwards what processes write to their output files.
 type Outputs interface {
+	// Begin says that a process of the instance is about to be started: what its files hold now was written by earlier
+	// runs. It may look at the files.
+	Begin(id messages.InstanceID)
 	// Follow forwards what the run of process pid writes from now on, beginning with what an earlier follower of the
 	// instance left. It returns at once.
 	Follow(id messages.InstanceID, run, pid int) Follower

@@ -154,6 +154,9 @@ func (i *instance) startOrAdopt() (d launchDone) {
 		leave()
 		return launchDone{err: err}
 	}
+	if i.world.Outputs != nil {
+		i.world.Outputs.Begin(id)
+	}
 	process, err := i.world.Spawner.Spawn(i.launch, messages.Launch{App: i.order.App, Run: i.order.Run, Port: lease.Port()})
 	if err != nil {
 		leave()

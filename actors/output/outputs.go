@@ -71,6 +71,25 @@ func New(dir messages.StateDir, o Options) (*Outputs, error) {
 // Counters returns how many bytes were forwarded, and how many skipped because there were too many, since New.
 func (u *Outputs) Counters() (forwarded, skipped int64) { return u.forwarded.Load(), u.skipped.Load() }
 
+// Begin notes how far the files of the instance have got before its next run.
+func (u *Outputs) Begin(id messages.InstanceID) {
+	if id.Validate() != nil {
+		return // Follow says so
+	}
+	u.mu.Lock()
+	if u.closed {
+		u.mu.Unlock()
+		return
+	}
+	s := u.spool(id)
+	u.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.streams {
+		t.noteFirst()
+	}
+}
+
 // Follow forwards what the run of process pid writes, beginning with what an earlier follower of the instance left. It
 // returns at once and reads nothing itself. A follower of the instance that is not stopped yet ends.
 //

@@ -36,6 +36,14 @@ type spool struct {
 	saving  ailment
 }
 
+// first is the place of the first byte of a run, as it was seen before the process was started.
+type first struct {
+	known  bool
+	file   facts
+	offset int64 // logical, if the place in the file was settled by then
+	fixed  bool  // offset is valid
+}
+
 // stream is one output file.
 type stream struct {
 	spool *spool
@@ -48,6 +56,7 @@ type stream struct {
 	place
 	settled bool  // place is in the file as it is
 	era     int   // changes when the file becomes another one
+	first   first // where the newest run begins
 	cut     int64 // where a run ended without a line end; 0: nowhere
 
 	// Of the worker alone.
@@ -131,6 +140,30 @@ func (t *stream) look(file *os.File) error {
 func (t *stream) restarted(why string) {
 	t.anew = why
 	t.era++
+}
+
+// noteFirst notes that a run is about to begin; spool.mu is held for writing.
+func (t *stream) noteFirst() {
+	f, err := statPath(t.path)
+	if err != nil {
+		f = facts{} // there is none: whatever will be there is the new run's
+	}
+	t.first = first{known: true, file: f, offset: t.Base + f.Size, fixed: t.settled && t.same(f)}
+}
+
+// last returns up to where a follower that ends forwards: to the end, or to where the next run has begun.
+func (t *stream) last() int64 {
+	switch {
+	case !t.first.known:
+		return t.end
+	case t.first.fixed:
+		return min(t.end, t.first.offset)
+	case t.first.file.Inode == 0:
+		return t.Next
+	case t.same(t.first.file):
+		return min(t.end, t.Base+t.first.file.Size)
+	}
+	return t.end
 }
 
 // tell wakes the readers that wait.

@@ -24,6 +24,13 @@ func (u *Outputs) turn(s *spool, buf []byte) time.Duration {
 	if f == nil {
 		return never
 	}
+	if s.active != f && !f.ghost {
+		s.mu.Lock()
+		for _, t := range s.streams {
+			t.first = first{}
+		}
+		s.mu.Unlock()
+	}
 	if s.active != f {
 		s.active, s.unsaved = f, true
 		s.run, s.pid, s.ended = f.run, f.pid, false
@@ -136,7 +143,9 @@ func (u *Outputs) share(t *stream, f *follower, stopping, final bool, buf []byte
 	limit := t.end
 	if stopping {
 		if f.until[i] < 0 {
-			f.until[i] = t.end
+			t.spool.mu.RLock()
+			f.until[i] = t.last()
+			t.spool.mu.RUnlock()
 		}
 		limit = max(t.Next, min(t.end, f.until[i]))
 	}
