@@ -9,4 +9,20 @@
 //   - A report counts only if it comes from the instance's current actor. Only the root stops an instance actor, after
 //     reading its last report; an actor that ends without one is lost, and its process is adopted by another.
 //   - Stopping the root never stops a process. Only an instance that is not wanted is stopped.
+//
+// # Recovery
+//
+// A panic in an instance actor, a panic in the root and kill -9 of the manager are one case with one way out: find the
+// process, adopt it. Processes do not depend on the manager for anything, so nothing is lost while there is none. A
+// manager that starts
+//
+//  1. takes the lock on the state directory (a second manager ends with exit code 75),
+//  2. reads the record of every instance's last run and what the root remembered (restarts, a delay under way, a hold), and
+//     looks at all processes of the host: a live one counts, whatever its record says,
+//  3. has each survivor adopted: same pid, port, start time, counters; a stop under way goes on with what is left of its grace,
+//  4. counts what has died meanwhile as an exit, with the status if the kernel still knew it, else as unknown,
+//  5. asks the provider for the list, and only then stops what is not wanted, restarts what has changed and starts what is
+//     missing.
+//
+// Survivors keep their ports before any new lease is given. What cannot be read is reported and costs a counter at most.
 package supervisor

@@ -29,6 +29,30 @@ func TestTheReadmeShowsTheStateTables(t *testing.T) {
 	require.Equal(t, want, string(text), "go test ./test -run Readme -rewrite")
 }
 
+func TestThePackageDocumentationShowsTheStateTables(t *testing.T) {
+	for file, lines := range map[string]string{
+		"../supervisor/plan/doc.go": table(plan.Events(), messages.Phases(), plan.Cell),
+		"../actors/run/doc.go":      table(run.Events(), run.Phases(), run.Cell),
+	} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		before, rest, found := strings.Cut(string(text), "// # The table\n//\n")
+		require.True(t, found, file)
+		_, after, found := strings.Cut(rest, "package ")
+		require.True(t, found, file)
+		var shown strings.Builder
+		for line := range strings.Lines(lines) {
+			shown.WriteString("//\t" + line)
+		}
+		want := before + "// # The table\n//\n" + shown.String() + "package " + after
+		if *rewrite {
+			require.NoError(t, os.WriteFile(file, []byte(want), 0o644))
+			continue
+		}
+		require.Equal(t, want, string(text), "go test ./test -run Documentation -rewrite")
+	}
+}
+
 func put(t *testing.T, text, name, table string) string {
 	t.Helper()
 	before, rest, found := strings.Cut(text, "<!-- "+name+" table -->\n")

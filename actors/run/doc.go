@@ -10,4 +10,17 @@
 //     whole group. Nothing ends a stop but the end of the process.
 //   - A timer that fires late is no failure, and neither is a probe that could not be made: only one that was made and
 //     failed is.
+//
+// # The table
+//
+//	| event | new | starting | running | stopping | killing | exited |
+//	|---|---|---|---|---|---|---|
+//	| Launched | report, probe soon | ! | ! | ! | ! | ! |
+//	| LaunchFailed | report | ! | ! | ! | ! | ! |
+//	| ProbeDue | ! | probe | probe | . | . | . |
+//	| Probed | ! | 200: report ready -> running; else probe again, after the deadline report unhealthy | 200: forget failures; else count, at the threshold report unhealthy | . | . | . |
+//	| StopAsked | cancel, or TERM once launched | TERM, CONT, arm grace | TERM, CONT, arm grace | shorten grace | . | . |
+//	| GraceOver | ! | ! | ! | KILL, arm again | KILL again | . |
+//	| ProcessExited | ! | release, report | release, report | release, report | release, report | ! |
+//	| PolicyChanged | use | use | use, probe at the new pace | . | . | . |
 package run

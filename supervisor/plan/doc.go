@@ -10,4 +10,22 @@
 //   - At most one process of an instance exists or is being started, and no live process is forgotten: the model test
 //     walks every reachable state.
 //   - A restart delay is decided in one place: retry, in policy.go.
+//
+// # The table
+//
+//	| event | stopped | starting | running | stopping | backoff | failed |
+//	|---|---|---|---|---|---|---|
+//	| Want | launch | keep, or stop(changed) | keep, or stop(changed) | remember | launch | launch |
+//	| Unwant | forget | stop(stopped) | stop(stopped) | want nothing | forget (an orphan: adopt, stop) | forget |
+//	| Survivor | restore: adopt, wait or stay | ! | ! | ! | ! | ! |
+//	| Launched | ! | note pid and port | ! | note pid and port | ! | ! |
+//	| LaunchFailed | ! | retry | ! | finish | ! | ! |
+//	| Ready | ! | -> running | . | . | ! | ! |
+//	| Probed | ! | note | note | . | ! | ! |
+//	| Unhealthy | ! | stop(unhealthy) | stop(unhealthy) | . | ! | ! |
+//	| Exited | ! | retry | retry | finish | ! | ! |
+//	| Lost | ! | orphan: adopt | orphan: adopt | orphan: adopt, stop | ! | ! |
+//	| Due | . | . | . | . | launch, if at the time armed | . |
+//	| Retry | launch, if wanted | . | . | launch at its end | launch | launch |
+//	| Restart | launch, if wanted | stop(stopped), launch at its end | stop(stopped), launch at its end | launch at its end | launch | launch |
 package plan
