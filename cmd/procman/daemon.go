@@ -94,6 +94,9 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	if warning, overlaps := port.Overlap(file.Ports.First, file.Ports.Last); overlaps {
 		log.Warn("port range", "warning", warning)
 	}
+	if file.Metrics.Listen != "" {
+		log.Warn("metrics are not served by this version", "key", "metrics.listen", "value", file.Metrics.Listen)
+	}
 	if d.provider, err = newProvider(path, log.Logger); err != nil {
 		return nil, err
 	}
