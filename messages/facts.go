@@ -39,6 +39,7 @@ type Memory struct {
 	Reason       string    // see Status.Reason
 	DueAt        time.Time // in Backoff: when the next start is due
 	HealthySince time.Time // of Run; zero if it was not healthy
+	Grace        time.Duration // that Run gets when it is stopped
 	StopAs       ExitReason
 	KillAt       time.Time // in Stopping: when the grace period ends
 	Held         bool      // see Status.Held

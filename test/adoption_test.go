@@ -88,6 +88,23 @@ func TestASurvivorThatIsNoLongerDesiredIsAdoptedAndStoppedGracefully(t *testing.
 	})
 }
 
+func TestASurvivorThatIsNoLongerListedGetsTheGraceItWasPromised(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering(), fake.Each(func(a *messages.AppInstance) { a.Stop.Grace = 3 * time.Second }))
+		w.Want("web")
+		p := w.Process("web")
+		w.Pass(time.Second)
+		p.IgnoreTERM()
+		w.KillManager()
+		w.Provider.Set()
+		w.StartManager()
+		w.Pass(3*time.Second - time.Millisecond)
+		require.True(t, p.Alive())
+		w.Pass(time.Second)
+		require.False(t, p.Alive())
+	})
+}
+
 func TestBeforeTheFirstGoodListSurvivorsAreAdoptedAndNothingIsStopped(t *testing.T) {
 	bubble(t, "7 Manager crashes", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 	"os"
 
 	"procman/messages"
@@ -24,6 +25,7 @@ type memoryRecord struct {
 	Spec         string              `json:"spec_hash"`
 	Starts       int                 `json:"starts"`
 	Counted      bool                `json:"counted"`
+	Grace        time.Duration       `json:"grace_ns"`
 	Attempts     int                 `json:"attempts"`
 	Phase        messages.Phase      `json:"phase"`
 	Reason       string              `json:"reason"`
@@ -45,7 +47,7 @@ type memoryExit struct {
 
 func memorize(m messages.Memory, boot string, c clock) memoryRecord {
 	r := memoryRecord{
-		ID: m.ID, Boot: boot, Run: m.Run, Exited: m.Exited, Spec: m.Spec, Starts: m.Starts, Counted: m.Counted, Attempts: m.Attempts,
+		ID: m.ID, Boot: boot, Run: m.Run, Exited: m.Exited, Spec: m.Spec, Starts: m.Starts, Counted: m.Counted, Grace: m.Grace, Attempts: m.Attempts,
 		Phase: m.Phase, Reason: m.Reason, DueAt: c.nanos(m.DueAt), HealthySince: c.nanos(m.HealthySince),
 		StopAs: m.StopAs, KillAt: c.nanos(m.KillAt), Held: m.Held,
 	}
@@ -60,7 +62,7 @@ func (r memoryRecord) recall(boot string, c clock) messages.Memory {
 		r.DueAt, r.HealthySince, r.KillAt = nil, nil, nil
 	}
 	m := messages.Memory{
-		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Starts: r.Starts, Counted: r.Counted, Attempts: r.Attempts,
+		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Starts: r.Starts, Counted: r.Counted, Grace: r.Grace, Attempts: r.Attempts,
 		Phase: r.Phase, Reason: r.Reason, DueAt: c.time(r.DueAt), HealthySince: c.time(r.HealthySince),
 		StopAs: r.StopAs, KillAt: c.time(r.KillAt), Held: r.Held, Rebooted: r.Boot != boot,
 	}

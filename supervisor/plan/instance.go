@@ -46,6 +46,7 @@ type Instance struct {
 	HealthyUntil time.Time // zero: it still is
 	LastProbe    *messages.Probe
 
+	left   time.Duration       // the grace of Run, from memory; 0: not known
 	StopAs messages.ExitReason // in Stopping: why
 	KillAt time.Time           // in Stopping: when the grace period ends
 
@@ -83,7 +84,7 @@ func (i Instance) Memory(held bool) messages.Memory {
 	return messages.Memory{
 		ID: i.ID, Run: i.Run, Exited: !i.Live(), Spec: i.Spec, Starts: i.Starts, Counted: i.counted, Attempts: i.Attempts,
 		Phase: i.Phase, Reason: i.Reason, DueAt: i.DueAt, HealthySince: i.HealthySince,
-		StopAs: i.StopAs, KillAt: i.KillAt, Held: held, LastExit: i.LastExit,
+		Grace: i.grace(), StopAs: i.StopAs, KillAt: i.KillAt, Held: held, LastExit: i.LastExit,
 	}
 }
 

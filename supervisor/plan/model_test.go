@@ -112,7 +112,7 @@ func (m *model) once(r reality, e Event) reality {
 
 // fold maps equal futures to equal values.
 func fold(i Instance) Instance {
-	i.counted = false
+	i.counted, i.left = false, 0
 	i.Run, i.Starts, i.LastExit, i.LastProbe, i.StartedAt = 1, 1, nil, nil, time.Time{}
 	i.Adoptions, i.PID, i.Port, i.Adopted, i.Health = min(i.Adoptions, 1), min(i.PID, 1), min(i.Port, 1), false, ""
 	i.Attempts, i.Losses = min(i.Attempts, 2), min(i.Losses, 2)

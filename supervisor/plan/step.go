@@ -95,11 +95,16 @@ func (m *move) stop(as messages.ExitReason, reason string) {
 	m.act(Stop{Grace: grace})
 }
 
-func (m *move) grace() time.Duration {
-	for _, app := range []*App{m.Have, m.Want} {
+// grace is what the run gets between TERM and KILL: by what it was launched with, else by what is wanted, else by what
+// a predecessor remembered.
+func (i Instance) grace() time.Duration {
+	for _, app := range []*App{i.Have, i.Want} {
 		if app != nil {
 			return app.Stop.Grace
 		}
+	}
+	if i.left > 0 {
+		return i.left
 	}
 	return messages.AppInstance{}.WithDefaults().Stop.Grace
 }
@@ -362,7 +367,7 @@ func restore(m *move, e Event) {
 	counted := found == nil || found.Run < mem.Run || found.Run == mem.Run && mem.Exited
 	m.restored = true
 	m.Run, m.Starts, m.Spec, m.LastExit = mem.Run, mem.Starts, mem.Spec, mem.LastExit
-	m.Attempts, m.counted = mem.Attempts, mem.Counted
+	m.Attempts, m.counted, m.left = mem.Attempts, mem.Counted, mem.Grace
 	if found != nil && found.Run > mem.Run {
 		m.Run, m.Spec, m.counted = found.Run, found.SpecHash, false
 		mem.StopAs, mem.HealthySince = "", time.Time{}

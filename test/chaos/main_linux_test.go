@@ -1,0 +1,120 @@
+package chaos
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+var seedFlag = flag.Int64("chaos.seed", 0, "run the killer with this `seed` only; 0: draw one")
+
+// bin builds what the tests run, each program when it is needed first.
+var bin binaries
+
+// ours reaps the orphans of dead daemons.
+var ours reaper
+
+func TestMain(m *testing.M) {
+	if code, is := helper(); is {
+		os.Exit(code)
+	}
+	flag.Parse()
+	crowd()
+	dir, err := os.MkdirTemp("", "procman-chaos-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	bin.dir = dir
+	portsAt += os.Getpid() % 10 * 360 // beside another run of these tests on this host
+	// Orphans become our children. So they can be cleaned up whatever happens, and the init of this host, which may be slow or no
+	// init at all, is out of the game.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		fmt.Fprintln(os.Stderr, "this test process cannot be a subreaper:", err)
+		os.Exit(1)
+	}
+	stop := ours.begin()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		stop()
+		if err := os.RemoveAll(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(code)
+	}), goleak.IgnoreCurrent())
+}
+
+// crowd lets more tests run at once than there are cores, unless somebody has said how many: most of the time they wait.
+func crowd() {
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.NumCPU())); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+}
+
+type binaries struct {
+	dir string
+	mu  sync.Mutex
+	had map[string]error
+}
+
+// program returns the path of one of this module's programs.
+func (b *binaries) program(t testing.TB, pkg string, tags ...string) string {
+	t.Helper()
+	name := filepath.Base(pkg)
+	args := []string{"build", "-buildvcs=false"}
+	for _, tag := range tags {
+		name += "-" + tag
+		args = append(args, "-tags", tag)
+	}
+	path := filepath.Join(b.dir, name)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err, done := b.had[name]
+	if !done {
+		build := exec.Command("go", append(args, "-o", path, "procman/"+pkg)...)
+		out, buildErr := ours.output(build)
+		if buildErr != nil {
+			err = fmt.Errorf("go build %s: %w\n%s", pkg, buildErr, out)
+		}
+		if b.had == nil {
+			b.had = map[string]error{}
+		}
+		b.had[name] = err
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func procmanProgram(t testing.TB) string    { return bin.program(t, "cmd/procman") }
+func failingProgram(t testing.TB) string    { return bin.program(t, "cmd/procman", "failpoint") }
+func faultchildProgram(t testing.TB) string { return bin.program(t, "test/chaos/faultchild") }
+
+// fromEnv returns a number from the environment.
+func fromEnv(name string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// patience stretches deadlines where the race detector, or too few cores, make everything slow.
+func patience() int {
+	if runtime.NumCPU() < 4 {
+		return 2
+	}
+	return 1
+}
