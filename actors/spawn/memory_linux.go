@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"time"
 	"os"
+	"time"
 
 	"procman/messages"
 )
