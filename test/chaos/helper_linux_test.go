@@ -18,6 +18,8 @@ func helper() (code int, is bool) {
 		return 0, false
 	case "lazy":
 		return complain(lazy()), true
+	case "pidns":
+		return complain(pidns()), true
 	case "held":
 		return complain(heldExec()), true
 	}
