@@ -16,7 +16,26 @@ import (
 func (s *Supervisor) boot() {
 	memories, err := s.config.Memory.Recall(s.life)
 	survivors, err2 := s.config.Spawner.Survivors(s.life)
+	for _, v := range survivors {
+		s.claim(v)
+	}
 	s.system.Root.Send(s.pid, booted{memories: memories, survivors: survivors, err: errors.Join(err, err2)})
+}
+
+// claim keeps the port of a survivor from being leased to another before its actor has taken it over, and that of one that
+// has died for its next run.
+func (s *Supervisor) claim(v messages.Survivor) {
+	if v.Port == 0 {
+		return
+	}
+	lease, err := s.config.Ports.Claim(v.ID, v.Port)
+	if err != nil {
+		s.config.Logger.Warn("the port of an earlier run cannot be claimed", "instance", string(v.ID), "port", v.Port, "alive", v.Alive, "error", err)
+		return
+	}
+	if !v.Alive {
+		lease.Release()
+	}
 }
 
 // watch asks the provider: at once, when its list changes, when somebody wants a reload, and again soon after an error.

@@ -105,6 +105,25 @@ func TestASurvivorThatIsNoLongerListedGetsTheGraceItWasPromised(t *testing.T) {
 	})
 }
 
+func TestThePortsOfSurvivorsAreClaimedBeforeAnyNewLease(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering(), fake.Backoff(time.Second))
+		w.Want("alive", "dead")
+		alive, dead := w.Process("alive"), w.Process("dead")
+		w.Pass(time.Second)
+		w.KillManager()
+		dead.Exit(1)
+		w.Spawner.Slow(time.Second) // the new ones are asked for their ports while the old ones are still being adopted
+		w.Provider.Set(w.App("new-1"), w.App("new-2"), w.App("alive"), w.App("dead"), w.App("new-3"))
+		w.StartManager()
+		w.Pass(time.Minute)
+		require.Equal(t, alive.Port(), w.Of("alive").Port)
+		require.Equal(t, alive.PID(), w.Of("alive").PID)
+		require.Equal(t, dead.Port(), w.Of("dead").Port, "kept for its next run")
+		require.Len(t, w.Spawner.Live(), 5)
+	})
+}
+
 func TestBeforeTheFirstGoodListSurvivorsAreAdoptedAndNothingIsStopped(t *testing.T) {
 	bubble(t, "7 Manager crashes", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())

@@ -45,7 +45,7 @@ func (s *Spawner) Fail(id messages.InstanceID, err error) {
 	s.fails[id] = err
 }
 
-// Slow makes every Spawn take so long.
+// Slow makes every Spawn and Adopt take so long.
 func (s *Spawner) Slow(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,15 +61,8 @@ func (s *Spawner) OnSpawn(f func(*Process)) {
 
 // Spawn starts a process.
 func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process, error) {
-	s.mu.Lock()
-	slow := s.slow
-	s.mu.Unlock()
-	if slow > 0 {
-		select {
-		case <-time.After(slow):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	if err := s.dawdle(ctx); err != nil {
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,8 +89,26 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	return p, nil
 }
 
+func (s *Spawner) dawdle(ctx context.Context) error {
+	s.mu.Lock()
+	slow := s.slow
+	s.mu.Unlock()
+	if slow <= 0 {
+		return nil
+	}
+	select {
+	case <-time.After(slow):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Adopt finds the newest process of an instance.
-func (s *Spawner) Adopt(_ context.Context, id messages.InstanceID) (actors.Process, error) {
+func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Process, error) {
+	if err := s.dawdle(ctx); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := s.all[id]
