@@ -23,14 +23,21 @@ has the configuration read again. QUIT ends it with a stack dump. However it end
 	}
 }
 
+// load finds the configuration and reads it.
+func (a *app) load() (path string, file *config.File, err error) {
+	if path, err = config.Find(a.config); err != nil {
+		return "", nil, err
+	}
+	if file, err = config.Load(path); err != nil {
+		return "", nil, fmt.Errorf("the configuration is broken:\n%w", err)
+	}
+	return path, file, nil
+}
+
 func (a *app) run() error {
-	path, err := config.Find(a.config)
+	path, file, err := a.load()
 	if err != nil {
 		return err
-	}
-	file, err := config.Load(path)
-	if err != nil {
-		return fmt.Errorf("the configuration is broken:\n%w", err)
 	}
 	if a.socket != "" {
 		file.Socket = a.socket

@@ -13,6 +13,7 @@ import (
 
 	"procman/messages"
 	"procman/supervisor/api"
+	"procman/supervisor/config"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -159,30 +160,9 @@ func choose(all []messages.Status, args []string) (ids []messages.InstanceID, un
 func nearest(id messages.InstanceID, known []messages.InstanceID) messages.InstanceID {
 	best, least := messages.InstanceID(""), max(2, len(id)/3)+1
 	for _, k := range known {
-		if d := distance(string(id), string(k)); d < least {
+		if d := config.EditDistance(string(id), string(k)); d < least {
 			best, least = k, d
 		}
 	}
 	return best
-}
-
-// distance is how many bytes have to be changed, added or taken away to make a into b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

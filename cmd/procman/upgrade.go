@@ -17,7 +17,6 @@ import (
 
 	"procman/actors/spawn"
 	"procman/supervisor/api"
-	"procman/supervisor/config"
 )
 
 // lockVariable names the descriptor by which the program that replaces a daemon's inherits the lock on the state directory.
@@ -81,13 +80,9 @@ func (a *app) preflightCommand() *cobra.Command {
 		Short: "Say whether this binary could take over from the daemon that runs",
 		Args:  usages(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			path, err := config.Find(a.config)
+			_, file, err := a.load()
 			if err != nil {
 				return err
-			}
-			file, err := config.Load(path)
-			if err != nil {
-				return fmt.Errorf("the configuration is broken:\n%w", err)
 			}
 			if err := spawn.Check(file.StateDir); err != nil {
 				return fmt.Errorf("the state directory cannot be taken over: %w", err)

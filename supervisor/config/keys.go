@@ -116,7 +116,7 @@ func section[T any](d *decoder, v value, keys []key[T], into *T) {
 func suggestion[T any](wrong string, keys []key[T]) string {
 	best, distance := "", 3
 	for _, k := range keys {
-		n := editDistance(folded(wrong), folded(k.name))
+		n := EditDistance(folded(wrong), folded(k.name))
 		if n < distance && n <= (len(k.name)+1)/2 {
 			best, distance = k.name, n
 		}
@@ -139,8 +139,8 @@ func folded(name string) string {
 	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(name))
 }
 
-// editDistance is the number of characters to insert, delete or replace to make b of a.
-func editDistance(a, b string) int {
+// EditDistance is the number of characters to insert, delete or replace to make b of a.
+func EditDistance(a, b string) int {
 	if len(a) > 2*len(b)+8 {
 		return len(a)
 	}
