@@ -169,7 +169,13 @@ func TestAZombieIsDeadThoughNobodyReapsIt(t *testing.T) { // 14
 	require.NoError(t, err)
 	manager := Process{first, st.Start}
 	t.Cleanup(func() { signalProcess(manager, unix.SIGKILL) })
-	w.eventually(5*time.Second, "a lives", func() bool { l, _ := w.newest("a"); return l.Listening > 0 })
+	// Under load it may listen before its manager has put it on record; one that dies unrecorded and unseen is never known of.
+	record := filepath.Join(w.state, "instances", "a", "run.json")
+	w.eventually(5*time.Second, "a lives, and is on record", func() bool {
+		l, _ := w.newest("a")
+		_, err := os.Stat(record)
+		return l.Listening > 0 && err == nil
+	})
 	p, _ := w.newest("a")
 
 	// The daemon dies, and its child falls to the lazy one; then the child dies, and stays a zombie.
