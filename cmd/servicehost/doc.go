@@ -1,4 +1,5 @@
-// Servicehost runs one WebAssembly application with a SQLite database of its own behind an HTTP port.
+// Servicehost runs one WebAssembly application with a SQLite database of its own behind an HTTP port. It is a reference: the
+// smallest host that keeps what is promised here.
 //
 //	servicehost -wasm PATH -dbPath NAME -port PORT
 //
@@ -9,13 +10,16 @@
 //   - The port is bound last, when the module has been compiled, instantiated and set up and the database answers. A refused
 //     connection means "starting", a port that answers is a service that works. (Bound first, a probe would hang in the backlog
 //     or learn nothing more than a refusal says. The price is that a port in use is noticed after a cold compilation.)
-//   - One request at a time in an instance: wasm is single-threaded. Instances are made when they are needed, up to a bound,
-//     from one compiled module. One that traps, exits or exceeds its time is closed and replaced; the client gets a 500 or a 504.
+//   - One request at a time in an instance: wasm is single-threaded. Up to four instances are made, when they are needed, from
+//     one compiled module. One that traps, exits or exceeds its 30 seconds is closed and replaced; the client gets a 500 or a
+//     504, a 504 also if no instance was free in that time. An instance's memory is bounded (128 MiB) and never shrinks.
 //   - A client that goes away does not end its request: ending a running instance means throwing it away.
-//   - The database survives kill -9: WAL, synchronous=FULL, one connection per request. The module sees that database
-//     and no other file, no socket and no environment variable: attaching other databases is refused.
-//   - TERM and INT: no new connections, running requests get a few seconds, the database is closed, exit 0. A second one ends
-//     the process at once.
+//   - The database survives kill -9: WAL, synchronous=FULL. Each instance has a connection of its own. The module sees that
+//     database and no other file, no socket and no environment variable: connections may attach no other database, which
+//     refuses VACUUM, too.
+//   - The status notices a database file that was damaged or removed, not one that was replaced by another.
+//   - TERM and INT: no new connections, running requests get five seconds, then their connections are closed; the database is
+//     closed, exit 0. A second one ends the process at once.
 //
 // Exit codes: 0 stopped as asked, 1 other, 2 usage, 3 the wasm file is missing or unusable, 4 the database cannot be opened,
 // 5 the port is in use.
@@ -25,8 +29,8 @@
 //
 // Compiling a Go module takes about a second; its machine code is kept in -cache (default: .servicehost-cache beside the
 // database), so the next start takes milliseconds. Files are written under another name and renamed, and carry a checksum, so
-// several processes may share the directory. It only grows; deleting it is safe at any time. It holds code that will be
-// executed: only the user of the process may be able to write there.
+// several processes may share the directory; one that cannot be used is reported and done without. It only grows; deleting it
+// is safe at any time. It holds code that will be executed: only the user of the process may be able to write there.
 //
 // SQLite is modernc.org/sqlite, translated to Go, so the build needs no C compiler. github.com/ncruces/go-sqlite3 measured the
 // same in speed (12 µs per insert without fsync, 5 µs per select, 4 ms to open), memory and build time; it makes the program

@@ -15,6 +15,7 @@ import (
 )
 
 func TestEveryFailureToStartHasItsExitCodeAndOneLine(t *testing.T) {
+	t.Parallel()
 	directory := t.TempDir()
 	write := func(name, content string) {
 		require.NoError(t, os.WriteFile(filepath.Join(directory, name), []byte(content), 0o600))
@@ -45,8 +46,6 @@ func TestEveryFailureToStartHasItsExitCodeAndOneLine(t *testing.T) {
 		"a port that is not": {[]string{"-wasm", good, "-dbPath", "x.db", "-port", "http"}, 2, "http"},
 		"an unknown flag":    {[]string{"-colour"}, 2, "-colour"},
 		"an argument":        {[]string{"-wasm", good, "-dbPath", "x.db", "-port", "0", "more"}, 2, "more"},
-		"no timeout":         {[]string{"-wasm", good, "-dbPath", "x.db", "-port", "0", "-timeout", "0s"}, 2, "-timeout"},
-		"no instances":       {[]string{"-wasm", good, "-dbPath", "x.db", "-port", "0", "-instances", "0"}, 2, "-instances"},
 		"missing wasm":       {[]string{"-wasm", "none.wasm", "-dbPath", "none.db", "-port", "0"}, 3, "none.wasm: no such file"},
 		"a text as wasm":     {[]string{"-wasm", "text.wasm", "-dbPath", "x.db", "-port", "0"}, 3, "GOOS=wasip1"},
 		"an empty wasm":      {[]string{"-wasm", "empty.wasm", "-dbPath", "x.db", "-port", "0"}, 3, "GOOS=wasip1"},
@@ -56,7 +55,7 @@ func TestEveryFailureToStartHasItsExitCodeAndOneLine(t *testing.T) {
 		"a text as database": {[]string{"-wasm", good, "-dbPath", "text.db", "-port", "0"}, 4, "not a database"},
 		"a directory as db":  {[]string{"-wasm", good, "-dbPath", "directory.db", "-port", "0"}, 4, "directory.db"},
 		"below a file":       {[]string{"-wasm", good, "-dbPath", "text.db/x.db", "-port", "0"}, 4, "text.db"},
-		"port in use":        {[]string{"-wasm", good, "-dbPath", "x.db", "-port", port}, 5, "port in use"},
+		"port in use":        {[]string{"-wasm", good, "-dbPath", "x.db", "-port", port}, 5, "address already in use"},
 		"no such address":    {[]string{"-wasm", good, "-dbPath", "x.db", "-port", "0", "-host", "203.0.113.1"}, 1, "203.0.113.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,16 +75,18 @@ func TestEveryFailureToStartHasItsExitCodeAndOneLine(t *testing.T) {
 }
 
 func TestHelpIsNoFailure(t *testing.T) {
+	t.Parallel()
 	var stderr strings.Builder
 	c := command(t, t.TempDir(), "-help")
 	c.Stderr = &stderr
 	require.NoError(t, c.Run())
-	for _, flag := range []string{"-wasm PATH", "-dbPath NAME", "-port PORT", "-host", "-cache", "-instances", "-timeout"} {
+	for _, flag := range []string{"-wasm PATH", "-dbPath NAME", "-port PORT", "-host", "-cache"} {
 		require.Contains(t, stderr.String(), flag)
 	}
 }
 
 func TestItListensOnAPortThatIsHeldForIt(t *testing.T) {
+	t.Parallel()
 	// The manager holds the port bound, not listening, and sets SO_REUSEADDR only after the bind.
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	require.NoError(t, err)
@@ -100,6 +101,7 @@ func TestItListensOnAPortThatIsHeldForIt(t *testing.T) {
 }
 
 func TestAModuleThatWantsTooMuchMemoryIsReplaced(t *testing.T) {
+	t.Parallel()
 	p := start(t, t.TempDir(), "faulty")
 	require.Equal(t, 500, p.get(t, "/hog").status)
 	require.Equal(t, 200, p.get(t, "/").status)
@@ -108,8 +110,10 @@ func TestAModuleThatWantsTooMuchMemoryIsReplaced(t *testing.T) {
 }
 
 func TestTermLetsARunningRequestFinish(t *testing.T) {
+	t.Parallel()
 	for name, signal := range map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := start(t, t.TempDir(), "faulty")
 			done := make(chan answer, 1)
 			go func() {
@@ -128,6 +132,7 @@ func TestTermLetsARunningRequestFinish(t *testing.T) {
 }
 
 func TestASecondSignalEndsItAtOnce(t *testing.T) {
+	t.Parallel()
 	p := start(t, t.TempDir(), "faulty")
 	done := make(chan struct{})
 	go func() {
@@ -147,6 +152,7 @@ func TestASecondSignalEndsItAtOnce(t *testing.T) {
 }
 
 func TestProcessesShareTheCacheAndADamagedOneCostsTimeNotTheStart(t *testing.T) {
+	t.Parallel()
 	directory := t.TempDir()
 	cache := func(args ...string) []string { return append(args, "-cache", filepath.Join(directory, "cache")) }
 	began := time.Now()

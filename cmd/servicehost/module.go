@@ -2,187 +2,225 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"os"
-	"runtime"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
 	"procman/cmd/servicehost/guest"
 )
 
-const (
-	maxPages    = 4096     // 64 KiB each: the memory of one instance
-	recycleFrom = 64 << 20 // bytes: wasm memory never shrinks, so an instance that has grown this far is replaced
-)
+const maxPages = 2048 // 64 KiB each: the memory of one instance
 
-var (
-	errModule = errors.New("cannot run the module")
-	errBusy   = errors.New("all instances of the application are busy")
-)
+var errModule = errors.New("cannot run the module")
 
 // module is one compiled wasm file and its instances.
 type module struct {
-	cache    wazero.CompilationCache // nil: none
+	options
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
-	took     time.Duration // to compile, or to load from the cache
 	database *database
-	log      *slog.Logger
-	stderr   io.Writer
-	slots    chan struct{}         // holds one element per instance in use
-	idle     chan *instance        // never more than there are slots
-	broken   atomic.Pointer[error] // why the last attempt to make an instance failed; nil after one that did not
+	pool     chan *instance        // nil: one that is not made yet, or not again
+	broken   atomic.Pointer[error] // what the last attempt to make an instance said
 }
 
-// loadModule compiles the file, makes the first instance and lets it set up.
-func loadModule(ctx context.Context, o options, d *database, log *slog.Logger) (*module, error) {
-	m := &module{database: d, log: log, stderr: o.stderr, slots: make(chan struct{}, o.instances), idle: make(chan *instance, o.instances)}
-	if err := m.load(ctx, o); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w %s: %w", errModule, o.wasm, err), m.close())
+// loadModule compiles the file and makes the first instance.
+func loadModule(ctx context.Context, o options, binary []byte, d *database) (*module, error) {
+	m := &module{options: o, database: d, pool: make(chan *instance, o.instances)}
+	cache, unusable := wazero.NewCompilationCacheWithDir(o.cache)
+	if unusable == nil {
+		unusable = m.compile(ctx, binary, cache)
+	}
+	if unusable != nil { // costs time, never the start
+		if err := m.compile(ctx, binary, wazero.NewCompilationCache()); err != nil {
+			return nil, fmt.Errorf("%w %s: %w: is it a wasm module, built with GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared?", errModule, o.wasm, err)
+		}
+		o.log.Warn("the cache of compiled modules cannot be used: check or delete it", "cache", o.cache, "error", unusable)
+	}
+	first, err := m.instantiate(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%w %s: %w", errModule, o.wasm, err), m.runtime.Close(ctx))
+	}
+	m.pool <- first
+	for range o.instances - 1 {
+		m.pool <- nil
 	}
 	return m, nil
 }
 
-func (m *module) load(ctx context.Context, o options) error {
-	binary, err := os.ReadFile(o.wasm)
-	if err != nil {
-		return err
-	}
-	if err := m.compile(ctx, binary, o.cache); err != nil {
-		return fmt.Errorf("%w: is it a wasm module, built with GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared?", err)
-	}
-	first, err := m.instantiate(ctx)
-	if err != nil {
-		return err
-	}
-	if err := first.setup(ctx); err != nil {
-		return fmt.Errorf("its setup failed: %w", err)
-	}
-	m.idle <- first
-	debug.FreeOSMemory() // what compiling took (60 MB) is not needed again
-	return nil
-}
-
-// compile takes the machine code from the cache or makes it. A cache that cannot be used costs time, never the start.
-func (m *module) compile(ctx context.Context, binary []byte, directory string) error {
-	began := time.Now()
-	defer func() { m.took = time.Since(began) }()
-	cache, failure := wazero.NewCompilationCacheWithDir(directory)
-	if failure == nil {
-		m.cache = cache
-		if failure = m.compileWith(ctx, binary); failure == nil {
-			return nil
-		}
-	}
-	err := m.close()
-	m.cache, m.runtime = nil, nil
-	if err := errors.Join(err, m.compileWith(ctx, binary)); err != nil {
-		return err
-	}
-	m.log.Warn("the cache of compiled modules cannot be used: check or delete it", "cache", directory, "error", failure)
-	return nil
-}
-
-// compileWith makes the runtime, gives it what modules import, and compiles.
-func (m *module) compileWith(ctx context.Context, binary []byte) error {
-	config := wazero.NewRuntimeConfig().
+// compile makes the runtime, gives it what modules import, and compiles.
+func (m *module) compile(ctx context.Context, binary []byte, cache wazero.CompilationCache) error {
+	m.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
+		WithCompilationCache(cache).
 		WithCloseOnContextDone(true). // the price and the reason stand in the package's doc
 		WithMemoryLimitPages(maxPages).
-		WithDebugInfoEnabled(false) // only makes loading slower: a Go module prints its own stack traces
-	if m.cache != nil {
-		config = config.WithCompilationCache(m.cache)
+		WithDebugInfoEnabled(false)) // only makes loading slower: a Go module prints its own stack traces
+	_, err := wasi_snapshot_preview1.Instantiate(ctx, m.runtime)
+	if err == nil {
+		// What package guest describes.
+		_, err = m.runtime.NewHostModuleBuilder("servicehost").
+			NewFunctionBuilder().WithFunc(importTake).Export("take").
+			NewFunctionBuilder().WithFunc(importRespond).Export("respond").
+			NewFunctionBuilder().WithFunc(importQuery).Export("query").
+			Instantiate(ctx)
 	}
-	m.runtime = wazero.NewRuntimeWithConfig(ctx, config)
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, m.runtime); err != nil {
-		return err
+	if err == nil {
+		m.compiled, err = m.runtime.CompileModule(ctx, binary)
 	}
-	if err := provideImports(ctx, m.runtime); err != nil {
-		return err
+	if err == nil && m.compiled.ExportedFunctions()["handle"] == nil {
+		err = errors.New("it does not export handle, see package guest")
 	}
-	var err error
-	m.compiled, err = m.runtime.CompileModule(experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0)), binary)
 	if err != nil {
-		return err
-	}
-	handle := m.compiled.ExportedFunctions()["handle"]
-	if handle == nil || len(handle.ParamTypes()) != 1 || handle.ParamTypes()[0] != api.ValueTypeI32 || len(handle.ResultTypes()) != 0 {
-		return errors.New("it does not export handle(i32), see package guest")
-	}
-	if len(m.compiled.ExportedMemories()) == 0 {
-		return errors.New("it does not export its memory")
+		return errors.Join(err, m.runtime.Close(ctx), cache.Close(ctx))
 	}
 	return nil
 }
 
-// handle lets an instance answer the request. It waits for a free one as long as the context allows, then fails with errBusy.
-func (m *module) handle(ctx context.Context, request guest.Request) (guest.Response, error) {
-	select {
-	case m.slots <- struct{}{}:
-	case <-ctx.Done():
-		return guest.Response{}, errBusy
-	}
-	defer func() { <-m.slots }()
+// handle lets an instance answer the request. It waits for a free one as long as the context allows.
+func (m *module) handle(ctx context.Context, request guest.Request) (response guest.Response, err error) {
 	var i *instance
 	select {
-	case i = <-m.idle:
-	default:
-		var err error
+	case i = <-m.pool:
+		defer func() { m.pool <- i }()
+	case <-ctx.Done():
+		return response, errors.New("all instances of the application are busy")
+	}
+	if i == nil {
 		if i, err = m.instantiate(ctx); err != nil {
-			return guest.Response{}, err
+			return response, err
 		}
 	}
-	response, err := i.handle(ctx, request)
-	if err != nil || i.size() > recycleFrom {
+	if response, err = i.handle(ctx, request); err != nil {
 		// After a trap or an exit its memory is in an unknown state.
-		return response, errors.Join(err, i.close())
+		err = errors.Join(err, i.close())
+		i = nil
 	}
-	m.idle <- i
-	return response, nil
+	return response, err
 }
 
-// instantiate makes an instance and remembers whether that still works.
-func (m *module) instantiate(ctx context.Context) (*instance, error) {
-	i, err := newInstance(ctx, m)
-	if ctx.Err() != nil {
-		return i, err // out of time, which says nothing about the module
-	}
+// instantiate makes an instance, lets it set up, and remembers whether that works.
+func (m *module) instantiate(ctx context.Context) (i *instance, err error) {
+	defer func() {
+		if i != nil || ctx.Err() == nil { // out of time says nothing about the module
+			m.broken.Store(&err)
+		}
+	}()
+	connection, err := m.database.connect(ctx)
 	if err != nil {
-		m.broken.Store(&err)
-	} else {
-		m.broken.Store(nil)
+		return nil, err
 	}
-	return i, err
+	i = &instance{connection: connection}
+	i.ctx = context.WithValue(ctx, instanceKey{}, i)
+	i.module, err = m.runtime.InstantiateModule(i.ctx, m.compiled, wazero.NewModuleConfig().
+		WithName(""). // anonymous: there are several
+		WithStartFunctions("_initialize", "setup").
+		WithStdout(m.stderr).WithStderr(m.stderr).
+		WithSysWalltime().WithSysNanotime().WithRandSource(rand.Reader).
+		WithNanosleep(i.sleep))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("no instance of it can be made: %w", err), connection.Close())
+	}
+	return i, nil
 }
 
 // busy is the number of instances in use.
-func (m *module) busy() int { return len(m.slots) }
+func (m *module) busy() int { return cap(m.pool) - len(m.pool) }
 
-// check tells whether an instance is there or can be made. It waits for none.
-func (m *module) check() error {
-	if broken := m.broken.Load(); broken != nil {
-		return fmt.Errorf("module: %w", *broken)
-	}
-	return nil
-}
+// check tells whether instances can be made. It waits for none.
+func (m *module) check() error { return *m.broken.Load() }
 
-// close ends all instances.
+// close ends all instances, each when its request has ended.
 func (m *module) close() error {
 	var err error
-	if m.runtime != nil {
-		err = m.runtime.Close(context.Background())
+	for range cap(m.pool) {
+		if i := <-m.pool; i != nil {
+			err = errors.Join(err, i.close())
+		}
 	}
-	if m.cache != nil {
-		err = errors.Join(err, m.cache.Close(context.Background()))
-	}
-	return err
+	return errors.Join(err, m.runtime.Close(context.Background()))
 }
+
+// instance is one running copy of the module with its connection to the database. It is used by one goroutine at a time.
+type instance struct {
+	module     api.Module
+	connection *sql.Conn
+	ctx        context.Context // of the call that runs
+	waiting    []byte          // what the module may take
+	answer     guest.Response  // what the module responded
+}
+
+// instanceKey finds the instance in the context of a call into it.
+type instanceKey struct{}
+
+// handle gives one request to the module. After an error the instance is of no more use.
+func (i *instance) handle(ctx context.Context, request guest.Request) (guest.Response, error) {
+	encoded, err := json.Marshal(request)
+	if err != nil {
+		return guest.Response{}, err
+	}
+	i.ctx, i.waiting, i.answer = context.WithValue(ctx, instanceKey{}, i), encoded, guest.Response{}
+	_, err = i.module.ExportedFunction("handle").Call(i.ctx, uint64(len(encoded)))
+	if err == nil && (i.answer.Status < 200 || i.answer.Status > 599) {
+		err = fmt.Errorf("the module responded with the status %d, or not at all", i.answer.Status)
+	}
+	return i.answer, errors.Join(err, rollBack(i.connection))
+}
+
+// sleep is what the module sleeps with: the end of its time ends the sleep too.
+func (i *instance) sleep(ns int64) {
+	select {
+	case <-time.After(time.Duration(ns)):
+	case <-i.ctx.Done():
+	}
+}
+
+func (i *instance) close() error {
+	return errors.Join(i.module.Close(context.Background()), i.connection.Close())
+}
+
+func importTake(ctx context.Context, m api.Module, ptr, size uint32) {
+	i := caller(ctx)
+	if int(size) != len(i.waiting) || !m.Memory().Write(ptr, i.waiting) {
+		// wazero turns a panic of a host function into a trap of the module.
+		panic(fmt.Errorf("take(%d, %d): %d bytes are waiting, the memory has %d", ptr, size, len(i.waiting), m.Memory().Size()))
+	}
+	i.waiting = nil
+}
+
+func importRespond(ctx context.Context, m api.Module, ptr, size uint32) {
+	var response guest.Response
+	if err := json.Unmarshal(read(m, ptr, size), &response); err != nil {
+		panic(fmt.Errorf("the module's response is not JSON as described in package guest: %w", err))
+	}
+	caller(ctx).answer = response
+}
+
+func importQuery(ctx context.Context, m api.Module, ptr, size uint32) uint32 {
+	i := caller(ctx)
+	rows, err := query(ctx, i.connection, read(m, ptr, size))
+	if err != nil {
+		rows = guest.Rows{Error: err.Error()}
+	}
+	if i.waiting, err = json.Marshal(rows); err != nil {
+		panic(err) // rows hold only strings and encoded JSON
+	}
+	return uint32(len(i.waiting))
+}
+
+// read is a view of the module's memory, valid until the module runs again.
+func read(m api.Module, ptr, size uint32) []byte {
+	b, ok := m.Memory().Read(ptr, size)
+	if !ok {
+		panic(fmt.Errorf("%d bytes at %d are outside of the module's memory of %d", size, ptr, m.Memory().Size()))
+	}
+	return b
+}
+
+func caller(ctx context.Context) *instance { return ctx.Value(instanceKey{}).(*instance) }

@@ -1,9 +1,11 @@
 package guest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"unsafe"
 )
 
@@ -16,22 +18,25 @@ func hostRespond(ptr unsafe.Pointer, size uint32)
 //go:wasmimport servicehost query
 func hostQuery(ptr unsafe.Pointer, size uint32) uint32
 
-//go:wasmimport servicehost log
-func hostLog(level int32, ptr unsafe.Pointer, size uint32)
-
 // Serve answers the request of n bytes that waits in the host. The body of the exported function handle.
-// An error of the handler is logged and answered with 500; a panic ends the instance, which the host answers with 500.
+// A URL or a form that cannot be decoded is answered with 400. An error of the handler is written to stderr and answered with 500; a
+// panic ends the instance, which the host answers with 500.
 func Serve(n uint32, handler func(Request) (Response, error)) {
 	var request Request
 	err := json.Unmarshal(take(n), &request)
 	var response Response
 	if err == nil {
-		response, err = handler(request)
+		if bad := request.decode(); bad != nil {
+			response, err = Problem(400, bad.Error())
+		} else {
+			response, err = handler(request)
+		}
 	}
 	if err != nil {
-		Log(8, request.Method+" "+request.Path+": "+err.Error())
+		fmt.Fprintf(os.Stderr, "%s %s: %v\n", request.Method, request.URL, err)
 		response = Response{Status: 500, Body: []byte(`{"error":"internal error"}`), Header: map[string]string{"Content-Type": "application/json"}}
 	}
+	response.Status = cmp.Or(response.Status, 200)
 	encoded, err := json.Marshal(response)
 	if err != nil {
 		panic(err) // a Response holds only strings, numbers and bytes
@@ -60,11 +65,6 @@ func Query(sql string, args ...any) (Rows, error) {
 		return Rows{}, errors.New(rows.Error)
 	}
 	return rows, nil
-}
-
-// Log writes one record to the host's log. Levels as in log/slog: -4 debug, 0 info, 4 warn, 8 error.
-func Log(level int, message string) {
-	hostLog(int32(level), unsafe.Pointer(unsafe.StringData(message)), uint32(len(message)))
 }
 
 func take(n uint32) []byte {
