@@ -90,10 +90,10 @@ func (a AppInstance) WithDefaults() AppInstance {
 	if len(a.Args) == 0 {
 		a.Args = DefaultArgs()
 	}
-	a.Health = a.Health.withDefaults()
-	a.Restart = a.Restart.withDefaults()
-	a.Start = a.Start.withDefaults()
-	a.Stop = a.Stop.withDefaults()
+	a.Health = a.Health.WithDefaults()
+	a.Restart = a.Restart.WithDefaults()
+	a.Start = a.Start.WithDefaults()
+	a.Stop = a.Stop.WithDefaults()
 	return a
 }
 
@@ -170,12 +170,6 @@ func (a AppInstance) SamePolicy(b AppInstance) bool {
 	return a.Health == b.Health && a.Restart == b.Restart && a.Start == b.Start && a.Stop == b.Stop
 }
 
-// Equal reports whether a and b say the same.
-func (a AppInstance) Equal(b AppInstance) bool {
-	return a.InstanceID == b.InstanceID && a.SpecHash() == b.SpecHash() && a.SamePolicy(b) && a.Disabled == b.Disabled &&
-		slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Labels, b.Labels)
-}
-
 // HealthPolicy says how an instance is probed once it runs. A zero field takes its default.
 type HealthPolicy struct {
 	Path     string        // default /api/status
@@ -184,7 +178,8 @@ type HealthPolicy struct {
 	Failures int           // this many failures in a row make an instance unhealthy; default 3
 }
 
-func (p HealthPolicy) withDefaults() HealthPolicy {
+// WithDefaults returns p with every field left at its zero value filled in.
+func (p HealthPolicy) WithDefaults() HealthPolicy {
 	def(&p.Path, "/api/status")
 	def(&p.Interval, 15*time.Second)
 	def(&p.Timeout, 5*time.Second)
@@ -224,7 +219,8 @@ type RestartPolicy struct {
 	Mode        RestartMode   // default always
 }
 
-func (p RestartPolicy) withDefaults() RestartPolicy {
+// WithDefaults returns p with its zero fields filled in, as the type says.
+func (p RestartPolicy) WithDefaults() RestartPolicy {
 	if p == (RestartPolicy{}) {
 		p.Jitter = 0.2
 	}
@@ -253,7 +249,8 @@ type StartPolicy struct {
 	Deadline time.Duration // from its start to its first 200; default 60s
 }
 
-func (p StartPolicy) withDefaults() StartPolicy {
+// WithDefaults returns p with every field left at its zero value filled in.
+func (p StartPolicy) WithDefaults() StartPolicy {
 	def(&p.Deadline, 60*time.Second)
 	return p
 }
@@ -266,7 +263,8 @@ type StopPolicy struct {
 	Grace time.Duration // between TERM and KILL; default 10s
 }
 
-func (p StopPolicy) withDefaults() StopPolicy {
+// WithDefaults returns p with every field left at its zero value filled in.
+func (p StopPolicy) WithDefaults() StopPolicy {
 	def(&p.Grace, 10*time.Second)
 	return p
 }

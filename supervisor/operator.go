@@ -2,7 +2,9 @@ package supervisor
 
 import (
 	"fmt"
+
 	"github.com/asynkron/protoactor-go/actor"
+
 	"procman/messages"
 	"procman/supervisor/plan"
 )

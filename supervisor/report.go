@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"log/slog"
+
 	"procman/messages"
 	"procman/supervisor/plan"
 )

@@ -208,11 +208,10 @@ func (r *root) gotBoot(c actor.Context, b booted) {
 		r.log.Error("some of what an earlier manager left could not be read; what lives was found all the same", "error", b.err)
 	}
 	found := make(map[messages.InstanceID]*messages.Survivor, len(b.survivors))
-	memories := b.memories
 	for n := range b.survivors {
 		found[b.survivors[n].ID] = &b.survivors[n]
 	}
-	for _, m := range memories {
+	for _, m := range b.memories {
 		r.restore(c, m, found[m.ID])
 		delete(found, m.ID)
 	}
@@ -264,7 +263,7 @@ func (r *root) gotList(c actor.Context, l listed) {
 		switch {
 		case e.desired == nil:
 			added++
-		case e.desired.Spec == app.Spec && e.desired.Equal(app.AppInstance):
+		case e.desired.Equal(app):
 			continue
 		default:
 			changed++

@@ -63,7 +63,7 @@ func (s *Supervisor) watch() {
 		switch err := s.ask(reply); {
 		case err != nil:
 			failures++
-			wait.Reset(plan.Delay(messages.AppInstance{}.WithDefaults().Restart, failures, 0))
+			wait.Reset(plan.Delay(messages.RestartPolicy{}.WithDefaults(), failures, 0))
 		case resync > 0:
 			failures = 0
 			wait.Reset(resync)

@@ -176,7 +176,7 @@ func TestEveryInstanceIsCompleteAndValid(t *testing.T) {
 	f := good(t, "restart: {jitter: 0}\ninstances:\n- {id: a, wasm_path: w, db_name: d}\n- {id: b, args: ['--port={port}']}\n")
 	for _, a := range f.Instances {
 		require.NoError(t, a.Validate())
-		require.True(t, a.WithDefaults().Equal(a), "defaults change nothing")
+		require.Equal(t, a, a.WithDefaults(), "defaults change nothing")
 	}
 }
 

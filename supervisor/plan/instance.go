@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"procman/messages"
@@ -20,6 +22,12 @@ func NewApp(a messages.AppInstance) (*App, error) {
 		return nil, err
 	}
 	return &App{AppInstance: a, Spec: a.SpecHash()}, nil
+}
+
+// Equal reports whether a and b say the same. It hashes nothing: a list of thousands is compared in the root's mailbox.
+func (a *App) Equal(b *App) bool {
+	return a.Spec == b.Spec && a.SamePolicy(b.AppInstance) && a.Disabled == b.Disabled &&
+		slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Labels, b.Labels)
 }
 
 // Instance is all that the root knows of one instance. The zero value but for its ID and Phase Stopped is an instance

@@ -11,7 +11,7 @@ import (
 )
 
 func TestDelaysDoubleFromInitialToMax(t *testing.T) {
-	p := messages.AppInstance{}.WithDefaults().Restart
+	p := messages.RestartPolicy{}.WithDefaults()
 	p.Jitter = 0
 	var got []time.Duration
 	for n := range 9 {

@@ -106,7 +106,7 @@ func (i Instance) grace() time.Duration {
 	if i.left > 0 {
 		return i.left
 	}
-	return messages.AppInstance{}.WithDefaults().Stop.Grace
+	return messages.StopPolicy{}.WithDefaults().Grace
 }
 
 // --- the wish ---
@@ -308,7 +308,7 @@ func lost(m *move, _ Event) {
 		m.adopt()
 		return
 	}
-	policy := messages.AppInstance{}.WithDefaults().Restart
+	policy := messages.RestartPolicy{}.WithDefaults()
 	m.to(messages.Backoff, "its actor was lost; the process runs on")
 	m.Orphan = true
 	m.DueAt = m.now.Add(Delay(policy, m.Losses-1, m.draw()))

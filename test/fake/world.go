@@ -212,7 +212,7 @@ func (l *Log) Bugs() []Record {
 	return slices.DeleteFunc(slices.Clone(l.records), func(r Record) bool { return len(r.Msg) < 4 || r.Msg[:4] != "bug:" })
 }
 
-// Handle keeps a record.
+// keep keeps a record with the attributes of its logger.
 func (l *Log) keep(r slog.Record, with map[string]any) {
 	attrs := maps.Clone(with)
 	r.Attrs(func(a slog.Attr) bool { attrs[a.Key] = a.Value.Any(); return true })
