@@ -22,8 +22,9 @@ func (r *root) gotCommand(c actor.Context, m command) {
 		m.reply <- messages.ErrDisabled{ID: m.id}
 		return
 	}
-	if hold := m.op == opStop; hold != e.pledged {
-		// Written first, done afterwards: what an operator was told must hold even if the manager dies this instant.
+	if hold := m.op == opStop; hold != e.held || hold != e.pledged {
+		// Written first, done afterwards: what an operator was told must hold even if the manager dies this instant. One that
+		// is being written already is waited for.
 		e.pledged = hold
 		root, self := c.ActorSystem().Root, c.Self()
 		r.keeper.remember(e.Memory(hold), func(err error) { root.Send(self, held{m, err}) })

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"procman/messages"
@@ -51,6 +52,42 @@ func TestAHeldInstanceStaysDownUntilItIsStarted(t *testing.T) {
 		require.Equal(t, 2, w.Spawns("web"))
 		require.False(t, w.Of("web").Held)
 		noBugs(t, w)
+	})
+}
+
+// slowMemory takes its time to remember.
+type slowMemory struct {
+	supervisor.Memory
+	takes time.Duration
+}
+
+func (m slowMemory) Remember(page messages.Memory) error {
+	if page.Held {
+		time.Sleep(m.takes)
+	}
+	return m.Memory.Remember(page)
+}
+
+func TestAStopThatFollowsAnotherIsNotDoneBeforeTheHoldIsWritten(t *testing.T) {
+	bubble(t, "6 ProcessController", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) { c.Memory = slowMemory{c.Memory, time.Second} }))
+		w.Want("web")
+		w.Pass(time.Minute)
+		began := time.Now()
+		for range 3 {
+			go func() {
+				assert.NoError(t, w.Stop(context.Background(), "web"))
+				assert.GreaterOrEqual(t, time.Since(began), time.Second, "the hold is not on disk yet")
+				s, _ := w.Lookup("web")
+				assert.True(t, s.Held)
+			}()
+		}
+		w.Pass(time.Minute)
+		require.Equal(t, messages.Stopped, w.Of("web").Phase)
+		require.NoError(t, w.Start(context.Background(), "web"))
+		w.Pass(time.Minute)
+		require.Equal(t, messages.Running, w.Of("web").Phase)
+		require.Equal(t, 2, w.Spawns("web"))
 	})
 }
 
