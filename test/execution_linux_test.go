@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -31,12 +29,12 @@ type realWorld struct {
 	t        *testing.T
 	dir      string
 	provider *fake.Provider
-	log      *journal
+	log      *fake.Journal
 }
 
 func newRealWorld(t *testing.T, first int) *realWorld {
 	t.Helper()
-	w := &realWorld{t: t, dir: t.TempDir(), provider: fake.NewProvider(), log: &journal{}}
+	w := &realWorld{t: t, dir: t.TempDir(), provider: fake.NewProvider(), log: &fake.Journal{}}
 	state := messages.StateDir(filepath.Join(w.dir, "state"))
 	log := slog.New(slog.NewJSONHandler(w.log, nil))
 	spawner, err := spawn.Open(state, spawn.Options{Logger: log})
@@ -91,7 +89,7 @@ func TestARealInstanceRunsWhereAndHowItWasToldTo(t *testing.T) {
 
 	t.Run("5.5 Standard streams", func(t *testing.T) {
 		line := func(stream, text string) bool {
-			return w.log.has(func(r map[string]any) bool {
+			return has(w.log, func(r map[string]any) bool {
 				return r["msg"] == "output" && r["stream"] == stream && r["line"] == text &&
 					r["instance"] == "web" && r["pid"] == float64(s.PID) && r["run"] == 1.0
 			})
@@ -143,26 +141,9 @@ func TestARealInstanceRunsWhereAndHowItWasToldTo(t *testing.T) {
 	})
 }
 
-// journal is a log in JSON that may be read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
-func (j *journal) has(is func(record map[string]any) bool) bool {
-	for line := range strings.Lines(j.String()) {
+// has reports whether the log, in JSON, has a record like that.
+func has(log *fake.Journal, is func(record map[string]any) bool) bool {
+	for line := range strings.Lines(log.String()) {
 		var r map[string]any
 		if json.Unmarshal([]byte(line), &r) == nil && is(r) {
 			return true

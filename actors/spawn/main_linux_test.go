@@ -7,13 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +22,7 @@ import (
 
 	"procman/actors"
 	"procman/messages"
+	"procman/test/fake"
 )
 
 // The test binary is also the programs the tests start: which one, this variable says.
@@ -320,21 +319,6 @@ func orphaned(t testing.TB, dir messages.StateDir, app messages.AppInstance) int
 }
 
 // journal is a log to look into.
-type journal struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
+type journal struct{ fake.Journal }
 
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.all.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.all.String()
-}
-
-func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(io.Writer(j), nil)) }
+func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }

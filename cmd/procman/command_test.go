@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"procman/messages"
+	"procman/test/fake"
 )
 
 func TestWhatIsAskedForIsDone(t *testing.T) {
@@ -139,7 +140,7 @@ func TestOutputIsFollowedOverARestartUntilTheDaemonEnds(t *testing.T) {
 	s.run()
 	s.ok("start", "--all", "--wait")
 	cmd := exec.Command(binary, "-c", s.config, "logs", "-f", "--stream", "stdout")
-	var out, diagnostics journal
+	var out, diagnostics fake.Journal
 	cmd.Stdout, cmd.Stderr = &out, &diagnostics
 	require.NoError(t, cmd.Start())
 	s.eventually("what there is", func() bool { return strings.Count(out.String(), "hello") == 2 })

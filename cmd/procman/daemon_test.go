@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"procman/supervisor/config"
+	"procman/test/fake"
 )
 
 func TestTheDaemonBringsUpWhatIsListedAndStopsItOnTERM(t *testing.T) {
@@ -192,7 +193,7 @@ func TestASupervisorThatEndsByItselfIsAFailure(t *testing.T) {
 	s := newSite(t, "")
 	file, err := config.Load(s.config)
 	require.NoError(t, err)
-	var records journal
+	var records fake.Journal
 	log := newLog(&records, file.Log, false, false)
 	d, err := open(s.config, file, log, heritage{})
 	require.NoError(t, err)

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -24,6 +23,7 @@ import (
 
 	"procman/messages"
 	"procman/supervisor/api"
+	"procman/test/fake"
 )
 
 // binary is the real program, built once for all tests.
@@ -217,14 +217,14 @@ func (s *site) instance(id string) messages.Status {
 type running struct {
 	*site
 	cmd  *exec.Cmd
-	log  *journal
+	log  *fake.Journal
 	done chan struct{}
 }
 
 // run starts the daemon and waits until it answers.
 func (s *site) run(change ...func(*exec.Cmd)) *running {
 	s.t.Helper()
-	r := &running{site: s, cmd: exec.Command(binary, "-c", s.config, "run"), log: &journal{}, done: make(chan struct{})}
+	r := &running{site: s, cmd: exec.Command(binary, "-c", s.config, "run"), log: &fake.Journal{}, done: make(chan struct{})}
 	r.cmd.Stderr = r.log
 	for _, f := range change {
 		f(r.cmd)
@@ -276,22 +276,4 @@ func (r *running) ends() int {
 		require.Fail(r.t, "the daemon does not end", r.log.String())
 		return -1
 	}
-}
-
-// journal is a log that may be read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
 }

@@ -2,6 +2,9 @@ package chaos
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,6 +77,15 @@ func TestAManagerKilledWhileIdleAdoptsEveryProcess(t *testing.T) { // 1
 	w.judgeOutput()
 }
 
+// remembered waits until the manager has written that down of an instance, which it does aside.
+func (w *world) remembered(id, what string) {
+	w.Helper()
+	w.eventually(5*time.Second, "the manager remembers "+what, func() bool {
+		text, err := os.ReadFile(filepath.Join(w.state, "instances", id, "memory.json"))
+		return err == nil && strings.Contains(string(text), what)
+	})
+}
+
 func TestAStopResumesWithWhatIsLeftOfItsGrace(t *testing.T) { // 6
 	t.Parallel()
 	w := one(t, app{policy: "stop: {grace: 2s}"}, Control{Term: TermIgnored})
@@ -81,8 +93,7 @@ func TestAStopResumesWithWhatIsLeftOfItsGrace(t *testing.T) { // 6
 	w.daemon.mustDo("stop", "a")
 	began := time.Now()
 	w.eventually(time.Second, "the process is told to end", func() bool { l, _ = w.newest("a"); return l.Terms > 0 })
-	// The instant is remembered aside, a moment after TERM: at most a stop would begin anew.
-	time.Sleep(200 * time.Millisecond)
+	w.remembered("a", `"stop_as":"stopped"`) // aside, a moment after TERM: before that a stop would begin anew
 	w.daemon.kill()
 	time.Sleep(800 * time.Millisecond)
 	w.start().up()
@@ -181,7 +192,7 @@ func TestADelayThatWasUnderWaySurvivesTheManager(t *testing.T) { // 8
 	w.start().up()
 	in := func(s shown) bool { return s.Phase == "backoff" && s.NextStartAt != nil && s.LastExit != nil }
 	first := w.daemon.await("a", "in backoff", in)
-	time.Sleep(100 * time.Millisecond) // for the keeper to have written it
+	w.remembered("a", `"phase":"backoff"`)
 	w.again()
 	second := w.daemon.await("a", "in backoff", in)
 	require.WithinDuration(t, *first.NextStartAt, *second.NextStartAt, 100*time.Millisecond, "the delay began anew")

@@ -196,7 +196,7 @@ func TestAStopBetweenForkAndExecIsObeyed(t *testing.T) { // 28, 46
 	require.NoError(t, err)
 	w.daemon.up()
 	w.daemon.mustDo("stop", "a")
-	time.Sleep(50 * time.Millisecond)
+	w.daemon.await("a", "stopping", func(s shown) bool { return s.Phase == "stopping" })
 	require.NoError(t, x.pass(id))
 	w.converge(map[string]bool{"a": true})
 	w.gone(Process{pid, st.Start})
