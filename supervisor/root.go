@@ -69,6 +69,7 @@ type root struct {
 	booted   bool
 	first    *listed // a list that came before boot was over
 	listed   bool
+	adopting map[messages.InstanceID]struct{} // survivors that no actor has taken over yet; nil: Listed is closed
 	closing  bool                             // every instance is being stopped
 	leaving  bool                             // the root is being stopped, and its actors with it
 	unready  map[messages.InstanceID]struct{} // desired, and never healthy yet; nil: Ready is closed
@@ -105,7 +106,7 @@ func newRoot(s *Supervisor) *root {
 		world: actors.World{Spawner: c.Spawner, Ports: c.Ports, Health: c.Health, Outputs: c.Outputs,
 			Gate: actors.NewGate(c.StartParallel), Logger: c.Logger},
 		entries: map[messages.InstanceID]*entry{}, children: map[string]*entry{},
-		unready: map[messages.InstanceID]struct{}{}, stopped: make(chan struct{}),
+		adopting: map[messages.InstanceID]struct{}{}, unready: map[messages.InstanceID]struct{}{}, stopped: make(chan struct{}),
 	}
 }
 
@@ -229,6 +230,9 @@ func (r *root) gotBoot(c actor.Context, b booted) {
 func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survivor) {
 	e := r.entry(m.ID)
 	e.held, e.pledged = m.Held, m.Held
+	if found != nil && found.Alive {
+		r.adopting[e.ID] = struct{}{}
+	}
 	r.step(c, e, plan.Survivor{Memory: m, Found: found})
 }
 
@@ -291,9 +295,6 @@ func (r *root) gotList(c actor.Context, l listed) {
 	for _, reply := range l.replies {
 		reply <- nil
 	}
-	if initial {
-		close(r.handle.listed)
-	}
 	r.settle(c)
 }
 
@@ -328,6 +329,10 @@ func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
 	r.count(before, next)
 	for _, a := range actions {
 		r.carryOut(c, e, a)
+	}
+	switch ev.(type) {
+	case plan.Launched, plan.LaunchFailed, plan.Exited:
+		delete(r.adopting, e.ID)
 	}
 	if e.Phase == messages.Running && e.Health == messages.Healthy && r.unready != nil {
 		delete(r.unready, e.ID)
@@ -417,8 +422,12 @@ func (r *root) discard(e *entry) {
 	r.keeper.expunge(e.ID)
 }
 
-// settle closes Ready when its time has come, and ends the root when the last process has ended in a shutdown.
+// settle closes Listed and Ready when their time has come, and ends the root when the last process has ended in a shutdown.
 func (r *root) settle(c actor.Context) {
+	if r.listed && r.adopting != nil && len(r.adopting) == 0 {
+		r.adopting = nil
+		close(r.handle.listed)
+	}
 	if r.listed && r.unready != nil && len(r.unready) == 0 {
 		r.unready = nil
 		close(r.handle.ready)

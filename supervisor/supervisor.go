@@ -81,7 +81,8 @@ func (s *Supervisor) run(r *root) {
 	close(s.done)
 }
 
-// Listed is closed once the first good list is in force. Before that Status and Lookup know survivors only.
+// Listed is closed once the first good list is in force and every survivor has been taken over. Before that Status and
+// Lookup do not know all.
 func (s *Supervisor) Listed() <-chan struct{} { return s.listed }
 
 // Ready is closed once every desired instance has been healthy.

@@ -105,6 +105,37 @@ func TestASurvivorThatIsNoLongerListedGetsTheGraceItWasPromised(t *testing.T) {
 	})
 }
 
+func TestListedClosesWhenTheListIsInForceAndEverySurvivorIsTakenOver(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering())
+		listed := func() bool {
+			select {
+			case <-w.Listed():
+				return true
+			default:
+				return false
+			}
+		}
+		require.True(t, listed(), "nothing to take over")
+		w.Want("alive", "dead", "held")
+		w.Pass(time.Second)
+		require.NoError(t, w.Stop(context.Background(), "held"))
+		w.KillManager()
+		w.Process("dead").Exit(1)
+		w.Spawner.Slow(time.Second)
+		w.StartManager()
+		require.False(t, listed())
+		w.Pass(time.Second)
+		require.True(t, listed())
+		require.Equal(t, messages.Running, w.Of("alive").Phase)
+		w.KillManager()
+		w.Provider.Fail(errors.New("unknown"))
+		w.StartManager()
+		w.Pass(time.Hour)
+		require.False(t, listed(), "there is no list")
+	})
+}
+
 func TestThePortsOfSurvivorsAreClaimedBeforeAnyNewLease(t *testing.T) {
 	bubble(t, "7 Manager crashes", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering(), fake.Backoff(time.Second))

@@ -19,8 +19,14 @@ import (
 var errUsage = errors.New("bad command line")
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	context.AfterFunc(ctx, stop) // from then on a second signal ends the process
+	ctx, end := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	go func() {
+		<-signals
+		signal.Stop(signals) // before anybody can see that the first was heard: a second one ends the process
+		end()
+	}()
 	os.Exit(run(ctx, os.Args[1:], os.Stderr))
 }
 
