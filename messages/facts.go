@@ -43,6 +43,8 @@ type Memory struct {
 	StopAs       ExitReason
 	KillAt       time.Time // in Stopping: when the grace period ends
 	Held         bool      // see Status.Held
+	HeldBy       string    // who held it
+	HeldAt       time.Time // when, by the wall clock
 	Rebooted     bool      // it was written before the host was started the last time; set by the reader
 	LastExit     *Exit
 }

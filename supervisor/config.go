@@ -60,6 +60,9 @@ type Config struct {
 	Name    string             // of the root actor; default "procman"
 	Logger  *slog.Logger       // nil: slog.Default()
 
+	// Observe is called with every messages.Transition, messages.Event and messages.Reconciled from the first on; see System.
+	Observe []func(any)
+
 	// StartParallel limits how many instances start at once; 0: chosen from the cores.
 	StartParallel int
 	// Resync is how often a provider that is no Notifier is asked; default 30s.

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -22,12 +23,15 @@ func (r *root) gotCommand(c actor.Context, m command) {
 		m.reply <- messages.ErrDisabled{ID: m.id}
 		return
 	}
-	if hold := m.op == opStop; hold != e.held || hold != e.pledged {
+	if wish := (hold{on: m.op == opStop}); wish.on != e.hold.on || wish.on != e.pledged.on {
 		// Written first, done afterwards: what an operator was told must hold even if the manager dies this instant. One that
 		// is being written already is waited for.
-		e.pledged = hold
+		if wish.on {
+			wish.by, wish.at = m.by, time.Now().Round(0).UTC()
+		}
+		e.pledged = wish
 		root, self := c.ActorSystem().Root, c.Self()
-		r.keeper.remember(e.Memory(hold), func(err error) { root.Send(self, held{m, err}) })
+		r.keeper.remember(e.memory(wish), func(err error) { root.Send(self, held{m, wish, err}) })
 		return
 	}
 	r.obey(c, e, m)
@@ -40,12 +44,12 @@ func (r *root) gotHeld(c actor.Context, h held) {
 		return
 	}
 	if h.err != nil {
-		e.pledged = e.held
+		e.pledged = e.hold
 		h.reply <- fmt.Errorf("instance %q: the hold could not be written, so nothing was done: %w", string(h.id), h.err)
 		return
 	}
-	e.held = h.op == opStop
-	if e.held {
+	e.hold = h.wish
+	if e.hold.on {
 		delete(r.unready, e.ID)
 	}
 	if h.op == opRestart { // to end a hold is to start; there is nothing to restart
@@ -55,7 +59,8 @@ func (r *root) gotHeld(c actor.Context, h held) {
 }
 
 func (r *root) obey(c actor.Context, e *entry, m command) {
-	r.log.Info("operator", "instance", string(e.ID), "command", string(m.op))
+	defer r.actAs(m.by)()
+	r.handle.acted(m.by, e.ID, string(m.op))
 	switch m.op {
 	case opStart:
 		r.reconcile(c, e)

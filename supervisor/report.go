@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"procman/messages"
 	"procman/supervisor/plan"
@@ -10,19 +11,35 @@ import (
 
 // show publishes what Status and Lookup return.
 func (r *root) show(e *entry) {
-	s := r.status(e)
-	r.handle.shown.Store(e.ID, &s)
+	r.handle.shown.Store(e.ID, &shown{r.status(e), e.probes, e.desired})
+}
+
+// shown is what the handle's readers see of an instance. It is never changed.
+type shown struct {
+	status  messages.Status
+	probes  []messages.Probe
+	desired *plan.App
+}
+
+// probed keeps the newest probes, in a slice that nobody else has.
+func (e *entry) probed(p messages.Probe) {
+	kept := make([]messages.Probe, 0, messages.KeptProbes)
+	kept = append(append(kept, e.probes[max(0, len(e.probes)-messages.KeptProbes+1):]...), p)
+	if n := len(kept); n > 1 && kept[n-2].Body == p.Body {
+		kept[n-1].Body = kept[n-2].Body // one copy for all: a healthy instance says the same every time
+	}
+	e.probes = kept
 }
 
 func (r *root) status(e *entry) messages.Status {
 	s := e.Status()
-	s.Held = e.held
+	s.Held = e.hold.on
 	if app := e.desired; app != nil {
 		s.WasmPath, s.DbName, s.Labels = app.WasmPath, app.DbName, app.Labels
 		if s.Phase == messages.Stopped && s.Reason == "" {
 			switch {
-			case e.held:
-				s.Reason = "stopped by an operator; `procman start` ends that"
+			case e.hold.on:
+				s.Reason = e.hold.String()
 			case app.Disabled:
 				s.Reason = "disabled in the configuration"
 			}
@@ -31,8 +48,21 @@ func (r *root) status(e *entry) messages.Status {
 	return s
 }
 
-// note writes what a step has to say to the log.
+func (h hold) String() string {
+	by, when := h.by, ""
+	if by == "" {
+		by = "an operator"
+	}
+	if !h.at.IsZero() {
+		when = " at " + h.at.Format(time.RFC3339)
+	}
+	return "stopped by " + by + when + "; `procman start` ends that"
+}
+
+// note tells the log and the event stream what a step has to say.
 func (r *root) note(e *entry, n plan.Note) {
+	r.handle.tell(messages.Event{At: time.Now(), What: messages.Happening(n.Msg), ID: e.ID, By: r.by, Phase: e.Phase, Run: n.Run, PID: n.PID,
+		Port: n.Port, Why: n.Detail, Bad: n.Bad, Exit: n.Exit, Delay: n.Delay, Attempt: n.Attempt})
 	level := slog.LevelInfo
 	if n.Bad {
 		level = slog.LevelWarn
@@ -47,6 +77,9 @@ func (r *root) note(e *entry, n plan.Note) {
 	}
 	if n.Detail != "" {
 		attrs = append(attrs, slog.String("detail", n.Detail))
+	}
+	if r.by != messages.ByManager {
+		attrs = append(attrs, slog.String("by", r.by))
 	}
 	if x := n.Exit; x != nil {
 		attrs = append(attrs, slog.Int("code", x.Code), slog.String("signal", x.Signal), slog.Bool("known", x.Known), slog.String("reason", string(x.Reason)))

@@ -24,18 +24,21 @@ type (
 	// listed: the desired list.
 	listed struct {
 		apps    []*plan.App
+		by      string
 		replies []chan<- error
 	}
 	// command: an operator's wish.
 	command struct {
 		op    op
 		id    messages.InstanceID
+		by    string
 		reply chan<- error
 	}
 	// held: a hold has been written, or its end has.
 	held struct {
 		command
-		err error
+		wish hold
+		err  error
 	}
 	// lost: there is no such actor.
 	lost struct{ child *actor.PID }
@@ -74,6 +77,7 @@ type root struct {
 	leaving  bool                             // the root is being stopped, and its actors with it
 	unready  map[messages.InstanceID]struct{} // desired, and never healthy yet; nil: Ready is closed
 	live     int                              // instances with a process or an actor
+	by       string                           // who causes what is being done
 
 	panics  []time.Time
 	failure error         // read after stopped is closed
@@ -84,16 +88,30 @@ type root struct {
 type entry struct {
 	plan.Instance
 	desired *plan.App // from the list; nil: not in it
-	held    bool      // an operator wants it down
-	pledged bool      // held, as it is written or being written
+	hold    hold      // in force
+	pledged hold      // as it is written or being written
+	probes  []messages.Probe
 	child   *actor.PID
 	alarm   actors.Alarm
 	written messages.Memory
 }
 
+// hold is an operator's wish to have an instance down.
+type hold struct {
+	on bool
+	by string
+	at time.Time
+}
+
+func (e *entry) memory(h hold) messages.Memory {
+	m := e.Memory(h.on)
+	m.HeldBy, m.HeldAt = h.by, h.at
+	return m
+}
+
 // wanted is what should run: what is desired, unless somebody wants it down.
 func (e *entry) wanted(closing bool) *plan.App {
-	if closing || e.held || e.desired == nil || e.desired.Disabled {
+	if closing || e.hold.on || e.desired == nil || e.desired.Disabled {
 		return nil
 	}
 	return e.desired
@@ -102,7 +120,7 @@ func (e *entry) wanted(closing bool) *plan.App {
 func newRoot(s *Supervisor) *root {
 	c := s.config
 	return &root{
-		handle: s, config: c, log: c.Logger, keeper: newKeeper(c.Memory, c.Logger),
+		handle: s, config: c, log: c.Logger, by: messages.ByManager, keeper: newKeeper(c.Memory, c.Logger),
 		world: actors.World{Spawner: c.Spawner, Ports: c.Ports, Health: c.Health, Outputs: c.Outputs,
 			Gate: actors.NewGate(c.StartParallel), Logger: c.Logger},
 		entries: map[messages.InstanceID]*entry{}, children: map[string]*entry{},
@@ -144,6 +162,13 @@ func (r *root) catch(next actor.ReceiverFunc) actor.ReceiverFunc {
 		}()
 		next(c, envelope)
 	}
+}
+
+// actAs says on whose behalf the root acts until the function it returns is called.
+func (r *root) actAs(by string) func() {
+	before := r.by
+	r.by = by
+	return func() { r.by = before }
 }
 
 // Receive never blocks.
@@ -229,7 +254,8 @@ func (r *root) gotBoot(c actor.Context, b booted) {
 
 func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survivor) {
 	e := r.entry(m.ID)
-	e.held, e.pledged = m.Held, m.Held
+	e.hold = hold{m.Held, m.HeldBy, m.HeldAt}
+	e.pledged = e.hold
 	if found != nil && found.Alive {
 		r.adopting[e.ID] = struct{}{}
 	}
@@ -253,7 +279,9 @@ func (r *root) gotList(c actor.Context, l listed) {
 		r.first = &l
 		return
 	}
+	began := time.Now()
 	added, changed, removed := 0, 0, 0
+	defer r.actAs(l.by)()
 	gone := make(map[messages.InstanceID]*entry, len(r.entries))
 	for id, e := range r.entries {
 		gone[id] = e
@@ -282,11 +310,13 @@ func (r *root) gotList(c actor.Context, l listed) {
 		if e.desired != nil {
 			removed++
 		}
-		e.desired, e.held, e.pledged = nil, false, false
+		e.desired, e.hold, e.pledged = nil, hold{}, hold{}
 		touched = append(touched, e)
 	}
 	if initial || added+changed+removed > 0 {
-		r.log.Info("config applied", "instances", len(l.apps), "added", added, "changed", changed, "removed", removed)
+		r.log.Info(string(messages.ConfigApplied), "instances", len(l.apps), "added", added, "changed", changed, "removed", removed)
+		r.handle.tell(messages.Event{At: began, What: messages.ConfigApplied, By: l.by,
+			Why: fmt.Sprintf("%d instances: %d added, %d changed, %d removed", len(l.apps), added, changed, removed)})
 	}
 	for _, e := range touched {
 		r.reconcile(c, e)
@@ -296,6 +326,7 @@ func (r *root) gotList(c actor.Context, l listed) {
 		reply <- nil
 	}
 	r.settle(c)
+	c.ActorSystem().EventStream.Publish(messages.Reconciled{Took: time.Since(began), Listed: len(l.apps), Added: added, Changed: changed, Removed: removed})
 }
 
 // step takes one event in, and then whatever it takes to come closer to the wish.
@@ -327,6 +358,10 @@ func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
 	next, actions := plan.Step(before, time.Now(), ev)
 	e.Instance = next
 	r.count(before, next)
+	if p, is := ev.(plan.Probed); is {
+		e.probed(p.Probe)
+	}
+	r.show(e) // before anybody is told
 	for _, a := range actions {
 		r.carryOut(c, e, a)
 	}
@@ -337,7 +372,7 @@ func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
 	if e.Phase == messages.Running && e.Health == messages.Healthy && r.unready != nil {
 		delete(r.unready, e.ID)
 	}
-	if m := e.Memory(e.pledged); m != e.written {
+	if m := e.memory(e.pledged); m != e.written {
 		e.written = m
 		r.keeper.remember(m, nil)
 	}

@@ -21,8 +21,10 @@ type Supervisor struct {
 	system *actor.ActorSystem
 	pid    *actor.PID
 
-	shown  sync.Map // messages.InstanceID -> *messages.Status
-	reload chan chan error
+	unobserve []func()
+
+	shown  sync.Map // messages.InstanceID -> *shown
+	reload chan reloading
 	life   context.Context // ends when the root has stopped
 	end    context.CancelFunc
 	listed chan struct{}
@@ -44,7 +46,7 @@ func New(c Config) (*Supervisor, error) {
 		return nil, err
 	}
 	s := &Supervisor{
-		config: c, system: c.System, reload: make(chan chan error),
+		config: c, system: c.System, reload: make(chan reloading),
 		listed: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	if s.system == nil {
@@ -54,10 +56,15 @@ func New(c Config) (*Supervisor, error) {
 		}))
 	}
 	s.life, s.end = context.WithCancel(context.Background())
+	for _, o := range c.Observe {
+		subscription := s.system.EventStream.Subscribe(o)
+		s.unobserve = append(s.unobserve, func() { s.system.EventStream.Unsubscribe(subscription) })
+	}
 	r := newRoot(s)
 	s.pid, err = s.system.Root.SpawnNamed(r.props(), c.Name)
 	if err != nil {
 		s.end()
+		s.quit()
 		return nil, fmt.Errorf("supervisor: the root actor %q could not be spawned: %w", c.Name, err)
 	}
 	go s.run(r)
@@ -74,6 +81,7 @@ func (s *Supervisor) run(r *root) {
 	s.end()
 	r.keeper.close()
 	beside.Wait()
+	s.quit()
 	if s.config.System == nil {
 		s.system.Shutdown()
 	}
@@ -104,22 +112,36 @@ func (s *Supervisor) Err() error {
 
 // Lookup returns the status of one instance. It never waits: a reverse proxy may ask it for every request.
 func (s *Supervisor) Lookup(id messages.InstanceID) (messages.Status, bool) {
-	status, known := s.shown.Load(id)
-	if !known {
+	known, there := s.shown.Load(id)
+	if !there {
 		return messages.Status{}, false
 	}
-	return *status.(*messages.Status), true
+	return known.(*shown).status, true
 }
 
 // Status returns the status of every instance, sorted by id. It never waits.
 func (s *Supervisor) Status(context.Context) ([]messages.Status, error) {
 	all := []messages.Status{}
-	s.shown.Range(func(_, status any) bool {
-		all = append(all, *status.(*messages.Status))
+	s.shown.Range(func(_, known any) bool {
+		all = append(all, known.(*shown).status)
 		return true
 	})
 	slices.SortFunc(all, func(a, b messages.Status) int { return cmp.Compare(a.ID, b.ID) })
 	return all, nil
+}
+
+// Explain returns what is known of one instance beyond its status. It never waits.
+func (s *Supervisor) Explain(id messages.InstanceID) (messages.Explanation, bool) {
+	known, there := s.shown.Load(id)
+	if !there {
+		return messages.Explanation{}, false
+	}
+	k := known.(*shown)
+	e := messages.Explanation{Status: k.status, Probes: k.probes}
+	if k.desired != nil {
+		e.Desired = &k.desired.AppInstance
+	}
+	return e, true
 }
 
 // Start ends a hold, and starts the instance now if it waits for its next attempt or was given up. It is no error if
@@ -143,7 +165,7 @@ func (s *Supervisor) Restart(ctx context.Context, id messages.InstanceID) error 
 func (s *Supervisor) Reload(ctx context.Context) error {
 	reply := make(chan error, 1)
 	select {
-	case s.reload <- reply:
+	case s.reload <- reloading{by: operator(ctx), reply: reply}:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.done:
@@ -174,13 +196,14 @@ func (s *Supervisor) Detach(ctx context.Context) error {
 	}
 }
 
-// System returns the actor system, on whose EventStream every messages.Transition is published. A subscriber is called
-// by the root and must not block.
+// System returns the actor system, on whose EventStream every messages.Transition, messages.Event and messages.Reconciled
+// is published. A subscriber is called by the root, or beside it, and must not block. When it is called, Status and Lookup
+// know of what it is told.
 func (s *Supervisor) System() *actor.ActorSystem { return s.system }
 
 func (s *Supervisor) command(ctx context.Context, id messages.InstanceID, op op) error {
 	reply := make(chan error, 1)
-	s.system.Root.Send(s.pid, command{op: op, id: id, reply: reply})
+	s.system.Root.Send(s.pid, command{op: op, id: id, by: operator(ctx), reply: reply})
 	return s.await(ctx, reply)
 }
 
@@ -193,4 +216,26 @@ func (s *Supervisor) await(ctx context.Context, reply <-chan error) error {
 	case <-s.done:
 		return ErrStopped
 	}
+}
+
+// quit ends the observation.
+func (s *Supervisor) quit() {
+	for _, end := range s.unobserve {
+		end()
+	}
+}
+
+type operatorKey struct{}
+
+// WithOperator says on whose behalf the calls made with the context are, as in "uid 1000"; see messages.Event. Without it
+// they are the host program's own.
+func WithOperator(ctx context.Context, by string) context.Context {
+	return context.WithValue(ctx, operatorKey{}, by)
+}
+
+func operator(ctx context.Context) string {
+	if by, is := ctx.Value(operatorKey{}).(string); is {
+		return by
+	}
+	return messages.ByHost
 }

@@ -49,18 +49,18 @@ func (s *Supervisor) watch() {
 	wait := time.NewTimer(0)
 	defer wait.Stop()
 	for failures := 0; ; {
-		var reply chan error
+		asked := reloading{by: messages.ByConfiguration}
 		select {
 		case <-s.life.Done():
 			return
-		case reply = <-s.reload:
+		case asked = <-s.reload:
 		case _, open := <-changes:
 			if !open {
 				changes, resync = nil, s.config.Resync
 			}
 		case <-wait.C:
 		}
-		switch err := s.ask(reply); {
+		switch err := s.ask(asked); {
 		case err != nil:
 			failures++
 			wait.Reset(plan.Delay(messages.RestartPolicy{}.WithDefaults(), failures, 0))
@@ -74,8 +74,19 @@ func (s *Supervisor) watch() {
 	}
 }
 
+// reloading is a wish to have the provider asked.
+type reloading struct {
+	by    string
+	reply chan<- error // nil: nobody waits
+}
+
 // ask gets the list from the provider and hands it to the root.
-func (s *Supervisor) ask(reply chan error) error {
+func (s *Supervisor) ask(asked reloading) error {
+	if asked.reply == nil {
+		asked.reply = make(chan error, 1)
+	} else {
+		s.acted(asked.by, "", "reload")
+	}
 	list, err := s.config.Provider.AppInstances(s.life)
 	if s.life.Err() != nil {
 		return s.life.Err()
@@ -84,16 +95,27 @@ func (s *Supervisor) ask(reply chan error) error {
 	if err == nil {
 		apps, err = accept(list)
 	}
-	if reply == nil {
-		reply = make(chan error, 1)
-	}
 	if err != nil {
 		s.config.Logger.Error("config rejected", "error", err.Error(), "consequence", "the last good list stays in force")
-		reply <- err
+		s.tell(messages.Event{At: time.Now(), What: messages.ConfigRejected, By: asked.by, Why: err.Error(), Bad: true})
+		asked.reply <- err
 		return err
 	}
-	s.system.Root.Send(s.pid, listed{apps: apps, replies: []chan<- error{reply}})
+	s.system.Root.Send(s.pid, listed{apps: apps, by: asked.by, replies: []chan<- error{asked.reply}})
 	return nil
+}
+
+// tell publishes what has happened.
+func (s *Supervisor) tell(e messages.Event) { s.system.EventStream.Publish(e) }
+
+// acted tells what an operator wants.
+func (s *Supervisor) acted(by string, id messages.InstanceID, command string) {
+	attrs := []slog.Attr{slog.String("command", command), slog.String("by", by)}
+	if id != "" {
+		attrs = append(attrs, slog.String("instance", string(id)))
+	}
+	s.config.Logger.LogAttrs(context.Background(), slog.LevelInfo, string(messages.OperatorActed), attrs...)
+	s.tell(messages.Event{At: time.Now(), What: messages.OperatorActed, By: by, ID: id, Command: command})
 }
 
 // accept takes a list as a whole or not at all.

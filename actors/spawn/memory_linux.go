@@ -34,6 +34,8 @@ type memoryRecord struct {
 	StopAs       messages.ExitReason `json:"stop_as"`
 	KillAt       *int64              `json:"kill_ns"`
 	Held         bool                `json:"held"`
+	HeldBy       string              `json:"held_by,omitempty"`
+	HeldAt       time.Time           `json:"held_at,omitzero"`
 	LastExit     *memoryExit         `json:"last_exit"`
 }
 
@@ -49,7 +51,8 @@ func memorize(m messages.Memory, boot string, c clock) memoryRecord {
 	r := memoryRecord{
 		ID: m.ID, Boot: boot, Run: m.Run, Exited: m.Exited, Spec: m.Spec, Starts: m.Starts, Counted: m.Counted, Grace: m.Grace, Attempts: m.Attempts,
 		Phase: m.Phase, Reason: m.Reason, DueAt: c.nanos(m.DueAt), HealthySince: c.nanos(m.HealthySince),
-		StopAs: m.StopAs, KillAt: c.nanos(m.KillAt), Held: m.Held,
+		StopAs: m.StopAs, KillAt: c.nanos(m.KillAt),
+		Held: m.Held, HeldBy: m.HeldBy, HeldAt: m.HeldAt.Round(0),
 	}
 	if e := m.LastExit; e != nil {
 		r.LastExit = &memoryExit{Code: e.Code, Signal: e.Signal, Known: e.Known, At: c.nanos(e.At), Reason: e.Reason}
@@ -64,7 +67,8 @@ func (r memoryRecord) recall(boot string, c clock) messages.Memory {
 	m := messages.Memory{
 		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Starts: r.Starts, Counted: r.Counted, Grace: r.Grace, Attempts: r.Attempts,
 		Phase: r.Phase, Reason: r.Reason, DueAt: c.time(r.DueAt), HealthySince: c.time(r.HealthySince),
-		StopAs: r.StopAs, KillAt: c.time(r.KillAt), Held: r.Held, Rebooted: r.Boot != boot,
+		StopAs: r.StopAs, KillAt: c.time(r.KillAt),
+		Held: r.Held, HeldBy: r.HeldBy, HeldAt: r.HeldAt, Rebooted: r.Boot != boot,
 	}
 	if e := r.LastExit; e != nil {
 		m.LastExit = &messages.Exit{Code: e.Code, Signal: e.Signal, Known: e.Known, Reason: e.Reason}
