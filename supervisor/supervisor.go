@@ -13,6 +13,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"procman/messages"
+	"procman/supervisor/plan"
 )
 
 // Supervisor is the handle of a running root actor. Its methods may be called from any goroutine.
@@ -172,6 +173,36 @@ func (s *Supervisor) Reload(ctx context.Context) error {
 		return ErrStopped
 	}
 	return s.await(ctx, reply)
+}
+
+// Preview returns what the list would change if it took the place of the one in force, sorted by id. It changes nothing
+// and waits for nobody. The error says what is wrong with the list.
+func (s *Supervisor) Preview(list []messages.AppInstance) ([]messages.Change, error) {
+	apps, err := accept(list)
+	if err != nil {
+		return nil, err
+	}
+	next := make(map[messages.InstanceID]*plan.App, len(apps))
+	for _, app := range apps {
+		next[app.InstanceID] = app
+	}
+	changes := []messages.Change{}
+	see := func(phase messages.Phase, held bool, now, next *plan.App) {
+		if c, changed := plan.Preview(phase, held, now, next); changed {
+			changes = append(changes, c)
+		}
+	}
+	s.shown.Range(func(id, known any) bool {
+		k := known.(*shown)
+		see(k.status.Phase, k.status.Held, k.desired, next[id.(messages.InstanceID)])
+		delete(next, id.(messages.InstanceID))
+		return true
+	})
+	for _, app := range next {
+		see(messages.Stopped, false, nil, app)
+	}
+	slices.SortFunc(changes, func(a, b messages.Change) int { return cmp.Compare(a.ID, b.ID) })
+	return changes, nil
 }
 
 // Shutdown stops every instance, gracefully, and then the supervisor. If ctx ends first, what still runs is left.

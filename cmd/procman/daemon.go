@@ -122,7 +122,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		}
 	})
 	d.server, err = api.New(api.Options{
-		Supervisor: d.supervisor, Logs: outputs.Read, Shutdown: d.endAs, Upgrade: d.upgrade, Logger: log.Logger,
+		Supervisor: d.supervisor, Logs: outputs.Read, Plan: d.plan, Shutdown: d.endAs, Upgrade: d.upgrade, Logger: log.Logger,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir},
 	})
 	if err != nil {

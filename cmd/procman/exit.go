@@ -17,6 +17,7 @@ const (
 	exitNotHealthy  = 3 // an asked-for instance is not running or not healthy
 	exitUnknown     = 4 // no such instance
 	exitUnreachable = 5 // the daemon cannot be reached
+	exitChanges     = 6 // plan found changes
 	exitInUse       = 75
 	exitTimeout     = 124
 )

@@ -70,6 +70,11 @@ func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
 	return r, c.ask(ctx, http.MethodPost, "/v1/reload", "", &r)
 }
 
+// Plan returns what a reload would do by the file at the absolute path; by the daemon's own if that is empty.
+func (c *Client) Plan(ctx context.Context, path string) (p Plan, err error) {
+	return p, c.ask(ctx, http.MethodGet, "/v1/plan?"+url.Values{"config": {path}}.Encode(), "", &p)
+}
+
 // Shutdown tells the daemon to end. It returns before the daemon has ended.
 func (c *Client) Shutdown(ctx context.Context, mode Mode) (e Ending, err error) {
 	return e, c.ask(ctx, http.MethodPost, "/v1/shutdown?mode="+url.QueryEscape(string(mode)), "", &e)

@@ -48,7 +48,8 @@ func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
 
 	now := time.Now()
 	for name, value := range map[string]any{
-		"Document": Document{}, "Manager": Manager{}, "Ending": Ending{}, "Upgrading": Upgrading{}, "Reloaded": Reloaded{}, "Condition": Condition{}, "Error": Error{},
+		"Document": Document{}, "Manager": Manager{}, "Ending": Ending{}, "Upgrading": Upgrading{}, "Reloaded": Reloaded{}, "Condition": Condition{},
+		"Plan": Plan{}, "Change": messages.Change{}, "FieldChange": messages.FieldChange{}, "Error": Error{},
 		"Exit": messages.Exit{}, "Probe": messages.Probe{}, "Status": messages.Status{StartedAt: &now},
 		"OutputLine": outputLine{OutputLine: messages.OutputLine{Skipped: 1}, Error: "x"},
 	} {

@@ -34,6 +34,8 @@ type Options struct {
 	// Upgrade replaces the daemon's program by the one on disk, once that has shown that it can take over; the error says
 	// why it cannot. It returns before that is done.
 	Upgrade func(context.Context) error
+	// Plan says what a reload would do by the file at the path, or by the daemon's own file if that is empty.
+	Plan func(ctx context.Context, path string) (Plan, error)
 	// Shutdown begins the end of the daemon and returns at once. It may be called more than once.
 	Shutdown func(Mode)
 	Logger   *slog.Logger // nil: nothing is logged
@@ -69,8 +71,8 @@ type Server struct {
 
 // New returns a server that does not serve yet.
 func New(o Options) (*Server, error) {
-	if o.Supervisor == nil || o.Logs == nil || o.Shutdown == nil || o.Upgrade == nil {
-		return nil, errors.New("api: Supervisor, Logs, Upgrade and Shutdown are required")
+	if o.Supervisor == nil || o.Logs == nil || o.Shutdown == nil || o.Upgrade == nil || o.Plan == nil {
+		return nil, errors.New("api: Supervisor, Logs, Plan, Upgrade and Shutdown are required")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -120,6 +122,7 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/instances/{id}/stop", s.command(o.Stop)},
 		{"POST", "/v1/instances/{id}/restart", s.command(o.Restart)},
 		{"GET", "/v1/instances/{id}/logs", s.logs},
+		{"GET", "/v1/plan", s.plan},
 		{"POST", "/v1/reload", s.reload},
 		{"POST", "/v1/shutdown", s.shutdown},
 		{"POST", "/v1/upgrade", s.upgrade},

@@ -124,7 +124,10 @@ func (w *world) options() Options {
 			return w.logs(ctx, q)
 		},
 		Shutdown: func(m Mode) { w.ended <- m },
-		Upgrade:  func(context.Context) error { return w.upgradeFails },
+		Plan: func(_ context.Context, path string) (Plan, error) {
+			return Plan{Config: path, Changes: []messages.Change{}, Daemon: []string{}}, w.fail
+		},
+		Upgrade: func(context.Context) error { return w.upgradeFails },
 	}
 }
 

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"procman/messages"
+	"procman/supervisor/api"
+	"procman/supervisor/config"
+)
+
+func (a *app) planCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "plan",
+		Short: "Show what a reload would do; change nothing",
+		Long: `Show what a reload would do: the difference between the configuration file and what the daemon runs by. Nothing is
+changed. With -c FILE it is that file which is compared, in place of the daemon's own.
+
+  +  an instance would be started
+  -  an instance would be stopped
+  ~  an instance would be restarted, and why
+  =  a policy would be applied to the running process
+  !  a key of the daemon's own that takes effect in a new daemon only
+
+The exit code is 0 if nothing would change, and 6 if something would.`,
+		Example: "  procman plan\n  procman plan -c new.yaml --socket /var/lib/procman/procman.sock\n  procman plan -o json",
+		Args:    usages(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			file := a.config
+			if file == "" {
+				file = a.env("PROCMAN_CONFIG")
+			}
+			if file != "" {
+				var err error
+				if file, err = filepath.Abs(file); err != nil {
+					return err
+				}
+			}
+			return a.ask(cmd, func(ctx context.Context, c *api.Client) error { return a.plan(ctx, c, file) })
+		},
+	}
+}
+
+func (a *app) plan(ctx context.Context, c *api.Client, file string) error {
+	p, err := c.Plan(ctx, file)
+	var refusal *api.Error
+	switch {
+	case errors.As(err, &refusal) && refusal.Code == api.CodeInvalid:
+		return fmt.Errorf("the configuration is broken, and a reload would change nothing:\n%w", err)
+	case err != nil:
+		return err
+	}
+	if err := a.showPlan(p); err != nil {
+		return err
+	}
+	if p.Empty() {
+		return nil
+	}
+	return exit{code: exitChanges}
+}
+
+func (a *app) showPlan(p api.Plan) error {
+	switch {
+	case a.output == formatLines:
+		e := json.NewEncoder(a.stdout)
+		for _, c := range p.Changes {
+			if err := e.Encode(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	case a.output.json():
+		e := json.NewEncoder(a.stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(p)
+	}
+	_, err := io.WriteString(a.stdout, planText(p, a.colours()))
+	return err
+}
+
+// signs are how a plan marks what would be done.
+func signOf(d messages.Deed) (sign, ink string) {
+	switch d {
+	case messages.DeedStart:
+		return "+", green
+	case messages.DeedStop:
+		return "-", red
+	case messages.DeedRestart:
+		return "~", yellow
+	default:
+		return "=", ""
+	}
+}
+
+func planText(p api.Plan, colours bool) string {
+	var b strings.Builder
+	width := 0
+	for _, c := range p.Changes {
+		width = max(width, len(c.ID))
+	}
+	for _, key := range p.Daemon {
+		width = max(width, len(key))
+	}
+	line := func(sign, ink, name, what string) {
+		if ink != "" && colours {
+			sign = "\x1b[" + ink + "m" + sign + "\x1b[0m"
+		}
+		fmt.Fprintf(&b, "%s %-*s  %s\n", sign, width, name, printable(what))
+	}
+	count := map[messages.Deed]int{}
+	for _, c := range p.Changes {
+		count[c.Deed]++
+		sign, ink := signOf(c.Deed)
+		line(sign, ink, string(c.ID), string(c.Deed)+": "+c.Why)
+		for _, f := range c.Fields {
+			fmt.Fprintf(&b, "    %s: %s\n", printable(f.Field), printable(fromTo(f)))
+		}
+	}
+	for _, key := range p.Daemon {
+		line("!", yellow, key, "has changed; it takes effect in a new daemon only (`procman detach`, then `procman run`: no instance restarts)")
+	}
+	var sum []string
+	for _, d := range []struct {
+		deed messages.Deed
+		said string
+	}{{messages.DeedStart, "to start"}, {messages.DeedStop, "to stop"}, {messages.DeedRestart, "to restart"}, {messages.DeedApply, "applied live"}} {
+		if n := count[d.deed]; n > 0 {
+			sum = append(sum, fmt.Sprintf("%d %s", n, d.said))
+		}
+	}
+	if p.Empty() {
+		sum = []string{"nothing to do: the file and what runs agree"}
+	}
+	if len(sum) > 0 {
+		fmt.Fprintln(&b, strings.Join(sum, ", "))
+	}
+	return b.String()
+}
+
+func fromTo(f messages.FieldChange) string {
+	switch {
+	case f.From == messages.Masked && f.To == messages.Masked:
+		return "changed (a secret)"
+	case f.From == "":
+		return "set to " + f.To
+	case f.To == "":
+		return "removed, was " + f.From
+	}
+	return f.From + " -> " + f.To
+}
+
+// plan compares a file with what the daemon runs by; an empty path is its own file.
+func (d *daemon) plan(_ context.Context, path string) (api.Plan, error) {
+	inUse := d.provider.inUse
+	if path == "" {
+		path = inUse.Path
+	}
+	file, err := config.Load(path)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			err = fmt.Errorf("%w; `procman init %s` writes an example there", err, path)
+		}
+		return api.Plan{}, err
+	}
+	changes, err := d.supervisor.Preview(file.Instances)
+	if err != nil {
+		return api.Plan{}, err
+	}
+	daemon := config.RestartNeeded(inUse, file)
+	if daemon == nil {
+		daemon = []string{}
+	}
+	return api.Plan{Config: path, Changes: changes, Daemon: daemon}, nil
+}

@@ -1,0 +1,143 @@
+package plan
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"procman/messages"
+)
+
+func previewApp(t *testing.T, change func(*messages.AppInstance)) *App {
+	t.Helper()
+	a := messages.AppInstance{
+		InstanceID: "web", WasmPath: "a.wasm", DbName: "a.db", WorkDir: "/srv",
+		Env: map[string]string{"LEVEL": "info", "TOKEN": "correct-horse"}, Secrets: []string{"TOKEN"}, Labels: map[string]string{"team": "a"},
+	}
+	if change != nil {
+		change(&a)
+	}
+	app, err := NewApp(a)
+	require.NoError(t, err)
+	return app
+}
+
+func TestAPreviewSaysWhatAReloadWouldDo(t *testing.T) {
+	same := previewApp(t, nil)
+	for _, c := range []struct {
+		name      string
+		phase     messages.Phase
+		held      bool
+		now, next *App
+		deed      messages.Deed
+		why       string
+		fields    []messages.FieldChange
+	}{
+		{"new", messages.Stopped, false, nil, same, messages.DeedStart, "new in the file", nil},
+		{"new and held", messages.Stopped, true, nil, same, messages.DeedApply, "new in the file, and held down by an operator until `procman start`", nil},
+		{"new and disabled", messages.Stopped, false, nil, previewApp(t, func(a *messages.AppInstance) { a.Disabled = true }),
+			messages.DeedApply, "new in the file, and disabled there", nil},
+		{"gone", messages.Running, false, same, nil, messages.DeedStop, "no longer in the file", nil},
+		{"gone in backoff", messages.Backoff, false, same, nil, messages.DeedStop, "no longer in the file; it is backoff, so there is no process to end", nil},
+		{"what runs", messages.Running, false, same, previewApp(t, func(a *messages.AppInstance) { a.WasmPath, a.Stop.Grace = "b.wasm", time.Second }),
+			messages.DeedRestart, "wasm_path has changed",
+			[]messages.FieldChange{{Field: "wasm_path", From: "a.wasm", To: "b.wasm"}, {Field: "stop.grace", From: "10s", To: "1s"}}},
+		{"what runs, in backoff", messages.Backoff, false, same, previewApp(t, func(a *messages.AppInstance) { a.DbName = "b.db" }),
+			messages.DeedStart, "it is backoff, and what should run has changed: db_name has changed",
+			[]messages.FieldChange{{Field: "db_name", From: "a.db", To: "b.db"}}},
+		{"what runs, held", messages.Stopped, true, same, previewApp(t, func(a *messages.AppInstance) { a.DbName = "b.db" }),
+			messages.DeedApply, "held down by an operator, so nothing runs until `procman start`: db_name has changed",
+			[]messages.FieldChange{{Field: "db_name", From: "a.db", To: "b.db"}}},
+		{"policy", messages.Running, false, same, previewApp(t, func(a *messages.AppInstance) { a.Health.Interval = time.Second; a.Labels = nil }),
+			messages.DeedApply, "no process is touched: labels.team, health.interval have changed",
+			[]messages.FieldChange{{Field: "labels.team", From: "a"}, {Field: "health.interval", From: "15s", To: "1s"}}},
+		{"disabled", messages.Running, false, same, previewApp(t, func(a *messages.AppInstance) { a.Disabled = true }),
+			messages.DeedStop, "disabled in the file", []messages.FieldChange{{Field: "enabled", From: "true", To: "false"}}},
+		{"enabled", messages.Stopped, false, previewApp(t, func(a *messages.AppInstance) { a.Disabled = true }), same,
+			messages.DeedStart, "enabled in the file", []messages.FieldChange{{Field: "enabled", From: "false", To: "true"}}},
+		{"environment", messages.Running, false, same, previewApp(t, func(a *messages.AppInstance) { a.Env["LEVEL"] = "debug"; a.Env["NEW"] = "" }),
+			messages.DeedRestart, "env.LEVEL, env.NEW have changed",
+			[]messages.FieldChange{{Field: "env.LEVEL", From: "info", To: "debug"}, {Field: "env.NEW", To: `""`}}},
+		{"a secret", messages.Running, false, same, previewApp(t, func(a *messages.AppInstance) {
+			a.Env["TOKEN"] = "battery-staple"
+			a.Args = []string{"--token=battery-staple", "{port}"}
+		}),
+			messages.DeedRestart, "args, env.TOKEN have changed", []messages.FieldChange{
+				{Field: "args", From: "-wasm {wasm_path} -dbPath {db_name} -port {port}", To: "--token=*** {port}"},
+				{Field: "env.TOKEN", From: "***", To: "***"}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, changes := Preview(c.phase, c.held, c.now, c.next)
+			require.True(t, changes)
+			require.Equal(t, c.deed, got.Deed)
+			require.Equal(t, c.why, got.Why)
+			if c.fields == nil {
+				c.fields = []messages.FieldChange{}
+			}
+			require.Equal(t, c.fields, got.Fields)
+		})
+	}
+	_, changes := Preview(messages.Running, false, same, previewApp(t, nil))
+	require.False(t, changes, "the same, though another value")
+	_, changes = Preview(messages.Stopped, false, nil, nil)
+	require.False(t, changes)
+}
+
+// A field that is added to AppInstance and forgotten here would be a change that plan does not show.
+func TestEveryFieldOfAnInstanceShowsInAPreview(t *testing.T) {
+	now := previewApp(t, nil)
+	var walk func(prefix string, v reflect.Value, changed func() messages.AppInstance)
+	walk = func(prefix string, v reflect.Value, changed func() messages.AppInstance) {
+		for n := range v.NumField() {
+			name := v.Type().Field(n).Name
+			if name == "InstanceID" {
+				continue
+			}
+			at := prefix + name
+			if v.Field(n).Kind() == reflect.Struct {
+				for m := range v.Field(n).NumField() {
+					a := changed()
+					bump(reflect.ValueOf(&a).Elem().Field(n).Field(m))
+					requireShown(t, now, a, at+"."+v.Field(n).Type().Field(m).Name)
+				}
+				continue
+			}
+			a := changed()
+			bump(reflect.ValueOf(&a).Elem().Field(n))
+			requireShown(t, now, a, at)
+		}
+	}
+	walk("", reflect.ValueOf(now.AppInstance), now.AppInstance.Clone)
+}
+
+func requireShown(t *testing.T, now *App, a messages.AppInstance, field string) {
+	t.Helper()
+	next := &App{AppInstance: a, Spec: a.SpecHash()}
+	c, changes := Preview(messages.Running, false, now, next)
+	require.True(t, changes, field)
+	require.NotEmpty(t, c.Fields, "%s shows", field)
+	require.False(t, strings.HasPrefix(c.Why, "  "), field)
+}
+
+// bump makes a value another one.
+func bump(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(v.String() + "x")
+	case reflect.Int, reflect.Int64:
+		v.SetInt(v.Int() + 1)
+	case reflect.Float64:
+		v.SetFloat(v.Float() / 2)
+	case reflect.Bool:
+		v.SetBool(!v.Bool())
+	case reflect.Slice:
+		v.Set(reflect.Append(v, reflect.ValueOf("LEVEL")))
+	case reflect.Map:
+		v.SetMapIndex(reflect.ValueOf("LEVEL"), reflect.ValueOf("bumped"))
+	default:
+		panic(v.Kind())
+	}
+}
