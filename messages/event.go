@@ -89,6 +89,24 @@ func (e *Event) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// LoggedEvent is an [Event] as it stands in the event log.
+type LoggedEvent struct {
+	Cursor Cursor
+	JSON   []byte // one line of JSON; not to be changed
+}
+
+// Event reads the event.
+func (l LoggedEvent) Event() (e Event, err error) { return e, json.Unmarshal(l.JSON, &e) }
+
+// EventQuery says which events are asked for.
+type EventQuery struct {
+	Since  Cursor        // only those after it
+	Age    time.Duration // only those that are not older; 0: any age
+	ID     InstanceID    // only those of the instance; empty: all
+	Last   int           // only the newest so many of those that are there; 0: all
+	Follow bool          // go on with new ones until the context ends
+}
+
 // Reconciled says that a desired list has been compared with what runs, and all that follows from it was begun. It is
 // published on the actor system's EventStream.
 type Reconciled struct {
@@ -102,6 +120,19 @@ type Explanation struct {
 	Status  Status
 	Probes  []Probe      // the newest ones, newest last, at most [KeptProbes]; those of earlier runs too
 	Desired *AppInstance // what the list says of it; nil: it is not in the list. Not to be changed.
+	KillAt  time.Time    // in Stopping: when the grace period ends
+	HeldBy  string       // of a hold: who
+	HeldAt  time.Time    // and when
+	Verdict Verdict      // all of it in words
+}
+
+// Verdict is what there is to say of an instance, in words.
+type Verdict struct {
+	Summary string   `json:"summary"`   // where it stands, and why; a sentence without its subject
+	Exit    string   `json:"exit"`      // what the reason of the last exit says, and where to look; empty before the first
+	Next    string   `json:"next"`      // what happens by itself, and when
+	Change  []string `json:"to_change"` // what would change that, and how
+	Attempt int      `json:"attempt"`   // the number of the attempt under way, or of the next one: 1 when nothing failed since it was last stable
 }
 
 // KeptProbes is how many probes of an instance are kept.

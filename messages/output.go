@@ -22,9 +22,10 @@ type OutputLine struct {
 
 // OutputQuery says which output of an instance is asked for.
 type OutputQuery struct {
-	ID     InstanceID
-	Stream Stream        // empty: both
-	Lines  int           // the newest so many lines to begin with, over both streams; negative: all that is kept
-	Since  time.Duration // only what is not older than this; 0: any age
-	Follow bool          // go on with new lines until the context ends
+	ID      InstanceID
+	Stream  Stream        // empty: both
+	Lines   int           // the newest so many lines to begin with, over both streams; negative: all that is kept
+	Since   time.Duration // only what is not older than this; 0: any age
+	Earlier bool          // only what runs before the newest one wrote; nothing if that is not known
+	Follow  bool          // go on with new lines until the context ends
 }

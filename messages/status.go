@@ -121,6 +121,8 @@ type Status struct {
 	Run     int  `json:"run"`     // counts the processes of this instance, the first is 1
 	Adopted bool `json:"adopted"` // the process was started by an earlier manager
 	Held    bool `json:"held"`    // an operator stopped it; it stays down until an operator starts it
+	// Disabled: the list says that it is not to run.
+	Disabled bool `json:"disabled"`
 
 	Restarts            int        `json:"restarts"`             // every start after the first
 	ConsecutiveFailures int        `json:"consecutive_failures"` // runs that failed since the instance was last stable

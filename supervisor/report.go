@@ -11,7 +11,7 @@ import (
 
 // show publishes what Status and Lookup return.
 func (r *root) show(e *entry) {
-	r.handle.shown.Store(e.ID, &shown{r.status(e), e.probes, e.desired})
+	r.handle.shown.Store(e.ID, &shown{status: r.status(e), probes: e.probes, desired: e.desired, hold: e.hold, killAt: e.KillAt})
 }
 
 // shown is what the handle's readers see of an instance. It is never changed.
@@ -19,6 +19,8 @@ type shown struct {
 	status  messages.Status
 	probes  []messages.Probe
 	desired *plan.App
+	hold    hold
+	killAt  time.Time
 }
 
 // probed keeps the newest probes, in a slice that nobody else has.
@@ -35,7 +37,7 @@ func (r *root) status(e *entry) messages.Status {
 	s := e.Status()
 	s.Held = e.hold.on
 	if app := e.desired; app != nil {
-		s.WasmPath, s.DbName, s.Labels = app.WasmPath, app.DbName, app.Labels
+		s.WasmPath, s.DbName, s.Labels, s.Disabled = app.WasmPath, app.DbName, app.Labels, app.Disabled
 		if s.Phase == messages.Stopped && s.Reason == "" {
 			switch {
 			case e.hold.on:

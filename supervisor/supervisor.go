@@ -138,10 +138,11 @@ func (s *Supervisor) Explain(id messages.InstanceID) (messages.Explanation, bool
 		return messages.Explanation{}, false
 	}
 	k := known.(*shown)
-	e := messages.Explanation{Status: k.status, Probes: k.probes}
+	e := messages.Explanation{Status: k.status, Probes: k.probes, KillAt: k.killAt, HeldBy: k.hold.by, HeldAt: k.hold.at}
 	if k.desired != nil {
 		e.Desired = &k.desired.AppInstance
 	}
+	e.Verdict = plan.Judge(e, time.Now())
 	return e, true
 }
 
@@ -166,7 +167,7 @@ func (s *Supervisor) Restart(ctx context.Context, id messages.InstanceID) error 
 func (s *Supervisor) Reload(ctx context.Context) error {
 	reply := make(chan error, 1)
 	select {
-	case s.reload <- reloading{by: operator(ctx), reply: reply}:
+	case s.reload <- reloading{by: Operator(ctx), reply: reply}:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.done:
@@ -234,7 +235,7 @@ func (s *Supervisor) System() *actor.ActorSystem { return s.system }
 
 func (s *Supervisor) command(ctx context.Context, id messages.InstanceID, op op) error {
 	reply := make(chan error, 1)
-	s.system.Root.Send(s.pid, command{op: op, id: id, by: operator(ctx), reply: reply})
+	s.system.Root.Send(s.pid, command{op: op, id: id, by: Operator(ctx), reply: reply})
 	return s.await(ctx, reply)
 }
 
@@ -264,7 +265,8 @@ func WithOperator(ctx context.Context, by string) context.Context {
 	return context.WithValue(ctx, operatorKey{}, by)
 }
 
-func operator(ctx context.Context) string {
+// Operator returns on whose behalf the calls made with the context are.
+func Operator(ctx context.Context) string {
 	if by, is := ctx.Value(operatorKey{}).(string); is {
 		return by
 	}

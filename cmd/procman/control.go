@@ -30,20 +30,20 @@ var (
 		name: "start", past: "started", short: "Start instances, and end a hold",
 		long: "Start instances. An operator's hold on them ends; one that waits for its next attempt, or was given up, is started now.",
 		do:   (*api.Client).Start,
-		goal: func(messages.Status) goal { return goal{healthy: true} },
+		goal: func(messages.Status) goal { return goal{state: goalHealthy} },
 	}
 	stopVerb = verb{
 		name: "stop", past: "stopped", short: "Stop instances, and hold them down until start",
 		long: "Stop instances, and hold them down until they are started by `procman start`, also when the daemon is started anew.",
 		do:   (*api.Client).Stop,
-		goal: func(messages.Status) goal { return goal{} },
+		goal: func(messages.Status) goal { return goal{state: goalStopped} },
 	}
 	restartVerb = verb{
 		name: "restart", past: "restarted", short: "Give instances a new process",
 		long: `Give instances a new process each. With --wait --max-parallel N no more than N of them are down at a time, and the first that
 does not come back healthy keeps the others from being touched. --all leaves those alone that an operator has stopped.`,
 		do:   (*api.Client).Restart,
-		goal: func(before messages.Status) goal { return goal{healthy: true, after: before.Run} },
+		goal: func(before messages.Status) goal { return goal{state: goalHealthy, after: before.Run} },
 		passes: func(s messages.Status) string {
 			if s.Held {
 				return "held down by an operator, and left so; `procman start` ends that"
@@ -52,6 +52,58 @@ does not come back healthy keeps the others from being touched. --all leaves tho
 		},
 	}
 )
+
+// waitVerb does nothing, and waits for the state.
+func waitVerb(state string) verb {
+	return verb{
+		name: "wait",
+		do:   (*api.Client).Instance,
+		goal: func(messages.Status) goal { return goal{state: state} },
+		passes: func(s messages.Status) string {
+			switch {
+			case state == goalStopped:
+			case s.Held:
+				return "held down by an operator, and not waited for"
+			case s.Disabled:
+				return "disabled in the configuration, and not waited for"
+			}
+			return ""
+		},
+	}
+}
+
+func (a *app) waitCommand() *cobra.Command {
+	c := control{app: a, wait: true}
+	state, states := "", []string{goalRunning, goalHealthy, goalStopped}
+	cmd := &cobra.Command{
+		Use:   "wait [ID...]",
+		Short: "Return when instances are running, healthy or stopped",
+		Long: `Return when instances are running (have answered healthy since they were started), healthy (their last probe said so) or
+stopped. Without an id it is all instances, but for those that are held down or disabled.
+
+The exit code is 0 when all are there, 3 when one ended up otherwise and will not get there by itself, and 124 when it took
+longer than --timeout.`,
+		Example:           "  procman wait --timeout 60s\n  procman wait users --for stopped",
+		ValidArgsFunction: a.completeIDs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case !slices.Contains(states, state):
+				return usage("--for is %q; it must be running, healthy or stopped", state)
+			case c.timeout < 0:
+				return usage("--timeout must not be negative")
+			}
+			c.verb, c.all = waitVerb(state), len(args) == 0
+			return a.ask(cmd, func(ctx context.Context, client *api.Client) error { return c.run(ctx, client, args) })
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&state, "for", goalHealthy, "what is waited for: running, healthy or stopped")
+	f.DurationVar(&c.timeout, "timeout", 0, "how long it may take; 0: any time")
+	if err := cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // it names a flag that is not there: a bug that every call would show
+	}
+	return cmd
+}
 
 // control is one call of a verb.
 type control struct {
@@ -220,7 +272,7 @@ func (c control) print(outcomes []outcome) error {
 			continue
 		}
 		said := describe(o.status, time.Now())
-		if c.wait {
+		if c.wait && c.past != "" {
 			said = fmt.Sprintf("%s, run %d", c.past, o.status.Run)
 			if o.status.Port != 0 {
 				said += fmt.Sprintf(", port %d", o.status.Port)

@@ -15,6 +15,7 @@ import (
 	"procman/actors/output"
 	"procman/actors/port"
 	"procman/actors/spawn"
+	"procman/messages"
 	"procman/supervisor"
 	"procman/supervisor/api"
 	"procman/supervisor/config"
@@ -25,6 +26,7 @@ type daemon struct {
 	log        log
 	spawner    *spawn.Spawner
 	provider   *provider
+	chronicle  chronicle
 	supervisor *supervisor.Supervisor
 	server     *api.Server
 	served     chan error
@@ -32,6 +34,7 @@ type daemon struct {
 	upgrades   chan string   // the program that takes over
 	successor  string        // that program, once the daemon makes room for it
 	ending     bool
+	farewell   string // what became of the instances at its end
 	end        sync.WaitGroup
 	closers    []closer // of the parts, in the order in which they were opened
 }
@@ -69,6 +72,8 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	}
 	d.spawner = spawner
 	d.opened("the state directory", spawner.Close)
+	d.chronicle = openChronicle(file.StateDir.Events(), log)
+	d.opened("the event log", d.chronicle.Close)
 	listener, err := api.Listen(file.Socket)
 	if err != nil {
 		return nil, err
@@ -104,11 +109,16 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 
 	build := versionOf(debug.ReadBuildInfo())
 	log.Info("manager started", "version", build.String(), "pid", os.Getpid(), "config", file.Path, "state_dir", string(file.StateDir), "socket", file.Socket)
-	d.opened("the log", func() error { log.Info("manager stopped"); return nil })
+	d.happened(messages.ManagerStarted, messages.ByManager, "", fmt.Sprintf("version %s, pid %d", build, os.Getpid()))
+	d.opened("the log", func() error {
+		log.Info("manager stopped")
+		d.happened(messages.ManagerStopped, messages.ByManager, "", d.farewell)
+		return nil
+	})
 	d.supervisor, err = supervisor.New(supervisor.Config{
 		Provider: d.provider, Spawner: spawner, Ports: ports, Outputs: outputs, Logger: log.Logger,
 		Health:        health.New(health.Options{Owner: true, Concurrency: probesAtOnce}),
-		StartParallel: file.Start.Parallel,
+		StartParallel: file.Start.Parallel, Observe: []func(any){d.chronicle.Observe},
 	})
 	if err != nil {
 		return nil, err
@@ -122,7 +132,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		}
 	})
 	d.server, err = api.New(api.Options{
-		Supervisor: d.supervisor, Logs: outputs.Read, Plan: d.plan, Shutdown: d.endAs, Upgrade: d.upgrade, Logger: log.Logger,
+		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Plan: d.plan, Shutdown: d.endAs, Upgrade: d.upgrade, Logger: log.Logger,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir},
 	})
 	if err != nil {
@@ -161,6 +171,11 @@ func (d *daemon) boot(ctx context.Context) {
 	}
 }
 
+// happened tells the event log what happened to the daemon itself.
+func (d *daemon) happened(what messages.Happening, by, command, why string) {
+	d.chronicle.Observe(messages.Event{At: time.Now(), What: what, By: by, Command: command, Why: why})
+}
+
 func (d *daemon) opened(part string, close func() error) {
 	d.closers = append(d.closers, closer{part, close})
 }
@@ -180,7 +195,10 @@ func (d *daemon) close() error {
 }
 
 // endAs begins the end. A wish that comes while another waits to be read is the same wish, or too late.
-func (d *daemon) endAs(mode api.Mode) {
+func (d *daemon) endAs(mode api.Mode, by string) {
+	command := map[api.Mode]string{api.ModeStop: "shutdown", api.ModeLeave: "detach"}[mode]
+	d.log.Info(string(messages.OperatorActed), "command", command, "by", by)
+	d.happened(messages.OperatorActed, by, command, "")
 	select {
 	case d.ends <- mode:
 	default:
@@ -236,6 +254,7 @@ func (d *daemon) begin(stopping context.Context, mode api.Mode) {
 	}
 	d.ending = true
 	d.log.Info("manager stopping", "mode", string(mode))
+	d.farewell = map[api.Mode]string{api.ModeStop: "every instance was stopped", api.ModeLeave: "its instances run on"}[mode]
 	d.end.Go(func() {
 		if mode == api.ModeLeave {
 			_ = d.supervisor.Detach(context.Background()) // its error is that of Err

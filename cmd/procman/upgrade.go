@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"procman/actors/spawn"
+	"procman/messages"
+	"procman/supervisor"
 	"procman/supervisor/api"
 )
 
@@ -119,6 +121,9 @@ func (d *daemon) upgrade(ctx context.Context) error {
 	}
 	select {
 	case d.upgrades <- program:
+		by := supervisor.Operator(ctx)
+		d.log.Info(string(messages.OperatorActed), "command", "upgrade", "by", by)
+		d.happened(messages.OperatorActed, by, "upgrade", "")
 		return nil
 	default:
 		return errors.New("an upgrade is under way")

@@ -12,17 +12,24 @@ import (
 
 // goal is where an instance should get to.
 type goal struct {
-	healthy bool // running and healthy; otherwise stopped
-	after   int  // in a run with a greater number
+	state string // one of the goals
+	after int    // in a run with a greater number
 }
+
+// The states that can be waited for.
+const (
+	goalRunning = "running" // has answered healthy since it was started
+	goalHealthy = "healthy" // running, and its last probe said so
+	goalStopped = "stopped"
+)
 
 // errMissed says that an instance has come to an end that is not the goal.
 var errMissed = errors.New("the goal is missed for good")
 
 func (g goal) String() string {
 	switch {
-	case !g.healthy:
-		return "stopped"
+	case g.state != goalHealthy:
+		return g.state
 	case g.after > 0:
 		return "running and healthy in a new run"
 	default:
@@ -32,11 +39,11 @@ func (g goal) String() string {
 
 // reached returns whether the instance is there, or errMissed if it will not get there by itself.
 func (g goal) reached(s messages.Status) (bool, error) {
-	if !g.healthy {
-		return s.Phase == messages.Stopped, nil
-	}
 	switch {
-	case well(s) && s.Run > g.after:
+	case g.state == goalStopped:
+		// What was given up is down as well, and stays so.
+		return s.Phase == messages.Stopped || s.Phase == messages.Failed, nil
+	case g.state == goalRunning && s.Phase == messages.Running, well(s) && s.Run > g.after:
 		return true, nil
 	case s.Phase == messages.Failed, s.Phase == messages.Stopped:
 		return false, errMissed

@@ -70,6 +70,11 @@ func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
 	return r, c.ask(ctx, http.MethodPost, "/v1/reload", "", &r)
 }
 
+// Why returns all that explains how an instance is.
+func (c *Client) Why(ctx context.Context, id messages.InstanceID) (w Why, err error) {
+	return w, c.ask(ctx, http.MethodGet, place(id, "/why"), id, &w)
+}
+
 // Plan returns what a reload would do by the file at the absolute path; by the daemon's own if that is empty.
 func (c *Client) Plan(ctx context.Context, path string) (p Plan, err error) {
 	return p, c.ask(ctx, http.MethodGet, "/v1/plan?"+url.Values{"config": {path}}.Encode(), "", &p)

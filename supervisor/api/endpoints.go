@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"procman/messages"
+	"procman/supervisor"
 )
 
 func (s *Server) instances(w http.ResponseWriter, r *http.Request) {
@@ -86,7 +87,7 @@ func (s *Server) shutdown(w http.ResponseWriter, r *http.Request) {
 	if err := http.NewResponseController(w).Flush(); err != nil {
 		s.log.Debug("the answer to a shutdown could not be sent; it begins all the same", "error", err)
 	}
-	s.options.Shutdown(mode)
+	s.options.Shutdown(mode, supervisor.Operator(r.Context()))
 }
 
 // upgrade is answered once the new program has shown that it can take over, and before it does.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,24 +26,35 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 		s.no(w, r, answerTo(messages.ErrUnknownInstance{ID: q.ID}))
 		return
 	}
-	select {
-	case s.streams <- struct{}{}:
-		defer func() { <-s.streams }()
-	default:
-		s.no(w, r, &Error{"too many streams of output are being read at once; end one of them, or try again later", CodeBusy, http.StatusServiceUnavailable})
+	out, ctx, done := s.stream(w, r, "application/x-ndjson", q.Follow)
+	if out == nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(s.life, cancel)()
-
-	h := w.Header()
-	h.Set("Content-Type", "application/x-ndjson")
-	h.Set("Cache-Control", "no-store")
-	out := stream{to: http.NewResponseController(w), json: json.NewEncoder(w), patience: s.options.writeTimeout, live: q.Follow}
-	if err := s.pour(ctx, &out, q); err != nil {
+	defer done()
+	if err := s.pour(ctx, out, q); err != nil {
 		s.log.Debug("a stream of output was cut short", "instance", string(q.ID), "error", err)
 		panic(http.ErrAbortHandler) // the reader must not take this for the end of the output
+	}
+}
+
+// stream begins a response that may take long: as long as its context. It is nil if there are too many; that has been
+// answered then. done ends it.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, form string, live bool) (out *stream, _ context.Context, done func()) {
+	select {
+	case s.streams <- struct{}{}:
+	default:
+		s.no(w, r, &Error{"too many streams are being read at once; end one of them, or try again later", CodeBusy, http.StatusServiceUnavailable})
+		return nil, nil, nil
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	unhook := context.AfterFunc(s.life, cancel)
+	h := w.Header()
+	h.Set("Content-Type", form)
+	h.Set("Cache-Control", "no-store")
+	return &stream{to: http.NewResponseController(w), body: w, json: json.NewEncoder(w), patience: s.options.writeTimeout, live: live}, ctx, func() {
+		unhook()
+		cancel()
+		<-s.streams
 	}
 }
 
@@ -77,6 +89,7 @@ func (s *Server) pour(ctx context.Context, out *stream, q messages.OutputQuery) 
 // stream writes lines to a reader that has so much patience's time to take each.
 type stream struct {
 	to       *http.ResponseController
+	body     io.Writer
 	json     *json.Encoder
 	patience time.Duration
 	live     bool // each line is sent as it comes
@@ -109,6 +122,21 @@ func (o *stream) write(line messages.OutputLine, failure error) error {
 	if err := o.json.Encode(l); err != nil {
 		return err
 	}
+	return o.flush()
+}
+
+// raw writes a text as it is.
+func (o *stream) raw(text string) error {
+	if err := o.renew(); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(o.body, text); err != nil {
+		return err
+	}
+	return o.flush()
+}
+
+func (o *stream) flush() error {
 	if o.live {
 		return o.to.Flush()
 	}

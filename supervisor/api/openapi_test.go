@@ -49,7 +49,9 @@ func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
 	now := time.Now()
 	for name, value := range map[string]any{
 		"Document": Document{}, "Manager": Manager{}, "Ending": Ending{}, "Upgrading": Upgrading{}, "Reloaded": Reloaded{}, "Condition": Condition{},
-		"Plan": Plan{}, "Change": messages.Change{}, "FieldChange": messages.FieldChange{}, "Error": Error{},
+		"Why": Why{Missing: []string{"x"}}, "SeenProbe": SeenProbe{},
+		"Event": messages.Event{ID: "x", Command: "x", Phase: "x", Run: 1, PID: 1, Port: 1, Why: "x", Bad: true, Exit: &messages.Exit{}, Delay: 1, Attempt: 1},
+		"Plan":  Plan{}, "Change": messages.Change{}, "FieldChange": messages.FieldChange{}, "Error": Error{},
 		"Exit": messages.Exit{}, "Probe": messages.Probe{}, "Status": messages.Status{StartedAt: &now},
 		"OutputLine": outputLine{OutputLine: messages.OutputLine{Skipped: 1}, Error: "x"},
 	} {
@@ -59,7 +61,7 @@ func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
 		require.NoError(t, json.Unmarshal(text, &fields))
 		schema := d.Components.Schemas[name]
 		require.ElementsMatch(t, slices.Collect(maps.Keys(fields)), slices.Collect(maps.Keys(schema.Properties)), name)
-		if name != "OutputLine" {
+		if name != "OutputLine" && name != "Event" && name != "Why" {
 			require.ElementsMatch(t, slices.Collect(maps.Keys(fields)), schema.Required, name)
 		}
 	}
@@ -74,5 +76,10 @@ func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
 	}
 	require.Equal(t, codes, enum("Error", "code"))
 	require.Equal(t, phases, enum("Status", "phase"))
+	var happenings []string
+	for _, h := range messages.Happenings() {
+		happenings = append(happenings, string(h))
+	}
+	require.Equal(t, happenings, enum("Event", "event"))
 	require.Equal(t, []string{string(ModeStop), string(ModeLeave)}, d.Components.Schemas["Mode"].Enum)
 }

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+
+	"procman/supervisor"
 )
 
 // peer is who is at the other end of a connection.
@@ -53,6 +55,6 @@ func guard(next http.Handler) http.Handler {
 			_ = json.NewEncoder(w).Encode(Error{Message: err.Error(), Code: CodeForbidden})
 			return
 		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(supervisor.WithOperator(r.Context(), fmt.Sprintf("uid %d", p.uid))))
 	})
 }

@@ -18,6 +18,7 @@ import (
 type Supervisor interface {
 	supervisor.ProcessController
 	Lookup(id messages.InstanceID) (messages.Status, bool)
+	Explain(id messages.InstanceID) (messages.Explanation, bool)
 	Reload(ctx context.Context) error
 	Ready() <-chan struct{}
 	Done() <-chan struct{}
@@ -31,19 +32,22 @@ type Options struct {
 	Manager    Manager
 	// Logs reads an instance's output. It ends soon after ctx has ended.
 	Logs func(ctx context.Context, q messages.OutputQuery) iter.Seq2[messages.OutputLine, error]
+	// Events reads the event log. It ends soon after ctx has ended.
+	Events func(ctx context.Context, q messages.EventQuery) iter.Seq2[messages.LoggedEvent, error]
 	// Upgrade replaces the daemon's program by the one on disk, once that has shown that it can take over; the error says
 	// why it cannot. It returns before that is done.
 	Upgrade func(context.Context) error
 	// Plan says what a reload would do by the file at the path, or by the daemon's own file if that is empty.
 	Plan func(ctx context.Context, path string) (Plan, error)
-	// Shutdown begins the end of the daemon and returns at once. It may be called more than once.
-	Shutdown func(Mode)
+	// Shutdown begins the end of the daemon, on behalf of somebody, and returns at once. It may be called more than once.
+	Shutdown func(mode Mode, by string)
 	Logger   *slog.Logger // nil: nothing is logged
 
 	// The bounds; the zero values are the defaults.
 	readTimeout  time.Duration // to send a request
 	writeTimeout time.Duration // a reader that takes nothing for so long is dropped
-	streams      int           // streams of output at the same time
+	heartbeat    time.Duration // of a stream of events
+	streams      int           // streams at the same time
 	connections  int           // connections at the same time
 }
 
@@ -71,8 +75,8 @@ type Server struct {
 
 // New returns a server that does not serve yet.
 func New(o Options) (*Server, error) {
-	if o.Supervisor == nil || o.Logs == nil || o.Shutdown == nil || o.Upgrade == nil || o.Plan == nil {
-		return nil, errors.New("api: Supervisor, Logs, Plan, Upgrade and Shutdown are required")
+	if o.Supervisor == nil || o.Logs == nil || o.Shutdown == nil || o.Upgrade == nil || o.Plan == nil || o.Events == nil {
+		return nil, errors.New("api: Supervisor, Logs, Events, Plan, Upgrade and Shutdown are required")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -84,10 +88,13 @@ func New(o Options) (*Server, error) {
 		o.writeTimeout = 10 * time.Second
 	}
 	if o.streams <= 0 {
-		o.streams = 64
+		o.streams = 512
 	}
 	if o.connections <= 0 {
-		o.connections = 256
+		o.connections = 1024
+	}
+	if o.heartbeat <= 0 {
+		o.heartbeat = heartbeat
 	}
 	s := &Server{options: o, log: o.Logger, mux: http.NewServeMux(), streams: make(chan struct{}, o.streams)}
 	s.life, s.end = context.WithCancel(context.Background())
@@ -122,6 +129,8 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/instances/{id}/stop", s.command(o.Stop)},
 		{"POST", "/v1/instances/{id}/restart", s.command(o.Restart)},
 		{"GET", "/v1/instances/{id}/logs", s.logs},
+		{"GET", "/v1/instances/{id}/why", s.why},
+		{"GET", "/v1/events", s.events},
 		{"GET", "/v1/plan", s.plan},
 		{"POST", "/v1/reload", s.reload},
 		{"POST", "/v1/shutdown", s.shutdown},

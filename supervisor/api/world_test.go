@@ -31,6 +31,8 @@ type world struct {
 	ready        chan struct{}
 	done         chan struct{}
 	ended        chan Mode
+	by           string // who ended it
+	events       func(ctx context.Context, q messages.EventQuery) iter.Seq2[messages.LoggedEvent, error]
 	queries      chan messages.OutputQuery
 	logs         func(ctx context.Context, q messages.OutputQuery) iter.Seq2[messages.OutputLine, error]
 }
@@ -40,6 +42,9 @@ func newWorld(ids ...messages.InstanceID) *world {
 		ended: make(chan Mode, 1), queries: make(chan messages.OutputQuery, 1)}
 	for _, id := range ids {
 		w.statuses[id] = messages.Status{ID: id, Phase: messages.Running, Health: messages.Healthy, Run: 1}
+	}
+	w.events = func(context.Context, messages.EventQuery) iter.Seq2[messages.LoggedEvent, error] {
+		return func(func(messages.LoggedEvent, error) bool) {}
 	}
 	w.logs = func(context.Context, messages.OutputQuery) iter.Seq2[messages.OutputLine, error] {
 		return func(func(messages.OutputLine, error) bool) {}
@@ -52,6 +57,11 @@ func (w *world) Lookup(id messages.InstanceID) (messages.Status, bool) {
 	defer w.mu.Unlock()
 	s, known := w.statuses[id]
 	return s, known
+}
+
+func (w *world) Explain(id messages.InstanceID) (messages.Explanation, bool) {
+	s, known := w.Lookup(id)
+	return messages.Explanation{Status: s}, known
 }
 
 func (w *world) Status(context.Context) ([]messages.Status, error) {
@@ -123,7 +133,8 @@ func (w *world) options() Options {
 			}
 			return w.logs(ctx, q)
 		},
-		Shutdown: func(m Mode) { w.ended <- m },
+		Events:   w.events,
+		Shutdown: func(m Mode, by string) { w.by = by; w.ended <- m },
 		Plan: func(_ context.Context, path string) (Plan, error) {
 			return Plan{Config: path, Changes: []messages.Change{}, Daemon: []string{}}, w.fail
 		},

@@ -1,0 +1,105 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"time"
+
+	"procman/messages"
+)
+
+// Why is what GET /v1/instances/{id}/why answers, and what `procman why -o json` prints.
+type Why struct {
+	Schema   int             `json:"schema"`
+	Instance messages.Status `json:"instance"`
+	messages.Verdict
+	Probes []SeenProbe `json:"probes"` // the newest three at the most, newest last
+	// Stderr is what the process said last that the last exit was of; before the first exit it is empty.
+	Stderr []messages.OutputLine `json:"stderr_before_exit"`
+	// Now is what the process that runs said last, unless it is healthy.
+	Now []messages.OutputLine `json:"stderr"`
+	// Events are what happened to the instance last, newest last.
+	Events []messages.Event `json:"events"`
+	// Missing says what of the above could not be read.
+	Missing []string `json:"missing,omitempty"`
+}
+
+// SeenProbe is a probe with what was answered.
+type SeenProbe struct {
+	At             time.Time `json:"at"`
+	OK             bool      `json:"ok"`
+	Status         int       `json:"status"`
+	LatencySeconds float64   `json:"latency_seconds"`
+	Error          string    `json:"error"`
+	Body           string    `json:"body"` // its first bytes
+}
+
+// How much of each is shown.
+const (
+	whyLines  = 10
+	whyNow    = 5
+	whyEvents = 6
+)
+
+func (s *Server) why(w http.ResponseWriter, r *http.Request) {
+	id := messages.InstanceID(r.PathValue("id"))
+	x, known := s.options.Supervisor.Explain(id)
+	if !known {
+		s.no(w, r, answerTo(messages.ErrUnknownInstance{ID: id}))
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), decideTimeout)
+	defer cancel()
+	d := Why{Schema: Schema, Instance: whole(x.Status), Verdict: x.Verdict, Probes: []SeenProbe{},
+		Stderr: []messages.OutputLine{}, Now: []messages.OutputLine{}, Events: []messages.Event{}}
+	for _, p := range x.Probes {
+		d.Probes = append(d.Probes, SeenProbe{At: p.At, OK: p.OK, Status: p.Status, LatencySeconds: p.Latency.Seconds(), Error: p.Error, Body: p.Body})
+	}
+	tail := func(lines int, earlier bool) []messages.OutputLine {
+		list, err := s.tail(ctx, messages.OutputQuery{ID: id, Stream: messages.Stderr, Lines: lines, Earlier: earlier})
+		if err != nil {
+			d.Missing = append(d.Missing, "stderr: "+err.Error())
+		}
+		return list
+	}
+	lives := x.Status.PID != 0
+	if exit := x.Status.LastExit; exit != nil && exit.Reason != messages.ReasonStartFailed {
+		d.Stderr = tail(whyLines, lives)
+	}
+	if lives && x.Status.Health != messages.Healthy {
+		d.Now = tail(whyNow, false)
+	}
+	for logged, err := range s.options.Events(ctx, messages.EventQuery{ID: id, Last: whyEvents}) {
+		e, bad := logged.Event()
+		if err = cmp.Or(err, bad); err != nil {
+			d.Missing = append(d.Missing, "events: "+err.Error())
+			break
+		}
+		d.Events = append(d.Events, e)
+	}
+	s.yes(w, r, http.StatusOK, d)
+}
+
+// tail reads the lines of a query to their end.
+func (s *Server) tail(ctx context.Context, q messages.OutputQuery) ([]messages.OutputLine, error) {
+	lines := []messages.OutputLine{}
+	for line, err := range s.options.Logs(ctx, q) {
+		if err != nil {
+			return lines, err
+		}
+		line.Text = clip(line.Text)
+		lines = append(lines, line)
+	}
+	return lines, nil
+}
+
+// lineShown is how many bytes of a line are of use on a screen.
+const lineShown = 1024
+
+func clip(text string) string {
+	if len(text) > lineShown {
+		return text[:lineShown] + "…"
+	}
+	return text
+}
