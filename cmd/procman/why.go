@@ -109,12 +109,15 @@ func whyText(w api.Why, now time.Time, colours bool) string {
 		s.fact("last exit", "none since it is known")
 	}
 	s.fact("restarts", "%d; failures since it was last stable: %d", i.Restarts, i.ConsecutiveFailures)
-	if i.NextStartAt != nil {
+	switch {
+	case i.NextStartAt != nil:
 		s.fact("next attempt", "number %d, at %s", w.Attempt, i.NextStartAt.Local().Format("15:04:05"))
-	} else {
+	case i.PID != 0 && w.Attempt > 1:
 		s.fact("attempt", "number %d", w.Attempt)
 	}
-	s.fact("runs", "%s, database %s", orDash(i.WasmPath), orDash(i.DbName))
+	if w.Command != "" {
+		s.fact("runs", "%s", shorten(w.Command, lineWidth))
+	}
 	s.fact("next", "%s", w.Next)
 	for n, change := range w.Change {
 		s.fact(map[bool]string{true: "to change", false: ""}[n == 0], "%s", change)

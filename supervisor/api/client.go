@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"procman/messages"
@@ -35,6 +36,26 @@ func NewClient(socket string) *Client {
 		MaxIdleConnsPerHost: 16,
 		IdleConnTimeout:     idleTimeout / 2, // well before the server hangs up
 	}}}
+}
+
+// NewRemoteClient returns a client of a daemon that answers on TCP, at an address such as http://127.0.0.1:9465, whoever
+// shows the token.
+func NewRemoteClient(address, token string) *Client {
+	return &Client{socket: address, http: &http.Client{Transport: bearer{token: token, address: strings.TrimPrefix(address, "http://"),
+		Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 16, IdleConnTimeout: idleTimeout / 2}}}}
+}
+
+// bearer sends every request to the address, with the token.
+type bearer struct {
+	*http.Transport
+	token, address string
+}
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Host, r.Host = b.address, b.address
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return b.Transport.RoundTrip(r)
 }
 
 // Close gives up idle connections.

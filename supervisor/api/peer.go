@@ -48,13 +48,18 @@ func guard(next http.Handler) http.Handler {
 			p.err = errors.New("the connection was not looked at")
 		}
 		if err := verdictOn(p, daemon); err != nil {
-			w.Header().Set("Connection", "close")
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusForbidden)
-			// Whether a stranger reads this is its own business.
-			_ = json.NewEncoder(w).Encode(Error{Message: err.Error(), Code: CodeForbidden})
+			refuseStranger(w, err.Error())
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(supervisor.WithOperator(r.Context(), fmt.Sprintf("uid %d", p.uid))))
 	})
+}
+
+// refuseStranger answers somebody who may not ask, and disconnects him.
+func refuseStranger(w http.ResponseWriter, why string) {
+	w.Header().Set("Connection", "close")
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusForbidden)
+	// Whether a stranger reads this is its own business.
+	_ = json.NewEncoder(w).Encode(Error{Message: why, Code: CodeForbidden})
 }

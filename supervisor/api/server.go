@@ -69,7 +69,8 @@ type Server struct {
 	streams chan struct{} // a slot for each stream of output
 	life    context.Context
 	end     context.CancelFunc // ends the streams
-	http    *http.Server
+	http    *http.Server       // on the socket
+	tcp     *http.Server       // with a token
 	closed  sync.Once
 }
 
@@ -101,17 +102,23 @@ func New(o Options) (*Server, error) {
 	for _, r := range s.routes() {
 		s.mux.HandleFunc(r.method+" "+r.path, r.serve)
 	}
-	s.http = &http.Server{
-		Handler:           guard(s.Handler()),
-		ConnContext:       withPeer,
+	s.http = s.bounded(guard(s.Handler()))
+	s.http.ConnContext = withPeer
+	s.tcp = s.bounded(nil)
+	return s, nil
+}
+
+// bounded is a server in which nobody can take more than his share.
+func (s *Server) bounded(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       o.readTimeout,
-		WriteTimeout:      decideTimeout + o.writeTimeout,
+		ReadTimeout:       s.options.readTimeout,
+		WriteTimeout:      decideTimeout + s.options.writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
-	return s, nil
 }
 
 // route is one endpoint. openapi.yaml describes each.
@@ -156,7 +163,11 @@ func (s *Server) Handler() http.Handler {
 
 // Serve answers on l until Close. It returns nil after Close, and why it cannot go on otherwise.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.http.Serve(newTurnstile(l, s.options.connections))
+	return s.serve(s.http, l)
+}
+
+func (s *Server) serve(h *http.Server, l net.Listener) error {
+	err := h.Serve(newTurnstile(l, s.options.connections))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -170,9 +181,15 @@ func (s *Server) Close() error {
 		s.end()
 		ctx, cancel := context.WithTimeout(context.Background(), farewell)
 		defer cancel()
-		if err = s.http.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
-			err = s.http.Close()
+		var errs []error
+		for _, h := range []*http.Server{s.http, s.tcp} {
+			err := h.Shutdown(ctx)
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = h.Close()
+			}
+			errs = append(errs, err)
 		}
+		err = errors.Join(errs...)
 	})
 	return err
 }

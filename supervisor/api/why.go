@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"procman/messages"
@@ -14,7 +15,8 @@ type Why struct {
 	Schema   int             `json:"schema"`
 	Instance messages.Status `json:"instance"`
 	messages.Verdict
-	Probes []SeenProbe `json:"probes"` // the newest three at the most, newest last
+	Command string      `json:"command"` // the command line, secrets masked; empty for an instance that is not in the list
+	Probes  []SeenProbe `json:"probes"`  // the newest three at the most, newest last
 	// Stderr is what the process said last that the last exit was of; before the first exit it is empty.
 	Stderr []messages.OutputLine `json:"stderr_before_exit"`
 	// Now is what the process that runs said last, unless it is healthy.
@@ -53,6 +55,13 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	d := Why{Schema: Schema, Instance: whole(x.Status), Verdict: x.Verdict, Probes: []SeenProbe{},
 		Stderr: []messages.OutputLine{}, Now: []messages.OutputLine{}, Events: []messages.Event{}}
+	if app := x.Desired; app != nil {
+		args := app.Args // without a port they cannot be filled in
+		if x.Status.Port != 0 {
+			args = app.CommandLine(x.Status.Port)
+		}
+		d.Command = messages.NewMasker(app.SecretValues()).Mask(app.Executable + " " + strings.Join(args, " "))
+	}
 	for _, p := range x.Probes {
 		d.Probes = append(d.Probes, SeenProbe{At: p.At, OK: p.OK, Status: p.Status, LatencySeconds: p.Latency.Seconds(), Error: p.Error, Body: p.Body})
 	}

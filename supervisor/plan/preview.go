@@ -41,12 +41,12 @@ func Preview(phase messages.Phase, held bool, now, next *App) (messages.Change, 
 		c.Why = "held down by an operator, so nothing runs until `procman start`: " + what
 	case now.Disabled:
 		c.Deed, c.Why = messages.DeedStart, "enabled in the file"
+	case idle(phase):
+		c.Deed, c.Why = messages.DeedStart, fmt.Sprintf("it is %s, and an edit starts it at once: %s", phase, what)
 	case now.Spec == next.Spec:
 		c.Why = "no process is touched: " + what
-	case phase == messages.Starting || phase == messages.Running || phase == messages.Stopping:
-		c.Deed, c.Why = messages.DeedRestart, what
 	default:
-		c.Deed, c.Why = messages.DeedStart, fmt.Sprintf("it is %s, and what should run has changed: %s", phase, what)
+		c.Deed, c.Why = messages.DeedRestart, what
 	}
 	return c, true
 }
@@ -64,10 +64,15 @@ func added(next *App, held bool) messages.Change {
 
 func removed(now *App, phase messages.Phase) messages.Change {
 	c := messages.Change{ID: now.InstanceID, Deed: messages.DeedStop, Why: "no longer in the file", Fields: []messages.FieldChange{}}
-	if phase == messages.Stopped || phase == messages.Failed || phase == messages.Backoff {
+	if idle(phase) {
 		c.Why += fmt.Sprintf("; it is %s, so there is no process to end", phase)
 	}
 	return c
+}
+
+// idle reports whether there is no process in the phase.
+func idle(phase messages.Phase) bool {
+	return phase == messages.Stopped || phase == messages.Failed || phase == messages.Backoff
 }
 
 func hasOrHave(n int) string {

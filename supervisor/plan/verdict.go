@@ -164,7 +164,7 @@ func (j *judge) backoff() {
 		j.v.Next += fmt.Sprintf("; it is given up after %d failures in a row", p.MaxAttempts)
 	}
 	j.change("%s starts it now, as if nothing had failed", j.word("start"))
-	j.change("an edit of what it runs in the configuration starts it at once")
+	j.change("an edit of its entry in the configuration starts it at once, as if nothing had failed")
 	j.change("%s holds it down", j.word("stop"))
 }
 
@@ -172,7 +172,7 @@ func (j *judge) failed() {
 	j.v.Summary = "was given up" + j.because()
 	j.v.Next = "nothing: it stays down"
 	j.change("%s starts it, as if nothing had failed", j.word("start"))
-	j.change("an edit of what it runs, or of restart.mode or restart.max_attempts before the next failure")
+	j.change("an edit of its entry in the configuration does the same")
 }
 
 func (j *judge) stopped() {

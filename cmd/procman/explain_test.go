@@ -1,0 +1,193 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"procman/messages"
+	"procman/supervisor/api"
+)
+
+func (s *site) why(id string) api.Why {
+	s.t.Helper()
+	var w api.Why
+	require.NoError(s.t, json.Unmarshal([]byte(s.ok("why", id, "-o", "json")), &w))
+	return w
+}
+
+func TestWhyLeavesNoQuestionOpen(t *testing.T) {
+	s := newSite(t, "", "fine: serve", "crashing: fail", "held: serve", "mute: mute", "missing: serve; executable: ./nowhere", "off: serve; enabled: false",
+		"once: fail; restart: {mode: never}")
+	s.run()
+	s.ok("wait", "fine", "held", "--timeout", "10s")
+	s.ok("stop", "held", "--wait")
+	s.eventually("a second crash", func() bool { return s.instance("crashing").ConsecutiveFailures >= 2 })
+
+	w := s.why("crashing")
+	require.Equal(t, "exited with code 3", w.Instance.LastExit.String())
+	require.Equal(t, messages.ReasonExit, w.Instance.LastExit.Reason)
+	require.Equal(t, "it ended by itself", w.Exit)
+	require.NotEmpty(t, w.Stderr, "what it said before it ended")
+	require.Equal(t, "no reason", w.Stderr[len(w.Stderr)-1].Text)
+	require.Equal(t, w.Instance.ConsecutiveFailures+1, w.Attempt)
+	require.Contains(t, w.Command, "-port")
+	require.NotEmpty(t, w.Events)
+	text := s.ok("why", "crashing")
+	for _, said := range []string{"crashing is down and waits for attempt", "exited with code 3", "(exit: it ended by itself)", "it is started again", "`procman start crashing`",
+		"last lines of stderr before that exit\n  no reason\n", "last probes\n", "what happened last\n", "instance restarting in "} {
+		require.Contains(t, text, said)
+	}
+	require.Less(t, strings.Count(text, "\n"), 50, "one screen")
+
+	for id, said := range map[string]string{
+		"fine":    "fine is running and healthy, for ",
+		"held":    fmt.Sprintf("held is held down: stopped by uid %d, ", os.Getuid()),
+		"mute":    "mute has been started ",
+		"missing": "missing is down and waits for attempt ",
+		"off":     "off is disabled in the configuration",
+		"once":    "once was given up: exited with code 3; restart mode is never",
+	} {
+		require.Contains(t, s.ok("why", id), said)
+	}
+	require.Contains(t, s.ok("why", "missing"), "executable missing: ")
+	require.Contains(t, s.ok("why", "mute"), "connection refused")
+	require.Contains(t, s.ok("why", "fine"), "  ok    200 ")
+	require.Contains(t, s.ok("why", "held"), fmt.Sprintf("uid %d: stop", os.Getuid()))
+
+	r := s.call("why", "crashin")
+	require.Equal(t, exitUnknown, r.code)
+	require.Contains(t, r.stderr, `did you mean "crashing"?`)
+}
+
+// eventsOf returns the events that a call of the command gives.
+func (s *site) eventsOf(args ...string) []messages.Event {
+	s.t.Helper()
+	var list []messages.Event
+	for d := json.NewDecoder(strings.NewReader(s.ok(append([]string{"events", "-o", "jsonl"}, args...)...))); d.More(); {
+		var e messages.Event
+		require.NoError(s.t, d.Decode(&e))
+		list = append(list, e)
+	}
+	return list
+}
+
+func TestEventsSayWhoDidWhatAndOutliveTheDaemon(t *testing.T) {
+	s := newSite(t, "", "a: serve", "b: serve")
+	r := s.run()
+	s.ok("wait")
+	s.ok("restart", "a", "--wait")
+	s.ok("stop", "b", "--wait")
+	me := fmt.Sprintf("uid %d", os.Getuid())
+	var did []string
+	first := s.eventsOf()
+	for _, e := range first {
+		if e.By == me {
+			did = append(did, fmt.Sprintf("%s %s %s", e.What, e.Command, e.ID))
+		}
+	}
+	require.Equal(t, []string{"operator restart a", "instance stopping  a", "operator stop b", "instance stopping  b"}, did)
+	require.Equal(t, messages.ManagerStarted, first[0].What)
+	require.Equal(t, messages.ByConfiguration, first[1].By)
+	require.Equal(t, messages.ConfigApplied, first[1].What)
+
+	// Somebody follows, and the daemon is killed and started again.
+	follow := exec.Command(binary, "-c", s.config, "events", "-f", "-o", "jsonl", "--since", fmt.Sprint(first[2].Cursor))
+	out, err := follow.StdoutPipe()
+	require.NoError(t, err)
+	var stderr strings.Builder
+	follow.Stderr = &stderr
+	require.NoError(t, follow.Start())
+	d := json.NewDecoder(out)
+	next := func() (e messages.Event) {
+		t.Helper()
+		require.NoError(t, d.Decode(&e), stderr.String())
+		return e
+	}
+	for _, want := range first[3:] {
+		require.Equal(t, want, next())
+	}
+	require.NoError(t, r.cmd.Process.Kill())
+	<-r.done
+	r = s.run()
+	last := first[len(first)-1].Cursor
+	seen := map[messages.Happening]int{}
+	for seen[messages.InstanceAdopted] == 0 || seen[messages.ConfigApplied] == 0 {
+		e := next()
+		require.Greater(t, e.Cursor, last, "nothing twice")
+		last = e.Cursor
+		seen[e.What]++
+	}
+	require.Equal(t, map[messages.Happening]int{messages.ManagerStarted: 1, messages.InstanceAdopted: 1, messages.ConfigApplied: 1}, seen)
+	require.NoError(t, follow.Process.Signal(os.Interrupt))
+	_ = follow.Wait() // how it ends on an interrupt is not the point
+	require.Contains(t, stderr.String(), "the daemon does not answer; waiting for it")
+
+	held := s.instance("b")
+	require.True(t, held.Held)
+	require.Contains(t, held.Reason, "stopped by "+me, "who held it is remembered")
+
+	s.ok("shutdown")
+	require.Zero(t, r.ends())
+	s.run()
+	var ended []string
+	for _, e := range s.eventsOf("-n", "12") {
+		if e.ID == "" {
+			ended = append(ended, strings.TrimSpace(fmt.Sprintf("%s %s", e.What, e.Command)))
+		}
+	}
+	require.Contains(t, strings.Join(ended, ", "), "operator shutdown, manager stopped, manager started, config applied")
+}
+
+func TestEventsOfSomeInstances(t *testing.T) {
+	s := newSite(t, "", "a: serve", "b: serve", "c: serve")
+	s.run()
+	s.ok("wait")
+	for _, e := range s.eventsOf("a") {
+		require.Equal(t, messages.InstanceID("a"), e.ID)
+	}
+	ids := map[messages.InstanceID]bool{}
+	for _, e := range s.eventsOf("a", "b") {
+		ids[e.ID] = true
+	}
+	require.Equal(t, map[messages.InstanceID]bool{"a": true, "b": true}, ids)
+	require.Len(t, s.eventsOf("-n", "2"), 2)
+	require.Empty(t, s.eventsOf("--since", "1ns"))
+	require.Regexp(t, `(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  a  instance ready \(run 1, pid \d+, port \d+\)$`, s.ok("events", "a"))
+	var d struct {
+		Schema int
+		Events []messages.Event
+	}
+	require.NoError(t, json.Unmarshal([]byte(s.ok("events", "-o", "json")), &d))
+	require.Equal(t, api.Schema, d.Schema)
+	require.NotEmpty(t, d.Events)
+	require.Equal(t, exitUsage, s.call("events", "--since", "yesterday").code)
+}
+
+func TestWaitReturnsWhenAllAreThere(t *testing.T) {
+	s := newSite(t, "", "a: serve", "b: serve", "off: serve; enabled: false")
+	s.run()
+	s.ok("wait", "--timeout", "10s")
+	require.Equal(t, messages.Healthy, s.instance("a").Health)
+	require.Equal(t, exitTimeout, s.call("wait", "a", "--for", "stopped", "--timeout", "100ms").code)
+	s.ok("stop", "a")
+	s.ok("wait", "a", "--for", "stopped", "--timeout", "10s")
+	require.Equal(t, exitNotHealthy, s.call("wait", "a", "--timeout", "10s").code, "held: it will not get there by itself")
+	s.ok("wait", "--timeout", "10s")
+	require.Equal(t, exitUnknown, s.call("wait", "c").code)
+	require.Equal(t, exitUsage, s.call("wait", "--for", "lunch").code)
+	done := make(chan int, 1)
+	go func() { done <- s.call("wait", "a", "--for", "running", "--timeout", "10s").code }()
+	s.ok("start", "a")
+	select {
+	case <-done: // 3 if it asked before the start, 0 if after; either way it returns
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "wait does not return")
+	}
+}
