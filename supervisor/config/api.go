@@ -33,7 +33,7 @@ func checkAPI(d *decoder, v value, a *API) {
 		return
 	}
 	if a.TokenFile == "" {
-		d.failf(d.keyAt(v, "token_file", "listen"), "api.token_file is missing; api.listen needs one: %s", makeToken("FILE"))
+		d.failf(d.under(v, "token_file", "listen").at, "api.token_file is missing; api.listen needs one: %s", makeToken("FILE"))
 		return
 	}
 	text, err := d.read(a.TokenFile)
@@ -41,7 +41,8 @@ func checkAPI(d *decoder, v value, a *API) {
 		err = checkToken(a.Token)
 	}
 	if err != nil {
-		d.failf(d.keyAt(v, "token_file"), "api.token_file %s: %v; make one: %s", clip(a.TokenFile), err, makeToken(a.TokenFile))
+		file := d.under(v, "token_file")
+		d.failf(file.at, "api.token_file %s: %v; make one: %s", file.quoted(a.TokenFile), err, makeToken(file.plain(a.TokenFile)))
 	}
 }
 

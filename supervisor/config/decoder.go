@@ -213,17 +213,17 @@ func (d *decoder) items(v value, want kind) ([]value, bool) {
 	return list, ok
 }
 
-// keyAt is where one of the keys stands in a mapping, the first of them that does; else where the mapping begins.
-func (d *decoder) keyAt(v value, keys ...string) *token.Position {
+// under is what stands under one of the keys of a mapping, the first of them that is there; else the mapping itself.
+func (d *decoder) under(v value, keys ...string) value {
 	list, _ := d.entries(v, kindMapping)
 	for _, key := range keys {
 		for _, e := range list {
 			if e.key == key {
-				return e.value.at
+				return e.value
 			}
 		}
 	}
-	return v.at
+	return v
 }
 
 func keyText(n ast.MapKeyNode) string {

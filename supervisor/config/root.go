@@ -101,7 +101,7 @@ var restartKeys = []key[messages.RestartPolicy]{
 // checkRestart looks at what no single key shows.
 func checkRestart(d *decoder, v value, p *messages.RestartPolicy) {
 	if p.Max != 0 && p.Max < p.Initial {
-		d.failf(d.keyAt(v, "max", "initial"), "restart.max is %v; it must not be less than restart.initial, %v", p.Max, p.Initial)
+		d.failf(d.under(v, "max", "initial").at, "restart.max is %v; it must not be less than restart.initial, %v", p.Max, p.Initial)
 		p.Max = p.Initial // told once, not again for each instance that inherits it
 	}
 }
