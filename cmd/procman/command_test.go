@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"procman/messages"
+	"procman/supervisor/config"
 	"procman/test/fake"
 )
 
@@ -222,6 +223,44 @@ func TestInitWritesAFileThatValidates(t *testing.T) {
 	require.Empty(t, r.stdout)
 	require.True(t, strings.HasPrefix(r.stderr, path+":2:10: "), r.stderr)
 	require.Contains(t, r.stderr, "\noutput: {max_sise: 1MiB}\n         ^")
+}
+
+func TestTheSchemaIsPrintedAndTheExampleNamesIt(t *testing.T) {
+	r := main1(nil, "schema")
+	require.Equal(t, result{0, string(config.Schema()), ""}, r)
+	path := filepath.Join(t.TempDir(), "p.yaml")
+	require.Zero(t, main1(nil, "init", path).code)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(string(text), "# yaml-language-server: $schema=./procman.schema.json\n# `procman schema > procman.schema.json`"))
+}
+
+func TestValidateLooksIntoIncludedDirectories(t *testing.T) {
+	dir := t.TempDir()
+	path, fragment := filepath.Join(dir, "p.yaml"), filepath.Join(dir, "p.d", "a.yaml")
+	require.NoError(t, os.Mkdir(filepath.Dir(fragment), 0o700))
+	require.NoError(t, os.WriteFile(path, []byte("include: p.d\ninstances: []\n"), 0o600))
+	require.NoError(t, os.WriteFile(fragment, []byte("instances: [{id: a, args: [x]}]\n"), 0o600))
+	require.Equal(t, result{0, path + ": ok, 1 instance, with 1 included file\n", ""}, main1(nil, "-c", path, "validate"))
+	require.NoError(t, os.WriteFile(fragment, []byte("instances: [{id: a, args: []}]\n"), 0o600))
+	r := main1(nil, "-c", path, "validate")
+	require.Equal(t, exitFailed, r.code)
+	require.True(t, strings.HasPrefix(r.stderr, fragment+":1:27: "), r.stderr)
+}
+
+func TestWithoutAConfigurationThePlacesAreListedAndTheNextStepNamed(t *testing.T) {
+	if _, err := os.Stat("/etc/procman/procman.yaml"); err == nil {
+		t.Skip("this host has a configuration")
+	}
+	dir := t.TempDir()
+	t.Chdir(dir)
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	for _, command := range []string{"run", "validate"} {
+		r := main1(nil, command)
+		require.Equal(t, exitFailed, r.code)
+		require.Equal(t, "procman: no configuration found; looked for\n  procman.yaml\n  "+dir+"/procman/procman.yaml\n  /etc/procman/procman.yaml\n"+
+			"`procman init` writes an example to procman.yaml, -c FILE and $PROCMAN_CONFIG name another place\n", r.stderr)
+	}
 }
 
 func TestVersionHelpAndCompletionGoToStdout(t *testing.T) {

@@ -45,7 +45,11 @@ func (a *app) validateCommand() *cobra.Command {
 				fmt.Fprintln(a.stderr, err)
 				return exit{code: exitFailed}
 			}
-			_, err = fmt.Fprintf(a.stdout, "%s: ok, %d %s\n", path, len(file.Instances), plural(len(file.Instances), "instance"))
+			from := ""
+			if n := len(file.Includes); n > 0 {
+				from = fmt.Sprintf(", with %d included %s", n, plural(n, "file"))
+			}
+			_, err = fmt.Fprintf(a.stdout, "%s: ok, %d %s%s\n", path, len(file.Instances), plural(len(file.Instances), "instance"), from)
 			return err
 		},
 	}

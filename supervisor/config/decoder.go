@@ -7,19 +7,30 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"procman/messages"
 )
 
 // decoder reads one file. It goes on after an error, so that one look at a file finds all that is wrong with it.
 type decoder struct {
+	*reading
 	src    *source
-	host   Host
 	dir    string // of the file; what relative paths are relative to
 	faults []*fault
 
-	targets  map[*ast.AliasNode]ast.Node
-	budget   int // how many more entries aliases and merge keys may unfold to
+	targets map[*ast.AliasNode]ast.Node
+	private map[ast.Node]bool // what is written under env
+}
+
+// reading is what the files of one configuration share.
+type reading struct {
+	host     Host
+	files    []*decoder // in the order in which they were opened
+	budget   int        // how many more entries aliases and merge keys may unfold to
+	space    int        // how many more bytes the files may have
+	ids      map[messages.InstanceID]site
 	envFiles map[string]envFile
-	envOrder []string
+	reads    reads
 }
 
 // maxUnfolded bounds what a file with aliases unfolds to.
@@ -31,10 +42,14 @@ func (d *decoder) failf(at *token.Position, format string, args ...any) {
 
 // abs makes a path of the file absolute.
 func (d *decoder) abs(path string) string {
+	return absolute(d.dir, path)
+}
+
+func absolute(dir, path string) string {
 	if filepath.IsAbs(path) {
 		return filepath.Clean(path)
 	}
-	return filepath.Join(d.dir, path)
+	return filepath.Join(dir, path)
 }
 
 // anchors finds what each alias means: the nearest anchor of its name before it.
@@ -57,8 +72,20 @@ func (a anchors) Visit(n ast.Node) ast.Visitor {
 		}
 		a.d.targets[n] = target
 		return nil
+	case *ast.MappingValueNode:
+		if keyText(n.Key) == "env" {
+			ast.Walk(private(a.d.private), n.Value)
+		}
 	}
 	return a
+}
+
+// private collects the nodes it visits.
+type private map[ast.Node]bool
+
+func (p private) Visit(n ast.Node) ast.Visitor {
+	p[n] = true
+	return p
 }
 
 // value makes a value of a node: it follows anchors and aliases. What is wrong with an alias is reported where it is
@@ -75,7 +102,7 @@ func (d *decoder) value(name string, n ast.Node) (value, bool) {
 		case nil:
 			return value{}, false // an alias without an anchor: reported already
 		default:
-			return value{name, n, at}, true
+			return value{name, n, at, d.private[n]}, true
 		}
 	}
 	d.failf(at, "%s: the alias refers to itself", name)
@@ -186,17 +213,17 @@ func (d *decoder) items(v value, want kind) ([]value, bool) {
 	return list, ok
 }
 
-// keyAt is where one of the keys stands in a mapping, the first of them that does; else where the mapping begins.
-func (d *decoder) keyAt(v value, keys ...string) *token.Position {
+// under is what stands under one of the keys of a mapping, the first of them that is there; else the mapping itself.
+func (d *decoder) under(v value, keys ...string) value {
 	list, _ := d.entries(v, kindMapping)
 	for _, key := range keys {
 		for _, e := range list {
 			if e.key == key {
-				return e.value.at
+				return e.value
 			}
 		}
 	}
-	return v.at
+	return v
 }
 
 func keyText(n ast.MapKeyNode) string {

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"unicode/utf8"
 )
@@ -16,17 +15,15 @@ type envFile struct {
 	err    error // holds nothing of the file's text
 }
 
-func loadEnvFile(h Host, path string) envFile {
-	text, err := h.ReadFile(path)
+func (d *decoder) loadEnvFile(path string) (map[string]string, error) {
+	text, err := d.read(path)
 	if err != nil {
-		// The path is in the message that this one becomes part of.
-		if p := (*fs.PathError)(nil); errors.As(err, &p) {
-			err = p.Err
-		}
-		return envFile{err: err}
+		return nil, err
 	}
-	values, err := parseEnvFile(string(text))
-	return envFile{values, err}
+	if len(text) > maxEnvFile {
+		return nil, fmt.Errorf("larger than %d MiB", maxEnvFile>>20)
+	}
+	return parseEnvFile(string(text))
 }
 
 // parseEnvFile reads NAME=VALUE lines. Blank lines and lines that begin with # are passed over, and so is the word

@@ -23,7 +23,10 @@ func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
 	commented := regexp.MustCompile(`(?m)^( *)# ([a-z_]+: )`)
 	text := commented.ReplaceAllString(string(Example()), "$1$2")
 	require.Contains(t, text, "\n    env_file: ")
-	f, err := Parse("/etc/procman/procman.yaml", []byte(text), host(map[string]string{"/etc/procman/users.env": "A=b"}))
+	f, err := Parse("/etc/procman/procman.yaml", []byte(text), host(map[string]string{
+		"/etc/procman/users.env": "A=b", "/etc/procman/common.env": "A=b", "/etc/procman/api.token": strings.Repeat("t", leastToken),
+		"/etc/procman/procman.d/more.yaml": "instances: []",
+	}))
 	require.NoError(t, err)
 	require.Len(t, f.Instances, 1)
 
@@ -34,7 +37,8 @@ func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
 	collect := func(n ast.Node, prefix string) {
 		for _, p := range n.(*ast.MappingNode).Values {
 			written = append(written, prefix+keyText(p.Key))
-			if m, ok := p.Value.(*ast.MappingNode); ok && keyText(p.Key) != "env" && keyText(p.Key) != "labels" {
+			// What defaults may hold is what an instance may.
+			if m, ok := p.Value.(*ast.MappingNode); ok && keyText(p.Key) != "env" && keyText(p.Key) != "labels" && keyText(p.Key) != "defaults" {
 				for _, q := range m.Values {
 					written = append(written, prefix+keyText(p.Key)+"."+keyText(q.Key))
 				}
@@ -51,7 +55,7 @@ func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
 	for _, k := range rootKeys {
 		declared = append(declared, k.name)
 		for _, sub := range k.sub {
-			if k.name != "instances" {
+			if k.name != "instances" && k.name != "defaults" {
 				declared = append(declared, k.name+"."+sub)
 			}
 		}
@@ -106,7 +110,7 @@ func TestFindLooksInItsOrder(t *testing.T) {
 	if _, err := os.Stat("/etc/procman/procman.yaml"); err != nil {
 		_, err := search("")
 		require.ErrorIs(t, err, ErrNotFound)
-		require.ErrorContains(t, err, "looked at procman.yaml, "+dir+"/home/.config/procman/procman.yaml, /etc/procman/procman.yaml; `procman init`")
+		require.ErrorContains(t, err, "looked for\n  procman.yaml\n  "+dir+"/home/.config/procman/procman.yaml\n  /etc/procman/procman.yaml\n`procman init`")
 	}
 	want := func(path string) {
 		t.Helper()

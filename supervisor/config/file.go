@@ -22,9 +22,12 @@ type File struct {
 	Output     Output
 	Log        Log
 	Metrics    Metrics
-	// Instances are complete and valid: the policies above are merged with each instance's own, key by key.
+	API        API
+	// Instances are complete and valid: the policies above are merged with the defaults and each instance's own, key by
+	// key. Those of Path come first, then those of each fragment.
 	Instances []messages.AppInstance
-	EnvFiles  []string // absolute; every file that was read beside Path, each once
+	Includes  []string // absolute; the fragments, in the order in which they were read
+	EnvFiles  []string // absolute; the other files that were read beside Path, env files and the token file, each once
 }
 
 // OnShutdown says what becomes of the children when the daemon is told to end.
@@ -108,5 +111,6 @@ func RestartNeeded(old, new *File) []string {
 	differs("output", old.Output == new.Output)
 	differs("log", old.Log == new.Log)
 	differs("metrics", old.Metrics == new.Metrics)
+	differs("api", old.API == new.API)
 	return keys
 }

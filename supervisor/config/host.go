@@ -19,10 +19,13 @@ var ErrNotFound = errors.New("no configuration found")
 type Host struct {
 	Getenv   func(name string) string
 	Root     bool                              // the daemon runs as root
-	ReadFile func(path string) ([]byte, error) // for env files
+	ReadFile func(path string) ([]byte, error) // for env files, the token file and fragments
+	// ReadDir returns the names of the regular files in a directory, and of links to them, in their order. A link that
+	// cannot be followed is one of them: reading it tells why, and to pass over it would end its instances.
+	ReadDir func(path string) ([]string, error)
 }
 
-// ThisHost is the host this process runs on. Its ReadFile refuses what is no regular file, and more than 1 MiB.
+// ThisHost is the host this process runs on. Its ReadFile refuses what is no regular file, and more than 16 MiB.
 func ThisHost() Host {
 	return Host{
 		Getenv: os.Getenv,
@@ -32,9 +35,32 @@ func ThisHost() Host {
 			if err := regular(path); err != nil {
 				return nil, err
 			}
-			return readAtMost(path, maxEnvFile)
+			return readAtMost(path, maxFile)
 		},
+		ReadDir: readDir,
 	}
+}
+
+func readDir(path string) ([]string, error) {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		kind := e.Type()
+		if kind&fs.ModeSymlink != 0 && fragmentName(e.Name()) {
+			if target, err := os.Stat(filepath.Join(path, e.Name())); err == nil {
+				kind = target.Mode().Type()
+			} else {
+				kind = 0
+			}
+		}
+		if kind.IsRegular() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
 }
 
 // Find returns the configuration to use: explicit if it is not empty, else $PROCMAN_CONFIG, ./procman.yaml,
@@ -59,8 +85,8 @@ func find(explicit string, getenv func(string) string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("%w; looked at %s; `procman init` writes an example to procman.yaml",
-		ErrNotFound, strings.Join(places, ", "))
+	return "", fmt.Errorf("%w; looked for\n  %s\n`procman init` writes an example to procman.yaml, -c FILE and $PROCMAN_CONFIG name another place",
+		ErrNotFound, strings.Join(places, "\n  "))
 }
 
 func named(path, how string) (string, error) {

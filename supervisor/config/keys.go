@@ -7,27 +7,43 @@ import (
 	"time"
 )
 
-// key is one key of a section: its name, what it takes, what it is for, and where its value goes.
+// key is one key of a section: its name, what it takes, what it is for, and where its value goes. Reading, suggestions
+// and the schema all follow from it.
 type key[T any] struct {
-	name string
-	kind kind
-	doc  string
-	sub  []string // the keys of the section that it is, if it is one
-	read func(d *decoder, v value, into *T)
+	name     string
+	kind     kind
+	doc      string
+	required bool
+	sub      []string // the keys of the section that it is, if it is one
+	read     func(d *decoder, v value, into *T)
+	// marks say what the kind does not say of the shape. at holds the defaults of the section; nil: not known.
+	marks []func(s *shape, at *T)
 }
 
-// rule says what is wrong with a value, in words that follow "is 5; "; empty: nothing.
-type rule[V any] func(V) string
+// rule is a limit of a value.
+type rule[V any] struct {
+	complain func(V) string // what is wrong with it, in words that follow "is 5; "; empty: nothing
+	mark     func(*shape)   // the same for the schema, as far as it can tell; nil: it cannot
+}
 
 func scalarKey[T, V any](name string, k kind, doc string, read func(*decoder, value) (V, bool), field func(*T) *V, rules []rule[V]) key[T] {
-	return key[T]{name: name, kind: k, doc: doc, read: func(d *decoder, v value, into *T) {
+	return key[T]{name: name, kind: k, doc: doc, marks: []func(*shape, *T){func(s *shape, at *T) {
+		for _, r := range rules {
+			if r.mark != nil {
+				r.mark(s)
+			}
+		}
+		if at != nil {
+			s.Default = written(*field(at))
+		}
+	}}, read: func(d *decoder, v value, into *T) {
 		got, ok := read(d, v)
 		if !ok {
 			return
 		}
 		for _, r := range rules {
-			if complaint := r(got); complaint != "" {
-				d.failf(v.at, "%s is %s; %s", v.name, spoken(got), complaint)
+			if complaint := r.complain(got); complaint != "" {
+				d.failf(v.at, "%s is %s; %s", v.name, v.spoken(got), complaint)
 				return
 			}
 		}
@@ -35,19 +51,22 @@ func scalarKey[T, V any](name string, k kind, doc string, read func(*decoder, va
 	}}
 }
 
-func spoken(v any) string {
-	if s, ok := v.(string); ok {
-		return clip(s)
-	}
-	return fmt.Sprint(v)
-}
-
 func textKey[T any](name, doc string, field func(*T) *string, rules ...rule[string]) key[T] {
 	return scalarKey(name, kindText, doc, (*decoder).text, field, rules)
 }
 
-func durationKey[T any](name, doc string, field func(*T) *time.Duration, rules ...rule[time.Duration]) key[T] {
-	return scalarKey(name, kindDuration, doc, (*decoder).duration, field, append(rules, positive))
+// pathKey takes a path, relative to the file in which it stands.
+func pathKey[T any](name, doc string, field func(*T) *string, rules ...rule[string]) key[T] {
+	return scalarKey(name, kindText, doc, (*decoder).path, field, rules)
+}
+
+// programKey takes a path, or a bare name that is looked up in PATH.
+func programKey[T any](name, doc string, field func(*T) *string, rules ...rule[string]) key[T] {
+	return scalarKey(name, kindText, doc, (*decoder).program, field, rules)
+}
+
+func durationKey[T any](name, doc string, field func(*T) *time.Duration) key[T] {
+	return scalarKey(name, kindDuration, doc, (*decoder).duration, field, []rule[time.Duration]{positive})
 }
 
 func sizeKey[T any](name, doc string, field func(*T) *int64, rules ...rule[int64]) key[T] {
@@ -68,26 +87,43 @@ func boolKey[T any](name, doc string, field func(*T) *bool) key[T] {
 
 // choiceKey takes one of a few words.
 func choiceKey[T any, V ~string](name, doc string, field func(*T) *V, choices ...V) key[T] {
+	return wordKey(name, doc, field, func(v V) string { return string(v) }, choices)
+}
+
+// wordKey takes the word of one of a few values.
+func wordKey[T, V any](name, doc string, field func(*T) *V, word func(V) string, choices []V) key[T] {
 	words := make([]string, len(choices))
 	for i, c := range choices {
-		words[i] = string(c)
+		words[i] = word(c)
 	}
 	k := kind(strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1])
-	return key[T]{name: name, kind: k, doc: doc, read: func(d *decoder, v value, into *T) {
+	return key[T]{name: name, kind: k, doc: doc, marks: []func(*shape, *T){func(s *shape, at *T) {
+		s.Type, s.Enum = types{"string"}, words
+		if at != nil {
+			s.Default = word(*field(at))
+		}
+	}}, read: func(d *decoder, v value, into *T) {
 		text, _, ok := d.scalar(v, k)
-		switch {
-		case !ok:
-		case !slices.Contains(words, text):
-			d.failf(v.at, "%s must be %s, not %s", v.name, k, clip(text))
-		default:
-			*field(into) = V(text)
+		if !ok {
+			return
+		}
+		if i := slices.Index(words, text); i >= 0 {
+			*field(into) = choices[i]
+		} else {
+			d.failf(v.at, "%s must be %s, not %s", v.name, k, v.quoted(text))
 		}
 	}}
 }
 
 // sectionKey takes a mapping with keys of its own. check, if there is one, looks at all of them together.
 func sectionKey[T, S any](name, doc string, keys []key[S], field func(*T) *S, check func(*decoder, value, *S)) key[T] {
-	return key[T]{name: name, kind: kindMapping, doc: doc, sub: names(keys), read: func(d *decoder, v value, into *T) {
+	return key[T]{name: name, kind: kindMapping, doc: doc, sub: names(keys), marks: []func(*shape, *T){func(s *shape, at *T) {
+		var inner *S
+		if at != nil {
+			inner = field(at)
+		}
+		*s = *object(keys, inner)
+	}}, read: func(d *decoder, v value, into *T) {
 		before := len(d.faults)
 		section(d, v, keys, field(into))
 		if check != nil && len(d.faults) == before {
@@ -96,13 +132,19 @@ func sectionKey[T, S any](name, doc string, keys []key[S], field func(*T) *S, ch
 	}}
 }
 
+// marked adds to the shape of a key.
+func (k key[T]) marked(mark func(*shape)) key[T] {
+	k.marks = append(slices.Clip(k.marks), func(s *shape, _ *T) { mark(s) })
+	return k
+}
+
 // section reads a mapping by its table of keys.
 func section[T any](d *decoder, v value, keys []key[T], into *T) {
 	list, _ := d.entries(v, kindMapping)
 	for _, e := range list {
 		i := slices.IndexFunc(keys, func(k key[T]) bool { return k.name == e.key })
 		if i < 0 {
-			if joined(v.name, e.key) == e.key {
+			if joined(v.name, e.key) == e.key || looksSecret(e.key) {
 				// An env mapping with a slip in its name or its indentation ends up here.
 				d.src.hideValue(e.keyAt.Line, e.keyAt.Column)
 			}
@@ -161,39 +203,4 @@ func EditDistance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-// The rules.
-
-func positive(d time.Duration) string {
-	if d > 0 {
-		return ""
-	}
-	return "it must be more than 0"
-}
-
-func atLeast[V int | int64](least V) rule[V] {
-	return func(v V) string {
-		if v >= least {
-			return ""
-		}
-		return fmt.Sprintf("it must be at least %d", least)
-	}
-}
-
-func notEmpty(s string) string {
-	if s != "" {
-		return ""
-	}
-	return "leave the key out if nothing is meant"
-}
-
-func urlPath(s string) string {
-	switch {
-	case !strings.HasPrefix(s, "/"):
-		return "it must begin with /"
-	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-		return "it must hold neither blanks nor control characters"
-	}
-	return ""
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -17,50 +18,88 @@ func Load(path string) (*File, error) {
 	return f, err
 }
 
-// load also returns which env files the configuration names, as far as that could be learned.
-func load(path string, h Host) (*File, []string, error) {
+// load also returns what the configuration names, as far as that could be learned.
+func load(path string, h Host) (*File, reads, error) {
 	text, err := readAtMost(path, maxFile)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the configuration cannot be read: %w", err)
+		return nil, reads{}, fmt.Errorf("the configuration cannot be read: %w", err)
 	}
 	return parse(path, text, h)
 }
 
 // Parse parses the text of a configuration file. path is where it stands, or would stand: relative paths in the text are
 // relative to its directory, and errors name it as it is given. The error is of type [Errors], unless the working
-// directory is needed and cannot be found out. Parse reads nothing but the env files, by h.
+// directory is needed and cannot be found out. Parse reads nothing but what the text names, by h.
 func Parse(path string, text []byte, h Host) (*File, error) {
 	f, _, err := parse(path, text, h)
 	return f, err
 }
 
-func parse(path string, text []byte, h Host) (*File, []string, error) {
+func parse(path string, text []byte, h Host) (*File, reads, error) {
 	whole, err := filepath.Abs(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the configuration %s cannot be located: %w", path, err)
+		return nil, reads{}, fmt.Errorf("the configuration %s cannot be located: %w", path, err)
 	}
 	if len(text) > maxFile {
-		return nil, nil, Errors{{Path: path, Line: 1, Column: 1, Message: fmt.Sprintf("the file is larger than %d MiB", maxFile>>20)}}
+		return nil, reads{}, Errors{{Path: path, Line: 1, Column: 1, Message: fmt.Sprintf("the file is larger than %d MiB", maxFile>>20)}}
 	}
-	plain := strings.TrimPrefix(string(text), "\ufeff")
-	d := &decoder{
-		src:      newSource(path, plain),
-		host:     h,
-		dir:      filepath.Dir(whole),
-		targets:  map[*ast.AliasNode]ast.Node{},
-		budget:   maxUnfolded,
-		envFiles: map[string]envFile{},
+	all := &reading{host: h, budget: maxUnfolded, space: maxFile, ids: map[messages.InstanceID]site{}, envFiles: map[string]envFile{}}
+	r := root{File: defaults()}
+	r.Path = whole
+	d := all.open(path, whole, text)
+	d.document(func(v value) { d.root(&r, v) })
+	if errs := all.errors(); errs != nil {
+		return nil, all.reads, errs
 	}
-	f := d.file(plain)
-	f.Path, f.EnvFiles = whole, d.envOrder
-	if errs := d.errors(); errs != nil {
-		return nil, d.envOrder, errs
-	}
-	return f, d.envOrder, nil
+	r.Includes, r.EnvFiles = all.reads.fragments, all.reads.others
+	return &r.File, all.reads, nil
 }
 
-// errors returns what was found wrong, nil if nothing was.
-func (d *decoder) errors() error {
+// reads is what was read beside a file, or looked for in vain. Paths are absolute, each is there once.
+type reads struct {
+	others    []string // env files and the token file
+	fragments []string
+	dirs      []string // that are included
+}
+
+func (r *reads) file(path string) {
+	if !slices.Contains(r.others, path) {
+		r.others = append(r.others, path)
+	}
+}
+
+// with adds what another configuration names.
+func (r reads) with(other reads) reads {
+	return reads{slices.Concat(r.others, other.others), slices.Concat(r.fragments, other.fragments), slices.Concat(r.dirs, other.dirs)}
+}
+
+// open returns the decoder of one more file.
+func (r *reading) open(path, whole string, text []byte) *decoder {
+	r.space -= len(text)
+	d := &decoder{
+		reading: r,
+		src:     newSource(path, strings.TrimPrefix(string(text), "\ufeff")),
+		dir:     filepath.Dir(whole),
+		targets: map[*ast.AliasNode]ast.Node{},
+		private: map[ast.Node]bool{},
+	}
+	r.files = append(r.files, d)
+	return d
+}
+
+// errors returns what was found wrong in all files, nil if nothing was.
+func (r *reading) errors() error {
+	var errs Errors
+	for _, d := range r.files {
+		errs = append(errs, d.errors()...)
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return errs
+}
+
+func (d *decoder) errors() Errors {
 	if len(d.faults) == 0 {
 		return nil
 	}
@@ -76,52 +115,54 @@ func (d *decoder) errors() error {
 	return errs.inOrder()
 }
 
-// file reads the whole file. What it returns is good if no fault was found.
-func (d *decoder) file(text string) *File {
-	r := root{File: defaults()}
-	if f := screenText([]byte(text)); f != nil {
+// document parses the file, and has what it holds read. What is read is good if no fault was found.
+func (d *decoder) document(read func(v value)) {
+	if f := screenText([]byte(d.src.text)); f != nil {
 		d.fault(f)
-		return &r.File
+		return
 	}
-	body, f := parseYAML(text)
+	node, f := parseYAML(d.src.text)
 	switch {
 	case f != nil:
 		d.fault(f)
-		return &r.File
-	case body == nil:
+		return
+	case node == nil:
 		d.fault(&fault{1, 1, "the file is empty; write `instances: []` for no instances"})
-		return &r.File
+		return
 	}
-	ast.Walk(anchors{d, map[string]ast.Node{}}, body)
-	if v, ok := d.value("the file", body); ok {
-		d.root(&r, v)
+	ast.Walk(anchors{d, map[string]ast.Node{}}, node)
+	if v, ok := d.value("the file", node); ok {
+		switch v.node.(type) {
+		case *ast.MappingNode, *ast.MappingValueNode:
+			v.name = ""
+			read(v)
+		default:
+			d.wrongKind(v, kindMapping)
+		}
 	}
 	if d.budget < 0 {
 		d.faults = []*fault{{1, 1, fmt.Sprintf("the file unfolds to more than %d values by its aliases", maxUnfolded)}}
 	}
-	return &r.File
 }
 
 func (d *decoder) fault(f *fault) { d.faults = append(d.faults, f) }
 
 func (d *decoder) root(r *root, v value) {
-	switch v.node.(type) {
-	case *ast.MappingNode, *ast.MappingValueNode:
-	default:
-		d.wrongKind(v, kindMapping)
-		return
-	}
-	v.name = ""
 	section(d, v, rootKeys, r)
 	if r.Executable == "" {
-		r.Executable = messages.DefaultExecutable
+		r.Executable = d.executable(messages.DefaultExecutable)
 	}
-	if r.instances != nil {
-		d.readInstances(&r.File, *r.instances)
-	} else {
-		d.failf(v.at, "instances is missing; write `instances: []` for none")
+	base := draft{enabled: true, app: messages.AppInstance{
+		Executable: r.Executable,
+		Health:     r.Health,
+		Restart:    r.Restart,
+		Start:      messages.StartPolicy{Deadline: r.Start.Deadline},
+		Stop:       r.Stop,
+	}}
+	base, r.Instances = d.body(r.body, base, v)
+	if r.include != nil {
+		d.include(&r.File, *r.include, base)
 	}
-	r.Executable = d.executable(r.Executable)
 	if r.Restart.Max == 0 {
 		r.Restart.Max = restartMax(r.Restart.Initial)
 	}

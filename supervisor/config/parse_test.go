@@ -16,7 +16,7 @@ import (
 	"procman/messages"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
+var rewrite = flag.Bool("rewrite", false, "write the golden files")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -30,6 +30,18 @@ func host(files map[string]string) Host {
 				return nil, &os.PathError{Op: "open", Path: path, Err: os.ErrNotExist}
 			}
 			return []byte(text), nil
+		},
+		ReadDir: func(path string) (names []string, err error) {
+			err = &os.PathError{Op: "open", Path: path, Err: os.ErrNotExist}
+			for file := range files {
+				if strings.HasPrefix(file, path+"/") {
+					err = nil
+					if filepath.Dir(file) == path {
+						names = append(names, filepath.Base(file))
+					}
+				}
+			}
+			return names, err
 		},
 	}
 }
@@ -56,12 +68,12 @@ func bad(t *testing.T, text string) []string {
 
 func golden(t *testing.T, path, got string) {
 	t.Helper()
-	if *update {
+	if *rewrite {
 		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
 	}
 	want, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.Equal(t, string(want), got)
+	require.Equal(t, string(want), got, "go test ./supervisor/config -rewrite")
 }
 
 func TestABadFileIsRefusedWithEveryErrorInItsPlace(t *testing.T) {

@@ -65,6 +65,10 @@ func TestNoDamageToAFileBringsASecretIntoAnError(t *testing.T) {
     env: {A: hunter2,
       B: "hunter2"}
     health: {interval: 1s}
+defaults:
+  env: {A: hunter2}
+  labels: {a: b}
+api: {listen: ":1", token_file: t}
 `
 	rapid.Check(t, func(t *rapid.T) {
 		damaged := text
@@ -77,19 +81,22 @@ func TestNoDamageToAFileBringsASecretIntoAnError(t *testing.T) {
 				damaged = after
 			}
 		}
-		if _, err := Parse("f", []byte(damaged), host(nil)); err != nil {
-			require.NotContains(t, err.Error(), "hunter2", damaged)
+		files := map[string]string{"/t": "hunter2", "/d/f.yaml": damaged}
+		for _, main := range []string{damaged, "include: d\ninstances: []"} {
+			if _, err := Parse("/f", []byte(main), host(files)); err != nil {
+				require.NotContains(t, err.Error(), "hunter2", damaged)
+			}
 		}
 	})
 }
 
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{manual, string(Example()), "instances: []", "{\"instances\": [{\"id\": 1}]}", "health: &h {<<: *h}\ninstances: [*h, *h]",
-		"instances:\n- &a\n  id: a\n- {<<: [*a, *a]}\n", "a: |\n  x\nb: >-\n  y\n", "? a\n: b", "a: 'x", "- - - a", "%YAML 1.2\n---\n", "\xff\xfe", "a: !!str b", "\ufeffa: b\r\n"} {
+		"instances:\n- &a\n  id: a\n- {<<: [*a, *a]}\n", "a: |\n  x\nb: >-\n  y\n", "? a\n: b", "a: 'x", "- - - a", "%YAML 1.2\n---\n", "\xff\xfe", "a: !!str b", "include: /d\ndefaults: {env: {A: b}}\ninstances: []", "\ufeffa: b\r\n"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		file, err := Parse("f", text, host(map[string]string{}))
+		file, err := Parse("f", text, host(map[string]string{"/d/f.yaml": string(text), "/d/g.yaml": "instances: [{id: g, args: [x]}]"}))
 		if err != nil {
 			require.Nil(t, file)
 			errs, ok := err.(Errors)

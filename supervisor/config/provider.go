@@ -39,11 +39,13 @@ type Provider struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
-	mu   sync.Mutex
-	file *File
+	mu    sync.Mutex
+	file  *File
+	reads reads // of file
 }
 
-// NewProvider reads the file at path and watches it, together with its env files. The error is that of [Load].
+// NewProvider reads the file at path and watches it, together with all that it names: env files, the token file,
+// included directories and what is in them. The error is that of [Load].
 func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 	whole, err := filepath.Abs(path)
 	if err != nil {
@@ -63,7 +65,7 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 	}
 	touched := make(chan struct{}, 1)
 	p := &Provider{path: whole, host: ThisHost(), changes: make(chan struct{}, 1), watcher: &watcher{
-		log: o.Logger, want: make(chan []string, 1), touched: touched, blind: o.blind, files: []string{whole},
+		log: o.Logger, want: make(chan sights, 1), touched: touched, blind: o.blind, sights: sights{files: []string{whole}},
 	}}
 	w := p.watcher
 	if w.fs, err = o.newWatcher(); err != nil {
@@ -109,32 +111,28 @@ func (p *Provider) read() (*File, error) {
 	if err := regular(p.path); err != nil {
 		return nil, fmt.Errorf("the configuration cannot be read: %w", err)
 	}
-	f, envFiles, err := load(p.path, p.host)
+	f, reads, err := load(p.path, p.host)
 	// Also of a broken file: it may be broken because an env file is missing. And what a file without a single name of
 	// one says, for it does not parse, may not be forgotten either.
-	if err != nil && p.file != nil {
-		envFiles = append(envFiles, p.file.EnvFiles...)
-	}
-	p.watch(envFiles)
 	if err != nil {
+		p.watch(reads.with(p.reads))
 		return nil, err
 	}
-	p.file = f
+	p.watch(reads)
+	p.file, p.reads = f, reads
 	return f, nil
 }
 
-func (p *Provider) watch(envFiles []string) {
-	files := append([]string{p.path}, envFiles...)
-	slices.Sort(files)
-	files = slices.Compact(files)
+func (p *Provider) watch(r reads) {
+	s := sights{files: slices.Concat([]string{p.path}, r.others, r.fragments), dirs: r.dirs}
 	select {
 	case <-p.watcher.want: // an older wish that nobody has read
 	default:
 	}
-	p.watcher.want <- files
+	p.watcher.want <- s
 }
 
-// Changes has a value when the file, or an env file of it, may have changed since the last value.
+// Changes has a value when the file, or what it names, may have changed since the last value.
 func (p *Provider) Changes() <-chan struct{} { return p.changes }
 
 // File returns the last good configuration that was read. It is never nil, and not to be changed.

@@ -1,154 +1,140 @@
 package config
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
-	"log/slog"
-	"net"
-	"strconv"
+	"strings"
 	"time"
 
 	"procman/messages"
 )
 
-// root is a file that is being read.
-type root struct {
-	File
-	stateDir  string
-	instances *value // read last: every other key has a say in it
+// Schema returns the JSON Schema (draft 2020-12) of a configuration file, made of the tables it is read by. It admits
+// every file that [Parse] accepts, also as a fragment, and refuses unknown keys, wrong types and what a single value shows.
+func Schema() []byte {
+	file := defaults()
+	file.Executable = messages.DefaultExecutable
+	file.Restart.Max = restartMax(file.Restart.Initial)
+	s := object(rootKeys, &root{File: file})
+	s.Dialect = "https://json-schema.org/draft/2020-12/schema"
+	s.Title = "Configuration of procman"
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	_ = e.Encode(s) // strings, numbers and maps of them: there is nothing that cannot be written
+	return b.Bytes()
 }
 
-// rootKeys are the keys of the file.
-var rootKeys = []key[root]{
-	textKey("executable", "the program instances run; default dist/bin/servicehost",
-		func(r *root) *string { return &r.Executable }, notEmpty),
-	textKey("state_dir", "what outlives the daemon is kept here; default $STATE_DIRECTORY, /var/lib/procman as root, $XDG_STATE_HOME/procman",
-		func(r *root) *string { return &r.stateDir }),
-	textKey("socket", "where the daemon answers; default STATE_DIR/procman.sock",
-		func(r *root) *string { return &r.Socket }, socketPath),
-	choiceKey("on_shutdown", "what becomes of the instances when the daemon is told to end",
-		func(r *root) *OnShutdown { return &r.OnShutdown }, ShutdownStop, ShutdownLeave),
-	sectionKey("ports", "where instances listen", portsKeys, func(r *root) *Ports { return &r.Ports }, nil),
-	sectionKey("start", "how instances are started", startKeys, func(r *root) *Start { return &r.Start }, nil),
-	sectionKey("health", "how instances are probed", healthKeys, func(r *root) *messages.HealthPolicy { return &r.Health }, nil),
-	sectionKey("restart", "when an instance that ended is started again", restartKeys,
-		func(r *root) *messages.RestartPolicy { return &r.Restart }, checkRestart),
-	sectionKey("stop", "how instances are ended", stopKeys, func(r *root) *messages.StopPolicy { return &r.Stop }, nil),
-	sectionKey("output", "what is kept of what instances write", outputKeys, func(r *root) *Output { return &r.Output }, nil),
-	sectionKey("log", "the daemon's own log, on its stderr", logKeys, func(r *root) *Log { return &r.Log }, nil),
-	sectionKey("metrics", "where metrics are served beside the socket", metricsKeys, func(r *root) *Metrics { return &r.Metrics }, nil),
-	{name: "instances", kind: kindInstances, doc: "what should run; [] for nothing", sub: names(instanceKeys),
-		read: func(_ *decoder, v value, r *root) { r.instances = &v }},
+// shape is the JSON Schema of a value.
+type shape struct {
+	Dialect     string            `json:"$schema,omitempty"`
+	Title       string            `json:"title,omitempty"`
+	Description string            `json:"description,omitempty"`
+	Type        types             `json:"type,omitempty"`
+	Enum        []string          `json:"enum,omitempty"`
+	Default     any               `json:"default,omitempty"`
+	Pattern     string            `json:"pattern,omitempty"`
+	MinLength   int               `json:"minLength,omitempty"`
+	MaxLength   int               `json:"maxLength,omitempty"`
+	Minimum     *float64          `json:"minimum,omitempty"`
+	Maximum     *float64          `json:"maximum,omitempty"`
+	Below       *float64          `json:"exclusiveMaximum,omitempty"`
+	Items       *shape            `json:"items,omitempty"`
+	MinItems    int               `json:"minItems,omitempty"`
+	Properties  map[string]*shape `json:"properties,omitempty"`
+	Names       *shape            `json:"propertyNames,omitempty"`
+	Others      any               `json:"additionalProperties,omitempty"` // false, or the shape of each
+	Required    []string          `json:"required,omitempty"`
+	If          *shape            `json:"if,omitempty"`
+	Then        *shape            `json:"then,omitempty"`
 }
 
-var portsKeys = []key[Ports]{
-	{name: "range", kind: kindPorts, doc: "the first and the last port, or a single one", read: func(d *decoder, v value, p *Ports) {
-		if first, last, ok := d.ports(v); ok {
-			p.First, p.Last = first, last
-		}
-	}},
-	boolKey("hold", "keep a port bound while its instance uses it; false for a program that does not set SO_REUSEADDR",
-		func(p *Ports) *bool { return &p.Hold }),
-}
+// types are the JSON types a value may have. A text that looks like a number is one to JSON, and a text to us.
+type types []string
 
-var startKeys = []key[Start]{
-	durationKey("deadline", "from the start of an instance to its first healthy answer", func(s *Start) *time.Duration { return &s.Deadline }),
-	integerKey("parallel", "how many instances are started at a time; 0: chosen from the cores", func(s *Start) *int { return &s.Parallel }, atLeast(0)),
-}
-
-var healthKeys = []key[messages.HealthPolicy]{
-	textKey("path", "what is asked for with GET", func(h *messages.HealthPolicy) *string { return &h.Path }, urlPath),
-	durationKey("interval", "between two probes of a running instance", func(h *messages.HealthPolicy) *time.Duration { return &h.Interval }),
-	durationKey("timeout", "of one probe", func(h *messages.HealthPolicy) *time.Duration { return &h.Timeout }),
-	integerKey("failures", "so many failed probes in a row make an instance unhealthy", func(h *messages.HealthPolicy) *int { return &h.Failures }, atLeast(1)),
-}
-
-var restartKeys = []key[messages.RestartPolicy]{
-	durationKey("initial", "the first delay", func(p *messages.RestartPolicy) *time.Duration { return &p.Initial }),
-	durationKey("max", "no delay is longer", func(p *messages.RestartPolicy) *time.Duration { return &p.Max }),
-	numberKey("multiplier", "each delay is so many times the one before", func(p *messages.RestartPolicy) *float64 { return &p.Multiplier },
-		func(f float64) string { return when(f < 1 || f > 1000, "it must be from 1 to 1000") }),
-	numberKey("jitter", "a delay is drawn from ± this part of itself", func(p *messages.RestartPolicy) *float64 { return &p.Jitter },
-		func(f float64) string { return when(f < 0 || f >= 1, "it must be at least 0 and less than 1") }),
-	durationKey("stable_after", "so long healthy forgives every failure before", func(p *messages.RestartPolicy) *time.Duration { return &p.StableAfter }),
-	integerKey("max_attempts", "failures in a row after which an instance stays down; 0: never", func(p *messages.RestartPolicy) *int { return &p.MaxAttempts }, atLeast(0)),
-	choiceKey("mode", "after which exits an instance is started again", func(p *messages.RestartPolicy) *messages.RestartMode { return &p.Mode },
-		messages.RestartAlways, messages.RestartOnFailure, messages.RestartNever),
-}
-
-// checkRestart looks at what no single key shows.
-func checkRestart(d *decoder, v value, p *messages.RestartPolicy) {
-	if p.Max != 0 && p.Max < p.Initial {
-		d.failf(d.keyAt(v, "max", "initial"), "restart.max is %v; it must not be less than restart.initial, %v", p.Max, p.Initial)
-		p.Max = p.Initial // told once, not again for each instance that inherits it
+func (t types) MarshalJSON() ([]byte, error) {
+	if len(t) == 1 {
+		return json.Marshal(t[0])
 	}
+	return json.Marshal([]string(t))
 }
 
-var stopKeys = []key[messages.StopPolicy]{
-	durationKey("grace", "between TERM and KILL", func(s *messages.StopPolicy) *time.Duration { return &s.Grace }),
-}
-
-var outputKeys = []key[Output]{
-	sizeKey("max_size", "of each of an instance's two output files", func(o *Output) *int64 { return &o.MaxSize }, atLeast(int64(1))),
-	boolKey("forward", "into the daemon's structured log", func(o *Output) *bool { return &o.Forward }),
-}
-
-var logKeys = []key[Log]{
-	{name: "level", kind: "debug, info, warn or error", doc: "what is less than this is not logged", read: readLevel},
-	choiceKey("format", "of a log record", func(l *Log) *LogFormat { return &l.Format }, LogJSON, LogText),
-}
-
-func readLevel(d *decoder, v value, l *Log) {
-	levels := []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
-	var word string
-	choiceKey("level", "", func(w *string) *string { return w }, "debug", "info", "warn", "error").read(d, v, &word)
-	for i, w := range []string{"debug", "info", "warn", "error"} {
-		if w == word {
-			l.Level = levels[i]
+// object is the shape of a section. at holds the defaults of its keys; nil: they are not known here.
+func object[T any](keys []key[T], at *T) *shape {
+	s := &shape{Type: types{"object"}, Others: false, Properties: make(map[string]*shape, len(keys))}
+	for _, k := range keys {
+		of := k.kind.shape()
+		for _, mark := range k.marks {
+			mark(of, at)
+		}
+		of.Description = k.doc
+		s.Properties[k.name] = of
+		if k.required {
+			s.Required = append(s.Required, k.name)
 		}
 	}
+	return s
 }
 
-var metricsKeys = []key[Metrics]{
-	textKey("listen", "host:port; empty: only on the socket", func(m *Metrics) *string { return &m.Listen }, address),
-}
-
-func when(wrong bool, complaint string) string {
-	if wrong {
-		return complaint
+// shape is what every value of a kind looks like.
+func (k kind) shape() *shape {
+	switch k {
+	case kindText:
+		return &shape{Type: types{"string", "number"}}
+	case kindDuration:
+		return &shape{Type: types{"string"}, Pattern: `^\+?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`}
+	case kindSize:
+		return &shape{Type: types{"string", "integer"}, Pattern: `^[0-9]+ *(B|KiB|MiB|GiB|TiB)?$`}
+	case kindInteger:
+		return &shape{Type: types{"integer"}}
+	case kindNumber:
+		return &shape{Type: types{"number"}}
+	case kindBool:
+		return &shape{Type: types{"boolean"}}
+	case kindPorts:
+		return &shape{Type: types{"string", "integer"}, Pattern: `^ *[0-9]+ *(- *[0-9]+ *)?$`, Minimum: limit(firstPort), Maximum: limit(lastPort)}
+	case kindTexts:
+		return &shape{Type: types{"array"}, Items: verbatim()}
+	case kindNames:
+		return &shape{Type: types{"object"}, Names: &shape{Pattern: "^[^=]+$"}, Others: verbatim()}
+	case kindDirs:
+		return &shape{Type: types{"string", "number", "array"}, MinLength: 1, Items: &shape{Type: types{"string", "number"}, MinLength: 1}}
 	}
-	return ""
+	return &shape{} // of a section, a list of instances or a choice: its key says the rest
 }
 
-// socketPath knows the limit of the kernel, whose own complaint is "invalid argument".
-func socketPath(s string) string {
-	return when(len(s) > 107, fmt.Sprintf("it has %d bytes, and the path of a socket can have 107", len(s)))
+// verbatim is a text in which numbers and booleans are taken as they are written.
+func verbatim() *shape { return &shape{Type: types{"string", "number", "boolean"}} }
+
+func limit[V int | int64 | float64](v V) *float64 {
+	f := float64(v)
+	return &f
 }
 
-func address(s string) string {
-	if s == "" {
-		return ""
+// written is how a default is written in a file.
+func written(v any) any {
+	switch v := v.(type) {
+	case time.Duration:
+		s := v.String()
+		if strings.HasSuffix(s, "m0s") {
+			s = strings.TrimSuffix(s, "0s")
+		}
+		if strings.HasSuffix(s, "h0m") {
+			s = strings.TrimSuffix(s, "0m")
+		}
+		return s
+	case int64:
+		return writtenSize(v)
 	}
-	_, port, err := net.SplitHostPort(s)
-	n, numErr := strconv.Atoi(port)
-	return when(err != nil || numErr != nil || n < 0 || n > lastPort, "write host:port, such as 127.0.0.1:9464")
+	return v
 }
 
-func names[T any](keys []key[T]) []string {
-	list := make([]string, len(keys))
-	for i, k := range keys {
-		list[i] = k.name
+func writtenSize(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	for len(units) > 1 && n > 0 && n%1024 == 0 {
+		n, units = n/1024, units[1:]
 	}
-	return list
-}
-
-// allNames returns the name of every key there is.
-func allNames() []string {
-	var list []string
-	for _, k := range rootKeys {
-		list = append(append(list, k.name), k.sub...)
-	}
-	for _, k := range instanceKeys {
-		list = append(list, k.sub...)
-	}
-	return list
+	return fmt.Sprint(n) + units[0]
 }

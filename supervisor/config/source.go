@@ -10,13 +10,14 @@ import (
 // source is the text of a file, for showing lines of it.
 type source struct {
 	path  string
+	text  string
 	lines []string
 	// hidden is the byte from which a line is not shown, by line from 1: what follows may be secret.
 	hidden map[int]int
 }
 
 func newSource(path, text string) *source {
-	return &source{path: path, lines: strings.Split(text, "\n"), hidden: map[int]int{}}
+	return &source{path: path, text: text, lines: strings.Split(text, "\n"), hidden: map[int]int{}}
 }
 
 // hideValue keeps what follows the key at the column from being shown.
@@ -86,10 +87,12 @@ var (
 	envKey   = regexp.MustCompile(`(?i)(?:(?:^|\W)(env\w*|secrets?)["']?[ \t]*[:={]?|env["']?[ \t]*:)`)
 	lineKey  = regexp.MustCompile(`^[ \t]*(?:- +)*["']?([^\s"'#{}\[\],:]+)["']?[ \t]*:(?:\s|$)`)
 	flowKey  = regexp.MustCompile(`^[ \t]*(?:- *)?[{\[][ \t{]*["']?(\w+)["']?[ \t]*:`)
+	anyKey   = regexp.MustCompile(`([\w-]+)["']?[ \t]*:`)
 	newEntry = regexp.MustCompile(`^[ \t]*(?:- *[&*]|\.\.\.|---)`)
 )
 
-// hideSecrets hides the values of every env mapping, and of every line that begins with a key which is not ours. It
+// hideSecrets hides the values of every env mapping, of every line that begins with a key which is not ours, and of such
+// a key that looks like the name of a secret, wherever it stands. It
 // goes by the look of the lines alone, so that it also holds for a file that does not parse, and rather hides too much
 // than too little: an env reaches an error by a slip in its name, its indentation or its quotes.
 func (s *source) hideSecrets(ours map[string]bool) {
@@ -125,7 +128,7 @@ func (s *source) hideSecrets(ours map[string]bool) {
 		if key != nil && !isOurs {
 			s.hide(i+1, key[3]+1)
 		}
-		if from := envValues(text); from >= 0 {
+		if from := secretValues(text, ours); from >= 0 {
 			s.hide(i+1, from)
 			inside, children, indent = true, -1, own
 			if lead := strings.TrimLeft(text[:from], " \t-"); !strings.ContainsAny(lead, "{[,") {
@@ -136,14 +139,22 @@ func (s *source) hideSecrets(ours map[string]bool) {
 	}
 }
 
-// envValues returns where in a line the values of an env mapping may begin; -1 if nothing looks like one.
-func envValues(line string) int {
+// secretValues returns where in a line the values of an env mapping, or a secret, may begin; -1 if nothing looks like one.
+func secretValues(line string, ours map[string]bool) int {
+	from := -1
 	for _, at := range envKey.FindAllStringSubmatchIndex(line, -1) {
 		if at[2] < 0 || line[at[2]:at[3]] != "env_file" {
+			from = at[1]
+			break
+		}
+	}
+	for _, at := range anyKey.FindAllStringSubmatchIndex(line, -1) {
+		name := line[at[2]:at[3]]
+		if !ours[name] && looksSecret(strings.ReplaceAll(name, "-", "_")) && (from < 0 || at[1] < from) {
 			return at[1]
 		}
 	}
-	return -1
+	return from
 }
 
 func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }

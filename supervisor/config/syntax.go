@@ -67,7 +67,7 @@ func parseYAML(text string) (_ ast.Node, f *fault) {
 	// An edit of the file must not end the daemon, whatever the parser has not thought of.
 	defer func() {
 		if r := recover(); r != nil {
-			f = &fault{1, 1, fmt.Sprintf("the YAML parser failed: %v; simplify the file", r)}
+			f = &fault{1, 1, "the YAML parser failed; simplify the file"}
 		}
 	}()
 	tokens := lexer.Tokenize(text)
@@ -158,7 +158,7 @@ func syntaxFault(err error) *fault {
 		GetMessage() string
 	}
 	if !errors.As(err, &located) || located.GetToken() == nil || located.GetToken().Position == nil {
-		return &fault{1, 1, "not YAML: " + err.Error()}
+		return &fault{1, 1, "not YAML"} // the error's own text may quote the file
 	}
 	message := located.GetMessage()
 	switch {

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"fmt"
 	"math"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +17,32 @@ type value struct {
 	name string
 	node ast.Node // aliases and anchors followed
 	at   *token.Position
+	// private says that it is written under env, and got elsewhere by an alias: no message may quote it.
+	private bool
+}
+
+// quoted is a text of the value, for a message.
+func (v value) quoted(text string) string {
+	if v.private {
+		return mask
+	}
+	return clip(text)
+}
+
+// plain is quoted without the quotes.
+func (v value) plain(text string) string {
+	if v.private {
+		return mask
+	}
+	return text
+}
+
+// spoken is what the value was read as, for a message.
+func (v value) spoken(got any) string {
+	if s, ok := got.(string); ok || v.private {
+		return v.quoted(s)
+	}
+	return fmt.Sprint(got)
 }
 
 // kind is what a value looks like, in words that fit "must be …".
@@ -29,6 +57,7 @@ const (
 	kindBool     kind = "true or false"
 	kindPorts    kind = "a port range such as 30000-31000"
 	kindMapping  kind = "a mapping of keys"
+	kindDirs     kind = "a directory, or a list of directories"
 	kindTexts    kind = "a list of texts"
 	kindNames    kind = "a mapping of names to texts"
 	// In one phrase, for whoever has nothing to run.
@@ -82,10 +111,33 @@ func (d *decoder) verbatim(v value) (string, bool) {
 // text reads a text. A number is one, as written; true and false are not: they are always a mistake there.
 func (d *decoder) text(v value) (string, bool) {
 	if b, ok := v.node.(*ast.BoolNode); ok {
-		d.failf(v.at, "%s must be text; put %s in quotes if it is meant", v.name, b.Token.Value)
+		d.failf(v.at, "%s must be text; put %s in quotes if it is meant", v.name, v.plain(b.Token.Value))
 		return "", false
 	}
 	return d.verbatim(v)
+}
+
+// path reads a path and makes it absolute; an empty one stays empty.
+func (d *decoder) path(v value) (string, bool) {
+	text, ok := d.text(v)
+	if text != "" {
+		text = d.abs(text)
+	}
+	return text, ok
+}
+
+// program reads the path of a program, and leaves a bare name to be looked up in PATH.
+func (d *decoder) program(v value) (string, bool) {
+	text, ok := d.text(v)
+	return d.executable(text), ok
+}
+
+// executable makes the path of a program absolute.
+func (d *decoder) executable(name string) string {
+	if strings.ContainsRune(name, filepath.Separator) {
+		return d.abs(name)
+	}
+	return name
 }
 
 func (d *decoder) duration(v value) (time.Duration, bool) {
@@ -97,10 +149,10 @@ func (d *decoder) duration(v value) (time.Duration, bool) {
 	if err == nil {
 		return t, true
 	}
-	if _, err := strconv.ParseFloat(text, 64); err == nil {
+	if _, err := strconv.ParseFloat(text, 64); err == nil && !v.private {
 		d.failf(v.at, "%s is %s without a unit; write %ss if seconds are meant", v.name, text, text)
 	} else {
-		d.failf(v.at, "%s must be %s, not %s", v.name, kindDuration, clip(text))
+		d.failf(v.at, "%s must be %s, not %s", v.name, kindDuration, v.quoted(text))
 	}
 	return 0, false
 }
@@ -112,7 +164,7 @@ func (d *decoder) size(v value) (int64, bool) {
 	}
 	n, complaint := parseSize(text)
 	if complaint != "" {
-		d.failf(v.at, "%s is %s; %s", v.name, clip(text), complaint)
+		d.failf(v.at, "%s is %s; %s", v.name, v.quoted(text), complaint)
 		return 0, false
 	}
 	return n, true
@@ -153,7 +205,7 @@ func (d *decoder) integer(v value) (int, bool) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || !plain {
-		d.failf(v.at, "%s must be %s, not %s", v.name, kindInteger, clip(text))
+		d.failf(v.at, "%s must be %s, not %s", v.name, kindInteger, v.quoted(text))
 		return 0, false
 	}
 	return n, true
@@ -166,7 +218,7 @@ func (d *decoder) number(v value) (float64, bool) {
 	}
 	n, err := strconv.ParseFloat(text, 64)
 	if err != nil || !plain || math.IsNaN(n) || math.IsInf(n, 0) {
-		d.failf(v.at, "%s must be %s, not %s", v.name, kindNumber, clip(text))
+		d.failf(v.at, "%s must be %s, not %s", v.name, kindNumber, v.quoted(text))
 		return 0, false
 	}
 	return n, true
@@ -177,7 +229,7 @@ func (d *decoder) boolean(v value) (bool, bool) {
 		return b.Value, true
 	}
 	if text, _, ok := d.scalar(v, kindBool); ok {
-		d.failf(v.at, "%s must be %s, not %s", v.name, kindBool, clip(text))
+		d.failf(v.at, "%s must be %s, not %s", v.name, kindBool, v.quoted(text))
 	}
 	return false, false
 }
@@ -194,15 +246,16 @@ func (d *decoder) ports(v value) (first, last int, ok bool) {
 	if !isRange {
 		to = from
 	}
-	first, err1 := strconv.Atoi(strings.TrimSpace(from))
-	last, err2 := strconv.Atoi(strings.TrimSpace(to))
+	first64, err1 := strconv.ParseUint(strings.Trim(from, " "), 10, 63)
+	last64, err2 := strconv.ParseUint(strings.Trim(to, " "), 10, 63)
+	first, last = int(first64), int(last64)
 	switch {
 	case err1 != nil || err2 != nil:
-		d.failf(v.at, "%s must be %s, or a single port, not %s", v.name, kindPorts, clip(text))
+		d.failf(v.at, "%s must be %s, or a single port, not %s", v.name, kindPorts, v.quoted(text))
 	case first < firstPort || last < firstPort || first > lastPort || last > lastPort:
-		d.failf(v.at, "%s is %s; ports go from %d to %d", v.name, text, firstPort, lastPort)
+		d.failf(v.at, "%s is %s; ports go from %d to %d", v.name, v.plain(text), firstPort, lastPort)
 	case first > last:
-		d.failf(v.at, "%s is %s; the first port must not be greater than the last", v.name, text)
+		d.failf(v.at, "%s is %s; the first port must not be greater than the last", v.name, v.plain(text))
 	default:
 		return first, last, true
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"time"
@@ -15,18 +16,23 @@ const (
 	pollSafety = 30 * time.Second // else; it sees what no watch does: the rename of a directory further up, a network file system
 )
 
+// sights are what is to be watched: files, and directories for the fragments in them. Paths are absolute.
+type sights struct{ files, dirs []string }
+
 // watcher says when one of some files may have changed. Apart from want, everything belongs to the goroutine of run.
 type watcher struct {
 	log     *slog.Logger
 	fs      *fsnotify.Watcher // nil: there is none, only polling
-	want    chan []string     // the files to watch from now on; the newest counts
+	want    chan sights       // what to watch from now on; the newest counts
 	touched chan<- struct{}
 	blind   time.Duration // see pollBlind
 
-	files  []string
-	places []string // see trail
-	print  string   // of places
-	blank  bool     // a directory is not watched
+	sights sights
+	places map[string]bool // see trail
+	within map[string]bool // the directories of which every fragment is a place
+	dirs   map[string]bool // those of all places: what is watched
+	print  string          // of all of it
+	blank  bool            // a directory is not watched
 	warned bool
 }
 
@@ -43,7 +49,7 @@ func (w *watcher) run(ctx context.Context) {
 		case <-ctx.Done():
 			poll.Stop()
 			return
-		case w.files = <-w.want:
+		case w.sights = <-w.want:
 			w.look()
 		case e := <-events:
 			w.got(e)
@@ -67,9 +73,9 @@ func (w *watcher) interval() time.Duration {
 }
 
 func (w *watcher) got(e fsnotify.Event) {
-	isPlace := slices.Contains(w.places, e.Name)
-	isDir := slices.ContainsFunc(w.places, func(p string) bool { return filepath.Dir(p) == e.Name })
-	if !isPlace && !isDir {
+	isDir := w.dirs[e.Name]
+	isFragment := w.within[filepath.Dir(e.Name)] && fragmentName(filepath.Base(e.Name))
+	if !w.places[e.Name] && !isDir && !isFragment {
 		return
 	}
 	if isDir && e.Has(fsnotify.Remove|fsnotify.Rename) {
@@ -80,15 +86,26 @@ func (w *watcher) got(e fsnotify.Event) {
 	signal(w.touched)
 }
 
-// look finds out where the files are now, watches there, and says so if something changed since the last look: between
+// look finds out where everything is now, watches there, and says so if something changed since the last look: between
 // a change and the watch on its directory nothing is told.
 func (w *watcher) look() {
-	w.places = nil
-	for _, f := range w.files {
-		w.places = append(w.places, trail(f)...)
+	s := sight{}
+	w.places, w.within, w.dirs = map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, path := range slices.Concat(w.sights.files, w.sights.dirs) {
+		for _, place := range s.trail(path) {
+			w.places[place] = true
+			w.dirs[filepath.Dir(place)] = true
+		}
+	}
+	for _, dir := range w.sights.dirs {
+		places := s.trail(dir)
+		if end := places[len(places)-1]; s.isDir(end) {
+			w.within[end], w.dirs[end] = true, true
+		}
 	}
 	w.follow()
-	if print := fingerprint(w.places); print != w.print {
+	print := s.fingerprint(slices.Sorted(maps.Keys(w.places)), slices.Sorted(maps.Keys(w.within)))
+	if print != w.print {
 		if w.print != "" {
 			signal(w.touched)
 		}
@@ -102,16 +119,12 @@ func (w *watcher) follow() {
 	if w.fs == nil {
 		return
 	}
-	var dirs []string
-	for _, p := range w.places {
-		dirs = append(dirs, filepath.Dir(p))
-	}
 	for _, old := range w.fs.WatchList() {
-		if !slices.Contains(dirs, old) {
+		if !w.dirs[old] {
 			w.unwatch(old)
 		}
 	}
-	for _, dir := range dirs {
+	for dir := range w.dirs {
 		if err := w.fs.Add(dir); err != nil {
 			w.blank = true
 			w.warn(err)
