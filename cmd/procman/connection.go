@@ -23,7 +23,24 @@ func (a *app) client() (*api.Client, error) {
 	if a.verbose {
 		a.say("the daemon is asked at %s", socket)
 	}
+	if strings.HasPrefix(socket, "http://") {
+		token, err := a.token()
+		return api.NewRemoteClient(socket, token), err
+	}
 	return api.NewClient(socket), nil
+}
+
+// token reads what a daemon on TCP is to be shown.
+func (a *app) token() (string, error) {
+	path := a.env("PROCMAN_TOKEN_FILE")
+	if path == "" {
+		return "", usage("a daemon on TCP wants a token: set PROCMAN_TOKEN_FILE to the file of its api.token_file")
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("the token of PROCMAN_TOKEN_FILE cannot be read: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
 }
 
 func (a *app) place() (string, error) {

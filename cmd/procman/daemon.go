@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -57,7 +58,7 @@ type heritage struct {
 // open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has been
 // touched.
 func open(path string, file *config.File, log log, left heritage) (_ *daemon, err error) {
-	d := &daemon{log: log, served: make(chan error, 1), ends: make(chan api.Mode, 1), upgrades: make(chan string, 1)}
+	d := &daemon{log: log, served: make(chan error, 2), ends: make(chan api.Mode, 1), upgrades: make(chan string, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -78,12 +79,21 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	if err != nil {
 		return nil, err
 	}
+	var remote net.Listener
+	if file.API.Listen != "" {
+		if remote, err = net.Listen("tcp", file.API.Listen); err != nil {
+			return nil, fmt.Errorf("api.listen cannot be had; choose another address: %w", errors.Join(err, listener.Close()))
+		}
+	}
 	listening := true
 	d.opened("the socket", func() error {
-		if listening {
-			return listener.Close()
+		switch {
+		case !listening:
+			return nil // the server has closed it
+		case remote != nil:
+			return errors.Join(listener.Close(), remote.Close())
 		}
-		return nil // the server has closed it
+		return listener.Close()
 	})
 	outputs, err := output.New(file.StateDir, output.Options{MaxSize: file.Output.MaxSize, Forward: file.Output.Forward,
 		Logger: log.output, Settled: log.writer.Settled})
@@ -144,7 +154,13 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	go func() {
 		defer close(answered)
 		d.boot(booting)
+		var serving sync.WaitGroup
+		if remote != nil {
+			name, _, _ := net.SplitHostPort(file.API.Listen) // it has been listened on
+			serving.Go(func() { d.served <- d.server.ServeTCP(remote, name, file.API.Token) })
+		}
 		d.served <- d.server.Serve(listener)
+		serving.Wait()
 	}()
 	d.opened("the API", func() error {
 		answer()

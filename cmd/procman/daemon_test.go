@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -229,4 +230,28 @@ func TestQUITDumpsTheStacksAndLeavesTheInstancesRunning(t *testing.T) {
 	s.run()
 	s.ok("start", "a", "--wait", "--timeout", (10 * time.Second).String())
 	require.True(t, s.instance("a").Adopted)
+}
+
+func TestOverTCPTheCommandLineNeedsTheToken(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := l.Addr().String()
+	require.NoError(t, l.Close())
+	s := newSite(t, "api: {listen: '"+address+"', token_file: token}", "a: serve")
+	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "token"), []byte("correct-horse-battery\n"), 0o600))
+	d := s.run()
+	s.ok("wait")
+
+	require.Equal(t, exitUsage, s.call("--socket", "http://"+address, "status").code)
+	t.Setenv("PROCMAN_TOKEN_FILE", filepath.Join(s.dir, "token"))
+	require.Contains(t, s.ok("--socket", "http://"+address, "status"), "a   running")
+	s.ok("--socket", "http://"+address, "restart", "a", "--wait")
+	require.Contains(t, s.ok("events", "-o", "wide"), "token from 127.0.0.1: restart a")
+
+	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "wrong"), []byte("battery-staple-horse"), 0o600))
+	t.Setenv("PROCMAN_TOKEN_FILE", filepath.Join(s.dir, "wrong"))
+	r := s.call("--socket", "http://"+address, "status")
+	require.Equal(t, exitFailed, r.code)
+	require.Contains(t, r.stderr, "the token is missing or wrong")
+	require.NotContains(t, d.log.String(), "correct-horse")
 }

@@ -75,7 +75,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	f := root.PersistentFlags()
 	f.StringVarP(&a.config, "config", "c", "", "the configuration `FILE` ($PROCMAN_CONFIG)")
-	f.StringVar(&a.socket, "socket", "", "the `PATH` of the daemon's socket ($PROCMAN_SOCKET)")
+	f.StringVar(&a.socket, "socket", "", "the `PATH` of the daemon's socket, or http://HOST:PORT with $PROCMAN_TOKEN_FILE ($PROCMAN_SOCKET)")
 	f.VarP(&a.output, "output", "o", "the form of the answer: table, wide, json or jsonl ($PROCMAN_OUTPUT)")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours, also on a terminal ($PROCMAN_NO_COLOR, $NO_COLOR)")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more on stderr ($PROCMAN_VERBOSE)")
