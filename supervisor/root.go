@@ -47,6 +47,8 @@ type (
 		id messages.InstanceID
 		at time.Time
 	}
+	// ping: somebody wants to know whether the root answers.
+	ping struct{ reply chan<- error }
 	// shutdown: the end is wished for.
 	shutdown struct{ stopAll bool }
 )
@@ -190,6 +192,8 @@ func (r *root) Receive(c actor.Context) {
 		r.gotCommand(c, m)
 	case held:
 		r.gotHeld(c, m)
+	case ping:
+		m.reply <- nil
 	case due:
 		if e := r.entries[m.id]; e != nil {
 			r.step(c, e, plan.Due{At: m.at})

@@ -233,6 +233,13 @@ func (s *Supervisor) Detach(ctx context.Context) error {
 // know of what it is told.
 func (s *Supervisor) System() *actor.ActorSystem { return s.system }
 
+// Ping returns nil once the root actor has answered: it takes messages, and has taken those that were sent before.
+func (s *Supervisor) Ping(ctx context.Context) error {
+	reply := make(chan error, 1)
+	s.system.Root.Send(s.pid, ping{reply})
+	return s.await(ctx, reply)
+}
+
 func (s *Supervisor) command(ctx context.Context, id messages.InstanceID, op op) error {
 	reply := make(chan error, 1)
 	s.system.Root.Send(s.pid, command{op: op, id: id, by: Operator(ctx), reply: reply})

@@ -25,6 +25,7 @@ import (
 // daemon is a supervisor with all that it needs, and the API in front of it.
 type daemon struct {
 	log        log
+	service    service
 	spawner    *spawn.Spawner
 	provider   *provider
 	chronicle  chronicle
@@ -37,7 +38,8 @@ type daemon struct {
 	ending     bool
 	farewell   string // what became of the instances at its end
 	end        sync.WaitGroup
-	closers    []closer // of the parts, in the order in which they were opened
+	beside     sync.WaitGroup // what accompanies the daemon for as long as it lives
+	closers    []closer       // of the parts, in the order in which they were opened
 }
 
 // errAbandoned says that the daemon was told to end so often that it does not even close its parts.
@@ -57,8 +59,8 @@ type heritage struct {
 
 // open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has been
 // touched.
-func open(path string, file *config.File, log log, left heritage) (_ *daemon, err error) {
-	d := &daemon{log: log, served: make(chan error, 2), ends: make(chan api.Mode, 1), upgrades: make(chan string, 1)}
+func open(path string, file *config.File, log log, left heritage, service service) (_ *daemon, err error) {
+	d := &daemon{log: log, service: service, served: make(chan error, 2), ends: make(chan api.Mode, 1), upgrades: make(chan string, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -223,6 +225,10 @@ func (d *daemon) endAs(mode api.Mode, by string) {
 
 // live keeps the daemon up until it is told to end, or fails.
 func (d *daemon) live(signals <-chan os.Signal) error {
+	life, endLife := context.WithCancel(context.Background())
+	defer d.beside.Wait()
+	defer endLife()
+	d.beside.Go(func() { d.service.accompany(life, d.supervisor) })
 	stopping, leave := context.WithCancel(context.Background())
 	defer leave()
 	terms := 0
@@ -239,23 +245,22 @@ func (d *daemon) live(signals <-chan os.Signal) error {
 			if mode == api.ModeLeave {
 				leave()
 			}
-			d.begin(stopping, mode)
+			d.begin(life, stopping, mode)
 		case d.successor = <-d.upgrades:
 			d.log.Info("manager makes room for the binary on disk", "program", d.successor)
-			d.begin(stopping, api.ModeLeave)
+			d.begin(life, stopping, api.ModeLeave)
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				d.log.Info("the configuration is read again", "signal", "HUP")
-				d.provider.Notify()
+				d.beside.Go(func() { d.reload(life, "signal HUP") })
 				continue
 			}
 			switch terms++; terms {
 			case 1:
-				d.begin(stopping, api.Mode(d.provider.File().OnShutdown))
+				d.begin(life, stopping, api.Mode(d.provider.File().OnShutdown))
 			case 2:
 				d.log.Warn("told to end a second time: what still runs is left running")
 				leave()
-				d.begin(stopping, api.ModeLeave)
+				d.begin(life, stopping, api.ModeLeave)
 			default:
 				return errAbandoned
 			}
@@ -263,14 +268,34 @@ func (d *daemon) live(signals <-chan os.Signal) error {
 	}
 }
 
+// reload has the configuration read again, and tells the service manager when that is done.
+func (d *daemon) reload(life context.Context, by string) {
+	d.service.reloading("reading the configuration")
+	said := ""
+	switch err := d.supervisor.Reload(supervisor.WithOperator(life, by)); {
+	case life.Err() != nil:
+		return // the end has come first
+	case err != nil:
+		said = "the configuration was rejected, and the last good one is in force: " + err.Error()
+	default:
+		said = d.service.status(life, d.supervisor)
+	}
+	d.service.tell("READY=1", "STATUS="+said)
+}
+
 // begin begins the end, unless it has begun. A stop becomes a leave when stopping ends.
-func (d *daemon) begin(stopping context.Context, mode api.Mode) {
+func (d *daemon) begin(life, stopping context.Context, mode api.Mode) {
 	if d.ending {
 		return
 	}
 	d.ending = true
 	d.log.Info("manager stopping", "mode", string(mode))
-	d.farewell = map[api.Mode]string{api.ModeStop: "every instance was stopped", api.ModeLeave: "its instances run on"}[mode]
+	d.farewell = map[api.Mode]string{api.ModeStop: "every instance is stopped", api.ModeLeave: "its instances run on"}[mode]
+	if d.successor != "" { // to the service manager an upgrade is no end
+		d.service.reloading("the daemon is replaced by the binary on disk")
+	} else {
+		d.beside.Go(func() { d.service.stopping(life, "stopping, "+d.farewell) })
+	}
 	d.end.Go(func() {
 		if mode == api.ModeLeave {
 			_ = d.supervisor.Detach(context.Background()) // its error is that of Err

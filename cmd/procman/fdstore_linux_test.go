@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -85,6 +86,28 @@ func (m *serviceManager) listen() int {
 	}
 }
 
+// hears waits for a message that begins so, and returns it; what else is said meanwhile is taken in by skip, if it is not nil.
+func (m *serviceManager) hears(begin string, skip func(state string)) string {
+	m.t.Helper()
+	late := time.After(10 * time.Second)
+	for {
+		select {
+		case n := <-m.heard:
+			if n.file != nil {
+				_ = n.file.Close()
+			}
+			if strings.HasPrefix(n.state, begin) {
+				return n.state
+			}
+			if skip != nil {
+				skip(n.state)
+			}
+		case <-late:
+			require.Fail(m.t, "the service manager is not told "+begin)
+		}
+	}
+}
+
 // starts starts a program as systemd does, with what it keeps. The shell is there to learn the pid before the exec.
 func (m *serviceManager) starts(cmd *exec.Cmd) {
 	var names []string
@@ -93,7 +116,7 @@ func (m *serviceManager) starts(cmd *exec.Cmd) {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 	}
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.socket, fmt.Sprintf("LISTEN_FDS=%d", len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
-	cmd.Args = append([]string{"/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+	cmd.Args = append([]string{"/bin/sh", "-c", `LISTEN_PID=$$ WATCHDOG_PID=$$ exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = "/bin/sh"
 }
 

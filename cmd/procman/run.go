@@ -66,7 +66,7 @@ func (a *app) reign(path string, file *config.File, left heritage) (program stri
 	defer release()
 	log := newLog(a.stderr, file.Log, a.verbose, a.quiet)
 	defer log.Close()
-	d, err := open(path, file, log, left)
+	d, err := open(path, file, log, left, newService(a.env, log))
 	if err != nil {
 		return "", nil, err
 	}
