@@ -189,8 +189,8 @@ func TestAnIncludeThatCannotBeReadIsRefusedAtItsPlace(t *testing.T) {
 }
 
 func TestTheLimitsHoldForAllFilesTogether(t *testing.T) {
-	half := "instances: []\n" + strings.Repeat("#", maxFile/2)
-	_, err := assembled("include: p.d\n"+half, map[string]string{"/etc/procman/p.d/a.yaml": "instances: []", "/etc/procman/p.d/b.yaml": half})
+	large := strings.Repeat("#", maxFile-32) // alone it is not too large
+	_, err := assembled("include: p.d\ninstances: []", map[string]string{"/etc/procman/p.d/a.yaml": "instances: []", "/etc/procman/p.d/b.yaml": large})
 	require.ErrorContains(t, err, `"b.yaml": with it the files are larger than 16 MiB together`)
 
 	h := host(nil)
@@ -328,6 +328,19 @@ func TestADatabaseBesideFragmentsSignalsNothing(t *testing.T) {
 	write(t, filepath.Join(dir, "d", "a.yaml"), nil)
 	w.look()
 	require.Len(t, touched, 1, "also polling sees a fragment come")
+}
+
+func BenchmarkLookAtThousandFragments(b *testing.B) {
+	dir := b.TempDir()
+	w := &watcher{touched: make(chan struct{}, 1), sights: sights{dirs: []string{dir}}}
+	for i := range 1000 {
+		path := filepath.Join(dir, fmt.Sprintf("%d.yaml", i))
+		require.NoError(b, os.WriteFile(path, nil, 0o600))
+		w.sights.files = append(w.sights.files, path)
+	}
+	for b.Loop() {
+		w.look()
+	}
 }
 
 func TestAnEditOfTheTokenIsSignalled(t *testing.T) {

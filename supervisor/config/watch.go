@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	pollBlind  = 2 * time.Second  // while some directory cannot be watched
-	pollSafety = 30 * time.Second // else; it sees what no watch does: the rename of a directory further up, a network file system
+	pollBlind  = 2 * time.Second       // while some directory cannot be watched
+	pollSafety = 30 * time.Second      // else; it sees what no watch does: the rename of a directory further up, a network file system
+	lookSoon   = 20 * time.Millisecond // after an event: a thousand fragments that are written at once are looked at once
 )
 
 // sights are what is to be watched: files, and directories for the fragments in them. Paths are absolute.
@@ -33,6 +34,7 @@ type watcher struct {
 	dirs   map[string]bool // those of all places: what is watched
 	print  string          // of all of it
 	blank  bool            // a directory is not watched
+	due    time.Time       // when to look because of an event; zero: there was none
 	warned bool
 }
 
@@ -66,7 +68,10 @@ func (w *watcher) run(ctx context.Context) {
 }
 
 func (w *watcher) interval() time.Duration {
-	if w.blank {
+	switch {
+	case !w.due.IsZero():
+		return max(0, time.Until(w.due))
+	case w.blank:
 		return w.blind
 	}
 	return pollSafety
@@ -82,7 +87,9 @@ func (w *watcher) got(e fsnotify.Event) {
 		// What comes to this path later is another directory, and the watch would stay with the old one.
 		w.unwatch(e.Name)
 	}
-	w.look()
+	if w.due.IsZero() {
+		w.due = time.Now().Add(lookSoon)
+	}
 	signal(w.touched)
 }
 
@@ -90,6 +97,7 @@ func (w *watcher) got(e fsnotify.Event) {
 // a change and the watch on its directory nothing is told.
 func (w *watcher) look() {
 	s := sight{}
+	w.due = time.Time{}
 	w.places, w.within, w.dirs = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, path := range slices.Concat(w.sights.files, w.sights.dirs) {
 		for _, place := range s.trail(path) {
