@@ -72,6 +72,14 @@ type OutputSpot struct {
 // OutputPlace is a place in an instance's output. Its text is a cursor. A stream that is not read is nil.
 type OutputPlace struct{ Stdout, Stderr *OutputSpot }
 
+// Spot is where the place of a stream is kept.
+func (p *OutputPlace) Spot(s Stream) **OutputSpot {
+	if s == Stderr {
+		return &p.Stderr
+	}
+	return &p.Stdout
+}
+
 func (p OutputPlace) String() string {
 	text := make([]byte, 0, 64)
 	for _, s := range []struct {
