@@ -101,7 +101,7 @@ func (r *reader) body(body io.Reader, maxBody int64, p *messages.Probe) (whole b
 		if !whole || read > int64(len(kept)) {
 			kept = kept[:r.mask.Whole(kept)]
 		}
-		p.Body = text(r.mask.Mask(string(kept)))
+		p.Body = text([]byte(r.mask.Mask(string(kept))))
 	}()
 	for read < maxBody {
 		n, err := body.Read(r.chunk[:min(int64(len(r.chunk)), maxBody-read)])
@@ -140,4 +140,4 @@ func (r *reader) limited(err error) error {
 }
 
 // text makes printable what may have been cut within a character.
-func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }

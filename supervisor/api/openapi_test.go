@@ -50,7 +50,7 @@ func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
 	for name, value := range map[string]any{
 		"Document": Document{}, "Manager": Manager{}, "Ending": Ending{}, "Upgrading": Upgrading{}, "Reloaded": Reloaded{}, "Condition": Condition{}, "Error": Error{},
 		"Exit": messages.Exit{}, "Probe": messages.Probe{}, "Status": messages.Status{StartedAt: &now},
-		"OutputLine": outputLine{OutputLine: messages.OutputLine{Skipped: 1}, Error: "x"},
+		"OutputLine": outputLine{OutputLine: messages.OutputLine{Skipped: 1, Cursor: "x"}, Error: "x", Code: CodeFailed},
 	} {
 		text, err := json.Marshal(value)
 		require.NoError(t, err)

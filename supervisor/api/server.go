@@ -43,6 +43,7 @@ type Options struct {
 	writeTimeout time.Duration // a reader that takes nothing for so long is dropped
 	streams      int           // streams of output at the same time
 	connections  int           // connections at the same time
+	lookTime     time.Duration // between two looks at whether a followed instance is still in the list
 }
 
 // The bounds that are the same for all.
@@ -83,6 +84,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.streams <= 0 {
 		o.streams = 64
+	}
+	if o.lookTime <= 0 {
+		o.lookTime = time.Second
 	}
 	if o.connections <= 0 {
 		o.connections = 256
