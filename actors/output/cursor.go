@@ -49,6 +49,7 @@ func (c *cursor) next() (text []byte, last, ok bool, err error) {
 		case flush && len(have) > 0:
 			text, size = have, len(have)
 		default:
+			c.buf = bytes.Clone(c.buf) // who waits for more keeps no chunk meanwhile
 			return nil, false, false, nil
 		}
 		c.pos += int64(size)
