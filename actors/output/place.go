@@ -69,7 +69,7 @@ func (p *place) resume(f facts, hole int64, r io.ReaderAt) (anew string, err err
 		p.Collapsing = 0
 	}
 	p.Inode, p.Born = f.Inode, f.Born
-	p.head, p.end = p.Base+hole, p.Base+f.Size
+	p.head, p.end, p.Torn = p.Base+hole, p.Base+f.Size, p.Torn || hole > 0
 	// Only what was forwarded is made a hole, so between a place that could not be saved and the end of the hole
 	// nothing is missed.
 	if p.Next < p.head {

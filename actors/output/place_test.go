@@ -39,6 +39,7 @@ func TestAPlaceSkipsNothingWhereverTheManagerDies(t *testing.T) {
 		same := func() {
 			require.Equal(t, origin, p.Base-(fileStart-reborn), "an offset means another byte")
 			require.Equal(t, era, p.Era)
+			require.True(t, p.Torn || p.head == origin, "where the head was taken away a line may be torn")
 		}
 		save := func() {
 			data, err := json.Marshal(p)
