@@ -14,7 +14,11 @@ const Masked = "***"
 const leastMasked = 5
 
 // Masker hides the values of secrets in texts. The nil Masker hides nothing.
-type Masker struct{ replace *strings.Replacer }
+type Masker struct {
+	replace *strings.Replacer
+	hidden  []string  // the longest first
+	first   [256]bool // bytes that a secret begins with
+}
 
 // NewMasker returns a masker of the values, and of each line of those that have several; nil if there is nothing to hide.
 func NewMasker(values []string) *Masker {
@@ -31,11 +35,14 @@ func NewMasker(values []string) *Masker {
 	}
 	// The longest first: one may begin with another.
 	slices.SortFunc(hidden, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
+	m := &Masker{hidden: slices.Compact(hidden)}
 	var pairs []string
-	for _, v := range slices.Compact(hidden) {
+	for _, v := range m.hidden {
 		pairs = append(pairs, v, Masked)
+		m.first[v[0]] = true
 	}
-	return &Masker{strings.NewReplacer(pairs...)}
+	m.replace = strings.NewReplacer(pairs...)
+	return m
 }
 
 // Mask returns the text with every secret masked.
@@ -44,6 +51,39 @@ func (m *Masker) Mask(text string) string {
 		return text
 	}
 	return m.replace.Replace(text)
+}
+
+// Whole returns how much of the beginning of a text can be shown when the text goes on elsewhere: up to a secret that may
+// have begun but not ended in it. Cut there, a text has every secret whole on either side.
+func (m *Masker) Whole(text []byte) int {
+	if m == nil {
+		return len(text)
+	}
+	for i := 0; i < len(text); {
+		n := 1
+		if m.first[text[i]] {
+			var open bool
+			if n, open = m.at(text[i:]); open {
+				return i
+			}
+		}
+		i += n
+	}
+	return len(text)
+}
+
+// at returns the length of the secret at the beginning of a text, 1 if there is none, and whether the text ends within one.
+func (m *Masker) at(text []byte) (n int, open bool) {
+	for _, v := range m.hidden {
+		if len(text) < len(v) {
+			if v[:len(text)] == string(text) {
+				return 0, true
+			}
+		} else if v == string(text[:len(v)]) {
+			return len(v), false
+		}
+	}
+	return 1, false
 }
 
 // SecretValues returns the values in Env whose names are in Secrets.

@@ -23,7 +23,8 @@ func (e pathError) Error() string {
 }
 
 // explain says in a short sentence, for the user, why a probe failed. It is void if the failure is the manager's own.
-func explain(ctx context.Context, err error, t messages.Target) (cause string, void bool) {
+// What the server said is masked, before it is shortened.
+func explain(ctx context.Context, err error, t messages.Target, mask *messages.Masker) (cause string, void bool) {
 	var (
 		status  *statusError
 		body    *bodyError
@@ -50,7 +51,7 @@ func explain(ctx context.Context, err error, t messages.Target) (cause string, v
 		if broken(err) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return fmt.Sprintf("status %d came, but the connection was closed within its body", body.status), false
 		}
-		return fmt.Sprintf("status %d came, but its body is broken: %s", body.status, printable(body.err.Error())), false
+		return fmt.Sprintf("status %d came, but its body is broken: %s", body.status, printable(mask.Mask(body.err.Error()))), false
 	case broken(err):
 		return "the connection was reset before an answer came", false
 	case errors.Is(err, errHeader):
@@ -62,7 +63,7 @@ func explain(ctx context.Context, err error, t messages.Target) (cause string, v
 	case errors.As(err, &network):
 		return "not probed: " + network.Error(), true
 	default:
-		return "the answer is not HTTP: " + printable(err.Error()), false
+		return "the answer is not HTTP: " + printable(mask.Mask(err.Error())), false
 	}
 }
 

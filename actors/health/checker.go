@@ -30,19 +30,22 @@ type Options struct {
 	MaxBody     int64 // at most so many bytes of a response's body are read; 0: 64 KiB
 	Owner       bool  // whether the listener must belong to the instance's process, see Checker.Check
 	Concurrency int   // at most so many probes at a time; 0: any number
+	// Mask gives what hides the secrets of an instance in what it answers, nil if it has none. Nil: nothing is masked.
+	Mask func(messages.InstanceID) *messages.Masker
 }
 
 // Checker probes instances over HTTP. It is safe for concurrent use and keeps nothing open between two probes.
 type Checker struct {
 	maxBody int64
-	slots   chan struct{} // nil: no limit
-	owners  *owners       // nil: do not ask
+	mask    func(messages.InstanceID) *messages.Masker // nil: nothing is masked
+	slots   chan struct{}                              // nil: no limit
+	owners  *owners                                    // nil: do not ask
 	readers sync.Pool
 }
 
 // New returns a checker.
 func New(o Options) *Checker {
-	c := &Checker{maxBody: o.MaxBody}
+	c := &Checker{maxBody: o.MaxBody, mask: o.Mask}
 	if c.maxBody <= 0 {
 		c.maxBody = defaultMaxBody
 	}
@@ -81,13 +84,17 @@ func (c *Checker) Check(ctx context.Context, t messages.Target) messages.Probe {
 	}
 	defer c.leave()
 
+	var mask *messages.Masker
+	if c.mask != nil {
+		mask = c.mask(t.ID)
+	}
 	p := messages.Probe{At: time.Now()}
-	answerer, err := c.ask(ctx, t, deadline, &p)
+	answerer, err := c.ask(ctx, t, deadline, mask, &p)
 	if p.Latency == 0 {
 		p.Latency = time.Since(p.At)
 	}
 	if err != nil {
-		p.Error, p.Void = explain(ctx, err, t)
+		p.Error, p.Void = explain(ctx, err, t, mask)
 		// Who wakes up long after the deadline was not there to see the answer, which may have come in time.
 		if timedOut(err) && time.Since(deadline) > stalled {
 			p.Error, p.Void = "not probed: the manager itself stood still while it waited for the answer", true
@@ -106,6 +113,7 @@ func (c *Checker) Check(ctx context.Context, t messages.Target) messages.Probe {
 		}
 	}
 	p.OK = p.Error == ""
+	p.Error = mask.Mask(p.Error)
 	return p
 }
 
@@ -133,7 +141,7 @@ func (c *Checker) leave() {
 
 // ask makes the request and puts what comes back into p. It returns the address of the listener if there is one, also
 // beside an error.
-func (c *Checker) ask(ctx context.Context, t messages.Target, deadline time.Time, p *messages.Probe) (answerer *net.TCPAddr, err error) {
+func (c *Checker) ask(ctx context.Context, t messages.Target, deadline time.Time, mask *messages.Masker, p *messages.Probe) (answerer *net.TCPAddr, err error) {
 	target, err := requestTarget(t.Path)
 	if err != nil {
 		return nil, err
@@ -159,6 +167,7 @@ func (c *Checker) ask(ctx context.Context, t messages.Target, deadline time.Time
 	// A server may answer and close without having read the request: the answer counts.
 	r := c.readers.Get().(*reader)
 	defer c.readers.Put(r)
+	r.mask = mask
 	whole, err := r.response(conn, c.maxBody, deadline, p)
 	p.Latency = time.Since(p.At)
 	if whole {

@@ -50,6 +50,7 @@ func (e *bodyError) Unwrap() error { return e.err }
 // reader reads one response at a time in memory of a fixed size.
 type reader struct {
 	limit io.LimitedReader
+	mask  *messages.Masker // of the instance that answers
 	buf   *bufio.Reader
 	chunk [4 << 10]byte
 }
@@ -82,7 +83,7 @@ func (r *reader) response(conn net.Conn, maxBody int64, deadline time.Time, p *m
 		// The verdict is in. The body may tell why, but is not worth waiting for.
 		shorten(conn, deadline)
 		whole, _ := r.body(resp.Body, maxBody, p)
-		return whole && resp.Close, &statusError{resp.StatusCode, resp.Header.Get("Location")}
+		return whole && resp.Close, &statusError{resp.StatusCode, r.mask.Mask(resp.Header.Get("Location"))}
 	}
 	whole, err := r.body(resp.Body, maxBody, p)
 	if err != nil {
@@ -92,11 +93,16 @@ func (r *reader) response(conn net.Conn, maxBody int64, deadline time.Time, p *m
 	return whole && resp.Close, nil
 }
 
-// body reads the body up to its end or the limit, and reports whether that was its end.
+// body reads the body up to its end or the limit, and reports whether that was its end. No half of a secret is kept.
 func (r *reader) body(body io.Reader, maxBody int64, p *messages.Probe) (whole bool, err error) {
 	var read int64
 	kept := make([]byte, 0, keptBody)
-	defer func() { p.Body = text(kept) }()
+	defer func() {
+		if !whole || read > int64(len(kept)) {
+			kept = kept[:r.mask.Whole(kept)]
+		}
+		p.Body = text([]byte(r.mask.Mask(string(kept))))
+	}()
 	for read < maxBody {
 		n, err := body.Read(r.chunk[:min(int64(len(r.chunk)), maxBody-read)])
 		kept = append(kept, r.chunk[:min(n, cap(kept)-len(kept))]...)

@@ -19,21 +19,30 @@ import (
 
 // BenchmarkFollow is the way of a line from a file to slog's JSON handler.
 func BenchmarkFollow(b *testing.B) {
+	masks := map[string]func(messages.InstanceID) *messages.Masker{
+		"":        nil,
+		" nobody": func(messages.InstanceID) *messages.Masker { return nil },
+		" masked": masking(Options{}).Mask,
+	}
 	for _, length := range []int{40, 200, 2000} {
-		b.Run(fmt.Sprint(length), func(b *testing.B) {
-			chunk := strings.Repeat(strings.Repeat("x", length-1)+"\n", (8<<20)/length)
-			b.SetBytes(int64(len(chunk)))
-			for b.Loop() {
-				b.StopTimer()
-				h := newHouse(b, b.TempDir(), Options{Forward: true, Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))})
-				h.stdout(chunk)
-				b.StartTimer()
-				h.out.Follow(web, 1, 0).Stop()
-				b.StopTimer()
-				h.close()
-				b.StartTimer()
-			}
-		})
+		for name, mask := range masks {
+			b.Run(fmt.Sprint(length, name), func(b *testing.B) { benchmarkFollow(b, length, mask) })
+		}
+	}
+}
+
+func benchmarkFollow(b *testing.B, length int, mask func(messages.InstanceID) *messages.Masker) {
+	chunk := strings.Repeat(strings.Repeat("x", length-1)+"\n", (8<<20)/length)
+	b.SetBytes(int64(len(chunk)))
+	for b.Loop() {
+		b.StopTimer()
+		h := newHouse(b, b.TempDir(), Options{Forward: true, Mask: mask, Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+		h.stdout(chunk)
+		b.StartTimer()
+		h.out.Follow(web, 1, 0).Stop()
+		b.StopTimer()
+		h.close()
+		b.StartTimer()
 	}
 }
 

@@ -32,7 +32,7 @@ func (u *Outputs) behead(t *stream) (err error) {
 	if to == 0 {
 		return nil
 	}
-	if t.intent || t.savedNext < t.Base+to {
+	if t.intent || t.saved.next < t.Base+to {
 		// Without this a crash would resume inside of the hole, at its end: nothing is missed, but a line is torn. On a
 		// full disk the punch goes ahead all the same, since it makes room; but never over an intent.
 		err := u.save(s)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+
+	"procman/messages"
 )
 
 // chunk is how much a cursor reads at a time.
@@ -14,11 +16,14 @@ func atEnd(err error) bool { return errors.Is(err, io.EOF) }
 // cursor goes through the lines of a stream, forwards.
 type cursor struct {
 	v        *view
+	mask     *messages.Masker
 	pos      int64 // of the next byte
+	era      int64 // of pos
+	from     int64 // where what next found begins; pos, if it found nothing
 	end, cut int64
-	flush    bool // what stands before end without a line end is a line
-	torn     bool // pos is inside of a line: if its rest is short, leave it out
-	skipped  int64
+	flush    bool   // what stands before end without a line end is a line
+	torn     bool   // pos is inside of a line: if its rest is short, leave it out
+	skipped  int64  // bytes that are gone; -1: nobody knows how many
 	buf      []byte // from pos on
 }
 
@@ -26,12 +31,13 @@ type cursor struct {
 // line, ok is false.
 func (c *cursor) next() (text []byte, last, ok bool, err error) {
 	for {
+		c.from = c.pos
 		limit, flush := c.end, c.flush
 		if c.pos < c.cut && c.cut <= c.end {
 			limit, flush = c.cut, true
 		}
 		have := c.buf[:max(0, min(int64(len(c.buf)), limit-c.pos))]
-		text, size, partial := cutLine(have, maxLine)
+		text, size, partial := cutPiece(have, maxLine, c.mask)
 		switch {
 		case size > 0:
 		case c.pos+int64(len(have)) < limit:
@@ -43,6 +49,7 @@ func (c *cursor) next() (text []byte, last, ok bool, err error) {
 		case flush && len(have) > 0:
 			text, size = have, len(have)
 		default:
+			c.buf = bytes.Clone(c.buf) // who waits for more keeps no chunk meanwhile
 			return nil, false, false, nil
 		}
 		c.pos += int64(size)
@@ -50,8 +57,8 @@ func (c *cursor) next() (text []byte, last, ok bool, err error) {
 		if c.torn {
 			c.torn = false
 			if !partial {
-				if c.skipped > 0 {
-					c.skipped += int64(size)
+				if c.skipped != 0 {
+					c.skip(int64(size))
 				}
 				continue
 			}
@@ -65,10 +72,9 @@ func (c *cursor) fill(limit int64) (bool, error) {
 	at := c.pos + int64(len(c.buf))
 	// Appending to a fresh slice keeps what next has returned intact.
 	b := make([]byte, len(c.buf)+int(min(chunk, limit-at)))
-	n, head, torn, err := c.v.readAt(b[copy(b, c.buf):], at)
+	n, r, err := c.v.readAt(b[copy(b, c.buf):], at, c.era)
 	if errors.Is(err, errTrimmed) {
-		c.skipped += head - c.pos
-		c.pos, c.buf, c.torn = head, nil, torn
+		c.restart(r)
 		return true, nil
 	}
 	if err != nil || n == 0 {
@@ -78,12 +84,26 @@ func (c *cursor) fill(limit int64) (bool, error) {
 	return true, nil
 }
 
+// restart goes on with what is kept.
+func (c *cursor) restart(r rim) {
+	c.skip(r.head - c.pos)
+	c.pos, c.era, c.torn, c.buf = r.head, r.era, r.torn, nil
+}
+
+// skip notes that so many bytes are gone; if fewer than none are, nobody knows how many.
+func (c *cursor) skip(n int64) {
+	if n < 0 || c.skipped < 0 {
+		c.skipped = -1
+	} else {
+		c.skipped += n
+	}
+}
+
 // seeker goes through the lines of a stream, backwards.
 type seeker struct {
-	v     *view
-	head  int64 // nothing before it is kept
+	v *view
+	rim
 	floor int64 // lines that end before it, or at it, are of no interest
-	torn  bool
 	pos   int64 // the end of the line that prev finds
 	buf   []byte
 	off   int64 // of buf
@@ -132,7 +152,7 @@ func (k *seeker) load(to int64) error {
 		k.buf = make([]byte, chunk)
 	}
 	k.buf = k.buf[:to-k.off]
-	n, _, _, err := k.v.readAt(k.buf, k.off)
+	n, _, err := k.v.readAt(k.buf, k.off, k.era)
 	if err == nil && n < len(k.buf) {
 		err = io.ErrUnexpectedEOF
 	}

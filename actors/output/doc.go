@@ -6,6 +6,11 @@
 //     head. Nothing we do, or fail to do, reaches the process: no pipe to fill, none to break.
 //   - Offsets are logical: they count from the first byte ever written and never go back, however often the head was
 //     taken away or somebody replaced the file. [place] alone knows where in the file an offset is.
+//   - An offset together with its era is the same byte for every manager that will ever use the directory. The era changes
+//     when a file is not the one that the place was in; it is saved at once, the place about once a second. So a reader's
+//     cursor is good over restarts and crashes, without any state of its own here.
+//   - The files hold what was written. Secrets are masked on the way out, into the log and to readers, and no line is cut in
+//     pieces within one.
 //   - A byte is taken away only after it was forwarded, or after a record "output skipped" has said so.
 //   - In doubt a line is repeated, never skipped. The place is saved about once a second, so kill -9 repeats about a
 //     second of output.
@@ -28,5 +33,6 @@
 //     carriage return, is forwarded as it is.
 //
 // What cannot be had: a process whose file was deleted writes on into the deleted file, and that output is lost to us;
-// output of a run that ends without a line end stands in the file on one line with what the next run writes.
+// output of a run that ends without a line end stands in the file on one line with what the next run writes; only at the
+// beginning of the newest run they are told apart.
 package output

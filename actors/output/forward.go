@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"time"
+
+	"procman/messages"
 )
 
 // turnBytes is how much of a stream a turn reads at the most. It is more than a piece of a line, so every turn gets on.
@@ -35,19 +37,26 @@ func (u *Outputs) forward(t *stream, f *follower, file *os.File, limit int64, st
 		return false, errOverwritten
 	}
 	rest := buf[len(known):]
+	mask := u.mask(t.spool.id)
 	for {
-		text, size, partial := cutLine(rest, maxLine)
+		text, size, partial := cutPiece(rest, maxLine, mask)
 		if size == 0 {
 			break
 		}
-		f.emit(t.index, text, partial)
+		f.emit(t.index, text, mask, partial)
 		rest = rest[size:]
 	}
 	more = to < limit
 	ended := stopping && !more && len(rest) > 0
 	if ended {
-		f.emit(t.index, rest, !final)
-		rest = nil
+		n := len(rest)
+		if !final {
+			n = mask.Whole(rest) // a later follower forwards the rest
+		}
+		if n > 0 {
+			f.emit(t.index, rest[:n], mask, !final)
+		}
+		rest = rest[n:]
 	}
 	done := buf[:len(buf)-len(rest)]
 	u.forwarded.Add(int64(len(done) - len(known)))
@@ -112,12 +121,12 @@ func (u *Outputs) skip(t *stream, f *follower, file *os.File) error {
 }
 
 // emit makes a record of a line, or of a piece of one.
-func (f *follower) emit(i int, text []byte, partial bool) {
+func (f *follower) emit(i int, text []byte, mask *messages.Masker, partial bool) {
 	h, ctx := f.handler(i), context.Background()
 	if !h.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
-	line, quoted := legible(text)
+	line, quoted := legible(mask.Mask(string(text)))
 	r := slog.NewRecord(time.Now(), slog.LevelInfo, "output", 0)
 	r.AddAttrs(slog.String("line", line))
 	if quoted {

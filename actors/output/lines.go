@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strconv"
 	"unicode/utf8"
+
+	"procman/messages"
 )
 
 // maxLine is the greatest length of a line, in bytes, that is handled in one piece.
@@ -32,10 +34,21 @@ func cutLine(b []byte, limit int) (text []byte, size int, partial bool) {
 	return b[:n], n, true
 }
 
-// legible returns a line as a record can carry it: as it is, or, when it is not valid UTF-8, as Go quotes it.
-func legible(line []byte) (s string, quoted bool) {
-	if utf8.Valid(line) {
-		return string(line), false
+// cutPiece is cutLine, but cuts no secret apart, unless that is longer than a piece may be.
+func cutPiece(b []byte, limit int, mask *messages.Masker) (text []byte, size int, partial bool) {
+	text, size, partial = cutLine(b, limit)
+	if partial {
+		if n := mask.Whole(text); n > 0 {
+			text, size = text[:n], n
+		}
 	}
-	return strconv.Quote(string(line)), true
+	return text, size, partial
+}
+
+// legible returns a line as a record can carry it: as it is, or, when it is not valid UTF-8, as Go quotes it.
+func legible(line string) (s string, quoted bool) {
+	if utf8.ValidString(line) {
+		return line, false
+	}
+	return strconv.Quote(line), true
 }

@@ -55,7 +55,7 @@ func FuzzALegibleLineLosesNoByte(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, quoted := legible(b)
+		s, quoted := legible(string(b))
 		require.True(t, utf8.ValidString(s))
 		if quoted {
 			back, err := strconv.Unquote(s)

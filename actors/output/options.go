@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+
+	"procman/messages"
 )
 
 const (
@@ -23,6 +25,10 @@ type Options struct {
 	MaxBacklog int64
 	// Forward says that new lines become records. Otherwise files are bounded only.
 	Forward bool
+	// Mask gives what hides the secrets of an instance, nil if it has none. It is asked again and again, and must be quick.
+	// Lines are masked when they are forwarded and when they are read; the files stay as they were written. Nil: nothing
+	// is masked.
+	Mask func(messages.InstanceID) *messages.Masker
 	// Logger receives the lines, and the complaints. Nil: they go nowhere.
 	Logger *slog.Logger
 

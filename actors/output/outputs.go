@@ -68,6 +68,14 @@ func New(dir messages.StateDir, o Options) (*Outputs, error) {
 	return u, nil
 }
 
+// mask returns what hides the secrets of an instance; nil, which hides nothing.
+func (u *Outputs) mask(id messages.InstanceID) *messages.Masker {
+	if u.o.Mask == nil {
+		return nil
+	}
+	return u.o.Mask(id)
+}
+
 // Counters returns how many bytes were forwarded, and how many skipped because there were too many, since New.
 func (u *Outputs) Counters() (forwarded, skipped int64) { return u.forwarded.Load(), u.skipped.Load() }
 
@@ -82,6 +90,7 @@ func (u *Outputs) Begin(id messages.InstanceID) {
 		return
 	}
 	s := u.spool(id)
+	s.expectant = true
 	u.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,6 +117,7 @@ func (u *Outputs) Follow(id messages.InstanceID, run, pid int) actors.Follower {
 		return f
 	}
 	f.spool = u.spool(id)
+	f.spool.expectant = false
 	for _, before := range f.spool.followers {
 		before.stopping = true
 	}
@@ -210,7 +220,7 @@ func (u *Outputs) spool(id messages.InstanceID) *spool {
 
 // dropLocked forgets a spool that nobody needs; u.mu is held.
 func (u *Outputs) dropLocked(s *spool) {
-	if len(s.followers) == 0 && s.readers == 0 && s.shift == idle && u.spools[s.id] == s {
+	if len(s.followers) == 0 && s.readers == 0 && !s.expectant && s.shift == idle && u.spools[s.id] == s {
 		if s.timer != nil {
 			s.timer.Stop()
 		}

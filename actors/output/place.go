@@ -20,7 +20,9 @@ type facts struct {
 // place says how far a file has been forwarded, and how logical offsets map to the file. It is a value apart from the
 // file: what it decides is decided from what it is told.
 //
-// Base <= head <= Next <= end, and every one of them only grows.
+// Base <= head <= Next <= end, and every one of them only grows. While Era stays what it is, an offset means the same byte,
+// also over a crash: Base changes only by what is taken away, and how much that was is saved before, see Collapsing. In a
+// new era they may begin before offsets that were in use, since what is saved may be a second old.
 type place struct {
 	Known bool   `json:"known"` // a file has been seen
 	Inode uint64 `json:"inode,omitempty"`
@@ -34,6 +36,8 @@ type place struct {
 	// if, the hole is no longer there: so no hole may be made while a saved place says so.
 	Collapsing int64 `json:"collapsing,omitempty"`
 	Marks      marks `json:"marks,omitempty"`
+	Era        int64 `json:"era,omitempty"`   // changes when the file becomes another one
+	Start      int64 `json:"start,omitempty"` // where the newest run begins; 0: at the very beginning, or nobody knows
 
 	head int64 // the first byte that is kept
 	end  int64 // where the file ended when last looked at
@@ -41,7 +45,7 @@ type place struct {
 
 // valid reports why a place that was read back cannot be one.
 func (p *place) valid() error {
-	if p.Base < 0 || p.Next < p.Base || p.Collapsing < 0 || p.Collapsing > p.Next-p.Base || len(p.Tail) > tailSize || int64(len(p.Tail)) > p.Next {
+	if p.Base < 0 || p.Era < 0 || p.Start < 0 || p.Next < p.Base || p.Collapsing < 0 || p.Collapsing > p.Next-p.Base || len(p.Tail) > tailSize || int64(len(p.Tail)) > p.Next {
 		return errors.New("its offsets contradict each other")
 	}
 	return nil
@@ -65,7 +69,7 @@ func (p *place) resume(f facts, hole int64, r io.ReaderAt) (anew string, err err
 		p.Collapsing = 0
 	}
 	p.Inode, p.Born = f.Inode, f.Born
-	p.head, p.end = p.Base+hole, p.Base+f.Size
+	p.head, p.end, p.Torn = p.Base+hole, p.Base+f.Size, p.Torn || hole > 0
 	// Only what was forwarded is made a hole, so between a place that could not be saved and the end of the hole
 	// nothing is missed.
 	if p.Next < p.head {
@@ -90,10 +94,14 @@ func (p *place) resume(f facts, hole int64, r io.ReaderAt) (anew string, err err
 // begin takes the whole of a file to be unread. What was known of the file before lies before it.
 func (p *place) begin(f facts, hole int64) {
 	base := max(p.Next, p.end, p.Marks.last())
+	era := p.Era
+	if p.Known {
+		era++
+	}
 	*p = place{
 		Known: true, Inode: f.Inode, Born: f.Born,
 		Base: base, head: base + hole, Next: base + hole, end: base + f.Size,
-		Torn: hole > 0, Marks: p.Marks,
+		Torn: hole > 0, Marks: p.Marks, Era: era,
 	}
 }
 
@@ -104,6 +112,14 @@ func (p *place) same(f facts) bool { return p.Inode == f.Inode && p.Born == f.Bo
 func (p *place) comparable() []byte {
 	return p.Tail[max(0, int64(len(p.Tail))-(p.Next-p.head)):]
 }
+
+// saved is what is compared of a place that was saved with the place as it is.
+type saved struct {
+	known            bool
+	next, era, start int64
+}
+
+func (p *place) saved() saved { return saved{p.Known, p.Next, p.Era, p.Start} }
 
 // moved says that everything before next is done with, and that tail stands before it.
 func (p *place) moved(next int64, tail []byte) {

@@ -34,6 +34,13 @@ func TestAPlaceSkipsNothingWhereverTheManagerDies(t *testing.T) {
 		alphabet := rapid.SampledFrom([]string{"a", "ab", "abcdefghijklmnopqrstuvwxyz"}).Draw(t, "alphabet")
 		var p place
 		intent := false
+		// The offset of the first byte of the newest file: it never changes while that is the file.
+		origin, era := int64(0), int64(0)
+		same := func() {
+			require.Equal(t, origin, p.Base-(fileStart-reborn), "an offset means another byte")
+			require.Equal(t, era, p.Era)
+			require.True(t, p.Torn || p.head == origin, "where the head was taken away a line may be torn")
+		}
 		save := func() {
 			data, err := json.Marshal(p)
 			require.NoError(t, err)
@@ -49,10 +56,12 @@ func TestAPlaceSkipsNothingWhereverTheManagerDies(t *testing.T) {
 			anew, err := p.resume(d.facts(), d.hole, bytes.NewReader(d.bytes))
 			require.NoError(t, err)
 			require.Empty(t, anew, "everything is repeated without need")
+			same()
 		}
 		resume()
 		const limit = 32
 		for range rapid.IntRange(100, 300).Draw(t, "steps") {
+			same()
 			require.LessOrEqual(t, p.Base, p.head)
 			require.LessOrEqual(t, p.head, p.Next)
 			require.LessOrEqual(t, p.Next, p.end)
@@ -110,6 +119,9 @@ func TestAPlaceSkipsNothingWhereverTheManagerDies(t *testing.T) {
 					d.inode += rapid.Uint64Range(0, 1).Draw(t, "replaced")
 					reborn = fileStart
 					p.begin(d.facts(), 0)
+					require.GreaterOrEqual(t, p.Base, origin)
+					require.Greater(t, p.Era, era)
+					origin, era = p.Base, p.Era
 					save()
 				} else {
 					resume()

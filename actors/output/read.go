@@ -23,9 +23,18 @@ var ErrClosed = errors.New("the outputs are closed")
 // is: to a second, or a sixteenth of the age. By these notes Since leaves out lines, never one that may be younger; and by
 // them the lines of two streams are put in order, within one such span those of stdout before those of stderr, and new
 // lines as they are found. Lines written while no follower lived belong to one span.
+//
+// A line carries a Cursor, and a query with it goes on behind that line, in both streams: also while the head is taken away,
+// under another manager, and after a crash. Nothing is repeated; what is gone is one line with Skipped. If the file is not
+// the one of the cursor any more, or ends before it, what is kept now follows, after a line whose Skipped is -1 where
+// nobody can say how much that leaves out. A line whose end had not been written when it was read without Follow goes
+// on behind its cursor as a line of its own.
+//
+// Secrets are masked, see [Options.Mask]. What can show is the half of one that was not written to its end when it was
+// read, and of a line longer than 64 KiB that of one through which its head was taken away.
 func (u *Outputs) Read(ctx context.Context, q messages.OutputQuery) iter.Seq2[messages.OutputLine, error] {
 	return func(yield func(messages.OutputLine, error) bool) {
-		if err := q.ID.Validate(); err != nil {
+		if err := errors.Join(q.ID.Validate(), q.Validate()); err != nil {
 			yield(messages.OutputLine{}, err)
 			return
 		}
@@ -35,14 +44,14 @@ func (u *Outputs) Read(ctx context.Context, q messages.OutputQuery) iter.Seq2[me
 			return
 		}
 		defer u.giveBack(s)
-		r := &reader{q: q, ctx: ctx, spool: s, yield: yield}
+		r := &reader{u: u, q: q, ctx: ctx, spool: s, yield: yield}
 		for _, t := range s.streams {
 			if q.Stream == "" || q.Stream == t.name {
 				r.lanes = append(r.lanes, &lane{cursor: cursor{v: &view{t: t}}})
 			}
 		}
 		err = r.kept()
-		if err == nil && q.Follow {
+		if err == nil && q.Follow && !r.left {
 			err = r.coming(u.closing)
 		}
 		for _, l := range r.lanes {
@@ -75,6 +84,7 @@ func (u *Outputs) giveBack(s *spool) {
 
 // reader is one call of Read.
 type reader struct {
+	u     *Outputs
 	q     messages.OutputQuery
 	ctx   context.Context
 	spool *spool
@@ -87,47 +97,102 @@ type reader struct {
 type lane struct {
 	cursor
 	extent extent
-	from   seeker
+	seeker seeker
+	told   messages.OutputSpot // the reader has everything before it
+	none   bool                // there never was a file
 }
 
 // kept yields the lines that are there.
 func (r *reader) kept() error {
-	now := time.Now()
+	now, mask := time.Now(), r.u.mask(r.q.ID)
 	for _, l := range r.lanes {
-		var err error
-		if l.extent, err = l.v.extent(); err != nil {
+		e, err := l.v.extent()
+		if err != nil {
 			return err
 		}
-		e := l.extent
-		l.from = seeker{v: l.v, head: e.head, torn: e.torn, pos: e.end}
-		if r.q.Since > 0 {
-			l.from.floor = e.marks.from(now.Add(-r.q.Since).UnixMilli())
+		if r.q.Earlier {
+			e.end = min(e.end, e.start)
 		}
+		l.extent, l.seeker = e, seeker{v: l.v, rim: e.rim, pos: e.end}
+		if r.q.Since > 0 {
+			l.seeker.floor = e.marks.from(now.Add(-r.q.Since).UnixMilli())
+		}
+		l.mask, l.era, l.none = mask, e.era, !e.there
 		l.end, l.cut, l.flush = e.end, e.cut, !r.q.Follow
 	}
-	if err := r.seek(); err != nil {
+	if err := r.begin(); err != nil {
 		return err
 	}
-	for {
+	for !r.left {
 		l := r.earliest()
 		if l == nil {
 			return nil
 		}
 		more, err := r.line(l)
-		if err != nil || r.left {
+		if err != nil {
 			return err
 		}
 		if !more {
 			l.extent.end = l.pos // nothing more of this one
 		}
 	}
+	return nil
+}
+
+// begin sets every lane to where it begins.
+func (r *reader) begin() error {
+	if r.q.After != "" {
+		if err := r.resume(); err != nil {
+			return err
+		}
+	} else {
+		if err := r.seek(); err != nil {
+			return err
+		}
+		for _, l := range r.lanes {
+			l.told = l.spot(l.pos)
+		}
+	}
+	if r.q.Place {
+		r.give(messages.OutputLine{ID: r.q.ID})
+	}
+	return nil
+}
+
+// renew takes up what a stream holds now, which may be in another file.
+func (l *lane) renew(e extent) {
+	l.end, l.cut, l.flush = e.end, e.cut, false
+	switch {
+	case !e.there:
+	case l.none:
+		l.none = false
+		l.pos, l.era, l.torn = e.head, e.era, e.torn
+	case l.era != e.era:
+		l.restart(e.rim)
+	}
+}
+
+// resume sets every lane to the place of the query's cursor, or, if that is nowhere in the file, to where what is kept begins.
+func (r *reader) resume() error {
+	p, err := messages.ParseOutputPlace(r.q.After)
+	if err != nil {
+		return err
+	}
+	for _, l := range r.lanes {
+		l.told = **p.Spot(l.v.t.name)
+		l.pos, l.era, l.torn, l.none = l.told.Offset, l.told.Era, l.told.Torn, false
+		if e := l.extent; e.there && (l.era != e.era || l.pos > e.size) {
+			l.restart(e.rim)
+		}
+	}
+	return nil
 }
 
 // seek sets every lane's cursor to the first line to be yielded.
 func (r *reader) seek() error {
 	if r.q.Lines < 0 {
 		for _, l := range r.lanes {
-			k := &l.from
+			k := &l.seeker
 			l.pos, l.torn = k.head, k.torn
 			if k.floor > k.head {
 				start, err := k.after('\n', k.floor)
@@ -143,19 +208,19 @@ func (r *reader) seek() error {
 	}
 	found := make([]*int64, len(r.lanes)) // the start of the next line back, where it is known
 	for _, l := range r.lanes {
-		l.pos = l.from.pos
+		l.pos = l.seeker.pos
 	}
 	for n := 0; n < r.q.Lines; n++ {
 		best := -1
 		for i, l := range r.lanes {
 			if found[i] == nil {
-				ok, err := l.from.prev()
+				ok, err := l.seeker.prev()
 				if err != nil {
 					return err
 				}
 				start := int64(-1)
 				if ok {
-					start = l.from.pos
+					start = l.seeker.pos
 				}
 				found[i] = &start
 			}
@@ -194,9 +259,9 @@ func (r *reader) line(l *lane) (bool, error) {
 		}
 		text, last, ok, err := l.next()
 		// The rest of a line whose head is gone counts as well, once it has been seen.
-		if l.skipped > 0 && (!l.torn || !r.q.Follow) {
+		if l.skipped != 0 && (!l.torn || !r.q.Follow) {
 			skipped := l.skipped
-			l.skipped = 0
+			l.skipped, l.told = 0, l.spot(l.from)
 			if !r.give(messages.OutputLine{ID: r.q.ID, Stream: l.v.t.name, Skipped: skipped}) {
 				return false, nil
 			}
@@ -204,13 +269,24 @@ func (r *reader) line(l *lane) (bool, error) {
 		if err != nil || !ok {
 			return false, err
 		}
-		if !r.give(messages.OutputLine{ID: r.q.ID, Stream: l.v.t.name, Text: string(text)}) || last {
+		l.told = l.spot(l.pos)
+		if !r.give(messages.OutputLine{ID: r.q.ID, Stream: l.v.t.name, Text: l.mask.Mask(string(text))}) || last {
 			return true, nil
 		}
 	}
 }
 
+// spot is the place at an offset that the lane has come to.
+func (l *lane) spot(offset int64) messages.OutputSpot {
+	return messages.OutputSpot{Offset: offset, Era: l.era, Torn: l.torn}
+}
+
 func (r *reader) give(line messages.OutputLine) bool {
+	var p messages.OutputPlace
+	for _, l := range r.lanes {
+		*p.Spot(l.v.t.name) = &l.told
+	}
+	line.Cursor = p.String()
 	r.left = r.left || !r.yield(line, nil)
 	return !r.left
 }
@@ -218,13 +294,14 @@ func (r *reader) give(line messages.OutputLine) bool {
 // coming yields new lines until the context, or the Outputs, end.
 func (r *reader) coming(closing <-chan struct{}) error {
 	for {
-		changed := r.spool.await()
+		changed, mask := r.spool.await(), r.u.mask(r.q.ID)
 		for _, l := range r.lanes {
 			e, err := l.v.extent()
 			if err != nil {
 				return err
 			}
-			l.end, l.cut, l.flush = e.end, e.cut, false
+			l.mask = mask
+			l.renew(e)
 			for {
 				more, err := r.line(l)
 				if err != nil || r.left {

@@ -55,18 +55,22 @@ func decodeRecord(data []byte) (record, error) {
 	return r, errors.Join(r.Stdout.valid(), r.Stderr.valid())
 }
 
-// loadRecord reads a record. One that does not exist is the zero record.
+// loadRecord reads a record. One that does not exist is the zero record. Beside an error it is one that knows nothing, but
+// that the offsets which were in use are so no more.
 func loadRecord(path string) (record, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return record{}, nil
 	}
-	if err != nil {
-		return record{}, err
+	r := record{}
+	if err == nil {
+		if r, err = decodeRecord(data); err != nil {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
 	}
-	r, err := decodeRecord(data)
 	if err != nil {
-		return record{}, fmt.Errorf("%s: %w", path, err)
+		lost := place{Era: 1<<32 + int64(crc32.ChecksumIEEE(data))} // no era that was counted, and the same for all who look
+		return record{Stdout: lost, Stderr: lost}, err
 	}
 	return r, nil
 }

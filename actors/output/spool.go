@@ -17,6 +17,7 @@ type spool struct {
 	// Guarded by Outputs.mu.
 	followers []*follower // the first is at work
 	readers   int
+	expectant bool // a run is about to begin: where, is noted here
 	shift     shift
 	timer     *time.Timer
 
@@ -33,15 +34,17 @@ type spool struct {
 	ended   bool // its follower has forwarded everything
 	unsaved bool
 	savedAt time.Time
+	sick    bool // the newest save failed
 	saving  ailment
 }
 
-// first is the place of the first byte of a run, as it was seen before the process was started.
+// first is the place of the first byte of the newest run, as it was seen before the process was started.
 type first struct {
 	known  bool
 	file   facts
-	offset int64 // logical, if the place in the file was settled by then
-	fixed  bool  // offset is valid
+	offset int64 // logical
+	fixed  bool  // offset is valid: the place in the file was settled by then, or has been since
+	begun  bool  // the run has a follower, which it does not bound
 }
 
 // stream is one output file.
@@ -55,19 +58,18 @@ type stream struct {
 	// Written by the worker under spool.mu.
 	place
 	settled bool  // place is in the file as it is
-	era     int   // changes when the file becomes another one
-	first   first // where the newest run begins
+	first   first // until Start says it
 	cut     int64 // where a run ended without a line end; 0: nowhere
 
 	// Of the worker alone.
-	anew      string // why the place began anew, until that is said
-	abreast   bool   // has caught up with what was written while nobody followed
-	missing   bool   // that the file is gone has been said
-	noCut     bool   // the file system cannot collapse
-	intent    bool   // the saved place may say Collapsing
-	savedNext int64
-	reading   ailment
-	bounding  ailment
+	anew     string // why the place began anew, until that is said
+	abreast  bool   // has caught up with what was written while nobody followed
+	missing  bool   // that the file is gone has been said
+	noCut    bool   // the file system cannot collapse
+	intent   bool   // the saved place may say Collapsing
+	saved    saved
+	reading  ailment
+	bounding ailment
 }
 
 func newSpool(id messages.InstanceID, stdout, stderr, record string) *spool {
@@ -81,17 +83,14 @@ func newSpool(id messages.InstanceID, stdout, stderr, record string) *spool {
 func (s *spool) load() error {
 	s.loaded = true
 	r, err := loadRecord(s.path)
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.run, s.pid, s.ended = r.Run, r.PID, r.Ended
 	for i, p := range []place{r.Stdout, r.Stderr} {
 		t := s.streams[i]
-		t.place, t.intent, t.savedNext = p, p.Collapsing > 0, p.Next
+		t.place, t.intent, t.saved = p, p.Collapsing > 0, p.saved()
 	}
-	return nil
+	return err
 }
 
 // save writes the record down.
@@ -103,9 +102,20 @@ func (s *spool) save() error {
 	}
 	s.unsaved = false
 	for _, t := range s.streams {
-		t.intent, t.savedNext = t.Collapsing > 0, t.Next
+		t.intent, t.saved = t.Collapsing > 0, t.place.saved()
 	}
 	return nil
+}
+
+// confused reports whether a crash now would mistake a file for another one, or forget where the newest run begins.
+func (s *spool) confused() bool {
+	for _, t := range s.streams {
+		is := t.place.saved()
+		if is.next = t.saved.next; is != t.saved {
+			return true
+		}
+	}
+	return false
 }
 
 // look takes up the place in the open file as it is now; spool.mu is held for writing.
@@ -129,17 +139,12 @@ func (t *stream) look(file *os.File) error {
 		t.begin(f, holeAtHead(file, f.Size))
 	}
 	if anew != "" {
-		t.restarted(anew)
+		t.anew = anew
 	}
 	t.end = t.Base + f.Size
 	t.Marks = t.Marks.add(t.end, min(f.Mtime, time.Now().UnixMilli()))
+	t.fixFirst()
 	return nil
-}
-
-// restarted says that the place began anew; spool.mu is held for writing.
-func (t *stream) restarted(why string) {
-	t.anew = why
-	t.era++
 }
 
 // noteFirst notes that a run is about to begin; spool.mu is held for writing.
@@ -151,10 +156,46 @@ func (t *stream) noteFirst() {
 	t.first = first{known: true, file: f, offset: t.Base + f.Size, fixed: t.settled && t.same(f)}
 }
 
+// begun says that the newest run has a follower from here on. If it is not the run that the place is of, and nobody noted
+// where it begins, nobody knows. spool.mu is held for writing.
+func (t *stream) begun(other bool) {
+	switch {
+	case t.first.known:
+		t.first.begun, t.Start = true, 0
+		t.fixFirst()
+	case other:
+		t.Start = 0
+	}
+}
+
+// fixFirst finds out where the newest run begins as soon as the place in the file is settled. Later it could not: by then
+// the head may have been taken away. spool.mu is held for writing.
+func (t *stream) fixFirst() {
+	if f := &t.first; f.known && !f.fixed && f.file.Inode != 0 && t.settled && t.same(f.file) {
+		f.offset, f.fixed = t.Base+f.file.Size, true
+	}
+	if t.first.begun && t.first.fixed {
+		t.Start, t.first = t.first.offset, first{}
+	}
+}
+
+// newest returns where the newest run begins; 0 if nobody knows.
+func (t *stream) newest(p *place) int64 {
+	switch {
+	case !t.first.known:
+		return p.Start
+	case t.first.fixed:
+		return t.first.offset
+	case t.first.file.Inode != 0 && p.same(t.first.file):
+		return p.Base + t.first.file.Size // p is not settled either: nothing was taken away
+	}
+	return 0
+}
+
 // last returns up to where a follower that ends forwards: to the end, or to where the next run has begun.
 func (t *stream) last() int64 {
 	switch {
-	case !t.first.known:
+	case !t.first.known || t.first.begun:
 		return t.end
 	case t.first.fixed:
 		return min(t.end, t.first.offset)

@@ -27,7 +27,7 @@ func (u *Outputs) turn(s *spool, buf []byte) time.Duration {
 	if s.active != f && !f.ghost {
 		s.mu.Lock()
 		for _, t := range s.streams {
-			t.first = first{}
+			t.begun(s.run != f.run)
 		}
 		s.mu.Unlock()
 	}
@@ -56,6 +56,9 @@ func (u *Outputs) turn(s *spool, buf []byte) time.Duration {
 	s.unsaved = s.unsaved || all.news
 	if all.news {
 		s.tell()
+	}
+	if s.confused() && !s.sick {
+		_ = u.save(s)
 	}
 	if all.done {
 		return u.end(s, final)
@@ -153,7 +156,7 @@ func (u *Outputs) share(t *stream, f *follower, stopping, final bool, buf []byte
 	if errors.Is(err, errOverwritten) {
 		t.spool.mu.Lock()
 		t.begin(facts{t.Inode, t.Born, t.end - t.Base, 0}, t.head-t.Base)
-		t.restarted("overwritten")
+		t.anew = "overwritten"
 		t.spool.mu.Unlock()
 		u.sayAnew(t, f)
 		return outlook{news: true, more: true}, nil
@@ -191,10 +194,11 @@ var errUnsettled = errors.New("the log takes nothing")
 // save writes the record down, and logs when that begins to fail.
 func (u *Outputs) save(s *spool) error {
 	if !u.o.Settled() {
-		s.savedAt = time.Now()
+		s.savedAt, s.sick = time.Now(), true
 		return errUnsettled
 	}
 	err := s.save()
+	s.sick = err != nil
 	s.saving.note(u.log, err, "the place in the output cannot be saved; a manager that starts now repeats output", "instance", string(s.id))
 	return err
 }
@@ -217,7 +221,7 @@ func (u *Outputs) saveInTime(s *spool) time.Duration {
 // farAhead reports whether a crash now would repeat a good part of what is kept.
 func (u *Outputs) farAhead(s *spool) bool {
 	for _, t := range s.streams {
-		if t.Next-t.savedNext > u.o.MaxSize/4 {
+		if t.Next-t.saved.next > u.o.MaxSize/4 {
 			return true
 		}
 	}

@@ -9,7 +9,7 @@ import (
 type view struct {
 	t    *stream
 	file *os.File
-	era  int
+	era  int64
 	own  *place // in use until a follower has settled the stream's
 }
 
@@ -23,7 +23,7 @@ func (v *view) pin(do func(p *place, file *os.File) error) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	settled := v.t.settled
-	if v.file != nil && (v.own == nil) == settled && v.era == v.t.era {
+	if v.file != nil && (v.own == nil) == settled && v.era == v.t.Era {
 		return do(v.place(), v.file)
 	}
 	if err := v.Close(); err != nil {
@@ -33,7 +33,7 @@ func (v *view) pin(do func(p *place, file *os.File) error) error {
 	if err != nil {
 		return err
 	}
-	v.file, v.own, v.era = file, nil, v.t.era
+	v.file, v.own, v.era = file, nil, v.t.Era
 	if !settled {
 		if v.own, err = v.shadow(); err != nil {
 			return errors.Join(err, v.Close())
@@ -52,10 +52,7 @@ func (v *view) place() *place {
 // shadow takes up the place as a follower would, and leaves no trace. A record that cannot be read costs the index of times
 // only.
 func (v *view) shadow() (*place, error) {
-	r, err := loadRecord(v.t.spool.path)
-	if err != nil {
-		r = record{}
-	}
+	r, _ := loadRecord(v.t.spool.path)
 	p := [2]place{r.Stdout, r.Stderr}[v.t.index]
 	f, err := statFile(v.file)
 	if err != nil {
@@ -65,11 +62,21 @@ func (v *view) shadow() (*place, error) {
 	return &p, err
 }
 
+// rim is where what a stream keeps begins.
+type rim struct {
+	head int64
+	torn bool // inside of a line
+	era  int64
+}
+
 // extent is what a stream holds at one moment.
 type extent struct {
-	head, end, cut int64
-	torn           bool
-	marks          marks
+	rim
+	there    bool  // there is a file
+	end, cut int64 // up to where it is read, and where a line ends with its run, if it has no end of its own
+	size     int64 // where the file ends
+	start    int64 // of the newest run; 0: nobody knows
+	marks    marks
 }
 
 // extent returns what there is; nothing, if there is no file.
@@ -79,7 +86,8 @@ func (v *view) extent() (e extent, err error) {
 		if err != nil {
 			return err
 		}
-		e = extent{p.head, p.Base + f.Size, v.t.cut, p.Torn, append(marks(nil), p.Marks...)}
+		size, start := p.Base+f.Size, v.t.newest(p)
+		e = extent{rim{p.head, p.Torn, p.Era}, true, size, max(v.t.cut, start), size, start, append(marks(nil), p.Marks...)}
 		e.marks = e.marks.add(e.end, f.Mtime)
 		return nil
 	})
@@ -89,12 +97,12 @@ func (v *view) extent() (e extent, err error) {
 	return e, err
 }
 
-// readAt reads at a logical offset. The error is errTrimmed if it is no longer kept; head is then what is. Fewer bytes than
-// asked for are no error.
-func (v *view) readAt(b []byte, offset int64) (n int, head int64, torn bool, err error) {
+// readAt reads at a logical offset of an era. The error is errTrimmed if it is no longer kept; r is then what is. Fewer bytes
+// than asked for are no error.
+func (v *view) readAt(b []byte, offset, era int64) (n int, r rim, err error) {
 	err = v.pin(func(p *place, file *os.File) error {
-		head, torn = p.head, p.Torn
-		if offset < head {
+		r = rim{p.head, p.Torn, p.Era}
+		if offset < r.head || era != r.era {
 			return errTrimmed
 		}
 		n, err = file.ReadAt(b, offset-p.Base)
@@ -106,7 +114,7 @@ func (v *view) readAt(b []byte, offset int64) (n int, head int64, torn bool, err
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
-	return n, head, torn, err
+	return n, r, err
 }
 
 func (v *view) Close() error {

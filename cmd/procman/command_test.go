@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -135,7 +136,7 @@ func TestOutputIsShownWithItsInstanceWhenThereAreSeveral(t *testing.T) {
 	require.JSONEq(t, `{"instance":"a","stream":"stdout","text":"hello from stdout"}`, s.ok("logs", "a", "--stream", "stdout", "-o", "jsonl"))
 }
 
-func TestOutputIsFollowedOverARestartUntilTheDaemonEnds(t *testing.T) {
+func TestOutputIsFollowedOverARestartAndWhenTheDaemonEndsItIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "", "a: serve", "b: serve")
 	s.run()
@@ -148,8 +149,14 @@ func TestOutputIsFollowedOverARestartUntilTheDaemonEnds(t *testing.T) {
 	s.ok("restart", "b", "--wait")
 	s.eventually("and what is new", func() bool { return strings.Count(out.String(), "b | hello from stdout\n") == 2 })
 	s.ok("shutdown")
+	const waits = "procman: the daemon does not answer; waiting for it\n"
+	s.eventually("it is said", func() bool { return diagnostics.String() == waits })
+	s.run()
+	s.eventually("there are two more", func() bool { return strings.Count(out.String(), "hello") == 5 })
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
 	require.Error(t, cmd.Wait())
-	require.Equal(t, exitUnreachable, cmd.ProcessState.ExitCode(), diagnostics.String())
+	require.Equal(t, syscall.SIGINT, cmd.ProcessState.Sys().(syscall.WaitStatus).Signal())
+	require.Equal(t, waits, diagnostics.String(), "once, not for each instance")
 }
 
 func TestWithoutADaemonItIsSaidWhereOneWasLookedFor(t *testing.T) {

@@ -97,8 +97,13 @@ func open(path string, file *config.File, log log, left heritage, service servic
 		}
 		return listener.Close()
 	})
+	// Before anything that tells what instances say: it knows their secrets.
+	if d.provider, err = newProvider(path, log.Logger); err != nil {
+		return nil, err
+	}
+	d.opened("the configuration", d.provider.Close)
 	outputs, err := output.New(file.StateDir, output.Options{MaxSize: file.Output.MaxSize, Forward: file.Output.Forward,
-		Logger: log.output, Settled: log.writer.Settled})
+		Mask: d.provider.secrets.mask, Logger: log.output, Settled: log.writer.Settled})
 	if err != nil {
 		return nil, err
 	}
@@ -114,11 +119,6 @@ func open(path string, file *config.File, log log, left heritage, service servic
 	if file.Metrics.Listen != "" {
 		log.Warn("metrics are not served by this version", "key", "metrics.listen", "value", file.Metrics.Listen)
 	}
-	if d.provider, err = newProvider(path, log.Logger); err != nil {
-		return nil, err
-	}
-	d.opened("the configuration", d.provider.Close)
-
 	build := versionOf(debug.ReadBuildInfo())
 	log.Info("manager started", "version", build.String(), "pid", os.Getpid(), "config", file.Path, "state_dir", string(file.StateDir), "socket", file.Socket)
 	d.happened(messages.ManagerStarted, messages.ByManager, "", fmt.Sprintf("version %s, pid %d", build, os.Getpid()))
@@ -129,7 +129,7 @@ func open(path string, file *config.File, log log, left heritage, service servic
 	})
 	d.supervisor, err = supervisor.New(supervisor.Config{
 		Provider: d.provider, Spawner: spawner, Ports: ports, Outputs: outputs, Logger: log.Logger,
-		Health:        health.New(health.Options{Owner: true, Concurrency: probesAtOnce}),
+		Health:        health.New(health.Options{Owner: true, Concurrency: probesAtOnce, Mask: d.provider.secrets.mask}),
 		StartParallel: file.Start.Parallel, Observe: []func(any){d.chronicle.Observe},
 	})
 	if err != nil {

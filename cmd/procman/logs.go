@@ -18,10 +18,11 @@ type logs struct {
 	*app
 	query  messages.OutputQuery
 	stream string
-	prefix bool // several instances: each line begins with its own
+	prefix map[messages.InstanceID]string // what a line begins with, when there are several instances
 
-	mu  sync.Mutex
-	out *bufio.Writer
+	mu      sync.Mutex
+	out     *bufio.Writer
+	waiting int // instances that wait for the daemon
 }
 
 func (a *app) logsCommand() *cobra.Command {
@@ -30,7 +31,10 @@ func (a *app) logsCommand() *cobra.Command {
 		Use:   "logs [ID...]",
 		Short: "Show what instances wrote to stdout and stderr",
 		Long: `Show what instances wrote to stdout and stderr, of all instances if none is named. When there are several, each line
-begins with the instance's id. With -o jsonl each line is a JSON document.`,
+begins with the instance's id. With -o jsonl each line is a JSON document.
+
+With -f it goes on until it is interrupted: it waits for a daemon that has ended, and then goes on with the next line. Only
+what was taken away meanwhile because the file had got too large is missing, and that is said.`,
 		ValidArgsFunction: a.completeIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch l.query.Stream = messages.Stream(l.stream); {
@@ -59,11 +63,13 @@ func (l *logs) run(ctx context.Context, c *api.Client, args []string) error {
 	if err != nil {
 		return err
 	}
-	l.prefix = len(ids) > 1
+	l.prefix = prefixes(ids, l.colours())
 	l.out = bufio.NewWriter(l.stdout)
 	if !l.query.Follow {
 		for _, id := range ids {
-			if err := l.copy(ctx, c, id); err != nil {
+			q := l.query
+			q.ID = id
+			if err := l.copy(ctx, c, &q, func() {}); err != nil {
 				return err
 			}
 		}
@@ -72,38 +78,17 @@ func (l *logs) run(ctx context.Context, c *api.Client, args []string) error {
 	return l.follow(ctx, c, ids)
 }
 
-// follow copies all at once, until one of them ends.
-func (l *logs) follow(ctx context.Context, c *api.Client, ids []messages.InstanceID) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	ends := make(chan error, len(ids))
-	var copying sync.WaitGroup
-	for _, id := range ids {
-		copying.Go(func() {
-			defer stop()
-			ends <- l.copy(ctx, c, id)
-		})
-	}
-	copying.Wait()
-	close(ends)
-	for err := range ends {
+// copy shows what the query gives, and moves the query behind each line that was shown. It says each time that something came.
+func (l *logs) copy(ctx context.Context, c *api.Client, q *messages.OutputQuery, came func()) error {
+	for line, err := range c.Logs(ctx, *q) {
 		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func (l *logs) copy(ctx context.Context, c *api.Client, id messages.InstanceID) error {
-	q := l.query
-	q.ID = id
-	for line, err := range c.Logs(ctx, q) {
-		if err == nil {
-			err = l.write(line)
-		}
-		if err != nil {
+		came()
+		if err := l.write(line); err != nil {
 			return err
 		}
+		q.After = line.Cursor
 	}
 	return nil
 }
@@ -113,17 +98,41 @@ func (l *logs) write(line messages.OutputLine) error {
 	defer l.mu.Unlock()
 	var err error
 	switch {
+	case line.Stream == "":
+		return nil // the place only
 	case l.output.json():
+		line.Cursor = "" // there is nobody to give it back to
 		err = json.NewEncoder(l.out).Encode(line)
 	case line.Skipped > 0:
 		l.say("%s: %d bytes of %s are not there any more", line.ID, line.Skipped, line.Stream)
-	case l.prefix:
-		_, err = fmt.Fprintf(l.out, "%s | %s\n", line.ID, line.Text)
+	case line.Skipped < 0:
+		l.say("%s: some of %s is not there any more", line.ID, line.Stream)
 	default:
-		_, err = fmt.Fprintln(l.out, line.Text)
+		_, err = fmt.Fprintf(l.out, "%s%s\n", l.prefix[line.ID], line.Text)
 	}
 	if err == nil && l.query.Follow {
 		err = l.out.Flush()
 	}
 	return err
+}
+
+// prefixes are the ids with a bar behind them, all of the same width; none for a single instance.
+func prefixes(ids []messages.InstanceID, colours bool) map[messages.InstanceID]string {
+	if len(ids) < 2 {
+		return nil
+	}
+	width := 0
+	for _, id := range ids {
+		width = max(width, len(id))
+	}
+	inks := []string{"36", "33", "32", "35", "34", "31"}
+	all := map[messages.InstanceID]string{}
+	for i, id := range ids {
+		text := fmt.Sprintf("%-*s | ", width, id)
+		if colours {
+			text = "\x1b[" + inks[i%len(inks)] + "m" + text + "\x1b[0m"
+		}
+		all[id] = text
+	}
+	return all
 }

@@ -15,10 +15,11 @@ import (
 // provider is the configuration's, and warns of keys that were changed and that only a new daemon takes up.
 type provider struct {
 	*config.Provider
-	log    *slog.Logger
-	inUse  *config.File
-	mu     sync.Mutex
-	warned []string
+	log     *slog.Logger
+	inUse   *config.File
+	secrets secrets
+	mu      sync.Mutex
+	warned  []string
 }
 
 var _ supervisor.Notifier = (*provider)(nil)
@@ -28,7 +29,9 @@ func newProvider(path string, log *slog.Logger) (*provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &provider{Provider: inner, log: log, inUse: inner.File()}, nil
+	p := &provider{Provider: inner, log: log, inUse: inner.File()}
+	p.secrets.learn(p.inUse.Instances)
+	return p, nil
 }
 
 // AppInstances returns what the file wants to run now.
@@ -37,6 +40,7 @@ func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 	if err != nil {
 		return nil, err
 	}
+	p.secrets.learn(list)
 	keys := config.RestartNeeded(p.inUse, p.File())
 	p.mu.Lock()
 	defer p.mu.Unlock()

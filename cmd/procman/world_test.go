@@ -71,6 +71,8 @@ func child(how string) int {
 		if err := os.Mkdir(*db, 0o700); err != nil {
 			return 3
 		}
+	case "tell":
+		fmt.Println("the secret is", os.Getenv("SECRET"))
 	case "flood":
 		go func() {
 			for line := bytes.Repeat([]byte("x"), 100); ; {
@@ -85,10 +87,25 @@ func child(how string) int {
 	}
 	fmt.Println("hello from stdout")
 	fmt.Fprintln(os.Stderr, "hello from stderr")
+	if how == "count" {
+		go count()
+	}
 	http.HandleFunc("/api/status", func(http.ResponseWriter, *http.Request) {})
 	fmt.Fprintln(os.Stderr, http.Serve(l, nil))
 	return 1
 }
+
+func count() {
+	for i := 1; ; i++ {
+		fmt.Println(counted(i))
+		if i%50 == 0 {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+}
+
+// counted is a line of a child that counts. All have the same length.
+func counted(i int) string { return fmt.Sprintf("line %08d ..........", i) }
 
 // ports gives each daemon a range of its own, above those of outgoing connections.
 var ports atomic.Int32

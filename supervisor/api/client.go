@@ -122,8 +122,9 @@ func (c *Client) Ready(ctx context.Context) error {
 	return c.ask(ctx, http.MethodGet, "/readyz", "", nil)
 }
 
-// Logs returns the output that is asked for. With q.Follow it goes on until ctx ends, without an error, or until the daemon
-// ends, with ErrUnreachable. After an error nothing follows.
+// Logs returns the output that is asked for. With q.Follow it goes on until ctx ends, without an error, until the daemon
+// ends, with ErrUnreachable, or until the instance has left the list, with messages.ErrUnknownInstance. After an error
+// nothing follows. The Cursor of the newest line, as q.After, goes on from there, also with another daemon.
 func (c *Client) Logs(ctx context.Context, q messages.OutputQuery) iter.Seq2[messages.OutputLine, error] {
 	return func(yield func(messages.OutputLine, error) bool) {
 		v := url.Values{"lines": {strconv.Itoa(q.Lines)}, "follow": {strconv.FormatBool(q.Follow)}}
@@ -132,6 +133,15 @@ func (c *Client) Logs(ctx context.Context, q messages.OutputQuery) iter.Seq2[mes
 		}
 		if q.Since != 0 {
 			v.Set("since", q.Since.String())
+		}
+		if q.After != "" {
+			v.Set("after", q.After)
+		}
+		if q.Place {
+			v.Set("place", "true")
+		}
+		if q.Earlier {
+			v.Set("earlier", "true")
 		}
 		err := c.stream(ctx, q, place(q.ID, "/logs")+"?"+v.Encode(), yield)
 		if err != nil && !(q.Follow && ctx.Err() != nil) {
@@ -155,6 +165,9 @@ func (c *Client) stream(ctx context.Context, q messages.OutputQuery, path string
 			return nil
 		case err != nil:
 			return c.broken(ctx, err)
+		}
+		if line.Code == CodeUnknownInstance {
+			return messages.ErrUnknownInstance{ID: q.ID}
 		}
 		if line.Error != "" {
 			return &Error{Message: line.Error, Code: CodeFailed, Status: http.StatusInternalServerError}

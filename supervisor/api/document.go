@@ -59,4 +59,5 @@ type Condition struct {
 type outputLine struct {
 	messages.OutputLine
 	Error string `json:"error,omitempty"`
+	Code  Code   `json:"code,omitempty"` // of the error
 }

@@ -31,6 +31,12 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if q.Follow {
+		watched := s.whileListed(ctx, q.ID, cancel)
+		defer func() { cancel(nil); <-watched }()
+	}
 	if err := s.pour(ctx, out, q); err != nil {
 		s.log.Debug("a stream of output was cut short", "instance", string(q.ID), "error", err)
 		panic(http.ErrAbortHandler) // the reader must not take this for the end of the output
@@ -58,6 +64,28 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, form string, liv
 	}
 }
 
+// whileListed cancels when the instance has left the list. The channel it returns is closed when it has ended.
+func (s *Server) whileListed(ctx context.Context, id messages.InstanceID, cancel context.CancelCauseFunc) <-chan struct{} {
+	ended := make(chan struct{})
+	look := time.NewTicker(s.options.lookTime)
+	go func() {
+		defer close(ended)
+		defer look.Stop()
+		for {
+			select {
+			case <-look.C:
+				if _, known := s.options.Supervisor.Lookup(id); !known {
+					cancel(messages.ErrUnknownInstance{ID: id})
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ended
+}
+
 func (s *Server) pour(ctx context.Context, out *stream, q messages.OutputQuery) error {
 	if q.Follow {
 		// The reader learns at once that it is heard, and not with the first line.
@@ -65,6 +93,30 @@ func (s *Server) pour(ctx context.Context, out *stream, q messages.OutputQuery) 
 			return err
 		}
 	}
+	last, err := s.copy(ctx, out, q)
+	var gone messages.ErrUnknownInstance
+	if err == nil && errors.As(context.Cause(ctx), &gone) {
+		// What it wrote last belongs to it as well.
+		q.Follow, q.Place = false, false
+		if last != "" {
+			q.After = last
+		}
+		if _, err = s.copy(context.WithoutCancel(ctx), out, q); err == nil {
+			err = out.write(messages.OutputLine{ID: q.ID}, gone)
+		}
+	}
+	if err == nil && ctx.Err() != nil && !q.Follow && gone.ID == "" {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	// Also the end of the response has to reach the reader in time.
+	return out.renew()
+}
+
+// copy sends what a query gives, and returns the last cursor.
+func (s *Server) copy(ctx context.Context, out *stream, q messages.OutputQuery) (last string, err error) {
 	for line, failure := range s.options.Logs(ctx, q) {
 		if ctx.Err() != nil {
 			break
@@ -73,17 +125,14 @@ func (s *Server) pour(ctx context.Context, out *stream, q messages.OutputQuery) 
 			line = messages.OutputLine{ID: q.ID}
 		}
 		if err := out.write(line, failure); err != nil {
-			return err
+			return last, err
 		}
 		if failure != nil {
 			break
 		}
+		last = line.Cursor
 	}
-	if ctx.Err() != nil && !q.Follow {
-		return ctx.Err()
-	}
-	// Also the end of the response has to reach the reader in time.
-	return out.renew()
+	return last, nil
 }
 
 // stream writes lines to a reader that has so much patience's time to take each.
@@ -117,7 +166,7 @@ func (o *stream) write(line messages.OutputLine, failure error) error {
 	}
 	l := outputLine{OutputLine: line}
 	if failure != nil {
-		l.Error = failure.Error()
+		l.Error, l.Code = failure.Error(), answerTo(failure).Code
 	}
 	if err := o.json.Encode(l); err != nil {
 		return err
@@ -147,8 +196,8 @@ func (o *stream) flush() error {
 func queryOf(v url.Values) (messages.OutputQuery, error) {
 	q := messages.OutputQuery{Lines: -1}
 	for name := range v {
-		if !slices.Contains([]string{"lines", "stream", "since", "follow"}, name) {
-			return q, refuse("unknown parameter %q; there are lines, stream, since and follow", name)
+		if !slices.Contains([]string{"lines", "stream", "since", "follow", "after", "place", "earlier"}, name) {
+			return q, refuse("unknown parameter %q; there are lines, stream, since, follow, after, place and earlier", name)
 		}
 	}
 	var err error
@@ -167,10 +216,16 @@ func queryOf(v url.Values) (messages.OutputQuery, error) {
 			return q, refuse("since is %q; it must be a duration such as 10m", s)
 		}
 	}
-	if s := v.Get("follow"); s != "" {
-		if q.Follow, err = strconv.ParseBool(s); err != nil {
-			return q, refuse("follow is %q; it must be true or false", s)
+	for name, is := range map[string]*bool{"follow": &q.Follow, "place": &q.Place, "earlier": &q.Earlier} {
+		if s := v.Get(name); s != "" {
+			if *is, err = strconv.ParseBool(s); err != nil {
+				return q, refuse("%s is %q; it must be true or false", name, s)
+			}
 		}
+	}
+	q.After = v.Get("after")
+	if err := q.Validate(); err != nil {
+		return q, refuse("%v", err)
 	}
 	return q, nil
 }

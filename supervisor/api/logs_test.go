@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ func TestAQueryForOutputArrivesAsItWasAsked(t *testing.T) {
 		{ID: "web", Lines: -1},
 		{ID: "web", Lines: 0, Follow: true},
 		{ID: "web", Lines: 7, Stream: messages.Stderr, Since: 90 * time.Second},
+		{ID: "web", Lines: 0, Follow: true, Place: true, After: "o12.0e3.1~"},
+		{ID: "web", Lines: 5, Earlier: true},
 	} {
 		for range c.Logs(t.Context(), q) {
 			break
@@ -207,4 +210,57 @@ func TestOutputThatIsCutShortByTheEndOfTheServerDoesNotLookComplete(t *testing.T
 	require.NoError(t, s.Close())
 	text, _ := io.ReadAll(bufio.NewReader(conn))
 	require.NotContains(t, string(text), "\r\n0\r\n\r\n")
+}
+
+func TestAnInstanceThatLeavesTheListEndsItsStreamWithWhatItWroteLast(t *testing.T) {
+	w := newWorld("web", "other")
+	w.logs = func(ctx context.Context, q messages.OutputQuery) iter.Seq2[messages.OutputLine, error] {
+		return func(yield func(messages.OutputLine, error) bool) {
+			if q.Follow {
+				waiting(ctx, q)(yield)
+				return
+			}
+			yield(messages.OutputLine{ID: q.ID, Text: "after " + q.After}, nil)
+		}
+	}
+	_, _, c := w.serve(t, func(o *Options) { o.lookTime = time.Millisecond })
+	next, stop := iter.Pull2(c.Logs(t.Context(), messages.OutputQuery{ID: "other", Follow: true}))
+	defer stop()
+	_, err, _ := next()
+	require.NoError(t, err)
+
+	var texts []string
+	var failure error
+	for line, err := range c.Logs(t.Context(), messages.OutputQuery{ID: "web", Follow: true, After: "o1.0e2.0"}) {
+		if failure = err; err != nil {
+			break
+		}
+		texts = append(texts, line.Text)
+		if line.Text == "one" {
+			w.mu.Lock()
+			delete(w.statuses, "web")
+			w.mu.Unlock()
+		}
+	}
+	require.Equal(t, messages.ErrUnknownInstance{ID: "web"}, failure)
+	require.Equal(t, []string{"one", "after o1.0e2.0"}, texts, "the line had no cursor of its own")
+}
+
+func TestAPlaceThatIsNoneIsRefused(t *testing.T) {
+	w := newWorld("web")
+	_, _, c := w.serve(t, nil)
+	for _, q := range []messages.OutputQuery{
+		{ID: "web", After: "nonsense"}, {ID: "web", After: "nonsense", Follow: true}, {ID: "web", After: "o1.0"}, {ID: "web", Earlier: true, Follow: true},
+	} {
+		var failure error
+		for _, failure = range c.Logs(t.Context(), q) {
+		}
+		var e *Error
+		require.ErrorAs(t, failure, &e)
+		require.Equal(t, CodeInvalid, e.Code)
+		require.Equal(t, http.StatusBadRequest, e.Status)
+	}
+	for _, parameters := range []string{"place=perhaps", "earlier=x"} {
+		require.Equal(t, http.StatusBadRequest, httpGet(t, c, "/v1/instances/web/logs?"+parameters).StatusCode)
+	}
 }

@@ -49,6 +49,7 @@ type Options struct {
 	heartbeat    time.Duration // of a stream of events
 	streams      int           // streams at the same time
 	connections  int           // connections at the same time
+	lookTime     time.Duration // between two looks at whether a followed instance is still in the list
 }
 
 // The bounds that are the same for all.
@@ -90,6 +91,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.streams <= 0 {
 		o.streams = 512
+	}
+	if o.lookTime <= 0 {
+		o.lookTime = time.Second
 	}
 	if o.connections <= 0 {
 		o.connections = 1024

@@ -1,0 +1,116 @@
+package output
+
+import (
+	"fmt"
+	"hash/crc32"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"procman/messages"
+)
+
+func (h *house) earlier(lines int) []string {
+	h.t.Helper()
+	return h.readTexts(messages.OutputQuery{Lines: lines, Stream: messages.Stderr, Earlier: true})
+}
+
+func TestWhatEarlierRunsWroteEndsWhereTheNewestBegins(t *testing.T) {
+	onEveryDisk(t, func(t *testing.T, root string) {
+		h := newHouse(t, root, Options{Forward: true})
+		require.Empty(t, h.earlier(-1), "there is nothing at all")
+		h.stdout("")
+		h.stderr("")
+		h.out.Begin(web)
+		f := h.out.Follow(web, 1, gonePID(t))
+		h.stderr("first 1\nfirst 2\n")
+		h.rec.await(t, 2, 0)
+		require.Empty(t, h.earlier(-1), "the newest run is the first one")
+		h.stderr("first: last wor")
+		f.Stop()
+
+		h.out.Begin(web)
+		require.Equal(t, []string{"first 2", "first: last wor"}, h.earlier(2), "as soon as it is about to start")
+		f = h.out.Follow(web, 2, os.Getpid())
+		h.stderr("second\n")
+		h.rec.await(t, 4, 0)
+		require.Equal(t, []string{"first 2", "first: last wor"}, h.earlier(2))
+		f.Stop()
+
+		// The next manager adopts.
+		h.close()
+		h.open(Options{Forward: true})
+		require.Equal(t, []string{"first 1", "first 2", "first: last wor"}, h.earlier(-1), "nobody follows yet")
+		f = h.out.Follow(web, 2, os.Getpid())
+		h.stderr("second again\n")
+		h.rec.await(t, 1, 0)
+		require.Equal(t, []string{"first: last wor"}, h.earlier(1))
+		require.Equal(t, []string{"first: last wor", "second", "second again"}, h.readTexts(messages.OutputQuery{Lines: -1, Stream: messages.Stderr})[2:])
+		f.Stop()
+
+		h.out.Begin(web)
+		f = h.out.Follow(web, 3, gonePID(t))
+		require.Equal(t, []string{"second again"}, h.earlier(1))
+		f.Stop()
+	})
+}
+
+func TestWhereTheNewestRunBeginsIsKnownAfterACrash(t *testing.T) {
+	o, dead := mortal(Options{Forward: true, MaxSize: 64 << 10})
+	h := newHouse(t, t.TempDir(), o)
+	for i := range 8000 {
+		if i == 7000 {
+			h.stderr("fatal\n")
+			break
+		}
+		h.stderr(numbered(i) + "\n")
+	}
+	h.out.Begin(web)
+	h.stderr("hello\n")
+	h.out.Follow(web, 2, os.Getpid()) // of the first run nobody ever knew; the head goes in the same turn
+	h.rec.await(t, 1, 0)
+	require.Equal(t, []string{"fatal"}, h.earlier(1))
+	require.Eventually(t, func() bool {
+		r, err := loadRecord(h.dir.Instance(web) + "/" + recordName)
+		return err == nil && r.Stderr.Start > 0
+	}, 500*time.Millisecond, time.Millisecond, "at once, not after a second")
+	dead.Store(true)
+	h.close()
+	h.open(Options{Forward: true, MaxSize: 64 << 10})
+	require.Equal(t, []string{numbered(6999), "fatal"}, h.earlier(2))
+
+	// A run that began while this manager was down, or of which nobody noted it, makes it unknown.
+	h.out.Follow(web, 3, os.Getpid()).Stop()
+	require.Empty(t, h.earlier(-1))
+}
+
+func TestWhereTheNewestRunBeginsIsForgottenWithTheFile(t *testing.T) {
+	h := newHouse(t, t.TempDir(), Options{Forward: true})
+	h.stderr("old\n")
+	h.out.Begin(web)
+	f := h.out.Follow(web, 1, os.Getpid())
+	defer f.Stop()
+	h.rec.await(t, 1, 0)
+	require.Equal(t, []string{"old"}, h.earlier(-1))
+	require.NoError(t, os.Truncate(h.dir.Stderr(web), 0))
+	h.stderr("new\n")
+	h.rec.await(t, 2, 1)
+	require.Empty(t, h.earlier(-1))
+}
+
+func TestARecordOfAnOlderManagerIsRead(t *testing.T) {
+	h := newHouse(t, t.TempDir(), Options{Forward: true})
+	h.stderr("one\ntwo\n")
+	f, err := statPath(h.dir.Stderr(web))
+	require.NoError(t, err)
+	body := fmt.Sprintf(`{"version":1,"run":1,"pid":%d,"ended":false,"stdout":{"known":false,"base":0,"next":0},`+
+		`"stderr":{"known":true,"inode":%d,"born":%d,"base":0,"next":4,"tail":"b25lCg=="}}`, os.Getpid(), f.Inode, f.Born)
+	r, err := decodeRecord(fmt.Appendf(nil, `{"crc32":%d,"record":%s}`, crc32.ChecksumIEEE([]byte(body)), body))
+	require.NoError(t, err)
+	require.NoError(t, r.save(h.dir.Instance(web)+"/"+recordName))
+	h.out.Follow(web, 1, os.Getpid()).Stop()
+	require.Equal(t, []string{"two"}, h.rec.texts("stderr"))
+	require.Empty(t, h.earlier(-1))
+}
