@@ -77,26 +77,11 @@ func open(path string, file *config.File, log log, left heritage, service servic
 	d.opened("the state directory", spawner.Close)
 	d.chronicle = openChronicle(file.StateDir.Events(), log)
 	d.opened("the event log", d.chronicle.Close)
-	listener, err := api.Listen(file.Socket)
+	doors, err := openDoors(file, log)
 	if err != nil {
 		return nil, err
 	}
-	var remote net.Listener
-	if file.API.Listen != "" {
-		if remote, err = net.Listen("tcp", file.API.Listen); err != nil {
-			return nil, fmt.Errorf("api.listen cannot be had; choose another address: %w", errors.Join(err, listener.Close()))
-		}
-	}
-	listening := true
-	d.opened("the socket", func() error {
-		switch {
-		case !listening:
-			return nil // the server has closed it
-		case remote != nil:
-			return errors.Join(listener.Close(), remote.Close())
-		}
-		return listener.Close()
-	})
+	d.opened("the addresses", doors.Close)
 	// Before anything that tells what instances say: it knows their secrets.
 	if d.provider, err = newProvider(path, log.Logger); err != nil {
 		return nil, err
@@ -116,10 +101,11 @@ func open(path string, file *config.File, log log, left heritage, service servic
 	if warning, overlaps := port.Overlap(file.Ports.First, file.Ports.Last); overlaps {
 		log.Warn("port range", "warning", warning)
 	}
-	if file.Metrics.Listen != "" {
-		log.Warn("metrics are not served by this version", "key", "metrics.listen", "value", file.Metrics.Listen)
-	}
 	build := versionOf(debug.ReadBuildInfo())
+	collector, scrape, err := d.newMetrics(build, outputs.Counters)
+	if err != nil {
+		return nil, err
+	}
 	log.Info("manager started", "version", build.String(), "pid", os.Getpid(), "config", file.Path, "state_dir", string(file.StateDir), "socket", file.Socket)
 	d.happened(messages.ManagerStarted, messages.ByManager, "", fmt.Sprintf("version %s, pid %d", build, os.Getpid()))
 	d.opened("the log", func() error {
@@ -129,8 +115,8 @@ func open(path string, file *config.File, log log, left heritage, service servic
 	})
 	d.supervisor, err = supervisor.New(supervisor.Config{
 		Provider: d.provider, Spawner: spawner, Ports: ports, Outputs: outputs, Logger: log.Logger,
-		Health:        health.New(health.Options{Owner: true, Concurrency: probesAtOnce, Mask: d.provider.secrets.mask}),
-		StartParallel: file.Start.Parallel, Observe: []func(any){d.chronicle.Observe},
+		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: probesAtOnce, Mask: d.provider.secrets.mask})),
+		StartParallel: file.Start.Parallel, Observe: []func(any){d.chronicle.Observe, collector.Observe},
 	})
 	if err != nil {
 		return nil, err
@@ -143,25 +129,27 @@ func open(path string, file *config.File, log log, left heritage, service servic
 			return d.supervisor.Detach(context.Background())
 		}
 	})
+	if doors.metrics != nil {
+		d.opened("the metrics", d.serveMetrics(doors.metrics, scrape))
+	}
 	d.server, err = api.New(api.Options{
-		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Plan: d.plan, Shutdown: d.endAs, Upgrade: d.upgrade, Logger: log.Logger,
+		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Shutdown: d.endAs, Upgrade: d.upgrade, Logger: log.Logger,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir},
 	})
 	if err != nil {
 		return nil, err
 	}
-	listening = false
 	booting, answer := context.WithTimeout(context.Background(), bootTime)
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
 		d.boot(booting)
 		var serving sync.WaitGroup
-		if remote != nil {
+		if doors.remote != nil {
 			name, _, _ := net.SplitHostPort(file.API.Listen) // it has been listened on
-			serving.Go(func() { d.served <- d.server.ServeTCP(remote, name, file.API.Token) })
+			serving.Go(func() { d.served <- d.server.ServeTCP(doors.remote, name, file.API.Token) })
 		}
-		d.served <- d.server.Serve(listener)
+		d.served <- d.server.Serve(doors.socket)
 		serving.Wait()
 	}()
 	d.opened("the API", func() error {

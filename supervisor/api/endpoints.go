@@ -128,6 +128,15 @@ func modeOf(r *http.Request) (Mode, error) {
 	return "", refuse("the mode is %q; it must be stop or leave", string(mode))
 }
 
+// metrics is the one endpoint that does not answer in JSON.
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
+	if s.options.Metrics == nil {
+		s.no(w, r, &Error{"this program keeps no metrics", CodeNotFound, http.StatusNotFound})
+		return
+	}
+	s.options.Metrics.ServeHTTP(w, r)
+}
+
 func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
 	if closed(s.options.Supervisor.Done()) {
 		s.no(w, r, &Error{"the supervisor has ended", CodeEnding, http.StatusServiceUnavailable})

@@ -26,7 +26,7 @@ type Supervisor interface {
 
 var _ Supervisor = (*supervisor.Supervisor)(nil)
 
-// Options are what a Server is made of. All but Logger are required.
+// Options are what a Server is made of. All but Metrics and Logger are required.
 type Options struct {
 	Supervisor Supervisor
 	Manager    Manager
@@ -39,6 +39,8 @@ type Options struct {
 	Upgrade func(context.Context) error
 	// Plan says what a reload would do by the file at the path, or by the daemon's own file if that is empty.
 	Plan func(ctx context.Context, path string) (Plan, error)
+	// Metrics answers a scrape; nil: there are none.
+	Metrics http.Handler
 	// Shutdown begins the end of the daemon, on behalf of somebody, and returns at once. It may be called more than once.
 	Shutdown func(mode Mode, by string)
 	Logger   *slog.Logger // nil: nothing is logged
@@ -146,6 +148,7 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/reload", s.reload},
 		{"POST", "/v1/shutdown", s.shutdown},
 		{"POST", "/v1/upgrade", s.upgrade},
+		{"GET", "/metrics", s.metrics},
 		{"GET", "/healthz", s.healthz},
 		{"GET", "/readyz", s.readyz},
 	}
