@@ -136,6 +136,10 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		d.boot(booting)
 		d.served <- d.server.Serve(listener)
 	}()
+	examining, examined := context.WithCancel(context.Background())
+	var examination sync.WaitGroup
+	examination.Go(func() { d.examine(examining) })
+	d.opened("the examination of the host", func() error { examined(); examination.Wait(); return nil })
 	d.opened("the API", func() error {
 		answer()
 		err := d.server.Close()

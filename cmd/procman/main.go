@@ -82,7 +82,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "say only what went wrong ($PROCMAN_QUIET)")
 	root.AddCommand(a.runCommand(), a.initCommand(), a.validateCommand(), a.statusCommand(),
 		a.controlCommand(startVerb), a.controlCommand(stopVerb), a.controlCommand(restartVerb), a.logsCommand(),
-		a.reloadCommand(), a.endCommand(shutdownEnd), a.endCommand(detachEnd), a.upgradeCommand(), a.preflightCommand(), a.versionCommand(), a.completionCommand())
+		a.reloadCommand(), a.endCommand(shutdownEnd), a.endCommand(detachEnd), a.upgradeCommand(), a.preflightCommand(), a.doctorCommand(), a.versionCommand(), a.completionCommand())
 	return root
 }
 
