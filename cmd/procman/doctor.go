@@ -63,7 +63,7 @@ func (a *app) patient(ctx context.Context) (doctor.Options, error) {
 	o.Socket, o.StateDir = at.socket, at.dir
 	client := api.NewClient(at.socket)
 	defer client.Close()
-	d, err := client.Instances(ctx)
+	d, err := a.instances(ctx, client, answerTime)
 	if err != nil {
 		o.Daemon.Err = err
 		return o, nil

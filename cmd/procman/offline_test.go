@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +16,7 @@ import (
 
 	"procman/actors/spawn"
 	"procman/messages"
+	"procman/supervisor/api"
 )
 
 func TestWhatNobodySupervisesIsToldAsItIs(t *testing.T) {
@@ -139,4 +142,24 @@ func TestASocketByItsUsualNameTellsTheStateDirectory(t *testing.T) {
 	at, err = (&app{socket: "/x/y/other.sock"}).place()
 	require.NoError(t, err)
 	require.Empty(t, at.dir, "a socket of another name may lie anywhere")
+}
+
+func TestADaemonThatDoesNotAnswerInTimeCannotBeReached(t *testing.T) {
+	dir, err := os.MkdirTemp("", "pm")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	path := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", path) // it accepts in the backlog, and never answers
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	a := &app{socket: path}
+	c := api.NewClient(path)
+	defer c.Close()
+	_, err = a.instances(t.Context(), c, 20*time.Millisecond)
+	require.Equal(t, exitUnreachable, codeOf(err))
+	require.ErrorContains(t, err, path+": it did not answer within 20ms")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err = a.instances(ctx, c, time.Minute)
+	require.Equal(t, exitTimeout, codeOf(err), "the caller's own time has run out")
 }

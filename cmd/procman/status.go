@@ -57,8 +57,26 @@ func (a *app) ask(cmd *cobra.Command, do func(context.Context, *api.Client) erro
 	return a.reach(do(cmd.Context(), c))
 }
 
+// answerTime is how long a daemon may take that is asked for what it knows. One that is starting keeps callers waiting.
+const answerTime = bootTime + 5*time.Second
+
+// instances returns what the daemon knows. One that does not answer in time cannot be reached, unless ctx ended before.
+func (a *app) instances(ctx context.Context, c *api.Client, patience time.Duration) (api.Document, error) {
+	asking, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	d, err := c.Instances(asking)
+	if err != nil && asking.Err() != nil && ctx.Err() == nil {
+		where := ""
+		if at, err := a.silently().place(); err == nil {
+			where = " at " + at.socket
+		}
+		err = fmt.Errorf("%w%s: it did not answer within %v", api.ErrUnreachable, where, patience)
+	}
+	return d, err
+}
+
 func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Writer) error {
-	d, err := c.Instances(ctx)
+	d, err := a.instances(ctx, c, answerTime)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ type picture struct {
 }
 
 func (a *app) picture(ctx context.Context, c *api.Client) (p picture, err error) {
-	p.Document, err = c.Instances(ctx)
+	p.Document, err = a.instances(ctx, c, answerTime)
 	if !absent(err) {
 		return p, err
 	}
