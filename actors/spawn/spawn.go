@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"procman/actors"
+	"procman/messages"
 )
 
 // Options are what a Spawner may be told. The zero value is good.
@@ -53,3 +54,10 @@ var (
 )
 
 var _ actors.Spawner = (*Spawner)(nil)
+
+// Trace is what records and processes tell of one instance to somebody who only looks.
+type Trace struct {
+	ID       messages.InstanceID
+	Survivor *messages.Survivor // nil: no run is on record, and no process lives
+	Memory   *messages.Memory   // nil: nothing is remembered
+}

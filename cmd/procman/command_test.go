@@ -295,13 +295,14 @@ func TestASocketIsFoundInAFileThatDoesNotParse(t *testing.T) {
 		"instances:\n  - id: x\n    state_dir: /wrong\nx: [": "",
 	} {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		got, err := socketIn(path)
+		got, err := placeIn(path)
 		require.NoError(t, err)
 		if want == "" {
-			want, err = defaultSocket()
+			usual, err := defaultPlace()
 			require.NoError(t, err)
+			want = usual.socket
 		}
-		require.Equal(t, want, got, text)
+		require.Equal(t, want, got.socket, text)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"procman/actors/spawn"
 	"procman/messages"
 	"procman/supervisor/api"
 	"procman/supervisor/config"
@@ -16,18 +17,18 @@ import (
 // client returns a client of the daemon: the one behind --socket, else the one of the configuration that is found, else the
 // one with the default state directory.
 func (a *app) client() (*api.Client, error) {
-	socket, err := a.place()
+	at, err := a.place()
 	if err != nil {
 		return nil, err
 	}
 	if a.verbose {
-		a.say("the daemon is asked at %s", socket)
+		a.say("the daemon is asked at %s", at.socket)
 	}
-	if strings.HasPrefix(socket, "http://") {
+	if strings.HasPrefix(at.socket, "http://") {
 		token, err := a.token()
-		return api.NewRemoteClient(socket, token), err
+		return api.NewRemoteClient(at.socket, token), err
 	}
-	return api.NewClient(socket), nil
+	return api.NewClient(at.socket), nil
 }
 
 // token reads what a daemon on TCP is to be shown.
@@ -43,62 +44,108 @@ func (a *app) token() (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-func (a *app) place() (string, error) {
-	if a.socket != "" {
-		return a.socket, nil
+// place is where a daemon is to be found.
+type place struct {
+	socket string
+	dir    messages.StateDir // empty: not known
+	found  bool              // by --socket or a configuration; false: it is the default
+}
+
+func (a *app) place() (place, error) {
+	if a.socket != "" && a.config == "" {
+		at := place{socket: a.socket, found: true}
+		// A socket by its usual name lies in the state directory; any other may lie anywhere.
+		if dir := messages.StateDir(filepath.Dir(a.socket)); dir.Socket() == filepath.Clean(a.socket) {
+			at.dir = dir
+		}
+		return at, nil
 	}
+	if a.socket == "" {
+		return a.configured()
+	}
+	at, err := a.silently().configured()
+	if err != nil {
+		at.dir = "" // the socket is enough to speak to the daemon
+	}
+	at.socket, at.found = a.socket, true
+	return at, nil
+}
+
+// configured returns the place that the configuration says.
+func (a *app) configured() (place, error) {
 	path, err := config.Find(a.config)
 	if errors.Is(err, config.ErrNotFound) && a.config == "" && os.Getenv("PROCMAN_CONFIG") == "" {
-		return defaultSocket()
+		return defaultPlace()
 	}
 	if err != nil {
-		return "", err
+		return place{}, err
 	}
 	file, err := config.Load(path)
 	if err == nil {
-		return file.Socket, nil
+		return place{file.Socket, file.StateDir, true}, nil
 	}
 	var broken config.Errors
 	if !errors.As(err, &broken) {
-		return "", fmt.Errorf("%w; --socket says where the daemon is without it", err)
+		return place{}, fmt.Errorf("%w; --socket says where the daemon is without it", err)
 	}
 	// A broken edit must not keep an operator from the daemon that runs on with the last good one.
 	a.say("the configuration is broken, `procman validate` says where: %s", broken[0].Head())
-	return socketIn(path)
+	return placeIn(path)
 }
 
-// defaultSocket is the socket of a configuration that says nothing.
-func defaultSocket() (string, error) {
+// defaultPlace is the place of a configuration that says nothing.
+func defaultPlace() (place, error) {
+	file, err := defaultFile()
+	if err != nil {
+		return place{}, err
+	}
+	return place{socket: file.Socket, dir: file.StateDir}, nil
+}
+
+// defaultFile is a configuration that says nothing.
+func defaultFile() (*config.File, error) {
 	file, err := config.Parse("procman.yaml", []byte("instances: []"), config.ThisHost())
 	if err != nil {
-		return "", fmt.Errorf("where the daemon answers is not known (%w); use --socket or -c", err)
+		return nil, fmt.Errorf("where the daemon answers is not known (%w); use --socket or -c", err)
 	}
-	return file.Socket, nil
+	return file, nil
 }
 
 var placeLine = regexp.MustCompile(`(?m)^(state_dir|socket)[ \t]*:[ \t]*(?:"([^"\n]*)"|'([^'\n]*)'|([^"'#\n]*?))[ \t]*(?:[ \t]#.*)?\r?$`)
 
-// socketIn reads from a file that does not parse where its daemon would answer.
-func socketIn(path string) (string, error) {
+// placeIn reads from a file that does not parse where its daemon would answer.
+func placeIn(path string) (place, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", err
+		return place{}, fmt.Errorf("%w; --socket says where the daemon is without it", err)
 	}
 	said := map[string]string{}
 	for _, m := range placeLine.FindAllStringSubmatch(string(text), -1) {
-		said[m[1]] = m[2] + m[3] + m[4]
+		if s := m[2] + m[3] + m[4]; s != "" {
+			said[m[1]] = s
+		}
 	}
-	socket := said["socket"]
-	if socket == "" && said["state_dir"] != "" {
-		socket = messages.StateDir(said["state_dir"]).Socket()
+	folder, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return place{}, err
 	}
-	if socket == "" {
-		return defaultSocket()
+	for key, s := range said {
+		if !filepath.IsAbs(s) {
+			said[key] = filepath.Join(folder, s)
+		}
 	}
-	if strings.HasPrefix(socket, "/") {
-		return socket, nil
+	at := place{socket: said["socket"], dir: messages.StateDir(said["state_dir"]), found: true}
+	if at.dir == "" {
+		usual, err := defaultPlace()
+		if err != nil && at.socket == "" {
+			return place{}, err
+		}
+		at.dir = usual.dir
 	}
-	return filepath.Abs(filepath.Join(filepath.Dir(path), socket))
+	if at.socket == "" {
+		at.socket = at.dir.Socket()
+	}
+	return at, nil
 }
 
 // reach says what to do about a daemon that cannot be reached.
@@ -107,11 +154,34 @@ func (a *app) reach(err error) error {
 		return err
 	}
 	if errors.Is(err, os.ErrPermission) {
-		return fmt.Errorf("%w; it answers its own user and root only", err)
+		return fmt.Errorf("%w; it answers its own user and root only: try as that user, or with sudo", err)
+	}
+	at, placeErr := a.silently().place()
+	if placeErr != nil {
+		return err
+	}
+	if at.dir != "" {
+		if pid := spawn.Owner(at.dir); pid != 0 {
+			return fmt.Errorf("%w; but process %d has the state directory %s: it is starting or ending, or hangs; its log says which", err, pid, at.dir)
+		}
 	}
 	command := "procman run"
 	if a.config != "" {
 		command += " -c " + a.config
 	}
-	return fmt.Errorf("%w; `%s` starts one", err, command)
+	if a.socket != "" {
+		command += " --socket " + a.socket
+	}
+	hint := ""
+	if !at.found {
+		hint = "; no configuration was found, so the default place was tried: -c or --socket name another"
+	}
+	return fmt.Errorf("%w; `%s` starts one%s", err, command, hint)
+}
+
+// silently is the app without what it has to say.
+func (a *app) silently() *app {
+	b := *a
+	b.quiet, b.verbose = true, false
+	return &b
 }

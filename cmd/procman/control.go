@@ -155,7 +155,10 @@ func (c control) run(ctx context.Context, client *api.Client, args []string) err
 		ctx, cancel = context.WithTimeout(ctx, c.timeout)
 		defer cancel()
 	}
-	d, err := client.Instances(ctx)
+	d, err := c.instances(ctx, client, answerTime)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return exit{exitTimeout, fmt.Errorf("the daemon did not answer within %v, and nothing was done; its log may say why", c.timeout)}
+	}
 	if err != nil {
 		return err
 	}
@@ -223,7 +226,7 @@ func (c control) one(ctx context.Context, client *api.Client, news *bulletin, be
 	status, err := c.do(client, ctx, before.ID)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("not accepted within %v: %w", c.timeout, err)
+			err = exit{exitTimeout, fmt.Errorf("not accepted within %v; it may still be done, `procman status %s` tells", c.timeout, before.ID)}
 		}
 		return outcome{status: before, err: err}
 	}
@@ -234,9 +237,9 @@ func (c control) one(ctx context.Context, client *api.Client, news *bulletin, be
 	status, err = news.await(ctx, status, goal)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		err = exit{exitTimeout, fmt.Errorf("not %s after %v: %s", goal, c.timeout, describe(status, time.Now()))}
+		err = exit{exitTimeout, fmt.Errorf("not %s after %v: %s; it goes on, and `procman logs %s` shows what it says", goal, c.timeout, describe(status, time.Now()), status.ID)}
 	case errors.Is(err, errMissed):
-		err = exit{exitNotHealthy, fmt.Errorf("it will not be %s: %s", goal, describe(status, time.Now()))}
+		err = exit{exitNotHealthy, fmt.Errorf("it will not be %s: %s; `procman logs %s` shows what it said", goal, describe(status, time.Now()), status.ID)}
 	}
 	return outcome{status: status, err: err}
 }

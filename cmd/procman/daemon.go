@@ -152,6 +152,10 @@ func open(path string, file *config.File, log log, left heritage, service servic
 		d.served <- d.server.Serve(doors.socket)
 		serving.Wait()
 	}()
+	examining, examined := context.WithCancel(context.Background())
+	var examination sync.WaitGroup
+	examination.Go(func() { d.examine(examining) })
+	d.opened("the examination of the host", func() error { examined(); examination.Wait(); return nil })
 	d.opened("the API", func() error {
 		answer()
 		err := d.server.Close()

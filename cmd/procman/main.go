@@ -85,7 +85,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or
 		a.statusCommand(), a.whyCommand(), a.eventsCommand(), a.logsCommand(),
 		a.controlCommand(startVerb), a.controlCommand(stopVerb), a.controlCommand(restartVerb), a.waitCommand(),
 		a.endCommand(shutdownEnd), a.endCommand(detachEnd), a.upgradeCommand(), a.preflightCommand(),
-		a.versionCommand(), a.completionCommand())
+		a.doctorCommand(), a.versionCommand(), a.completionCommand())
 	return root
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,14 +23,23 @@ func (a *app) statusCommand() *cobra.Command {
 		Short:   "Show what runs, and how it is",
 		Long: `Show what runs, and how it is. With ids, the exit code is 3 unless each of them is running and healthy.
 
-The form is a table, a wider one with -o wide, one JSON document with -o json, or one for each instance with -o jsonl.`,
+When no daemon answers, the exit code is 5, and what is shown is what the records in the state directory and the processes
+tell: what still runs, unsupervised. With --watch it goes on until a daemon answers again.
+
+The form is a table, a wider one with -o wide, one JSON document with -o json, or one for each instance with -o jsonl. With
+--watch, a table on a terminal is drawn in place, and elsewhere again only when more than times has changed; -o jsonl gives
+every instance, and then each one that has changed.`,
 		ValidArgsFunction: a.completeIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
 				if watch {
 					return a.watch(ctx, c, args)
 				}
-				return a.status(ctx, c, args, a.stdout)
+				err := a.status(ctx, c, args, a.stdout)
+				if absent(err) {
+					return a.offline(ctx, args, err, a.stdout)
+				}
+				return err
 			})
 		},
 	}
@@ -49,8 +57,26 @@ func (a *app) ask(cmd *cobra.Command, do func(context.Context, *api.Client) erro
 	return a.reach(do(cmd.Context(), c))
 }
 
+// answerTime is how long a daemon may take that is asked for what it knows. One that is starting keeps callers waiting.
+const answerTime = bootTime + 5*time.Second
+
+// instances returns what the daemon knows. One that does not answer in time cannot be reached, unless ctx ended before.
+func (a *app) instances(ctx context.Context, c *api.Client, patience time.Duration) (api.Document, error) {
+	asking, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	d, err := c.Instances(asking)
+	if err != nil && asking.Err() != nil && ctx.Err() == nil {
+		where := ""
+		if at, err := a.silently().place(); err == nil {
+			where = " at " + at.socket
+		}
+		err = fmt.Errorf("%w%s: it did not answer within %v", api.ErrUnreachable, where, patience)
+	}
+	return d, err
+}
+
 func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Writer) error {
-	d, err := c.Instances(ctx)
+	d, err := a.instances(ctx, c, answerTime)
 	if err != nil {
 		return err
 	}
@@ -100,35 +126,6 @@ func (a *app) show(to io.Writer, d api.Document) error {
 	}
 	_, err := io.WriteString(to, table(columns, d.Instances, time.Now(), a.colours()))
 	return err
-}
-
-const watchEvery = time.Second
-
-// watch shows the status again and again: on a terminal in place of what was there, else whenever it is another one.
-func (a *app) watch(ctx context.Context, c *api.Client, args []string) error {
-	next := time.NewTicker(watchEvery)
-	defer next.Stop()
-	terminal := isTerminal(a.stdout)
-	for before := ""; ; {
-		var b bytes.Buffer
-		if err := a.status(ctx, c, args, &b); err != nil && codeOf(err) != exitNotHealthy {
-			return err
-		}
-		if text := b.String(); text != before {
-			before = text
-			if terminal {
-				text = "\x1b[H\x1b[2J" + text
-			}
-			if _, err := io.WriteString(a.stdout, text); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-next.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // choose returns the ids that are asked for, each once; all if none is. The error says which of them do not exist.

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"procman/cmd/procman/doctor"
+	"procman/supervisor/api"
+	"procman/supervisor/config"
+)
+
+func (a *app) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Find what on this host would void adoption or harm operation, and say what to do",
+		Long: `Find what on this host would void adoption or harm operation, and say what to do.
+
+It examines the daemon that runs, or, if none answers, what one started from here would get. It changes nothing. The exit
+code is 1 if there is a fault: something that procman promises does not hold here. --quiet leaves out what is ok.`,
+		Args: usages(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o, err := a.patient(cmd.Context())
+			if err != nil {
+				return err
+			}
+			facts, err := doctor.Look(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			findings := doctor.Examine(facts)
+			if err := a.showFindings(findings); err != nil {
+				return err
+			}
+			for _, f := range findings {
+				if f.Verdict == doctor.Fault {
+					return exit{code: exitFailed}
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// patient returns what the doctor is to look at: by the configuration, and the daemon's own word.
+func (a *app) patient(ctx context.Context) (doctor.Options, error) {
+	o := doctor.Options{Brief: brief()}
+	file, err := a.examined(&o.Config)
+	if err != nil {
+		return o, err
+	}
+	o.Wants = doctor.Wants{Instances: len(file.Instances), First: file.Ports.First, Last: file.Ports.Last, Hold: file.Ports.Hold, Output: file.Output.MaxSize}
+	at, err := a.silently().place()
+	if err != nil {
+		at = place{socket: file.Socket, dir: file.StateDir}
+	}
+	o.Socket, o.StateDir = at.socket, at.dir
+	client := api.NewClient(at.socket)
+	defer client.Close()
+	d, err := a.instances(ctx, client, answerTime)
+	if err != nil {
+		o.Daemon.Err = err
+		return o, nil
+	}
+	o.Daemon = doctor.Daemon{Answers: true, PID: d.Manager.PID, StateDir: string(d.Manager.StateDir)}
+	if o.StateDir == "" {
+		o.StateDir = d.Manager.StateDir
+	}
+	o.Wants.Instances = max(o.Wants.Instances, len(d.Instances))
+	for _, s := range d.Instances {
+		if s.PID != 0 {
+			o.Children = append(o.Children, s.PID)
+			if s.Adopted {
+				o.Adopted = append(o.Adopted, s.PID)
+			}
+		}
+	}
+	return o, nil
+}
+
+// examined returns the configuration that is found, or else what a configuration says that says nothing, and notes which.
+func (a *app) examined(c *doctor.Config) (*config.File, error) {
+	path, err := config.Find(a.config)
+	switch {
+	case errors.Is(err, config.ErrNotFound) && a.config == "" && os.Getenv("PROCMAN_CONFIG") == "":
+		return defaultFile()
+	case err != nil:
+		return nil, err
+	}
+	file, err := config.Load(path)
+	if c.Path = path; err == nil {
+		return file, nil
+	}
+	var broken config.Errors
+	if c.Err = err; errors.As(err, &broken) {
+		c.Err = errors.New(broken[0].Head())
+	}
+	return defaultFile()
+}
+
+// brief is this program, doing something that ends at once.
+func brief() []string {
+	self, err := os.Executable()
+	if err != nil {
+		return nil // the trial that needs it is not made
+	}
+	return []string{self, "version"}
+}
+
+func (a *app) showFindings(findings []doctor.Finding) error {
+	shown := make([]doctor.Finding, 0, len(findings))
+	for _, f := range findings {
+		if !a.quiet || f.Verdict != doctor.OK {
+			shown = append(shown, f)
+		}
+	}
+	e := json.NewEncoder(a.stdout)
+	e.SetEscapeHTML(false)
+	switch a.output {
+	case formatJSON:
+		e.SetIndent("", "  ")
+		return e.Encode(struct {
+			Schema   int              `json:"schema"`
+			Findings []doctor.Finding `json:"findings"`
+		}{api.Schema, shown})
+	case formatLines:
+		for _, f := range shown {
+			if err := e.Encode(f); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	_, err := io.WriteString(a.stdout, report(shown, a.colours()))
+	return err
+}
+
+// report lays the findings out, one line each; what follows from one and what to do about it stand below it.
+func report(findings []doctor.Finding, colours bool) string {
+	width := 0
+	for _, f := range findings {
+		width = max(width, len(f.Check))
+	}
+	inks := map[doctor.Verdict]string{doctor.Fault: red, doctor.Warning: yellow, doctor.OK: green}
+	var b strings.Builder
+	for _, f := range findings {
+		verdict := fmt.Sprintf("%-7s", f.Verdict)
+		if ink := inks[f.Verdict]; ink != "" && colours {
+			verdict = "\x1b[" + ink + "m" + verdict + "\x1b[0m"
+		}
+		fmt.Fprintf(&b, "%s  %-*s  %s\n", verdict, width, f.Check, printable(f.What))
+		margin := strings.Repeat(" ", 9)
+		if f.Means != "" {
+			fmt.Fprintf(&b, "%smeans: %s\n", margin, printable(f.Means))
+		}
+		head := "do:    "
+		for line := range strings.Lines(f.Do) {
+			fmt.Fprintf(&b, "%s%s%s\n", margin, head, printable(strings.TrimSuffix(line, "\n")))
+			head = "       "
+		}
+	}
+	return b.String()
+}
+
+// examine logs, once each, what would void the adoption of instances. It asks systemd, and so is for a goroutine.
+func (d *daemon) examine(ctx context.Context) {
+	facts, err := doctor.LookAdoption(ctx, os.Getpid())
+	if err != nil {
+		return // the daemon ends, or this host has no such facts
+	}
+	for _, f := range doctor.Adoption(facts) {
+		if f.Verdict == doctor.Warning || f.Verdict == doctor.Fault {
+			d.log.Warn("adoption is at risk", "check", f.Check, "what", f.What, "means", f.Means, "do", f.Do)
+		}
+	}
+}

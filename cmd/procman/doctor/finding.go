@@ -1,0 +1,84 @@
+package doctor
+
+import "fmt"
+
+// Verdict says how bad a finding is.
+type Verdict string
+
+// The verdicts.
+const (
+	OK      Verdict = "ok"
+	Warning Verdict = "warning" // procman works, but not as well, or not for ever
+	Fault   Verdict = "fault"   // something that procman promises does not hold here
+	Unknown Verdict = "unknown" // it could not be found out
+)
+
+// Finding is what one check came to.
+type Finding struct {
+	Check   string  `json:"check"`
+	Verdict Verdict `json:"verdict"`
+	What    string  `json:"what"`  // what is, with numbers
+	Means   string  `json:"means"` // what follows from it; empty: nothing
+	Do      string  `json:"do"`    // what to do, in lines; empty: nothing
+}
+
+// Examine returns one finding for every check, always in the same order.
+func Examine(f Facts) []Finding {
+	return append(append([]Finding{configuration(f), daemon(f)}, Adoption(f)...),
+		kernel(f), groupSignals(f), exitStatus(f),
+		openFiles(f), processes(f), inotify(f), portRange(f), outgoingPorts(f),
+		stateDirectory(f), fileSystem(f), diskSpace(f), socket(f), outOfMemory(f), coreDumps(f))
+}
+
+// Adoption returns the findings on what would void adoption. They need Facts.Unit and Facts.Init only.
+func Adoption(f Facts) []Finding { return []Finding{serviceManager(f), processOne(f)} }
+
+func ok(check, format string, args ...any) Finding {
+	return Finding{Check: check, Verdict: OK, What: fmt.Sprintf(format, args...)}
+}
+
+// unknown says that a check could not be made; err may be nil.
+func unknown(check string, err error, do string) Finding {
+	f := Finding{Check: check, Verdict: Unknown, What: "it could not be found out", Do: do}
+	if err != nil {
+		f.What += ": " + err.Error()
+	}
+	return f
+}
+
+func configuration(f Facts) Finding {
+	c := f.Config
+	switch {
+	case c.Err != nil:
+		return Finding{"configuration", Fault, c.Err.Error(),
+			"the next daemon will not start with it, and the one that runs does not take it; what follows is by the defaults", "procman validate -c " + c.Path}
+	case c.Path == "":
+		return ok("configuration", "none found; the defaults are examined")
+	}
+	return ok("configuration", "%s, %s", c.Path, count(f.Wants.Instances, "instance"))
+}
+
+func daemon(f Facts) Finding {
+	const check = "daemon"
+	d := f.Daemon
+	switch {
+	case !d.Answers && d.Err != nil:
+		return Finding{check, OK, "none answers at " + f.Socket.Path + "; this process is examined in its place", "", ""}
+	case !d.Answers:
+		return unknown(check, nil, "")
+	case f.Dir.Path != "" && d.StateDir != "" && d.StateDir != f.Dir.Path:
+		return Finding{check, Fault, fmt.Sprintf("pid %d answers at %s and uses the state directory %s; the configuration says %s", d.PID, f.Socket.Path, d.StateDir, f.Dir.Path),
+			"a daemon started with this configuration would not find what that one runs", "name with -c the file that the daemon was started with, or correct state_dir"}
+	case !d.Visible:
+		return Finding{check, Unknown, fmt.Sprintf("it answers at %s, but its process cannot be seen from here", f.Socket.Path),
+			"its limits, its service and its pid 1 are not known; this process is examined in its place", "run `procman doctor` in the container or pid namespace of the daemon"}
+	}
+	return ok(check, "pid %d answers at %s", d.PID, f.Socket.Path)
+}
+
+func count(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
