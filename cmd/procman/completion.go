@@ -54,3 +54,10 @@ func (a *app) completeIDs(cmd *cobra.Command, args []string, begun string) ([]st
 	}
 	return ids, cobra.ShellCompDirectiveNoFileComp
 }
+
+// completeWords has the words offered for a flag.
+func completeWords(cmd *cobra.Command, flag string, words ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // there is no such flag: a bug that every call would show
+	}
+}

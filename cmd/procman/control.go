@@ -99,9 +99,7 @@ longer than --timeout.`,
 	f := cmd.Flags()
 	f.StringVar(&state, "for", goalHealthy, "what is waited for: running, healthy or stopped")
 	f.DurationVar(&c.timeout, "timeout", 0, "how long it may take; 0: any time")
-	if err := cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // it names a flag that is not there: a bug that every call would show
-	}
+	completeWords(cmd, "for", states...)
 	return cmd
 }
 

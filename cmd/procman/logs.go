@@ -50,6 +50,7 @@ what was taken away meanwhile because the file had got too large is missing, and
 	f.BoolVarP(&l.query.Follow, "follow", "f", false, "go on with new lines")
 	f.IntVarP(&l.query.Lines, "lines", "n", -1, "the newest so many lines of each instance; -1: all that are kept")
 	f.StringVar(&l.stream, "stream", "", "stdout or stderr; both if it is not given")
+	completeWords(cmd, "stream", "stdout", "stderr")
 	f.DurationVar(&l.query.Since, "since", 0, "only what is not older than this, as in 10m")
 	return cmd
 }

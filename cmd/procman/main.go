@@ -80,12 +80,13 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or
 	f.BoolVar(&a.noColor, "no-color", false, "no colours, also on a terminal ($PROCMAN_NO_COLOR, $NO_COLOR)")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more on stderr ($PROCMAN_VERBOSE)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "say only what went wrong ($PROCMAN_QUIET)")
+	completeWords(root, "output", "table", "wide", "json", "jsonl")
 	root.AddCommand(
 		a.runCommand(), a.initCommand(), a.schemaCommand(), a.validateCommand(), a.planCommand(), a.reloadCommand(),
 		a.statusCommand(), a.whyCommand(), a.eventsCommand(), a.logsCommand(),
 		a.controlCommand(startVerb), a.controlCommand(stopVerb), a.controlCommand(restartVerb), a.waitCommand(),
 		a.endCommand(shutdownEnd), a.endCommand(detachEnd), a.upgradeCommand(), a.preflightCommand(),
-		a.doctorCommand(), a.versionCommand(), a.completionCommand())
+		a.doctorCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())
 	return root
 }
 
