@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -73,12 +74,25 @@ func child(how string) int {
 		}
 	case "tell":
 		fmt.Println("the secret is", os.Getenv("SECRET"))
+	case "chatter":
+		go func() {
+			for n := 1; ; n++ {
+				fmt.Println("line", n)
+				time.Sleep(5 * time.Millisecond)
+			}
+		}()
 	case "flood":
 		go func() {
 			for line := bytes.Repeat([]byte("x"), 100); ; {
 				fmt.Printf("%s\n", line)
 			}
 		}()
+	}
+	status, body := http.StatusOK, ""
+	if how == "leak" { // it tells everybody
+		body = os.Getenv("SECRET") + " " + os.Getenv("API_TOKEN")
+		fmt.Println("the secret is", body)
+		fmt.Fprintln(os.Stderr, "panic:", body)
 	}
 	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", *port))
 	if err != nil {
@@ -90,7 +104,14 @@ func child(how string) int {
 	if how == "count" {
 		go count()
 	}
-	http.HandleFunc("/api/status", func(http.ResponseWriter, *http.Request) {})
+	asked := 0
+	http.HandleFunc("/api/status", func(w http.ResponseWriter, _ *http.Request) {
+		if asked++; how == "leak" && asked > 2 { // healthy, and then no more
+			status = http.StatusInternalServerError
+		}
+		w.WriteHeader(status)
+		fmt.Fprint(w, body)
+	})
 	fmt.Fprintln(os.Stderr, http.Serve(l, nil))
 	return 1
 }
@@ -293,4 +314,15 @@ func (r *running) ends() int {
 		require.Fail(r.t, "the daemon does not end", r.log.String())
 		return -1
 	}
+}
+
+// get asks the daemon over its socket.
+func (s *site) get(path string) *http.Response {
+	s.t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", s.dir+"/state/procman.sock")
+	}}}
+	response, err := client.Get("http://procman" + path)
+	require.NoError(s.t, err)
+	return response
 }
