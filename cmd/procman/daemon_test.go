@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -159,6 +160,12 @@ func TestABlockedStderrDoesNotBlockSupervision(t *testing.T) {
 	require.NoError(t, w.Close())
 	// Nobody reads, and a floods: the pipe and the backlog are soon full.
 	s.ok("start", "--all", "--wait")
+	s.eventually("stderr counts as blocked, and what finds no room is dropped", func() bool {
+		var forwarded float64
+		_, after, found := strings.Cut(s.metrics(), "\nprocman_output_bytes_total ")
+		_, err := fmt.Sscan(after, &forwarded)
+		return found && err == nil && forwarded > 4<<20
+	})
 	for range 3 {
 		s.ok("restart", "--all", "--wait")
 	}

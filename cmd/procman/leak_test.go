@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -74,12 +73,7 @@ func TestNoSecretShowsInAnythingProcmanSays(t *testing.T) {
 		hear("reload")
 	}
 	require.NoError(t, os.WriteFile(s.config, []byte(named), 0o600))
-	scrape := strings.Builder{}
-	response := s.get("/metrics")
-	_, err = io.Copy(&scrape, response.Body)
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	said["metrics"] = scrape.String()
+	said["metrics"] = s.metrics()
 	require.NoError(t, d.cmd.Process.Kill())
 	<-d.done
 	hear("status")

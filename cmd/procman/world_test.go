@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -316,13 +317,16 @@ func (r *running) ends() int {
 	}
 }
 
-// get asks the daemon over its socket.
-func (s *site) get(path string) *http.Response {
+// metrics scrapes the daemon over its socket.
+func (s *site) metrics() string {
 	s.t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", s.dir+"/state/procman.sock")
 	}}}
-	response, err := client.Get("http://procman" + path)
+	response, err := client.Get("http://procman/metrics")
 	require.NoError(s.t, err)
-	return response
+	text, err := io.ReadAll(response.Body)
+	require.NoError(s.t, err)
+	require.NoError(s.t, response.Body.Close())
+	return string(text)
 }

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -92,28 +91,24 @@ func TestAPreviewSaysWhatAReloadWouldDo(t *testing.T) {
 // A field that is added to AppInstance and forgotten here would be a change that plan does not show.
 func TestEveryFieldOfAnInstanceShowsInAPreview(t *testing.T) {
 	now := previewApp(t, nil)
-	var walk func(prefix string, v reflect.Value, changed func() messages.AppInstance)
-	walk = func(prefix string, v reflect.Value, changed func() messages.AppInstance) {
-		for n := range v.NumField() {
-			name := v.Type().Field(n).Name
-			if name == "InstanceID" {
-				continue
-			}
-			at := prefix + name
-			if v.Field(n).Kind() == reflect.Struct {
-				for m := range v.Field(n).NumField() {
-					a := changed()
-					bump(reflect.ValueOf(&a).Elem().Field(n).Field(m))
-					requireShown(t, now, a, at+"."+v.Field(n).Type().Field(m).Name)
-				}
-				continue
-			}
-			a := changed()
+	v := reflect.ValueOf(now.AppInstance)
+	for n := range v.NumField() {
+		name := v.Type().Field(n).Name
+		if name == "InstanceID" {
+			continue
+		}
+		if v.Field(n).Kind() != reflect.Struct {
+			a := now.Clone()
 			bump(reflect.ValueOf(&a).Elem().Field(n))
-			requireShown(t, now, a, at)
+			requireShown(t, now, a, name)
+			continue
+		}
+		for m := range v.Field(n).NumField() {
+			a := now.Clone()
+			bump(reflect.ValueOf(&a).Elem().Field(n).Field(m))
+			requireShown(t, now, a, name+"."+v.Field(n).Type().Field(m).Name)
 		}
 	}
-	walk("", reflect.ValueOf(now.AppInstance), now.AppInstance.Clone)
 }
 
 func requireShown(t *testing.T, now *App, a messages.AppInstance, field string) {
@@ -122,7 +117,6 @@ func requireShown(t *testing.T, now *App, a messages.AppInstance, field string) 
 	c, changes := Preview(messages.Running, false, now, next)
 	require.True(t, changes, field)
 	require.NotEmpty(t, c.Fields, "%s shows", field)
-	require.False(t, strings.HasPrefix(c.Why, "  "), field)
 }
 
 // bump makes a value another one.
