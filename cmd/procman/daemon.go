@@ -102,10 +102,8 @@ func open(path string, file *config.File, log log, left heritage, service servic
 		log.Warn("port range", "warning", warning)
 	}
 	build := versionOf(debug.ReadBuildInfo())
-	collector, scrape, err := d.newMetrics(build, outputs.Counters)
-	if err != nil {
-		return nil, err
-	}
+	collector := newCollector(build, outputs.Counters, log.Logger)
+	scrape := collector.Handler()
 	log.Info("manager started", "version", build.String(), "pid", os.Getpid(), "config", file.Path, "state_dir", string(file.StateDir), "socket", file.Socket)
 	d.happened(messages.ManagerStarted, messages.ByManager, "", fmt.Sprintf("version %s, pid %d", build, os.Getpid()))
 	d.opened("the log", func() error {
@@ -129,6 +127,7 @@ func open(path string, file *config.File, log log, left heritage, service servic
 			return d.supervisor.Detach(context.Background())
 		}
 	})
+	collector.Watch(d.supervisor)
 	if doors.metrics != nil {
 		d.opened("the metrics", d.serveMetrics(doors.metrics, scrape))
 	}

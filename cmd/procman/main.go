@@ -81,12 +81,24 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more on stderr ($PROCMAN_VERBOSE)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "say only what went wrong ($PROCMAN_QUIET)")
 	completeWords(root, "output", "table", "wide", "json", "jsonl")
-	root.AddCommand(
-		a.runCommand(), a.initCommand(), a.schemaCommand(), a.validateCommand(), a.planCommand(), a.reloadCommand(),
-		a.statusCommand(), a.whyCommand(), a.eventsCommand(), a.logsCommand(),
-		a.controlCommand(startVerb), a.controlCommand(stopVerb), a.controlCommand(restartVerb), a.waitCommand(),
-		a.endCommand(shutdownEnd), a.endCommand(detachEnd), a.upgradeCommand(), a.preflightCommand(),
-		a.doctorCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())
+	for _, g := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"The daemon:", []*cobra.Command{a.runCommand(), a.endCommand(shutdownEnd), a.endCommand(detachEnd), a.upgradeCommand(), a.doctorCommand()}},
+		{"The configuration:", []*cobra.Command{a.initCommand(), a.validateCommand(), a.planCommand(), a.reloadCommand(), a.schemaCommand()}},
+		{"What runs, and why:", []*cobra.Command{a.statusCommand(), a.whyCommand(), a.eventsCommand(), a.logsCommand(), a.waitCommand()}},
+		{"Steering:", []*cobra.Command{a.controlCommand(startVerb), a.controlCommand(stopVerb), a.controlCommand(restartVerb)}},
+		{"The program:", []*cobra.Command{a.versionCommand(), a.completionCommand(), a.manCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, c := range g.commands {
+			c.GroupID = g.title
+			root.AddCommand(c)
+		}
+	}
+	root.SetHelpCommandGroupID("The program:")
+	root.AddCommand(a.preflightCommand())
 	return root
 }
 

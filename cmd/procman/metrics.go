@@ -1,51 +1,48 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
-	"procman/messages"
+	"procman/supervisor/api"
 	"procman/supervisor/metrics"
 )
 
-// newMetrics makes the collector, and what answers a scrape.
-func (d *daemon) newMetrics(build version, output func() (forwarded, skipped int64)) (*metrics.Collector, http.Handler, error) {
-	c := metrics.New(metrics.Options{
-		Statuses: func() []messages.Status {
-			all, err := d.supervisor.Status(context.Background())
-			if err != nil {
-				d.log.Error("the metrics lack the instances", "error", err)
-			}
-			return all
-		},
-		Output: output, Version: build.Version, Revision: build.Revision, GoVersion: build.Go,
-	})
-	h, err := metrics.Handler(c, d.log.Logger)
-	return c, h, err
+// The bounds for those who scrape over TCP.
+const (
+	scrapers       = 32 // connections at the same time
+	scrapeHeader   = 16 << 10
+	scrapePatience = 5 * time.Second   // for a request to be sent
+	scrapeWrite    = 30 * time.Second  // for an answer to be taken
+	scrapeIdle     = 150 * time.Second // longer than between two scrapes, as they are usual
+)
+
+// newCollector makes the collector, which hears everything from the first on, but measures no instances yet.
+func newCollector(build version, output func() (forwarded, skipped int64), log *slog.Logger) *metrics.Collector {
+	return metrics.New(metrics.Options{Version: build.Version, Revision: build.Revision, Output: output, Logger: log})
 }
 
-// serveMetrics answers scrapes on l until end is called.
+// serveMetrics answers scrapes on l, and nothing else, until end is called.
 func (d *daemon) serveMetrics(l net.Listener, scrape http.Handler) (end func() error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", scrape)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "procman: the metrics are at /metrics") // whether it is read is the caller's business
+		fmt.Fprintln(w, "The metrics of procman are at /metrics.") // whether it is read is the caller's business
 	})
-	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
-	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: scrapePatience, ReadTimeout: scrapePatience, WriteTimeout: scrapeWrite,
+		IdleTimeout: scrapeIdle, MaxHeaderBytes: scrapeHeader, ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			d.log.Error("the metrics are not served any more", "error", err)
+		if err := server.Serve(api.Bounded(l, scrapers)); !errors.Is(err, http.ErrServerClosed) {
+			d.log.Error("the metrics are not served any more; supervision goes on without them", "error", err)
 		}
 	}()
+	d.log.Info("metrics are served", "address", l.Addr().String())
 	return func() error {
 		err := server.Close()
 		<-done

@@ -2,10 +2,11 @@
 //
 // Invariants:
 //   - Only the user the daemon runs as, and root, are answered: the socket has mode 0600, and the kernel is asked who is at
-//     the other end of every connection. Anybody else gets a 403 and is disconnected.
+//     the other end of every connection. On TCP it is whoever shows the token, and asks for a host that can only be this
+//     one. Anybody else gets a 403 and is disconnected. Who asks is told to the supervisor, and stands in the event log.
 //   - Nobody who calls can harm the daemon. Connections, output streams, headers, bodies and times are bounded; a reader who
 //     does not read is dropped, and harms nobody else. Reads never wait for the root's mailbox.
-//   - Every response but a stream of output is one JSON document; an error is {"error": TEXT, "code": CODE} with a status
+//   - Every response but a stream and the metrics is one JSON document; an error is {"error": TEXT, "code": CODE} with a status
 //     to match, also for paths and methods that do not exist.
 //   - A command is answered when it is decided, not when it is done. A shutdown is answered before it begins.
 //

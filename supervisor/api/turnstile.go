@@ -13,6 +13,9 @@ type turnstile struct {
 	close  sync.Once
 }
 
+// Bounded returns a listener on l that has so many connections open at the most; further ones wait in the kernel's queue.
+func Bounded(l net.Listener, connections int) net.Listener { return newTurnstile(l, connections) }
+
 func newTurnstile(l net.Listener, connections int) *turnstile {
 	return &turnstile{Listener: l, slots: make(chan struct{}, connections), closed: make(chan struct{})}
 }

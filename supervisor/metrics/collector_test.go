@@ -1,207 +1,227 @@
-package metrics_test
+package metrics
 
 import (
 	"context"
 	"fmt"
-	"log/slog"
+	"net/http"
 	"net/http/httptest"
+	"os"
+	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/stretchr/testify/require"
 
 	"procman/messages"
-	"procman/supervisor"
-	"procman/supervisor/metrics"
 	"procman/test/fake"
 )
 
-// none is a collector of no instances.
-func none() *metrics.Collector {
-	return metrics.New(metrics.Options{Statuses: func() []messages.Status { return nil }, Version: "v1", Revision: "abc", GoVersion: "go1.26"})
-}
+func TestTheExpositionIsAsPromised(t *testing.T) {
+	started := time.Unix(1767323045, 250e6)
+	s := snapshot{
+		"users": {ID: "users", Phase: messages.Running, Health: messages.Healthy, PID: 41, StartedAt: &started},
+		"gone":  {ID: "gone", Phase: messages.Running, Health: messages.NotHealthy, PID: 42, StartedAt: &started},
+		"web":   {ID: "web", Phase: messages.Backoff, Health: messages.HealthUnknown},
+	}
+	c := New(Options{Version: "v1.2.3", Revision: "abc", Output: func() (int64, int64) { return 1000, 24 }, proc: kernel(t, map[int][2]int{41: {250, 3}})})
+	c.Watch(s)
+	c.Observe(messages.Reconciled{Took: 2 * time.Millisecond, Listed: 4, Added: 4})
+	c.Observe(messages.Transition{ID: "users", Event: "Launched", Status: messages.Status{Adopted: true, Restarts: 9}})
+	c.Observe(messages.Transition{ID: "web", Event: "Launched", Status: messages.Status{Restarts: 1, LastExit: &messages.Exit{Reason: messages.ReasonSignal}}})
+	probes := c.Checker(answering(messages.Probe{OK: true, Latency: 4 * time.Millisecond},
+		messages.Probe{Error: "refused", Latency: 500 * time.Microsecond}, messages.Probe{Error: "busy", Void: true}))
+	for range 3 {
+		probes.Check(t.Context(), messages.Target{ID: "web"})
+	}
+	w := httptest.NewRecorder()
+	c.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	_, got, _ := strings.Cut(w.Body.String(), "# HELP procman_")
+	golden, err := os.ReadFile("testdata/exposition.txt")
+	require.NoError(t, err)
+	want := strings.NewReplacer("GOVERSION", runtime.Version(), "PAGES", strconv.Itoa(3*os.Getpagesize())).Replace(string(golden))
+	require.Equal(t, want, "# HELP procman_"+got)
 
-func TestCountersAndStatesExistBeforeAnythingHasHappened(t *testing.T) {
-	problems, err := testutil.CollectAndLint(none())
+	r := prometheus.NewPedanticRegistry()
+	require.NoError(t, r.Register(c))
+	families, err := r.Gather()
+	require.NoError(t, err)
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
 	require.NoError(t, err)
 	require.Empty(t, problems)
-	require.NoError(t, testutil.CollectAndCompare(none(), strings.NewReader(`
-# HELP procman_adopted_total Processes of earlier managers that were taken over.
-# TYPE procman_adopted_total counter
-procman_adopted_total 0
-# HELP procman_build_info 1, with what the program was built from.
-# TYPE procman_build_info gauge
-procman_build_info{goversion="go1.26",revision="abc",version="v1"} 1
-# HELP procman_config_last_reload_successful Whether the newest configuration is in force.
-# TYPE procman_config_last_reload_successful gauge
-procman_config_last_reload_successful 0
-# HELP procman_instances Instances by the phase they are in.
-# TYPE procman_instances gauge
-procman_instances{phase="backoff"} 0
-procman_instances{phase="failed"} 0
-procman_instances{phase="running"} 0
-procman_instances{phase="starting"} 0
-procman_instances{phase="stopped"} 0
-procman_instances{phase="stopping"} 0
-# HELP procman_instances_desired Instances in the list, disabled and held ones included.
-# TYPE procman_instances_desired gauge
-procman_instances_desired 0
-# HELP procman_output_bytes_total Bytes of output that were forwarded into the log.
-# TYPE procman_output_bytes_total counter
-procman_output_bytes_total 0
-# HELP procman_output_skipped_bytes_total Bytes of output that were gone before they could be forwarded.
-# TYPE procman_output_skipped_bytes_total counter
-procman_output_skipped_bytes_total 0
-`), "procman_adopted_total", "procman_build_info", "procman_config_last_reload_successful", "procman_instances", "procman_instances_desired",
-		"procman_output_bytes_total", "procman_output_skipped_bytes_total"))
 }
 
-// observed is a world whose supervisor is observed by a collector.
-func observed(t *testing.T, options ...fake.Option) (*fake.World, *metrics.Collector) {
-	t.Helper()
-	var w *fake.World
-	c := metrics.New(metrics.Options{Statuses: func() []messages.Status {
-		all, _ := w.Status(context.Background())
-		return all
-	}})
-	w = fake.NewWorld(t, append(options, fake.With(func(o *supervisor.Config) {
-		o.Observe = append(o.Observe, c.Observe)
-		o.Health = c.Checker(o.Health)
-	}))...)
-	return w, c
+func TestTheNamesAreThoseOfTheContract(t *testing.T) {
+	require.ElementsMatch(t, []string{"procman_instances", "procman_instances_desired", "procman_instance_up", "procman_instance_healthy",
+		"procman_instance_restarts_total", "procman_instance_start_time_seconds", "procman_probe_duration_seconds", "procman_probe_failures_total",
+		"procman_adopted_total", "procman_reconcile_duration_seconds", "procman_output_bytes_total", "procman_output_skipped_bytes_total",
+		"procman_config_last_reload_successful", "procman_build_info", "procman_instance_cpu_seconds_total", "procman_instance_memory_bytes"}, names())
 }
 
-func restarts(t *testing.T, c *metrics.Collector, id string) map[string]float64 {
-	t.Helper()
-	counted := map[string]float64{}
-	for _, r := range []string{"exit", "signal", "unhealthy", "stopped", "changed", "start_failed", "port_conflict", "unknown"} {
-		counted[r] = sample(t, c, fmt.Sprintf(`procman_instance_restarts_total{instance=%q,reason=%q}`, id, r))
+func TestBeforeTheFirstListEverythingIsThereAtZero(t *testing.T) {
+	s := scrape(t, New(Options{}))
+	for _, p := range messages.Phases() {
+		require.Contains(t, s, `procman_instances{phase="`+string(p)+`"}`)
 	}
-	return counted
-}
-
-// sample returns the value of one series; a series that is not there fails the test.
-func sample(t *testing.T, c *metrics.Collector, series string) float64 {
-	t.Helper()
-	for line := range strings.Lines(exposition(t, c)) {
-		if value, found := strings.CutPrefix(line, series+" "); found {
-			var v float64
-			_, err := fmt.Sscan(value, &v)
-			require.NoError(t, err)
-			return v
+	for name, value := range s {
+		if strings.HasPrefix(name, "procman_") && !strings.HasPrefix(name, "procman_build_info") {
+			require.Zero(t, value, name)
 		}
 	}
-	require.Fail(t, "there is no series "+series, exposition(t, c))
-	return 0
-}
-
-func exposition(t *testing.T, c *metrics.Collector) string {
-	t.Helper()
-	h, err := metrics.Handler(c, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
-	require.Equal(t, 200, w.Code)
-	return w.Body.String()
-}
-
-func TestARestartIsCountedByTheReasonOfTheExitBefore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, c := observed(t, fake.Backoff(time.Second))
-		w.Want("web", "db")
-		first := w.Process("web")
-		w.Answer(first, nil)
-		require.Equal(t, 0.0, restarts(t, c, "web")["exit"], "the first start is no restart")
-		first.Exit(1)
-		w.Pass(time.Second)
-		require.Equal(t, 1.0, restarts(t, c, "web")["exit"])
-		w.Answer(w.Process("web"), nil)
-		require.NoError(t, w.Restart(t.Context(), "web"))
-		w.Pass(time.Second)
-		require.Equal(t, map[string]float64{"exit": 1, "signal": 0, "unhealthy": 0, "stopped": 1, "changed": 0, "start_failed": 0, "port_conflict": 0, "unknown": 0},
-			restarts(t, c, "web"))
-		require.Zero(t, restarts(t, c, "db")["exit"], "and of no other")
-		require.Equal(t, 2.0, sample(t, c, "procman_instances_desired"))
-		require.Equal(t, 1.0, sample(t, c, "procman_config_last_reload_successful"))
-	})
-}
-
-func TestProbesAreTimedAndFailuresCounted(t *testing.T) {
-	answers := []messages.Probe{{OK: true, Latency: 3 * time.Millisecond}, {Error: "no"}, {Error: "not asked", Void: true}}
-	c := none()
-	h := c.Checker(checkerFunc(func() messages.Probe {
-		p := answers[0]
-		answers = answers[1:]
-		return p
-	}))
-	for range 3 {
-		h.Check(t.Context(), messages.Target{ID: "web"})
+	for _, standard := range []string{"go_goroutines", "process_open_fds"} {
+		if runtime.GOOS == "linux" {
+			require.NotZero(t, s[standard], standard)
+		}
 	}
-	require.Equal(t, 2.0, sample(t, c, "procman_probe_duration_seconds_count"), "a probe that was not made is not one")
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	answers = []messages.Probe{{Error: "the actor has ended"}}
-	h.Check(ended, messages.Target{ID: "web"})
-	require.Equal(t, 2.0, sample(t, c, "procman_probe_duration_seconds_count"))
 }
 
-type checkerFunc func() messages.Probe
+func TestEveryCounterOfAnInstanceIsThereAtZeroAndNoneHasAPid(t *testing.T) {
+	c := New(Options{proc: t.TempDir()})
+	c.Watch(snapshot{"web": {ID: "web", Phase: messages.Starting}})
+	s := scrape(t, c)
+	require.Len(t, s.of("web"), 6+8)
+	for _, series := range s.of("web") {
+		require.Zero(t, s[series], series)
+		require.NotContains(t, series, "pid")
+	}
+}
 
-func (f checkerFunc) Check(context.Context, messages.Target) messages.Probe { return f() }
-
-func TestWhatIsToldIsCounted(t *testing.T) {
-	all := []messages.Status{{ID: "web", Phase: messages.Running, Health: messages.Healthy}, {ID: "db", Phase: messages.Backoff}}
-	c := metrics.New(metrics.Options{Statuses: func() []messages.Status { return all }, Output: func() (int64, int64) { return 7, 3 }})
-	c.Observe(messages.Transition{ID: "web", Event: "Launched", Status: messages.Status{ID: "web", Adopted: true, Restarts: 4}})
-	c.Observe(messages.Reconciled{Took: time.Millisecond, Listed: 2})
-	require.Equal(t, 1.0, sample(t, c, "procman_adopted_total"))
-	require.Zero(t, restarts(t, c, "web")["unknown"], "to be taken over is no start")
-	require.Equal(t, 1.0, sample(t, c, "procman_reconcile_duration_seconds_count"))
-	require.Equal(t, 1.0, sample(t, c, "procman_config_last_reload_successful"))
+func TestARejectedListShowsUntilAGoodOneComes(t *testing.T) {
+	c := New(Options{})
+	const name = "procman_config_last_reload_successful"
+	c.Observe(messages.Reconciled{Listed: 1})
+	require.EqualValues(t, 1, scrape(t, c)[name])
 	c.Observe(messages.Event{What: messages.ConfigRejected})
-	require.Zero(t, sample(t, c, "procman_config_last_reload_successful"))
-	c.Observe(messages.Reconciled{Listed: 2})
-	require.Equal(t, 1.0, sample(t, c, "procman_config_last_reload_successful"))
-	require.Equal(t, 7.0, sample(t, c, "procman_output_bytes_total"))
-	require.Equal(t, 3.0, sample(t, c, "procman_output_skipped_bytes_total"))
-	require.Equal(t, 1.0, sample(t, c, `procman_instance_up{instance="web"}`))
-	require.Equal(t, 0.0, sample(t, c, `procman_instance_healthy{instance="db"}`))
-	require.Equal(t, 1.0, sample(t, c, `procman_instances{phase="backoff"}`))
-	require.Equal(t, 0.0, sample(t, c, `procman_probe_failures_total{instance="db"}`), "it exists at zero")
-	require.NotContains(t, exposition(t, c), "pid=")
+	require.Zero(t, scrape(t, c)[name])
+	require.EqualValues(t, 1, scrape(t, c)["procman_instances_desired"], "the last good list stays in force")
+	c.Observe(messages.Event{What: messages.InstanceReady})
+	require.Zero(t, scrape(t, c)[name])
+	c.Observe(messages.Reconciled{Listed: 1})
+	require.EqualValues(t, 1, scrape(t, c)[name])
 }
 
-func TestAnInstanceThatIsGoneLeavesNothingBehind(t *testing.T) {
-	var all []messages.Status
-	c := metrics.New(metrics.Options{Statuses: func() []messages.Status { return all }})
-	for n := range 1000 {
-		all = []messages.Status{{ID: messages.InstanceID(fmt.Sprint("i", n)), Restarts: 1}}
-		c.Observe(messages.Transition{Event: "Launched", Status: all[0]})
-		if n%100 == 0 {
-			exposition(t, c)
+func TestASupervisorThatDoesNotAnswerCostsItsInstancesOnly(t *testing.T) {
+	c := New(Options{})
+	c.Watch(mute{})
+	require.Contains(t, scrape(t, c), "procman_adopted_total")
+}
+
+func TestASeriesThatCannotBeToldIsLoggedAndTheRestIsTold(t *testing.T) {
+	var log fake.Journal
+	c := New(Options{Logger: textLog(&log)})
+	c.Watch(double{many(1)})
+	s := scrape(t, c)
+	require.Contains(t, s, `procman_instance_up{instance="instance-00000"}`)
+	require.Contains(t, s, "procman_adopted_total")
+	require.Contains(t, log.String(), "collected before with the same name and label values")
+}
+
+func TestNothingIsKeptOfInstancesThatComeAndGo(t *testing.T) {
+	known := snapshot{}
+	c := New(Options{})
+	c.Watch(known)
+	probes := c.Checker(answering(messages.Probe{Error: "refused"}))
+	const list, lists = 100, 1000
+	for n := range lists {
+		clear(known)
+		for i := range list {
+			id := messages.InstanceID(fmt.Sprintf("i%d", n*list+i))
+			known[id] = messages.Status{ID: id, Phase: messages.Running}
+			c.Observe(messages.Transition{ID: id, Event: "Launched", Status: messages.Status{Restarts: 1}})
+			probes.Check(t.Context(), messages.Target{ID: id})
+		}
+		c.Observe(messages.Reconciled{Listed: list})
+	}
+	require.Len(t, c.tallies, list)
+	s := scrape(t, c)
+	instances := map[string]bool{}
+	for series := range s {
+		if _, rest, is := strings.Cut(series, `instance="`); is {
+			id, _, _ := strings.Cut(rest, `"`)
+			instances[id] = true
+			require.Contains(t, known, messages.InstanceID(id))
 		}
 	}
-	all = nil
-	require.NotContains(t, exposition(t, c), `instance="`)
+	require.Len(t, instances, list)
+	clear(known)
+	c.Observe(messages.Reconciled{})
+	require.Empty(t, c.tallies)
 }
 
-func BenchmarkScrape(b *testing.B) {
-	for _, size := range []int{1000, 10000} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			all := make([]messages.Status, size)
-			for n := range all {
-				all[n] = messages.Status{ID: messages.InstanceID(fmt.Sprint("instance-", n)), Phase: messages.Running, Health: messages.Healthy}
-			}
-			h, err := metrics.Handler(metrics.New(metrics.Options{Statuses: func() []messages.Status { return all }}), slog.New(slog.DiscardHandler))
-			require.NoError(b, err)
-			for b.Loop() {
-				w := httptest.NewRecorder()
-				h.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
-				b.SetBytes(int64(w.Body.Len()))
+func TestObservingAndScrapingAtTheSameTimeLosesNothing(t *testing.T) {
+	const times = 2000
+	c := New(Options{})
+	c.Watch(many(20))
+	id := messages.InstanceID("instance-00007")
+	probes := c.Checker(answering(messages.Probe{Error: "refused"}))
+	var all sync.WaitGroup
+	for _, do := range []func(){
+		func() {
+			c.Observe(messages.Transition{ID: id, Event: "Launched", Status: messages.Status{Restarts: 1, LastExit: &messages.Exit{Reason: messages.ReasonExit}}})
+		},
+		func() { probes.Check(t.Context(), messages.Target{ID: id}) },
+		func() { c.Observe(messages.Reconciled{}) },
+	} {
+		all.Go(func() {
+			for range times {
+				do()
 			}
 		})
 	}
+	all.Go(func() {
+		for range 20 {
+			scrape(t, c)
+		}
+	})
+	all.Wait()
+	s := scrape(t, c)
+	require.Equal(t, map[string]float64{"exit": times}, s.restarts(string(id)))
+	require.EqualValues(t, times, s[`procman_probe_failures_total{instance="`+string(id)+`"}`])
+	require.EqualValues(t, times, s["procman_reconcile_duration_seconds_count"])
+}
+
+func TestTooManyScrapesAtATimeAreRefused(t *testing.T) {
+	held := holding{arrived: make(chan struct{}), release: make(chan struct{})}
+	c := New(Options{})
+	c.Watch(held)
+	h := c.Handler()
+	get := func() int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		return w.Code
+	}
+	codes := make(chan int, maxScrapes)
+	for range maxScrapes {
+		go func() { codes <- get() }()
+		<-held.arrived
+	}
+	require.Equal(t, http.StatusServiceUnavailable, get())
+	close(held.release)
+	for range maxScrapes {
+		require.Equal(t, http.StatusOK, <-codes)
+	}
+}
+
+// holding is a supervisor that answers when it is told to.
+type holding struct {
+	snapshot
+	arrived, release chan struct{}
+}
+
+func (h holding) Status(context.Context) ([]messages.Status, error) {
+	h.arrived <- struct{}{}
+	<-h.release
+	return nil, nil
+}
+
+// double is a supervisor that names every instance twice.
+type double struct{ snapshot }
+
+func (d double) Status(ctx context.Context) ([]messages.Status, error) {
+	all, err := d.snapshot.Status(ctx)
+	return append(all, all...), err
 }

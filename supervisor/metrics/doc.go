@@ -1,13 +1,18 @@
-// Package metrics tells Prometheus of a supervisor: its instances, their processes, and what it does.
+// Package metrics tells Prometheus how the instances are: a collector, and the handler that serves it. It depends on
+// nothing that it measures: a scrape reads a snapshot, and what is counted is counted as it happens.
 //
 // Invariants:
-//   - What is a state is read from the snapshot when it is asked for; what is an event is counted when it is told
-//     ([Collector.Observe], [Collector.Checker]). Neither waits for the root actor.
-//   - Counters exist at zero: every instance has a series for every reason of a restart as soon as it is seen. Those of an
-//     instance that is no longer known are gone with it.
-//   - No label has a value without bound but the instance's id; no metric has the pid as a label.
+//   - The names are a promise to dashboards and alerts outside this repository. None has a label for a pid, so a restart
+//     makes no new series.
+//   - Every counter of an instance is there at zero as soon as the instance is known, so that increase() sees the first
+//     restart; and all series of an instance are gone with it.
+//   - A scrape never waits for the root's mailbox and costs O(instances). Not more than four are answered at a time.
+//   - Nothing that is observed waits for a scrape.
 //
-// Beside the collector stand what reads it: grafana.json, a dashboard; alerts.yaml, alert rules, with alerts_test.yaml;
-// prometheus.yaml, how to scrape. A test holds each to the metrics that there are. The label instance is our own, so that
-// the scrape must say honor_labels: true; otherwise Prometheus renames it exported_instance.
+// Beside the code stand what an operator needs: prometheus.yaml (how to scrape), alerts.yaml (the rules) and grafana.json (a
+// dashboard). A test holds each to the names of the collector, another runs them all in a real Prometheus.
+//
+// Facts that forced choices: Prometheus gives every series of a target a label "instance" of its own, the target's
+// address, and renames ours to "exported_instance", unless it scrapes with honor_labels: true. The dashboard and the rules
+// expect that. It scrapes over TCP only, so metrics.listen must be set for it; the socket is for people and for scripts.
 package metrics

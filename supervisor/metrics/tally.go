@@ -1,0 +1,119 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"procman/messages"
+	"procman/supervisor"
+)
+
+// tally is what was counted of one instance.
+type tally struct {
+	restarts map[messages.ExitReason]uint64
+	failures uint64
+}
+
+// Observe counts what it is told of: see supervisor.Config.Observe. It takes no longer than a lookup of each instance that
+// something was counted of.
+func (c *Collector) Observe(told any) {
+	switch t := told.(type) {
+	case messages.Transition:
+		c.observeTransition(t)
+	case messages.Event:
+		if t.What == messages.ConfigRejected {
+			c.accepted.Set(0)
+		}
+	case messages.Reconciled:
+		c.listed.Set(float64(t.Listed))
+		c.accepted.Set(1)
+		c.reconcile.Observe(t.Took.Seconds())
+		c.forget()
+	}
+}
+
+func (c *Collector) observeTransition(t messages.Transition) {
+	switch {
+	case t.Event != "Launched":
+	case t.Status.Adopted:
+		c.adopted.Inc()
+	case t.Status.Restarts > 0:
+		c.count(t.ID, func(y *tally) { y.restarts[reasonOf(t.Status.LastExit)]++ })
+	default: // the first start: what was counted before was of an earlier instance of that name
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.tallies, t.ID)
+	}
+}
+
+// reasonOf is the reason of a restart after that exit.
+func reasonOf(x *messages.Exit) messages.ExitReason {
+	if x == nil || !slices.Contains(reasons(), x.Reason) {
+		return messages.ReasonUnknown
+	}
+	return x.Reason
+}
+
+func (c *Collector) count(id messages.InstanceID, add func(*tally)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.tallies[id]
+	if t == nil {
+		t = &tally{restarts: map[messages.ExitReason]uint64{}}
+		c.tallies[id] = t
+	}
+	add(t)
+}
+
+// tally returns a copy of what was counted of the instance.
+func (c *Collector) tally(id messages.InstanceID) tally {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.tallies[id]
+	if t == nil {
+		return tally{}
+	}
+	return tally{maps.Clone(t.restarts), t.failures}
+}
+
+// forget drops what was counted of instances that are no longer known. What is left of those that end just now goes with
+// the next list.
+func (c *Collector) forget() {
+	s := c.supervisor.Load()
+	if s == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id := range c.tallies {
+		if _, known := (*s).Lookup(id); !known {
+			delete(c.tallies, id)
+		}
+	}
+}
+
+// Checker returns a health checker that has inner check, and measures it. A probe that asked nothing counts nowhere, and
+// neither does one that was broken off.
+func (c *Collector) Checker(inner supervisor.HealthChecker) supervisor.HealthChecker {
+	return &checker{inner, c}
+}
+
+type checker struct {
+	inner supervisor.HealthChecker
+	tell  *Collector
+}
+
+// Check has the inner checker check.
+func (k *checker) Check(ctx context.Context, t messages.Target) messages.Probe {
+	p := k.inner.Check(ctx, t)
+	if p.Void || errors.Is(ctx.Err(), context.Canceled) {
+		return p
+	}
+	k.tell.probe.Observe(p.Latency.Seconds())
+	if !p.OK {
+		k.tell.count(t.ID, func(y *tally) { y.failures++ })
+	}
+	return p
+}
