@@ -103,7 +103,7 @@ type EventQuery struct {
 	Since  Cursor        // only those after it
 	Age    time.Duration // only those that are not older; 0: any age
 	ID     InstanceID    // only those of the instance; empty: all
-	Last   int           // only the newest so many of those that are there; 0: all
+	Last   int           // only the newest so many of those that are there; 0: all, negative: none, only new ones
 	Follow bool          // go on with new ones until the context ends
 }
 

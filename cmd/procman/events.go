@@ -28,6 +28,7 @@ type eventsCall struct {
 
 func (a *app) eventsCommand() *cobra.Command {
 	e := &eventsCall{app: a}
+	lines := -1
 	cmd := &cobra.Command{
 		Use:   "events [ID...]",
 		Short: "Show who did what, why and when",
@@ -46,8 +47,11 @@ ones, also over restarts and upgrades of the daemon.`,
 			if e.query.Since, e.query.Age, err = api.ParseSince(e.since); err != nil {
 				return usage("--%v", err)
 			}
-			if e.query.Last < 0 {
-				return usage("--lines must not be negative")
+			switch {
+			case lines > 0:
+				e.query.Last = lines
+			case lines == 0:
+				e.query.Last = -1
 			}
 			for _, arg := range args {
 				e.ids = append(e.ids, messages.InstanceID(arg))
@@ -57,7 +61,7 @@ ones, also over restarts and upgrades of the daemon.`,
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&e.query.Follow, "follow", "f", false, "go on with new events")
-	f.IntVarP(&e.query.Last, "lines", "n", 0, "only the newest so many of those that are kept; 0: all")
+	f.IntVarP(&lines, "lines", "n", -1, "only the newest so many of those that are kept; -1: all")
 	f.StringVar(&e.since, "since", "", "only what came after the event with this `CURSOR`, or is not older than this duration")
 	return cmd
 }

@@ -13,6 +13,7 @@ import (
 
 	"procman/messages"
 	"procman/supervisor/api"
+	"procman/test/fake"
 )
 
 func (s *site) why(id string) api.Why {
@@ -101,8 +102,8 @@ func TestEventsSayWhoDidWhatAndOutliveTheDaemon(t *testing.T) {
 	follow := exec.Command(binary, "-c", s.config, "events", "-f", "-o", "jsonl", "--since", fmt.Sprint(first[2].Cursor))
 	out, err := follow.StdoutPipe()
 	require.NoError(t, err)
-	var stderr strings.Builder
-	follow.Stderr = &stderr
+	stderr := &fake.Journal{}
+	follow.Stderr = stderr
 	require.NoError(t, follow.Start())
 	d := json.NewDecoder(out)
 	next := func() (e messages.Event) {
@@ -158,6 +159,7 @@ func TestEventsOfSomeInstances(t *testing.T) {
 	}
 	require.Equal(t, map[messages.InstanceID]bool{"a": true, "b": true}, ids)
 	require.Len(t, s.eventsOf("-n", "2"), 2)
+	require.Empty(t, s.eventsOf("-n", "0"))
 	require.Empty(t, s.eventsOf("--since", "1ns"))
 	require.Regexp(t, `(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  a  instance ready \(run 1, pid \d+, port \d+\)$`, s.ok("events", "a"))
 	var d struct {

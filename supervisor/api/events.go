@@ -114,6 +114,9 @@ func eventQueryOf(r *http.Request) (messages.EventQuery, error) {
 		if q.Last, err = strconv.Atoi(s); err != nil || q.Last < 0 {
 			return q, refuse("last is %q; it must be a number that is not negative", s)
 		}
+		if q.Last == 0 {
+			q.Last = -1
+		}
 	}
 	if s := v.Get("follow"); s != "" {
 		if q.Follow, err = strconv.ParseBool(s); err != nil {
@@ -151,7 +154,7 @@ func (c *Client) Events(ctx context.Context, q messages.EventQuery) iter.Seq2[me
 			v.Set("instance", string(q.ID))
 		}
 		if q.Last != 0 {
-			v.Set("last", strconv.Itoa(q.Last))
+			v.Set("last", strconv.Itoa(max(0, q.Last)))
 		}
 		err := c.listen(ctx, "/v1/events?"+v.Encode(), q.Follow, yield)
 		if err != nil && !(q.Follow && ctx.Err() != nil) {

@@ -62,7 +62,7 @@ func TestWhatIsAskedForReachesTheEventLog(t *testing.T) {
 		return func(func(messages.LoggedEvent, error) bool) {}
 	}
 	_, _, c := w.serve(t, nil)
-	for _, q := range []messages.EventQuery{{}, {Since: 7, ID: "web", Last: 3}, {Age: 10 * time.Minute}} {
+	for _, q := range []messages.EventQuery{{}, {Since: 7, ID: "web", Last: 3}, {Age: 10 * time.Minute}, {Last: -1}} {
 		for _, err := range c.Events(t.Context(), q) {
 			require.NoError(t, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type Options struct {
 
 const (
 	maxWaiting = 1 << 16         // events that wait to be written
+	maxWhy     = 8 << 10         // bytes of an event's reason
 	farewell   = 2 * time.Second // what Close gives the writer
 )
 
@@ -205,9 +207,14 @@ func (l *Log) write(events []messages.Event) error {
 	if err := l.reopen(); err != nil {
 		return err
 	}
+	if l.size > 2*l.max { // it could not be cut down so far
+		if err := l.halve(); err != nil {
+			return err
+		}
+	}
 	var lines []byte
 	for _, event := range events {
-		event.Cursor = l.next
+		event.Cursor, event.Why = l.next, clip(event.Why)
 		l.next++
 		text, err := json.Marshal(event)
 		if err != nil {
@@ -230,6 +237,14 @@ func (l *Log) write(events []messages.Event) error {
 		l.trim()
 	}
 	return nil
+}
+
+// clip bounds what one event can take: a reason may hold all that is wrong with a configuration.
+func clip(why string) string {
+	if len(why) <= maxWhy {
+		return why
+	}
+	return strings.ToValidUTF8(why[:maxWhy], "") + "…"
 }
 
 // reopen makes the log anew if somebody has taken it away.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -375,6 +376,47 @@ func (b *lockedBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.to.Write(p)
+}
+
+func TestAReasonThatIsTooLongIsShortened(t *testing.T) {
+	l := open(t, filepath.Join(t.TempDir(), "events.jsonl"), Options{})
+	l.Append(messages.Event{Why: strings.Repeat("ü", 1<<20)})
+	var why string
+	require.Eventually(t, func() bool {
+		for logged, err := range l.Read(t.Context(), messages.EventQuery{}) {
+			e, bad := logged.Event()
+			require.NoError(t, errors.Join(err, bad))
+			why = e.Why
+		}
+		return why != ""
+	}, time.Second, time.Millisecond)
+	require.Equal(t, strings.Repeat("ü", maxWhy/2)+"…", why)
+}
+
+func TestALogThatCannotBeCutDownStopsGrowing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	l := open(t, path, Options{MaxSize: 4 << 10})
+	require.NoError(t, os.Mkdir(path+".new", 0o700)) // in the way of its successor
+	for n := range 1000 {
+		l.Append(event(n))
+		if n%10 == 0 {
+			require.Eventually(t, func() bool { return !l.busy() }, time.Second, time.Millisecond)
+		}
+	}
+	require.Eventually(t, func() bool { return !l.busy() }, time.Second, time.Millisecond)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Less(t, info.Size(), int64(12<<10))
+	require.NoError(t, os.Remove(path+".new"))
+	l.Append(event(1000))
+	require.Eventually(t, func() bool { got, _ := runs(t, l, messages.EventQuery{Last: 1}); return len(got) == 1 && got[0] == 1000 }, time.Second, time.Millisecond)
+}
+
+// busy reports whether something waits to be written.
+func (l *Log) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting) > 0
 }
 
 func TestAnEventKeepsEveryFieldOnItsWay(t *testing.T) {

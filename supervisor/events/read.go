@@ -145,7 +145,7 @@ func (r *reader) begin() error {
 	if err != nil || end == 0 {
 		return err
 	}
-	if r.q.Last > 0 {
+	if r.q.Last != 0 {
 		return r.newest(end)
 	}
 	_, _, oldest, err := firstEvent(r.file, 0, end)
