@@ -409,7 +409,10 @@ func TestALogThatCannotBeCutDownStopsGrowing(t *testing.T) {
 	require.Less(t, info.Size(), int64(12<<10))
 	require.NoError(t, os.Remove(path+".new"))
 	l.Append(event(1000))
-	require.Eventually(t, func() bool { got, _ := runs(t, l, messages.EventQuery{Last: 1}); return len(got) == 1 && got[0] == 1000 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool {
+		got, _ := runs(t, l, messages.EventQuery{Last: 1})
+		return len(got) == 1 && got[0] == 1000
+	}, time.Second, time.Millisecond)
 }
 
 // busy reports whether something waits to be written.
