@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -258,9 +257,7 @@ func (c control) print(outcomes []outcome) error {
 		if c.output == formatLines {
 			return c.show(c.stdout, api.Document{Instances: statuses})
 		}
-		e := json.NewEncoder(c.stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(struct {
+		return writeDocument(c.stdout, struct {
 			Schema    int               `json:"schema"`
 			Instances []messages.Status `json:"instances"`
 		}{api.Schema, statuses})

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -120,22 +119,14 @@ func (a *app) showFindings(findings []doctor.Finding) error {
 			shown = append(shown, f)
 		}
 	}
-	e := json.NewEncoder(a.stdout)
-	e.SetEscapeHTML(false)
 	switch a.output {
 	case formatJSON:
-		e.SetIndent("", "  ")
-		return e.Encode(struct {
+		return writeDocument(a.stdout, struct {
 			Schema   int              `json:"schema"`
 			Findings []doctor.Finding `json:"findings"`
 		}{api.Schema, shown})
 	case formatLines:
-		for _, f := range shown {
-			if err := e.Encode(f); err != nil {
-				return err
-			}
-		}
-		return nil
+		return writeLines(a.stdout, shown...)
 	}
 	_, err := io.WriteString(a.stdout, report(shown, a.colours()))
 	return err

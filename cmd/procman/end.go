@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -27,7 +26,7 @@ func (a *app) reloadCommand() *cobra.Command {
 				case err != nil:
 					return err
 				case a.output.json():
-					return json.NewEncoder(a.stdout).Encode(r)
+					return writeLines(a.stdout, r)
 				case !a.quiet:
 					_, err = fmt.Fprintf(a.stdout, "reloaded, %d %s\n", r.Instances, plural(r.Instances, "instance"))
 				}
@@ -75,7 +74,7 @@ func (a *app) endCommand(e ending) *cobra.Command {
 				}
 				switch {
 				case a.output.json():
-					return json.NewEncoder(a.stdout).Encode(said)
+					return writeLines(a.stdout, said)
 				case !a.quiet:
 					_, err = fmt.Fprintf(a.stdout, "the daemon, pid %d, %s\n", said.Manager.PID, done)
 				}

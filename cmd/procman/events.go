@@ -102,9 +102,7 @@ func (e *eventsCall) run(ctx context.Context, c *api.Client) error {
 		return errors.Join(err, e.out.Flush())
 	}
 	if all {
-		d := json.NewEncoder(e.out)
-		d.SetIndent("", "  ")
-		err = d.Encode(struct {
+		err = writeDocument(e.out, struct {
 			Schema int               `json:"schema"`
 			Events []json.RawMessage `json:"events"`
 		}{api.Schema, list})

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 )
@@ -33,3 +35,23 @@ func (f *format) Type() string { return "FORM" }
 
 // json reports whether the answer is for a program.
 func (f format) json() bool { return f == formatJSON || f == formatLines }
+
+// writeDocument writes one JSON document, for people as well.
+func writeDocument(to io.Writer, document any) error {
+	e := json.NewEncoder(to)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(document)
+}
+
+// writeLines writes a JSON document a line.
+func writeLines[T any](to io.Writer, list ...T) error {
+	e := json.NewEncoder(to)
+	e.SetEscapeHTML(false)
+	for _, one := range list {
+		if err := e.Encode(one); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -103,7 +102,7 @@ func (l *logs) write(line messages.OutputLine) error {
 		return nil // the place only
 	case l.output.json():
 		line.Cursor = "" // there is nobody to give it back to
-		err = json.NewEncoder(l.out).Encode(line)
+		err = writeLines(l.out, line)
 	case line.Skipped > 0:
 		l.say("%s: %d bytes of %s are not there any more", line.ID, line.Skipped, line.Stream)
 	case line.Skipped < 0:

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -53,9 +52,7 @@ func (a *app) showOffline(to io.Writer, statuses []messages.Status) error {
 	if a.output != formatJSON {
 		return a.show(to, api.Document{Instances: statuses})
 	}
-	e := json.NewEncoder(to)
-	e.SetIndent("", "  ")
-	return e.Encode(unsupervised{Schema: api.Schema, Instances: statuses})
+	return writeDocument(to, unsupervised{Schema: api.Schema, Instances: statuses})
 }
 
 // look returns the instances of which there are records or processes.

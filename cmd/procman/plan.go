@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -70,17 +69,9 @@ func (a *app) plan(ctx context.Context, c *api.Client, file string) error {
 func (a *app) showPlan(p api.Plan) error {
 	switch {
 	case a.output == formatLines:
-		e := json.NewEncoder(a.stdout)
-		for _, c := range p.Changes {
-			if err := e.Encode(c); err != nil {
-				return err
-			}
-		}
-		return nil
+		return writeLines(a.stdout, p.Changes...)
 	case a.output.json():
-		e := json.NewEncoder(a.stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(p)
+		return writeDocument(a.stdout, p)
 	}
 	_, err := io.WriteString(a.stdout, planText(p, a.colours()))
 	return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -108,17 +107,9 @@ func well(s messages.Status) bool { return s.Phase == messages.Running && s.Heal
 func (a *app) show(to io.Writer, d api.Document) error {
 	switch a.output {
 	case formatJSON:
-		e := json.NewEncoder(to)
-		e.SetIndent("", "  ")
-		return e.Encode(d)
+		return writeDocument(to, d)
 	case formatLines:
-		e := json.NewEncoder(to)
-		for _, s := range d.Instances {
-			if err := e.Encode(s); err != nil {
-				return err
-			}
-		}
-		return nil
+		return writeLines(to, d.Instances...)
 	}
 	columns := narrow()
 	if a.output == formatWide {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -46,7 +45,7 @@ records in the state directory. If not, the daemon stays as it is.`,
 				case err != nil:
 					return err
 				case a.output.json():
-					return json.NewEncoder(a.stdout).Encode(now)
+					return writeLines(a.stdout, now)
 				case !a.quiet:
 					_, err = fmt.Fprintf(a.stdout, "the daemon, pid %d, was %s and is %s\n", now.PID, u.Manager.Version, now.Version)
 				}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime/debug"
 
@@ -55,7 +54,7 @@ func (a *app) versionCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			v := versionOf(debug.ReadBuildInfo())
 			if a.output.json() {
-				return json.NewEncoder(a.stdout).Encode(v)
+				return writeLines(a.stdout, v)
 			}
 			_, err := fmt.Fprintf(a.stdout, "procman %s %s\n", v, v.Go)
 			return err

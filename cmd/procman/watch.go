@@ -141,7 +141,6 @@ func (v *viewer) frame(text string, why error) string {
 
 // changes writes every instance that is not what it was, in one line each; also one that is no longer there.
 func (v *viewer) changes(all []messages.Status) error {
-	e := json.NewEncoder(v.to)
 	had := v.lasting
 	v.lasting = make(map[messages.InstanceID]messages.Status, len(all))
 	for _, s := range all {
@@ -151,7 +150,7 @@ func (v *viewer) changes(all []messages.Status) error {
 		if known && line(before) == line(s) {
 			continue
 		}
-		if err := e.Encode(s); err != nil {
+		if err := writeLines(v.to, s); err != nil {
 			return err
 		}
 	}
@@ -162,12 +161,7 @@ func (v *viewer) changes(all []messages.Status) error {
 		gone = append(gone, s)
 	}
 	slices.SortFunc(gone, func(a, b messages.Status) int { return strings.Compare(string(a.ID), string(b.ID)) })
-	for _, s := range gone {
-		if err := e.Encode(s); err != nil {
-			return err
-		}
-	}
-	return nil
+	return writeLines(v.to, gone...)
 }
 
 // key is equal for two pictures that differ only in what changes by itself.

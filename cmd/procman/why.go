@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -44,11 +43,9 @@ func (a *app) why(ctx context.Context, c *api.Client, id messages.InstanceID) er
 	case err != nil:
 		return err
 	case a.output == formatLines:
-		return json.NewEncoder(a.stdout).Encode(w)
+		return writeLines(a.stdout, w)
 	case a.output.json():
-		e := json.NewEncoder(a.stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(w)
+		return writeDocument(a.stdout, w)
 	}
 	_, err = io.WriteString(a.stdout, whyText(w, time.Now(), a.colours()))
 	return err
