@@ -140,7 +140,8 @@ type site struct {
 	first  int
 }
 
-const perSite = 30
+// So many ports each, and so many ranges before the first is used again: by then its site is gone.
+const perSite, sites = 30, (65535-61100)/30
 
 // newSite writes a configuration: head is put in front of the instances, each given as "id: how" with more keys after
 // a semicolon.
@@ -151,7 +152,7 @@ func newSite(t *testing.T, head string, instances ...string) *site {
 	}
 	dir, err := os.MkdirTemp("", "pm")
 	require.NoError(t, err)
-	s := &site{t: t, dir: dir, config: filepath.Join(dir, "procman.yaml"), first: 61100 + perSite*int(ports.Add(1))}
+	s := &site{t: t, dir: dir, config: filepath.Join(dir, "procman.yaml"), first: 61100 + perSite*(int(ports.Add(1))%sites)}
 	s.write(head, instances...)
 	t.Cleanup(func() {
 		s.bury()
