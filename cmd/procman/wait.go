@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,34 +59,67 @@ const (
 	lookSeldom = 250 * time.Millisecond
 )
 
-// bulletin asks for the status of all instances again and again, once for all who wait.
+// bulletin asks for the status of the instances that are waited for again and again, once for all who wait: what it costs
+// does not depend on how many others there are.
 type bulletin struct {
 	client *api.Client
 
 	mu    sync.Mutex
 	all   map[messages.InstanceID]messages.Status
-	issue int           // counts the answers
-	err   error         // there are no more answers
-	next  chan struct{} // closed at the next answer
+	asked map[messages.InstanceID]int // who waits for it
+	fresh chan struct{}               // somebody has begun to wait
+	issue int                         // counts the answers
+	err   error                       // there are no more answers
+	next  chan struct{}               // closed at the next answer
 }
 
-func newBulletin(c *api.Client) *bulletin { return &bulletin{client: c, next: make(chan struct{})} }
+func newBulletin(c *api.Client) *bulletin {
+	return &bulletin{client: c, asked: map[messages.InstanceID]int{}, fresh: make(chan struct{}, 1), next: make(chan struct{})}
+}
 
 // run asks until ctx ends or nobody answers.
 func (b *bulletin) run(ctx context.Context) {
 	pause := lookSoon
 	for {
-		d, err := b.client.Instances(ctx)
-		b.publish(d.Instances, err)
-		if err != nil {
-			return
+		if ids := b.wanted(); len(ids) > 0 {
+			d, err := b.client.Instances(ctx, ids...)
+			b.publish(d.Instances, err)
+			if err != nil {
+				return
+			}
 		}
 		select {
 		case <-time.After(pause):
 			pause = min(pause*5/4, lookSeldom)
+		case <-b.fresh:
+			pause = lookSoon
 		case <-ctx.Done():
 			b.publish(nil, ctx.Err())
 			return
+		}
+	}
+}
+
+func (b *bulletin) wanted() []messages.InstanceID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Keys(b.asked))
+}
+
+// want has the instance asked for until the function it returns is called.
+func (b *bulletin) want(id messages.InstanceID) (enough func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asked[id]++
+	select {
+	case b.fresh <- struct{}{}:
+	default:
+	}
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.asked[id]--; b.asked[id] == 0 {
+			delete(b.asked, id)
 		}
 	}
 }
@@ -105,6 +140,7 @@ func (b *bulletin) publish(all []messages.Status, err error) {
 
 // await returns when the instance has reached the goal, with the last that was known of it.
 func (b *bulletin) await(ctx context.Context, last messages.Status, g goal) (messages.Status, error) {
+	defer b.want(last.ID)()
 	b.mu.Lock()
 	// The answer under way may have been given before the command was accepted.
 	from := b.issue + 2

@@ -141,7 +141,7 @@ type site struct {
 }
 
 // So many ports each, and so many ranges before the first is used again: by then its site is gone.
-const perSite, sites = 30, (65535-61100)/30
+const perSite, sites = 30, (65535 - 61100) / 30
 
 // newSite writes a configuration: head is put in front of the instances, each given as "id: how" with more keys after
 // a semicolon.

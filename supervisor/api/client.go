@@ -62,9 +62,23 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Instances returns all that is known.
-func (c *Client) Instances(ctx context.Context) (d Document, err error) {
-	return d, c.ask(ctx, http.MethodGet, "/v1/instances", "", &d)
+//
+// With ids it is of these only; those that are not known are left out.
+func (c *Client) Instances(ctx context.Context, ids ...messages.InstanceID) (d Document, err error) {
+	path := "/v1/instances"
+	if len(ids) > 0 && len(ids) <= maxIDs {
+		v := url.Values{}
+		for _, id := range ids {
+			v.Add("id", string(id))
+		}
+		path += "?" + v.Encode()
+	}
+	err = c.ask(ctx, http.MethodGet, path, "", &d)
+	return d, err
 }
+
+// maxIDs is how many instances are asked for by their ids; for more all are: a request has no room for any number.
+const maxIDs = 100
 
 // Instance returns what is known of one instance.
 func (c *Client) Instance(ctx context.Context, id messages.InstanceID) (s messages.Status, err error) {

@@ -7,24 +7,38 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"procman/messages"
 	"procman/supervisor"
 )
 
 func (s *Server) instances(w http.ResponseWriter, r *http.Request) {
-	all, err := s.options.Supervisor.Status(r.Context())
+	all, err := s.asked(r.Context(), r.URL.Query()["id"])
 	if err != nil {
 		s.no(w, r, answerTo(err))
 		return
-	}
-	if all == nil {
-		all = []messages.Status{}
 	}
 	for n := range all {
 		all[n] = whole(all[n])
 	}
 	s.yes(w, r, http.StatusOK, Document{Schema: Schema, Manager: s.manager(), Instances: all})
+}
+
+// asked returns the instances with these ids, as far as they are known; all, if there are no ids.
+func (s *Server) asked(ctx context.Context, ids []string) ([]messages.Status, error) {
+	if len(ids) == 0 {
+		all, err := s.options.Supervisor.Status(ctx)
+		return append([]messages.Status{}, all...), err
+	}
+	some := []messages.Status{}
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		if status, known := s.options.Supervisor.Lookup(messages.InstanceID(id)); known {
+			some = append(some, status)
+		}
+	}
+	return some, nil
 }
 
 func (s *Server) instance(w http.ResponseWriter, r *http.Request) {

@@ -134,6 +134,9 @@ func TestTheClientAsksEveryEndpoint(t *testing.T) {
 	require.Equal(t, Schema, d.Schema)
 	require.Equal(t, 42, d.Manager.PID)
 	require.Len(t, d.Instances, 2)
+	d, err = c.Instances(ctx, "web", "nobody", "web")
+	require.NoError(t, err)
+	require.Len(t, d.Instances, 1, "those that are known, each once")
 
 	one, err := c.Instance(ctx, "web")
 	require.NoError(t, err)
