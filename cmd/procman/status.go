@@ -136,9 +136,11 @@ func choose(all []messages.Status, args []string) (ids []messages.InstanceID, un
 			ids = append(ids, id)
 		case unknown == nil:
 			unknown = messages.ErrUnknownInstance{ID: id}
+			help := "`procman status` lists those that there are"
 			if near := nearest(id, known); near != "" {
-				unknown = fmt.Errorf("%w; did you mean %q?", unknown, string(near))
+				help = fmt.Sprintf("did you mean %q?", string(near))
 			}
+			unknown = fmt.Errorf("%w; %s", unknown, help)
 		}
 	}
 	return ids, unknown
