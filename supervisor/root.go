@@ -192,12 +192,12 @@ func (r *root) Receive(c actor.Context) {
 		r.gotCommand(c, m)
 	case held:
 		r.gotHeld(c, m)
-	case ping:
-		m.reply <- nil
 	case due:
 		if e := r.entries[m.id]; e != nil {
 			r.step(c, e, plan.Due{At: m.at})
 		}
+	case ping:
+		m.reply <- nil
 	case shutdown:
 		r.gotShutdown(c, m)
 	case messages.Launched:

@@ -1,13 +1,28 @@
 package spawn
 
-import "fmt"
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+)
+
+// storeName is what the handle of a run is called in the store: 64 bits of its tag in 11 characters. All names are handed
+// to the next manager in one variable, of which the kernel takes 128 KiB: with more it could not be started at all.
+func storeName(tag string) string {
+	bits, err := hex.DecodeString(tag)
+	if err != nil || len(bits) < 8 {
+		return tag // none of ours: it is as long as it is
+	}
+	return base64.RawURLEncoding.EncodeToString(bits[:8])
+}
 
 // kept returns the handle that an earlier manager stored of the run with that tag: no other process can ever be meant by
 // it, and it tells the exit status also when init has reaped the process. It is nil if there is none.
 func (s *Spawner) kept(tag string) (*pidfd, error) {
 	s.mu.Lock()
-	f := s.stored[tag]
-	delete(s.stored, tag)
+	name := storeName(tag)
+	f := s.stored[name]
+	delete(s.stored, name)
 	s.mu.Unlock()
 	if f == nil {
 		return nil, nil
@@ -25,7 +40,7 @@ func (p *process) put() {
 	if p.home.store == nil {
 		return
 	}
-	err := p.fd.do(func(fd int) error { return p.home.store.Put(p.tag, uintptr(fd)) })
+	err := p.fd.do(func(fd int) error { return p.home.store.Put(storeName(p.tag), uintptr(fd)) })
 	if err != nil {
 		p.home.log.Warn("a process handle could not be stored", "instance", string(p.id), "pid", p.pid, "error", err,
 			"consequence", "if the process ends while no manager lives, its exit status is unknown")
@@ -37,7 +52,7 @@ func (p *process) remove() {
 	if p.home.store == nil {
 		return
 	}
-	if err := p.home.store.Remove(p.tag); err != nil {
+	if err := p.home.store.Remove(storeName(p.tag)); err != nil {
 		p.home.log.Warn("a stored process handle could not be removed", "instance", string(p.id), "pid", p.pid, "error", err)
 	}
 }

@@ -25,11 +25,11 @@ import (
 // daemon is a supervisor with all that it needs, and the API in front of it.
 type daemon struct {
 	log        log
-	service    service
 	spawner    *spawn.Spawner
 	provider   *provider
 	chronicle  chronicle
 	supervisor *supervisor.Supervisor
+	notifier   *notifier
 	server     *api.Server
 	served     chan error
 	ends       chan api.Mode // asked for by the API
@@ -38,8 +38,7 @@ type daemon struct {
 	ending     bool
 	farewell   string // what became of the instances at its end
 	end        sync.WaitGroup
-	beside     sync.WaitGroup // what accompanies the daemon for as long as it lives
-	closers    []closer       // of the parts, in the order in which they were opened
+	closers    []closer // of the parts, in the order in which they were opened
 }
 
 // errAbandoned says that the daemon was told to end so often that it does not even close its parts.
@@ -52,15 +51,16 @@ type closer struct {
 
 // heritage is what an earlier daemon may have left to this one.
 type heritage struct {
-	lock   *os.File            // on the state directory, by an upgrade
-	store  spawn.FDStore       // where process handles are kept; nil: nowhere
-	stored map[string]*os.File // those that were kept there
+	lock    *os.File            // on the state directory, by an upgrade
+	manager notifySocket        // of the service manager
+	store   spawn.FDStore       // where process handles are kept; nil: nowhere
+	stored  map[string]*os.File // those that were kept there
 }
 
 // open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has been
 // touched.
-func open(path string, file *config.File, log log, left heritage, service service) (_ *daemon, err error) {
-	d := &daemon{log: log, service: service, served: make(chan error, 2), ends: make(chan api.Mode, 1), upgrades: make(chan string, 1)}
+func open(path string, file *config.File, log log, left heritage) (_ *daemon, err error) {
+	d := &daemon{log: log, served: make(chan error, 2), ends: make(chan api.Mode, 1), upgrades: make(chan string, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -131,6 +131,8 @@ func open(path string, file *config.File, log log, left heritage, service servic
 	if doors.metrics != nil {
 		d.opened("the metrics", d.serveMetrics(doors.metrics, scrape))
 	}
+	d.notifier = newNotifier(left.manager, d.supervisor, log.Logger)
+	d.opened("the notices to the service manager", d.notifier.Close)
 	d.server, err = api.New(api.Options{
 		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Shutdown: d.endAs, Upgrade: d.upgrade, Logger: log.Logger,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir},
@@ -216,10 +218,6 @@ func (d *daemon) endAs(mode api.Mode, by string) {
 
 // live keeps the daemon up until it is told to end, or fails.
 func (d *daemon) live(signals <-chan os.Signal) error {
-	life, endLife := context.WithCancel(context.Background())
-	defer d.beside.Wait()
-	defer endLife()
-	d.beside.Go(func() { d.service.accompany(life, d.supervisor) })
 	stopping, leave := context.WithCancel(context.Background())
 	defer leave()
 	terms := 0
@@ -236,22 +234,22 @@ func (d *daemon) live(signals <-chan os.Signal) error {
 			if mode == api.ModeLeave {
 				leave()
 			}
-			d.begin(life, stopping, mode)
+			d.begin(stopping, mode)
 		case d.successor = <-d.upgrades:
 			d.log.Info("manager makes room for the binary on disk", "program", d.successor)
-			d.begin(life, stopping, api.ModeLeave)
+			d.begin(stopping, api.ModeLeave)
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				d.beside.Go(func() { d.reload(life, "signal HUP") })
+				d.reload()
 				continue
 			}
 			switch terms++; terms {
 			case 1:
-				d.begin(life, stopping, api.Mode(d.provider.File().OnShutdown))
+				d.begin(stopping, api.Mode(d.provider.File().OnShutdown))
 			case 2:
 				d.log.Warn("told to end a second time: what still runs is left running")
 				leave()
-				d.begin(life, stopping, api.ModeLeave)
+				d.begin(stopping, api.ModeLeave)
 			default:
 				return errAbandoned
 			}
@@ -259,34 +257,21 @@ func (d *daemon) live(signals <-chan os.Signal) error {
 	}
 }
 
-// reload has the configuration read again, and tells the service manager when that is done.
-func (d *daemon) reload(life context.Context, by string) {
-	d.service.reloading("reading the configuration")
-	said := ""
-	switch err := d.supervisor.Reload(supervisor.WithOperator(life, by)); {
-	case life.Err() != nil:
-		return // the end has come first
-	case err != nil:
-		said = "the configuration was rejected, and the last good one is in force: " + err.Error()
-	default:
-		said = d.service.status(life, d.supervisor)
-	}
-	d.service.tell("READY=1", "STATUS="+said)
+// reload has the configuration read again. What is wrong with it is told by the supervisor.
+func (d *daemon) reload() {
+	over := d.notifier.reloading()
+	d.end.Go(func() { over(d.supervisor.Reload(supervisor.WithOperator(context.Background(), "signal HUP"))) })
 }
 
 // begin begins the end, unless it has begun. A stop becomes a leave when stopping ends.
-func (d *daemon) begin(life, stopping context.Context, mode api.Mode) {
+func (d *daemon) begin(stopping context.Context, mode api.Mode) {
 	if d.ending {
 		return
 	}
 	d.ending = true
 	d.log.Info("manager stopping", "mode", string(mode))
 	d.farewell = map[api.Mode]string{api.ModeStop: "every instance is stopped", api.ModeLeave: "its instances run on"}[mode]
-	if d.successor != "" { // to the service manager an upgrade is no end
-		d.service.reloading("the daemon is replaced by the binary on disk")
-	} else {
-		d.beside.Go(func() { d.service.stopping(life, "stopping, "+d.farewell) })
-	}
+	d.notifier.ending(d.mode(mode), d.grace())
 	d.end.Go(func() {
 		if mode == api.ModeLeave {
 			_ = d.supervisor.Detach(context.Background()) // its error is that of Err
@@ -296,6 +281,26 @@ func (d *daemon) begin(life, stopping context.Context, mode api.Mode) {
 			d.log.Warn("the end came before every instance had ended", "error", err.Error())
 		}
 	})
+}
+
+// mode is how the daemon ends in the eyes of its service manager: with a successor, not at all.
+func (d *daemon) mode(mode api.Mode) api.Mode {
+	if d.successor != "" {
+		return modeReplace
+	}
+	return mode
+}
+
+// graceMargin is how much longer than its grace an instance may take to end.
+const graceMargin = 30 * time.Second
+
+// grace is how long a stop of all instances may take.
+func (d *daemon) grace() time.Duration {
+	longest := time.Duration(0)
+	for _, a := range d.provider.File().Instances {
+		longest = max(longest, a.Stop.Grace)
+	}
+	return longest + graceMargin
 }
 
 // verdict returns why the end of the supervisor is a failure; nil if it was asked for and went well.

@@ -203,7 +203,7 @@ func TestASupervisorThatEndsByItselfIsAFailure(t *testing.T) {
 	require.NoError(t, err)
 	var records fake.Journal
 	log := newLog(&records, file.Log, false, false)
-	d, err := open(s.config, file, log, heritage{}, service{})
+	d, err := open(s.config, file, log, heritage{})
 	require.NoError(t, err)
 	go func() { _ = d.supervisor.Detach(t.Context()) }() // not by way of the daemon
 	err = d.live(nil)

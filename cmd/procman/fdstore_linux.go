@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -14,43 +12,34 @@ import (
 
 // fdStore is the file descriptor store of the service manager (systemd: FileDescriptorStoreMax). What is put there comes
 // back as an open descriptor when the daemon is started the next time, however it ended.
-type fdStore struct{ socket string }
-
-// storePrefix marks our descriptors among others that the service manager may pass.
-const storePrefix = "procman-run-"
+type fdStore struct {
+	manager notifySocket
+	// renew has what is stored under a name taken out before it is stored again: the store would keep both. It is for a
+	// daemon that was put in the place of another, and has not got the descriptors back from the store.
+	renew bool
+}
 
 // newFDStore returns the store of the service manager that started us; nil if there is none.
-func newFDStore(env func(string) string) spawn.FDStore {
-	socket := env("NOTIFY_SOCKET")
-	if socket == "" {
+func newFDStore(manager notifySocket, renew bool) spawn.FDStore {
+	if manager == "" {
 		return nil
 	}
-	return fdStore{socket}
+	return fdStore{manager, renew}
 }
 
 // Put stores a copy of the descriptor. FDPOLL=0: the store would throw a process handle out the moment the process ends,
 // which is when it is needed.
 func (s fdStore) Put(name string, fd uintptr) error {
-	return s.send("FDSTORE=1\nFDPOLL=0\nFDNAME="+storePrefix+name, unix.UnixRights(int(fd)))
+	if s.renew {
+		if err := s.Remove(name); err != nil {
+			return err
+		}
+	}
+	return s.manager.send("FDSTORE=1\nFDPOLL=0\nFDNAME="+name, int(fd))
 }
 
 // Remove takes a descriptor out.
-func (s fdStore) Remove(name string) error {
-	return s.send("FDSTOREREMOVE=1\nFDNAME="+storePrefix+name, nil)
-}
-
-func (s fdStore) send(state string, rights []byte) error {
-	// A leading @ is Linux's abstract namespace, for unix.SockaddrUnix too.
-	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err == nil {
-		err = unix.Sendmsg(socket, []byte(state), rights, &unix.SockaddrUnix{Name: s.socket}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		err = errors.Join(err, unix.Close(socket))
-	}
-	if err != nil {
-		return fmt.Errorf("the service manager cannot be told: %w", err)
-	}
-	return nil
-}
+func (s fdStore) Remove(name string) error { return s.manager.send("FDSTOREREMOVE=1\nFDNAME=" + name) }
 
 // listenStart is the first descriptor that a service manager passes.
 const listenStart = 3
@@ -71,11 +60,11 @@ func stored(env func(string) string) map[string]*os.File {
 	for n := range count {
 		fd := listenStart + n
 		unix.CloseOnExec(fd)
-		if n < len(names) {
-			if name, ours := strings.CutPrefix(names[n], storePrefix); ours {
-				files[name] = os.NewFile(uintptr(fd), names[n])
-			}
+		if n >= len(names) || files[names[n]] != nil {
+			_ = unix.Close(fd) // nobody could ask for it
+			continue
 		}
+		files[names[n]] = os.NewFile(uintptr(fd), names[n])
 	}
 	return files
 }

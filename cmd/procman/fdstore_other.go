@@ -9,6 +9,6 @@ import (
 )
 
 // There is a descriptor store on Linux only.
-func newFDStore(func(string) string) spawn.FDStore { return nil }
+func newFDStore(notifySocket, bool) spawn.FDStore { return nil }
 
 func stored(func(string) string) map[string]*os.File { return nil }

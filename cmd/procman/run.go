@@ -47,7 +47,8 @@ func (a *app) run() error {
 	if err != nil {
 		return err
 	}
-	left := heritage{lock: lock, store: newFDStore(a.env), stored: stored(a.env)}
+	left := heritage{lock: lock, manager: newNotifySocket(a.env), stored: stored(a.env)}
+	left.store = newFDStore(left.manager, lock != nil)
 	for {
 		program, kept, err := a.reign(path, file, left)
 		if program == "" {
@@ -55,7 +56,7 @@ func (a *app) run() error {
 		}
 		// Still the old program: it goes on, and adopts what it has just let go.
 		fmt.Fprintf(a.stderr, "procman: the upgrade has failed, the daemon goes on as it was: %v\n", replace(program, kept))
-		left.lock, left.stored = kept, nil
+		left.lock, left.stored, left.store = kept, nil, newFDStore(left.manager, true)
 	}
 }
 
@@ -66,7 +67,7 @@ func (a *app) reign(path string, file *config.File, left heritage) (program stri
 	defer release()
 	log := newLog(a.stderr, file.Log, a.verbose, a.quiet)
 	defer log.Close()
-	d, err := open(path, file, log, left, newService(a.env, log))
+	d, err := open(path, file, log, left)
 	if err != nil {
 		return "", nil, err
 	}

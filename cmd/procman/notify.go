@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+
+	"procman/messages"
+	"procman/supervisor"
+	"procman/supervisor/api"
+)
+
+// notifier tells the service manager (systemd, by sd_notify) how the daemon is. A nil notifier has nobody to tell. Its
+// methods never wait for the service manager.
+type notifier struct {
+	send       func(state string) error
+	supervisor *supervisor.Supervisor
+	log        *slog.Logger
+	watchdog   time.Duration // so often the service manager wants a sign of life; 0: never
+
+	mu    sync.Mutex
+	is    standing      // all but its status
+	until time.Time     // when the longest grace of an instance is over, in a stop
+	wake  chan struct{} // is has changed
+	moved atomic.Bool   // an instance has, since the status was last made
+
+	known     standing // what the service manager was told; run's own
+	failed    string   // the newest error that was reported; run's own
+	unobserve func()
+	life      context.Context
+	end       context.CancelFunc
+	work      sync.WaitGroup
+}
+
+// statusEvery bounds how often the status is told.
+const statusEvery = time.Second
+
+// extendEvery is how often a service manager that waits for the end is asked for patience.
+const extendEvery = 10 * time.Second
+
+// newNotifier starts telling; nil if there is no service manager.
+func newNotifier(socket notifySocket, s *supervisor.Supervisor, log *slog.Logger) *notifier {
+	if socket == "" {
+		return nil
+	}
+	watchdog, err := sd.SdWatchdogEnabled(false)
+	if err != nil {
+		log.Warn("the service manager's watchdog is not served: what it wants is not understood", "error", err.Error())
+	}
+	return notify(func(state string) error { return socket.send(state) }, watchdog, s, log)
+}
+
+func notify(send func(string) error, watchdog time.Duration, s *supervisor.Supervisor, log *slog.Logger) *notifier {
+	n := &notifier{send: send, supervisor: s, log: log, watchdog: watchdog, wake: make(chan struct{}, 1)}
+	n.moved.Store(true)
+	n.life, n.end = context.WithCancel(context.Background())
+	events := s.System().EventStream
+	subscription := events.Subscribe(n.observe)
+	n.unobserve = func() { events.Unsubscribe(subscription) }
+	n.work.Go(n.run)
+	if watchdog > 0 {
+		n.work.Go(n.pulse)
+	}
+	return n
+}
+
+// Close ends the telling, once what is to be told has been.
+func (n *notifier) Close() error {
+	if n != nil {
+		n.unobserve()
+		n.end()
+		n.work.Wait()
+	}
+	return nil
+}
+
+// reloading says that the configuration is read again on a signal's behalf; over is to be called with what came of it.
+func (n *notifier) reloading() (over func(error)) {
+	if n == nil {
+		return func(error) {}
+	}
+	n.change(func(is *standing) { is.begun++ })
+	return func(err error) {
+		n.change(func(is *standing) {
+			is.over++
+			switch {
+			case err == nil:
+				is.fault = ""
+			case !errors.Is(err, supervisor.ErrStopped):
+				is.fault = head(err.Error())
+			}
+		})
+	}
+}
+
+// ending says that the end has begun. A stop may take as long as the longest grace.
+func (n *notifier) ending(mode api.Mode, grace time.Duration) {
+	if n == nil {
+		return
+	}
+	n.change(func(is *standing) { is.end, n.until = mode, time.Now().Add(grace) })
+}
+
+func (n *notifier) change(f func(*standing)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f(&n.is)
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// observe takes what the supervisor publishes.
+func (n *notifier) observe(published any) {
+	n.moved.Store(true)
+	switch e := published.(type) {
+	case messages.Event:
+		if e.What == messages.ConfigRejected {
+			n.blame(head(e.Why))
+		}
+	case messages.Reconciled:
+		n.blame("")
+	}
+}
+
+// blame notes what is wrong with the configuration. It is told with the next status.
+func (n *notifier) blame(fault string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.is.fault = fault
+}
+
+// run tells, until the end of its life, and then what is left to tell.
+func (n *notifier) run() {
+	status := time.NewTicker(statusEvery)
+	defer status.Stop()
+	patience := time.NewTicker(extendEvery)
+	defer patience.Stop()
+	n.tellStatus()
+	for listed := n.supervisor.Listed(); ; {
+		select {
+		case <-listed:
+			listed = nil
+			n.change(func(is *standing) { is.listed = true })
+		case <-n.wake:
+			n.tell()
+		case <-status.C:
+			if n.moved.Swap(false) {
+				n.tellStatus()
+			}
+		case <-patience.C:
+			n.extend()
+		case <-n.life.Done():
+			n.tell()
+			return
+		}
+	}
+}
+
+// look returns how things are now.
+func (n *notifier) look() (is standing, until time.Time, all []messages.Status) {
+	all, _ = n.supervisor.Status(n.life) // it has no error: it is a snapshot
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	is, until = n.is, n.until
+	is.status = is.line(all)
+	return is, until, all
+}
+
+// tell tells of what has changed, but not of a mere status.
+func (n *notifier) tell() {
+	is, _, _ := n.look()
+	news := n.known.news(is, sd.SdNotifyMonotonicUsec())
+	if len(news) == 0 {
+		is.status = n.known.status
+	}
+	n.known = is
+	for _, state := range news {
+		n.say(state)
+	}
+}
+
+func (n *notifier) tellStatus() {
+	is, _, _ := n.look()
+	if is.status != n.known.status {
+		n.known.status = is.status
+		n.say("STATUS=" + is.status)
+	}
+}
+
+// extend asks for patience while instances are being stopped, as long as one of them may still be within its grace.
+func (n *notifier) extend() {
+	if is, until, all := n.look(); is.end == api.ModeStop && alive(all) > 0 && time.Now().Before(until) {
+		n.say(extension)
+	}
+}
+
+func (n *notifier) say(state string) {
+	text := ""
+	if err := n.send(state); err != nil {
+		if text = err.Error(); text != n.failed {
+			n.log.Warn("the service manager does not hear how the manager is", "error", text)
+		}
+	}
+	n.failed = text
+}
+
+// pulse gives a sign of life twice as often as the service manager wants one, but only while the root actor answers: a
+// manager that supervises nothing is to be replaced.
+func (n *notifier) pulse() {
+	every := n.watchdog / 2
+	next := time.NewTicker(every)
+	defer next.Stop()
+	for {
+		ctx, cancel := context.WithTimeout(n.life, every)
+		err := n.supervisor.Ping(ctx)
+		cancel()
+		switch {
+		case err == nil:
+			err = n.send(sd.SdNotifyWatchdog)
+		case errors.Is(err, supervisor.ErrStopped), n.life.Err() != nil:
+			return
+		}
+		if err != nil {
+			n.log.Warn("the service manager has no sign of life and will replace this manager", "error", err.Error(),
+				"waited", every, "consequence", "instances run on, and the next manager adopts them")
+		}
+		select {
+		case <-next.C:
+		case <-n.life.Done():
+			return
+		}
+	}
+}
