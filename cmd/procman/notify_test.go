@@ -112,11 +112,11 @@ func TestAStatusIsToldWhenItChangesAndAtMostOnceASecond(t *testing.T) {
 		time.Sleep(time.Second)
 		require.Equal(t, "READY=1\nSTATUS=no instances", h.last())
 		w.Want("a", "b")
-		for range 20 { // it crashes all the time
-			time.Sleep(500 * time.Millisecond)
-			if p := w.Spawner.Processes("a"); p[len(p)-1].Alive() {
-				p[len(p)-1].Exit(1)
-			}
+		for range 20 { // it changes all the time, and not in step with the status
+			time.Sleep(730 * time.Millisecond)
+			require.NoError(t, w.Stop(t.Context(), "a"))
+			time.Sleep(730 * time.Millisecond)
+			require.NoError(t, w.Start(t.Context(), "a"))
 		}
 		told := h.of("STATUS=")
 		require.Greater(t, len(told), 3)
