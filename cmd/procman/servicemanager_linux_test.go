@@ -162,6 +162,15 @@ func (m *serviceManager) await(from int, variable, value string) saying {
 	return found
 }
 
+// copied returns a descriptor of its own: the one that is kept may be taken out while the program is being started.
+func (m *serviceManager) copied(file *os.File) *os.File {
+	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	require.NoError(m.t, err)
+	copied := os.NewFile(uintptr(fd), file.Name())
+	m.t.Cleanup(func() { require.NoError(m.t, copied.Close()) })
+	return copied
+}
+
 // starts starts a program as systemd does, with what is kept. The shell is there to learn the pid before the exec.
 func (m *serviceManager) starts(cmd *exec.Cmd) {
 	m.mu.Lock()
@@ -169,7 +178,7 @@ func (m *serviceManager) starts(cmd *exec.Cmd) {
 	var names []string
 	for _, k := range m.kept {
 		names = append(names, k.name)
-		cmd.ExtraFiles = append(cmd.ExtraFiles, k.file)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, m.copied(k.file))
 	}
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.socket, fmt.Sprintf("LISTEN_FDS=%d", len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	if m.watchdog > 0 {
