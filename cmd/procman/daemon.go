@@ -235,7 +235,12 @@ func (d *daemon) live(signals <-chan os.Signal) error {
 				leave()
 			}
 			d.begin(stopping, mode)
-		case d.successor = <-d.upgrades:
+		case program := <-d.upgrades:
+			if d.ending {
+				d.log.Warn("no upgrade: the manager is ending", "program", program)
+				continue
+			}
+			d.successor = program
 			d.log.Info("manager makes room for the binary on disk", "program", d.successor)
 			d.begin(stopping, api.ModeLeave)
 		case s := <-signals:

@@ -114,8 +114,9 @@ func state(s *messages.Status) string {
 // alive counts the instances that have a process, or are being given one.
 func alive(all []messages.Status) int {
 	n := 0
-	for _, s := range all {
-		if s.Phase == messages.Starting || s.Phase == messages.Running || s.Phase == messages.Stopping {
+	for i := range all {
+		switch all[i].Phase {
+		case messages.Starting, messages.Running, messages.Stopping:
 			n++
 		}
 	}

@@ -155,3 +155,16 @@ func TestABinaryThatCannotTakeOverLeavesTheDaemonAsItIs(t *testing.T) {
 	r.signal(syscall.SIGTERM)
 	require.Zero(t, r.ends())
 }
+
+func TestADaemonThatIsEndingIsNotUpgraded(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "stop: {grace: 2s}", "a: deaf")
+	d := s.run()
+	s.ok("start", "a", "--wait")
+	d.signal(syscall.SIGTERM)
+	s.eventually("it is stopping", func() bool { return s.instance("a").Phase == messages.Stopping })
+	require.NotZero(t, s.call("upgrade", "--timeout", "1s").code)
+	require.Zero(t, d.ends(), "it ends, and no other comes in its place")
+	require.Contains(t, d.log.String(), "no upgrade: the manager is ending")
+	require.Empty(t, s.living())
+}
