@@ -12,7 +12,11 @@ func (a *app) initCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init [FILE]",
 		Short: "Write a commented example configuration; never overwrites",
-		Args:  usages(cobra.MaximumNArgs(1)),
+		Long: `Write a commented example configuration to a file, by default procman.yaml in the working directory. A file that exists is never
+overwritten.`,
+		Example: `  procman init && procman run
+  procman init /etc/procman/procman.yaml`,
+		Args: usages(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			path := "procman.yaml"
 			switch {
@@ -34,7 +38,10 @@ func (a *app) validateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate",
 		Short: "Check the configuration",
-		Args:  usages(cobra.NoArgs),
+		Long: `Check the configuration. What is wrong with it is shown with file, line, column and the line itself, and the exit code is 1.
+The daemon is not asked, and not told.`,
+		Example: `  procman validate -c procman.yaml && procman reload`,
+		Args:    usages(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			path, err := config.Find(a.config)
 			if err != nil {

@@ -18,6 +18,7 @@ import (
 // verb is something that can be done to an instance.
 type verb struct {
 	name, short, long string
+	example           string
 	past              string
 	do                func(*api.Client, context.Context, messages.InstanceID) (messages.Status, error)
 	goal              func(before messages.Status) goal
@@ -30,12 +31,16 @@ var (
 		long: "Start instances. An operator's hold on them ends; one that waits for its next attempt, or was given up, is started now.",
 		do:   (*api.Client).Start,
 		goal: func(messages.Status) goal { return goal{state: goalHealthy} },
+		example: `  procman start users
+  procman start --all --wait     # until all are healthy, or the exit code says otherwise`,
 	}
 	stopVerb = verb{
 		name: "stop", past: "stopped", short: "Stop instances, and hold them down until start",
 		long: "Stop instances, and hold them down until they are started by `procman start`, also when the daemon is started anew.",
 		do:   (*api.Client).Stop,
 		goal: func(messages.Status) goal { return goal{state: goalStopped} },
+		example: `  procman stop users --wait      # until it has ended
+  procman stop --all --wait      # the daemon goes on, with nothing to do until start`,
 	}
 	restartVerb = verb{
 		name: "restart", past: "restarted", short: "Give instances a new process",
@@ -49,6 +54,8 @@ does not come back healthy keeps the others from being touched. --all leaves tho
 			}
 			return ""
 		},
+		example: `  procman restart users --wait
+  procman restart --all --wait --max-parallel 2 --timeout 10m     # a rolling restart`,
 	}
 )
 
@@ -120,6 +127,7 @@ func (a *app) controlCommand(v verb) *cobra.Command {
 
 It returns when the daemon has accepted it, or, with --wait, when it is done: exit code 3 if an instance ended up otherwise,
 124 if that took longer than --timeout. If one of the ids does not exist nothing is done at all.`,
+		Example:           v.example,
 		ValidArgsFunction: a.completeIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {

@@ -15,7 +15,9 @@ func (a *app) reloadCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "reload",
 		Short: "Have the daemon read its configuration again and apply the difference",
-		Args:  usages(cobra.NoArgs),
+		Long: `Have the daemon read its configuration again and apply the difference: what has not changed is not touched. A configuration
+that is broken changes nothing, and what is wrong with it is shown. The daemon also sees by itself when the file is edited.`,
+		Args: usages(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
 				r, err := c.Reload(ctx)
@@ -38,13 +40,13 @@ func (a *app) reloadCommand() *cobra.Command {
 
 // ending is one of the ways to end the daemon.
 type ending struct {
-	name, short, done string
-	mode              api.Mode
+	name, short, done, takes string
+	mode                     api.Mode
 }
 
 var (
-	shutdownEnd = ending{"shutdown", "End the daemon and stop all instances", "every instance was stopped", api.ModeStop}
-	detachEnd   = ending{"detach", "End the daemon and leave all instances running", "its instances run on", api.ModeLeave}
+	shutdownEnd = ending{"shutdown", "End the daemon and stop all instances", "every instance was stopped", ", which takes as long as its instances take to stop", api.ModeStop}
+	detachEnd   = ending{"detach", "End the daemon and leave all instances running", "its instances run on", "; the next `procman run` adopts what still runs", api.ModeLeave}
 )
 
 func (a *app) endCommand(e ending) *cobra.Command {
@@ -52,7 +54,9 @@ func (a *app) endCommand(e ending) *cobra.Command {
 	var noWait bool
 	cmd := &cobra.Command{
 		Use: e.name, Short: e.short,
-		Long: e.short + ". It returns when the daemon has ended, which takes as long as its instances take to stop.",
+		Long: e.short + ". It returns when the daemon has ended" + e.takes + `.
+
+systemd does not start it again, if the unit is procman's own: it has ended as it was told to.`,
 		Args: usages(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {

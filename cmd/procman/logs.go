@@ -34,6 +34,9 @@ begins with the instance's id. With -o jsonl each line is a JSON document.
 
 With -f it goes on until it is interrupted: it waits for a daemon that has ended, and then goes on with the next line. Only
 what was taken away meanwhile because the file had got too large is missing, and that is said.`,
+		Example: `  procman logs -f users                      # go on with new lines
+  procman logs -n 20                         # the newest 20 lines of each instance
+  procman logs users --stream stderr --since 10m`,
 		ValidArgsFunction: a.completeIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch l.query.Stream = messages.Stream(l.stream); {

@@ -28,6 +28,10 @@ tell: what still runs, unsupervised. With --watch it goes on until a daemon answ
 The form is a table, a wider one with -o wide, one JSON document with -o json, or one for each instance with -o jsonl. With
 --watch, a table on a terminal is drawn in place, and elsewhere again only when more than times has changed; -o jsonl gives
 every instance, and then each one that has changed.`,
+		Example: `  procman status                 # all instances
+  procman status -w              # and again whenever it changes
+  procman status users           # exit code 3 unless it is running and healthy
+  procman status -o json | jq -r '.instances[] | select(.health != "healthy") | .id'`,
 		ValidArgsFunction: a.completeIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {

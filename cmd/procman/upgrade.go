@@ -31,7 +31,8 @@ func (a *app) upgradeCommand() *cobra.Command {
 		Long: `Replace the running daemon by the binary on disk, under the same pid: no instance restarts, and none ceases to be a child of
 it. The new binary is first asked whether it can take over: whether it starts, reads the configuration and knows the
 records in the state directory. If not, the daemon stays as it is.`,
-		Args: usages(cobra.NoArgs),
+		Example: `  install -m 755 procman.new /usr/local/bin/procman && procman upgrade`,
+		Args:    usages(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
 				ctx, cancel := context.WithTimeout(ctx, timeout)
