@@ -29,6 +29,7 @@ type Control struct {
 	Partial string `json:"partial,omitempty"` // written at the start, without a line end
 
 	Grandchildren []Descent `json:"grandchildren,omitempty"`
+	Habits        []string  `json:"habits,omitempty"` // see [Habits]; read at the start
 }
 
 // Bind is what a child does with its port.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 )
 
 // Sighting is what a watcher outside learned of a process.
@@ -32,12 +33,21 @@ type Life struct {
 // Exited is how a process says that it ends.
 type Exited struct{ Code, Signal, Lines int }
 
-// Lives puts together what is known of every process, in the order of their births. Grandchildren are left out.
+// Lives puts together what is known of every process, in the order of their births. Grandchildren are left out, but for one
+// thing: where a worker listens, there its master does.
 func Lives(ledger []Entry, seen map[Process]Sighting) []Life {
 	lives := map[Process]*Life{}
+	masters := map[Process]Process{}
 	for _, e := range ledger {
 		l := lives[e.Process]
 		if l == nil {
+			if master := lives[masters[e.Process]]; e.Event == Listen && master != nil {
+				master.Listening = e.Note.Number("port")
+			}
+			if e.Event == Grandchild {
+				began, _ := strconv.ParseUint(e.Note["began"], 10, 64) // some do not say whose they are
+				masters[e.Process] = Process{e.Note.Number("of"), began}
+			}
 			if e.Event != Start {
 				continue
 			}

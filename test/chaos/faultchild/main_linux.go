@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,20 +17,27 @@ import (
 func main() {
 	c := &child{signals: make(chan os.Signal, 64), ends: make(chan chaos.End, 1)}
 	descent := flag.String("descent", "", "be a grandchild; `how` is for people who read ps")
+	var of chaos.Process
+	flag.IntVar(&of.PID, "of", 0, "the `PID` of the process that started this grandchild")
+	flag.Uint64Var(&of.Start, "began", 0, "its start `TIME`")
 	flag.StringVar(&c.control, "wasm", "", "the control `FILE`")
 	flag.StringVar(&c.db, "dbPath", "", "a file that is made")
 	flag.IntVar(&c.port, "port", 0, "the TCP `PORT` to listen on")
 	flag.Parse()
+	words := flag.Args()
+	if len(words) > 0 && c.port == 0 {
+		if port, err := strconv.Atoi(words[0]); err == nil {
+			c.port, words = port, words[1:]
+		}
+	}
 	signal.Notify(c.signals) // all; the default for those that cannot be caught
 	signal.Reset(syscall.SIGURG, syscall.SIGCHLD, syscall.SIGPIPE)
-	if err := c.open(); err != nil {
+	if err := c.open(words, *descent == ""); err != nil {
 		fmt.Fprintln(os.Stderr, "faultchild:", err)
 		os.Exit(3)
 	}
 	if *descent != "" {
-		c.note(chaos.Grandchild, nil)
-		for range c.signals { // it takes a KILL to end it
-		}
+		c.descend(*descent, of)
 	}
 	c.live()
 }
@@ -40,8 +48,11 @@ type child struct {
 	port        int
 	instance    string
 	run         int
+	spec, tag   string
 	self        chaos.Process
-	ledger      *os.File
+	habits      chaos.Habits
+	env         []string // as it was before clearenv
+	ledger      *os.File // nil: it was started by hand, for a look
 	alive       *os.File // holds the lock of the instance
 	signals     chan os.Signal
 	ends        chan chaos.End
@@ -49,7 +60,8 @@ type child struct {
 	lines int // written to stdout
 }
 
-func (c *child) open() error {
+// open finds out who it is, and takes on its habits.
+func (c *child) open(words []string, first bool) error {
 	c.instance = os.Getenv("PROCMAN_INSTANCE_ID")
 	c.run, _ = strconv.Atoi(os.Getenv("PROCMAN_RUN")) // a bystander has none
 	start, err := startTime()
@@ -57,16 +69,30 @@ func (c *child) open() error {
 		return err
 	}
 	c.self = chaos.Process{PID: os.Getpid(), Start: start}
-	path := os.Getenv(chaos.EnvLedger)
-	if path == "" {
+	switch path := os.Getenv(chaos.EnvLedger); {
+	case path != "":
+		if c.ledger, err = os.OpenFile(strings.Clone(path), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
+			return err
+		}
+	case c.control != "":
 		return fmt.Errorf("%s is not set", chaos.EnvLedger)
 	}
-	c.ledger, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	return err
+	if first {
+		words = append(words, c.read().Habits...) // a grandchild is given all of them
+	}
+	habits, err := chaos.ParseHabits(words)
+	if err != nil {
+		return err
+	}
+	c.spec, c.tag = strings.Clone(os.Getenv(chaos.EnvSpec)), strings.Clone(os.Getenv("PROCMAN_RUN_TAG"))
+	return c.adopt(habits)
 }
 
 // note appends to the ledger. A ledger that cannot be written ends the process: it would be a lie.
 func (c *child) note(event chaos.Event, n chaos.Note) {
+	if c.ledger == nil {
+		return
+	}
 	e := chaos.Entry{At: monotonic(), Instance: c.instance, Run: c.run, Process: c.self, Port: c.port, Event: event, Note: n}
 	if _, err := c.ledger.WriteString(e.String()); err != nil {
 		fmt.Fprintln(os.Stderr, "faultchild:", err)
@@ -76,6 +102,9 @@ func (c *child) note(event chaos.Event, n chaos.Note) {
 
 // read returns the control file as it is now. One that is broken counts as none, and that is said.
 func (c *child) read() chaos.Control {
+	if c.control == "" {
+		return chaos.Control{}
+	}
 	control, err := chaos.ReadControl(c.control)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faultchild:", err)
@@ -84,7 +113,7 @@ func (c *child) read() chaos.Control {
 }
 
 func (c *child) live() {
-	n := chaos.Note{"spec": os.Getenv(chaos.EnvSpec), "tag": os.Getenv("PROCMAN_RUN_TAG")}
+	n := chaos.Note{"spec": c.spec, "tag": c.tag}
 	if n["spec"] == "" {
 		delete(n, "spec")
 	}
@@ -111,6 +140,10 @@ func (c *child) live() {
 			fmt.Fprintln(os.Stderr, "faultchild: a grandchild:", err)
 		}
 	}
+	if err := c.attend(); err != nil {
+		fmt.Fprintln(os.Stderr, "faultchild: a child:", err)
+		os.Exit(6)
+	}
 	if control.Partial != "" {
 		_, _ = os.Stdout.WriteString(control.Partial)
 	}
@@ -125,7 +158,7 @@ func (c *child) live() {
 	if after := time.Duration(control.StopSelfAfter); after > 0 {
 		time.AfterFunc(after, func() { _ = syscall.Kill(c.self.PID, syscall.SIGSTOP) })
 	}
-	if control.Bind != chaos.BindNever {
+	if control.Bind != chaos.BindNever && !c.habits.Worker() {
 		go c.serve(control)
 	}
 	c.loop(control)
@@ -137,7 +170,7 @@ func (c *child) serve(control chaos.Control) {
 	if control.Bind == chaos.BindWrong {
 		port = 0
 	}
-	l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	l, err := c.listen(port)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faultchild:", err)
 		c.ends <- chaos.End{Code: 5}
@@ -181,7 +214,7 @@ func (c *child) gotSignal(s syscall.Signal) {
 		if control.Term == chaos.TermIgnored {
 			return
 		}
-		time.AfterFunc(time.Duration(control.TermAfter), func() {
+		time.AfterFunc(time.Duration(control.TermAfter)+c.habits.Slow, func() {
 			select {
 			case c.ends <- chaos.End{}:
 			default: // it ends already

@@ -40,7 +40,7 @@ func startTime() (uint64, error) {
 
 // hold takes the lock of the instance, for life, and returns the pid of another process that has it, 0 if there is none.
 func (c *child) hold() (rival int, err error) {
-	if c.instance == "" {
+	if c.instance == "" || c.ledger == nil {
 		return 0, nil
 	}
 	path := filepath.Join(filepath.Dir(c.ledger.Name()), c.instance+".alive")
