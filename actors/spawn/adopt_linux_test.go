@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"procman/actors"
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -216,10 +217,10 @@ func TestNothingIsKnownOfAnInstanceThatNeverRan(t *testing.T) {
 // rewrite changes the record of instance "a".
 func rewrite(t testing.TB, dir messages.StateDir, change func(*runRecord)) {
 	var r runRecord
-	require.NoError(t, readRecord(dir.Run("a"), runKind, &r))
+	require.NoError(t, record.Read(dir.Run("a"), runKind, &r))
 	change(&r)
-	require.NoError(t, stage(dir.Run("a"), runKind, r, false))
-	require.NoError(t, commit(dir.Run("a"), false))
+	require.NoError(t, record.Stage(dir.Run("a"), runKind, r, false))
+	require.NoError(t, record.Commit(dir.Run("a"), false))
 }
 
 func TestAStrangerIsNeverAdoptedAndNeverSignalled(t *testing.T) {

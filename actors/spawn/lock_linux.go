@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -21,7 +22,7 @@ import (
 const lockPatience = time.Second
 
 func lockDir(dir messages.StateDir) (*os.File, error) {
-	f, err := os.OpenFile(dir.Lock(), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openOrMake(dir.Lock(), os.O_RDWR)
 	if err != nil {
 		return nil, fmt.Errorf("the state directory cannot be locked: %w", err)
 	}
@@ -83,7 +84,7 @@ func Check(dir messages.StateDir) error {
 		_, run := s.readRun(id)
 		_, memory := s.readMemory(id)
 		for _, err := range []error{run, memory} {
-			if errors.Is(err, errSchema) {
+			if errors.Is(err, record.ErrSchema) {
 				errs = append(errs, err)
 			}
 		}
@@ -122,14 +123,19 @@ func owner(f *os.File) string {
 // what we hold keeps nobody out. Then the new one is taken.
 func (s *Spawner) guard() error {
 	s.locking.Lock()
-	defer s.locking.Unlock()
 	ours, err := s.lock.Stat()
+	s.locking.Unlock()
 	if err != nil {
 		return err
 	}
-	now, err := os.Stat(s.dir.Lock())
+	now, err := os.Stat(s.dir.Lock()) // not under the lock: who ends or upgrades the manager must not wait for a disk
 	if err == nil && os.SameFile(ours, now) {
 		return nil
+	}
+	s.locking.Lock()
+	defer s.locking.Unlock()
+	if again, err := s.lock.Stat(); err != nil || !os.SameFile(ours, again) {
+		return err // somebody else has seen it, too
 	}
 	s.log.Error("the state directory was deleted or replaced under the manager", "dir", string(s.dir),
 		"consequence", "its processes run on and are found again; what was written of them is lost until it is written anew")
@@ -150,20 +156,6 @@ const lockFD = 3
 
 // instancePatience is how long a start waits for the instance's lock: who was killed needs a moment to be gone.
 const instancePatience = 2 * time.Second
-
-// lockInstance returns the instance's lock file, locked.
-func (s *Spawner) lockInstance(ctx context.Context, i *instance) (*os.File, error) {
-	path := s.dir.InstanceLock(i.id)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, stateError(err, path)
-	}
-	if err := s.awaitLock(ctx, i, f); err != nil {
-		_ = f.Close() // nothing was written
-		return nil, err
-	}
-	return f, nil
-}
 
 func (s *Spawner) awaitLock(ctx context.Context, i *instance, f *os.File) error {
 	for deadline := time.Now().Add(s.patience); ; {
@@ -203,7 +195,7 @@ func (s *Spawner) locked(i *instance, path string) error {
 
 // unlocked reports whether nobody holds the instance's lock.
 func (s *Spawner) unlocked(id messages.InstanceID) bool {
-	f, err := os.Open(s.dir.InstanceLock(id))
+	f, err := record.Open(s.dir.InstanceLock(id), os.O_RDONLY, 0)
 	if err != nil {
 		return true
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -66,7 +67,7 @@ func TestCloseTouchesNoProcessAndEndsEveryWait(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 	require.ErrorIs(t, s.Remember(messages.Memory{ID: "a"}), ErrClosed)
 	var r runRecord
-	require.NoError(t, readRecord(dir.Run("a"), runKind, &r))
+	require.NoError(t, record.Read(dir.Run("a"), runKind, &r))
 	require.Nil(t, r.Exit, "it has not ended")
 	require.Equal(t, p.PID(), adopted(t, opened(t, dir)).PID())
 }

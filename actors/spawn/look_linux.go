@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -137,7 +138,7 @@ func (s *Spawner) onRecord(r *runRecord) (alive bool, end messages.Exit, err err
 // Owner returns the pid of the manager that has the directory, by what it wrote into the lock file and holds open; 0 if
 // there is none, or none that this user can see. It takes no lock.
 func Owner(dir messages.StateDir) int {
-	text, err := readRegular(dir.Lock())
+	text, err := record.ReadFile(dir.Lock(), 32)
 	if err != nil {
 		return 0 // who has it is a help to a person, no more
 	}

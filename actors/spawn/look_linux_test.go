@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -111,7 +112,7 @@ func TestALookFindsAProcessWithoutItsRecord(t *testing.T) {
 	pid := orphaned(t, dir, sleeper("a"))
 	require.NoError(t, os.Truncate(dir.Run("a"), 50))
 	traces, err := Look(t.Context(), dir)
-	require.ErrorIs(t, err, errDamaged)
+	require.ErrorIs(t, err, record.ErrDamaged)
 	require.Len(t, traces, 1)
 	require.Equal(t, []any{true, pid, 30007}, []any{traces[0].Survivor.Alive, traces[0].Survivor.PID, traces[0].Survivor.Port})
 	require.NoError(t, os.RemoveAll(dir.Instances()))

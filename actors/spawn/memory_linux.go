@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -111,7 +112,7 @@ func (s *Spawner) Recall(ctx context.Context) ([]messages.Memory, error) {
 
 func (s *Spawner) readMemory(id messages.InstanceID) (memoryRecord, error) {
 	var r memoryRecord
-	err := readRecord(s.dir.Memory(id), memoryKind, &r)
+	err := record.Read(s.dir.Memory(id), memoryKind, &r)
 	if err == nil && r.ID != id {
 		err = fmt.Errorf("%s: %w", s.dir.Memory(id), errForeign)
 	}
@@ -119,7 +120,8 @@ func (s *Spawner) readMemory(id messages.InstanceID) (memoryRecord, error) {
 }
 
 // Remember replaces what is remembered of one instance. What it said last is what Recall returns, also after this
-// process was killed. A change of Held, and everything remembered while it is true, is on disk when Remember returns.
+// process was killed. A change of Held, and everything remembered while it is true, is on disk when Remember returns. It
+// takes as long as the disk does.
 func (s *Spawner) Remember(m messages.Memory) error {
 	if err := m.ID.Validate(); err != nil {
 		return err
@@ -138,17 +140,17 @@ func (s *Spawner) Remember(m messages.Memory) error {
 	}
 	sync := m.Held || s.wasHeld(i)
 	path := s.dir.Memory(m.ID)
-	if err := stage(path, memoryKind, memorize(m, s.boot, readClock()), sync); err != nil {
+	if err := record.Stage(path, memoryKind, memorize(m, s.boot, readClock()), sync); err != nil {
 		return err
 	}
 	failpoint("mid-remember")
-	if err := commit(path, sync); err != nil {
+	if err := record.Commit(path, sync); err != nil {
 		return err
 	}
 	failpoint("after-remember")
 	if sync {
 		// The names on the way to the file may be as new as the file.
-		if err := errors.Join(syncDir(s.dir.Instances()), syncDir(string(s.dir))); err != nil {
+		if err := errors.Join(record.SyncDir(s.dir.Instances()), record.SyncDir(string(s.dir))); err != nil {
 			return err
 		}
 	}
@@ -183,10 +185,17 @@ func (s *Spawner) Expunge(id messages.InstanceID) error {
 	defer i.files.Unlock()
 	held := s.wasHeld(i)
 	i.held = nil
-	paths := []string{s.dir.Memory(id), staged(s.dir.Memory(id))}
-	if i.newest == nil || i.newest.ended() {
-		i.newest = nil
-		paths = append(paths, s.dir.Run(id), staged(s.dir.Run(id)))
+	paths := []string{s.dir.Memory(id), record.Staged(s.dir.Memory(id))}
+	i.pen <- struct{}{} // or a record on its way would come after us
+	defer func() { <-i.pen }()
+	i.mu.Lock()
+	gone := i.newest == nil || i.newest.ended()
+	if gone {
+		i.newest, i.unsaved = nil, nil
+	}
+	i.mu.Unlock()
+	if gone {
+		paths = append(paths, s.dir.Run(id), record.Staged(s.dir.Run(id)))
 	}
 	var errs []error
 	for _, path := range paths {
@@ -196,7 +205,7 @@ func (s *Spawner) Expunge(id messages.InstanceID) error {
 	}
 	if held && len(errs) == 0 {
 		// Or the hold would be back after a crash of the host, on an instance that may have been given the id again.
-		if err := syncDir(s.dir.Instance(id)); !errors.Is(err, fs.ErrNotExist) {
+		if err := record.SyncDir(s.dir.Instance(id)); !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}

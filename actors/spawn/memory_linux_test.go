@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -118,13 +119,16 @@ func TestADamagedMemoryIsReportedAndTheOthersAreRecalled(t *testing.T) {
 	good, err := os.ReadFile(path)
 	require.NoError(t, err)
 	bad := map[string]func(){
-		"empty":      func() { write(t, path, "") },
-		"NULs":       func() { write(t, path, strings.Repeat("\x00", len(good))) },
-		"newer":      func() { write(t, path, `{"schema":99,"body":{}}`) },
-		"another's":  func() { other, _ := os.ReadFile(dir.Memory("b")); write(t, path, string(other)) },
-		"no memory":  func() { sealed, _ := seal(runKind, memoryRecord{ID: "a"}); write(t, path, string(sealed)) },
-		"wrong type": func() { sealed, _ := seal(memoryKind, map[string]any{"run": "x"}); write(t, path, string(sealed)) },
-		"a fifo":     func() { os.Remove(path); unix.Mkfifo(path, 0o600) },
+		"empty":     func() { write(t, path, "") },
+		"NULs":      func() { write(t, path, strings.Repeat("\x00", len(good))) },
+		"newer":     func() { write(t, path, `{"schema":99,"body":{}}`) },
+		"another's": func() { other, _ := os.ReadFile(dir.Memory("b")); write(t, path, string(other)) },
+		"no memory": func() { sealed, _ := record.Seal(runKind, memoryRecord{ID: "a"}); write(t, path, string(sealed)) },
+		"wrong type": func() {
+			sealed, _ := record.Seal(memoryKind, map[string]any{"run": "x"})
+			write(t, path, string(sealed))
+		},
+		"a fifo": func() { os.Remove(path); unix.Mkfifo(path, 0o600) },
 	}
 	for n := range good {
 		bad["cut at "+string(rune('0'+n%10))+" "+time.Duration(n).String()] = func() { write(t, path, string(good[:n])) }

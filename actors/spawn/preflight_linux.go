@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -252,8 +253,17 @@ func startError(err error, path string) *messages.StartError {
 // stateError says that a start failed for a file of the state directory.
 func stateError(err error, path string) *messages.StartError {
 	e := startError(err, path)
-	if e.Fault != messages.FaultResources {
-		e.Fault, e.Help = messages.FaultStateDir, "look at its permissions and the space on its file system"
+	if e.Fault == messages.FaultResources {
+		return e
+	}
+	e.Fault, e.Help = messages.FaultStateDir, "look at its permissions and the space on its file system"
+	var stalled *record.StalledError
+	var other *record.NotRegularError
+	switch {
+	case errors.As(err, &stalled):
+		e.Help = "it goes on by itself as soon as the disk answers"
+	case errors.As(err, &other): // it names the path, and what to do
+		e.Path, e.Help = "", ""
 	}
 	return e
 }

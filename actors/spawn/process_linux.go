@@ -85,9 +85,11 @@ func (p *process) conclude() {
 	p.kill() // before the leader is reaped: until then nobody else can be given its pid
 	status, known := p.collect()
 	p.exit = exitOf(status, known, at)
-	p.home.conclude(p)
-	p.remove()
-	close(p.done)
+	close(p.done) // reported first, recorded afterwards
+	p.home.work.Go(func() {
+		p.home.conclude(p)
+		p.remove()
+	})
 }
 
 // collect returns how the process ended, and reaps it if it is a child of ours.

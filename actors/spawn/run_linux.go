@@ -1,11 +1,15 @@
 package spawn
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -74,7 +78,7 @@ func unknownExit(at time.Time) messages.Exit {
 // readRun returns the record of the newest run; nil if there is none that can be read.
 func (s *Spawner) readRun(id messages.InstanceID) (*runRecord, error) {
 	var r runRecord
-	err := readRecord(s.dir.Run(id), runKind, &r)
+	err := record.Read(s.dir.Run(id), runKind, &r)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
@@ -89,23 +93,102 @@ func (s *Spawner) readRun(id messages.InstanceID) (*runRecord, error) {
 	return &r, nil
 }
 
-// writeRun replaces the record of the newest run. That it fails is no reason to stop anything: the process is found
-// without it, by its environment; only its exit status may be missed.
-func (s *Spawner) writeRun(r *runRecord) {
+// save puts the record of the newest run on disk. Nobody on the way to a deed or a report waits for it; who starts a
+// process does, but no longer than diskPatience. What could not be written is no reason to stop anything: the process is
+// found without it, by its environment; only its exit status may be missed. It is tried again until it is written.
+func (s *Spawner) save(i *instance) {
+	if err := s.trySave(i, diskPatience); err != nil {
+		s.saveLater(i, err)
+	}
+}
+
+// trySave returns nil if nothing is left to be written.
+func (s *Spawner) trySave(i *instance, patience time.Duration) error {
+	began := time.Now()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case i.pen <- struct{}{}:
+	case <-late.C:
+		return s.disk.Overdue(began)
+	}
+	give := func() { <-i.pen }
+	left, err := s.disk.Do(context.Background(), patience, func() error { return s.writeNewest(i) }, give)
+	if !left {
+		give()
+	}
+	return err
+}
+
+// writeNewest writes the record of the newest run as it is now, if it is not on disk.
+func (s *Spawner) writeNewest(i *instance) error {
+	for {
+		i.mu.Lock()
+		r := i.unsaved
+		i.mu.Unlock()
+		if r == nil {
+			return nil
+		}
+		if err := s.writeRun(r); err != nil {
+			return err
+		}
+		i.mu.Lock()
+		if i.unsaved == r {
+			i.unsaved = nil
+		}
+		i.mu.Unlock()
+	}
+}
+
+// writeRun replaces the record of the newest run.
+func (s *Spawner) writeRun(r *runRecord) error {
 	path := s.dir.Run(r.ID)
-	err := stage(path, runKind, r, false)
+	err := record.Stage(path, runKind, r, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = s.makeDir(r.ID); err == nil { // the directory was deleted under us
-			err = stage(path, runKind, r, false)
+			err = record.Stage(path, runKind, r, false)
 		}
 	}
 	if err == nil {
 		failpoint("mid-record")
-		err = commit(path, false)
+		err = record.Commit(path, false)
 	}
-	if err != nil {
-		s.log.Error("the record of a run cannot be written", "instance", string(r.ID), "run", r.Run, "pid", r.PID, "error", err,
-			"consequence", "after a crash of the manager the process is looked for among all processes")
+	return err
+}
+
+// saveLater has the record written as soon as that is possible.
+func (s *Spawner) saveLater(i *instance, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := len(s.unsaved) == 0
+	s.unsaved[i] = true
+	if !first || s.closed {
+		return
+	}
+	s.log.Error("the record of a run cannot be written; it is tried again until it is", "instance", string(i.id), "error", err,
+		"consequence", "after a crash of the manager the process is looked for among all processes")
+	s.work.Go(s.catchUp)
+}
+
+// catchUp writes what could not be written before.
+func (s *Spawner) catchUp() {
+	for pause := saveAgain; s.sleep(pause); pause = min(2*pause, 10*saveAgain) {
+		s.mu.Lock()
+		waiting := slices.Collect(maps.Keys(s.unsaved))
+		s.mu.Unlock()
+		for _, i := range waiting {
+			err := s.trySave(i, diskPatience/10)
+			s.mu.Lock()
+			if err == nil {
+				delete(s.unsaved, i)
+			}
+			left := len(s.unsaved)
+			s.mu.Unlock()
+			if left == 0 {
+				s.log.Info("the records of runs are written again", "records", len(waiting))
+				return
+			}
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -48,16 +49,31 @@ type Spawner struct {
 	stored map[string]*os.File // handles of an earlier manager that nobody has asked for yet, by tag
 	fds    map[*pidfd]bool     // that are open
 	ending map[string]bool     // the tags of processes that are being ended because they are one too many
+
+	disk    *record.Disk       // for whatever must not wait for the state directory's file system
+	unsaved map[*instance]bool // whose run's record could not be written; guarded by mu
 }
+
+// Bounds for a file system that does not answer.
+const (
+	diskPatience = time.Second // how long a start waits for it
+	diskThreads  = 8           // how many threads it can hold
+	saveAgain    = time.Second // until what could not be written is tried again
+	closeTime    = 3 * time.Second
+)
 
 // instance is what the Spawner knows of one.
 type instance struct {
 	id   messages.InstanceID
 	turn chan struct{} // holds one token while somebody starts or looks for its process
 
-	files  sync.Mutex // held while its files are written; guards what follows
-	newest *process   // nil: none is known
-	held   *bool      // Memory.Held as it is on disk; nil: not known
+	mu      sync.Mutex // never held over a call to a file system, which may stall; guards what follows
+	newest  *process   // nil: none is known
+	unsaved *runRecord // of newest, and not on disk as it is; nil: it is
+
+	pen   chan struct{} // holds one token while somebody writes the record of its run
+	files sync.Mutex    // held while what is remembered of it is written; guards what follows
+	held  *bool         // Memory.Held as it is on disk; nil: not known
 }
 
 // Open takes the state directory and makes it if it is missing. If another manager has it, the error is ErrInUse.
@@ -100,6 +116,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		store: o.Store, stored: maps.Clone(o.Stored),
 		dir: dir, log: o.Logger, env: slices.Clone(o.Env), proc: procfs(o.Proc), boot: boot, lock: lock,
 		patience: instancePatience, quit: make(chan struct{}),
+		disk: record.NewDisk("the state disk", diskThreads), unsaved: map[*instance]bool{},
 		table: map[messages.InstanceID]*instance{}, fds: map[*pidfd]bool{}, ending: map[string]bool{},
 	}, nil
 }
@@ -153,7 +170,9 @@ func (s *Spawner) Close() error {
 	s.closed = true
 	close(s.quit)
 	s.mu.Unlock()
-	s.runs.Wait()
+	if err := within(closeTime, &s.runs); err != nil {
+		return errors.Join(err, s.disk.Stalled(0))
+	}
 	s.mu.Lock()
 	for fd := range s.fds {
 		fd.close()
@@ -164,10 +183,31 @@ func (s *Spawner) Close() error {
 	}
 	clear(s.stored)
 	s.mu.Unlock()
-	s.work.Wait()
+	err := within(closeTime, &s.work)
+	late := time.NewTimer(closeTime)
+	defer late.Stop()
+	select {
+	case <-s.disk.Idle():
+	case <-late.C:
+		err = errors.Join(err, s.disk.Stalled(0))
+	}
 	s.locking.Lock()
 	defer s.locking.Unlock()
-	return s.lock.Close()
+	return errors.Join(err, s.lock.Close())
+}
+
+// within waits for the group, but not for ever: who hangs in the kernel is left there.
+func within(patience time.Duration, g *sync.WaitGroup) error {
+	done := make(chan struct{})
+	go func() { g.Wait(); close(done) }()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-late.C:
+		return errors.New("something of the spawner still waits for the operating system, and is left behind")
+	}
 }
 
 // enter begins a call. Close waits until the function it returns is called.
@@ -232,7 +272,7 @@ func (s *Spawner) instance(id messages.InstanceID) *instance {
 	defer s.mu.Unlock()
 	i := s.table[id]
 	if i == nil {
-		i = &instance{id: id, turn: make(chan struct{}, 1)}
+		i = &instance{id: id, turn: make(chan struct{}, 1), pen: make(chan struct{}, 1)}
 		s.table[id] = i
 	}
 	return i
@@ -256,8 +296,8 @@ func (i *instance) take(ctx context.Context) error {
 func (i *instance) give() { <-i.turn }
 
 func (i *instance) process() *process {
-	i.files.Lock()
-	defer i.files.Unlock()
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	return i.newest
 }
 
@@ -269,27 +309,36 @@ func (i *instance) live() *process {
 	return nil
 }
 
-// begin makes p the newest process of the instance and watches it. With write, its record is replaced.
+// begin makes p the newest process of the instance and watches it. With write, its record is replaced; p is known and
+// watched by then, whatever becomes of its record.
 func (s *Spawner) begin(i *instance, p *process, write bool) {
 	s.keep(p.fd)
-	i.files.Lock()
+	i.mu.Lock()
 	i.newest = p
 	if write {
-		s.writeRun(&p.record)
+		i.unsaved = &p.record
 	}
-	i.files.Unlock()
+	i.mu.Unlock()
 	s.work.Go(p.watch)
+	if write {
+		s.save(i)
+	}
 }
 
-// conclude adds to the record of a run how it ended, unless a newer one has taken its place.
+// conclude adds to the record of a run how it ended, unless a newer one has taken its place. The end was reported before:
+// a disk that stalls hides no death.
 func (s *Spawner) conclude(p *process) {
 	i := s.instance(p.id)
-	i.files.Lock()
-	defer i.files.Unlock()
-	if i.newest == p {
-		r := p.record
-		r.Exit = readClock().exitRecord(p.exit)
-		s.writeRun(&r)
+	r := p.record
+	r.Exit = readClock().exitRecord(p.exit)
+	i.mu.Lock()
+	newest := i.newest == p
+	if newest {
+		i.unsaved = &r
+	}
+	i.mu.Unlock()
+	if newest {
+		s.save(i)
 	}
 }
 

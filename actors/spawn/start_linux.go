@@ -3,18 +3,21 @@ package spawn
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"syscall"
 	"time"
 
 	"procman/actors"
+	"procman/actors/record"
 	"procman/messages"
 )
 
 // Spawn starts a process of the instance, in a session of its own, with the descriptors 0 to 2 and the instance's lock.
-// Everything that can be found wrong before the fork is found before it. The process is on record when Spawn returns,
-// and from the fork on Adopt finds it, whatever else goes wrong.
+// Everything that can be found wrong before the fork is found before it. From the fork on Adopt finds the process, whatever
+// else goes wrong; it is on record when Spawn returns, unless the disk is full or does not answer, which Spawn waits for
+// no longer than a second: then it is put on record as soon as that is possible.
 func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process, error) {
 	id := l.App.InstanceID
 	if err := id.Validate(); err != nil {
@@ -26,49 +29,120 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	}
 	defer leave()
 	i := s.instance(id)
-	if err := i.take(ctx); err != nil {
+	if err := s.takeTurn(ctx, i); err != nil {
 		return nil, err
 	}
-	defer i.give()
+	held := true
+	defer func() {
+		if held {
+			i.give()
+		}
+	}()
 
-	if err := s.guard(); err != nil {
-		return nil, stateError(err, string(s.dir))
-	}
-	if err := s.consult(i); err != nil {
-		return nil, startError(err, "")
-	}
 	program, err := preflight(l.App)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.makeDir(id); err != nil {
-		return nil, stateError(err, s.dir.Instance(id))
-	}
-	lock, err := s.lockInstance(ctx, i)
+	f, left, err := s.openFiles(ctx, i)
+	held = !left
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Close() // the process has its own copy; the lock is held until that is closed too
-	p, err := s.start(ctx, i, l, program, lock)
+	defer f.close() // the process has copies of its own; its lock is held until that is closed too
+	if err := s.awaitLock(ctx, i, f.lock); err != nil {
+		return nil, err
+	}
+	p, err := s.start(ctx, i, l, program, f)
 	if err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// start forks. It closes nothing it was given.
-func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, program string, lock *os.File) (*process, error) {
-	stdout, err := openOutput(s.dir.Stdout(i.id))
-	if err != nil {
-		return nil, err
+// takeTurn is take for a start, which may find that an earlier one still waits for the disk.
+func (s *Spawner) takeTurn(ctx context.Context, i *instance) error {
+	soon, cancel := context.WithTimeout(ctx, diskPatience)
+	defer cancel()
+	if i.take(soon) == nil {
+		return nil
 	}
-	defer stdout.Close()
-	stderr, err := openOutput(s.dir.Stderr(i.id))
-	if err != nil {
-		return nil, err
+	if err := s.disk.Stalled(diskPatience); err != nil && ctx.Err() == nil {
+		return stateError(err, "")
 	}
-	defer stderr.Close()
+	return i.take(ctx)
+}
 
+// files are those of the state directory that a start needs.
+type files struct{ lock, stdout, stderr *os.File }
+
+func (f *files) close() {
+	for _, file := range []*os.File{f.lock, f.stdout, f.stderr} {
+		if file != nil {
+			_ = file.Close() // nothing was written
+		}
+	}
+}
+
+// openFiles opens the files of the instance, once it is known that no process of it is on record. A start is the one deed
+// that has to wait for the disk. But whoever waits for the start is told when the disk does not answer; then the
+// result says that the instance's turn goes on until it does.
+func (s *Spawner) openFiles(ctx context.Context, i *instance) (*files, bool, error) {
+	f := &files{}
+	left, err := s.disk.Do(ctx, lockPatience+diskPatience, func() error { return s.openAll(i, f) }, func() {
+		f.close()
+		i.give()
+	})
+	var stalled *record.StalledError
+	switch {
+	case left && !errors.As(err, &stalled):
+		return nil, left, err
+	case errors.As(err, &stalled):
+		return nil, left, stateError(err, "")
+	case err != nil:
+		f.close()
+		return nil, left, err
+	}
+	return f, left, nil
+}
+
+func (s *Spawner) openAll(i *instance, f *files) (err error) {
+	if err := s.guard(); err != nil {
+		return stateError(err, string(s.dir))
+	}
+	if err := s.consult(i); err != nil {
+		return startError(err, "")
+	}
+	if err := s.makeDir(i.id); err != nil {
+		return stateError(err, s.dir.Instance(i.id))
+	}
+	for _, open := range []struct {
+		file **os.File
+		path string
+		flag int
+	}{
+		{&f.lock, s.dir.InstanceLock(i.id), os.O_RDWR},
+		{&f.stdout, s.dir.Stdout(i.id), os.O_WRONLY | os.O_APPEND},
+		{&f.stderr, s.dir.Stderr(i.id), os.O_WRONLY | os.O_APPEND},
+	} {
+		if *open.file, err = openOrMake(open.path, open.flag); err != nil {
+			return stateError(err, open.path)
+		}
+	}
+	return nil
+}
+
+// openOrMake opens a file of the state directory. One that is there is opened without the wish to make one, of which some
+// file systems that take nothing at the moment would make us wait.
+func openOrMake(path string, flag int) (*os.File, error) {
+	f, err := record.Open(path, flag, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = record.Open(path, flag|os.O_CREATE, 0o600)
+	}
+	return f, err
+}
+
+// start forks. It closes nothing it was given.
+func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, program string, f *files) (*process, error) {
 	tag := newTag()
 	env := s.environment(l, tag)
 	args := append([]string{l.App.Executable}, l.App.CommandLine(l.Port)...)
@@ -79,8 +153,8 @@ func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, pro
 		fd := -1
 		cmd := &exec.Cmd{
 			Path: program, Args: args, Env: env, Dir: l.App.WorkDir,
-			Stdout: stdout, Stderr: stderr, // files, not pipes: a process must neither die nor wait because we do
-			ExtraFiles: []*os.File{lock},
+			Stdout: f.stdout, Stderr: f.stderr, // files, not pipes: a process must neither die nor wait because we do
+			ExtraFiles: []*os.File{f.lock},
 			// No Pdeathsig: a process outlives us.
 			SysProcAttr: &syscall.SysProcAttr{Setsid: true, PidFD: &fd},
 		}
@@ -98,14 +172,6 @@ func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, pro
 			return nil, ctx.Err()
 		}
 	}
-}
-
-func openOutput(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, stateError(err, path)
-	}
-	return f, nil
 }
 
 // started puts the new process into the table and on record. fd is its pidfd.

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -60,7 +61,7 @@ func TestALiveProcessIsFoundWhateverBecameOfItsRecord(t *testing.T) {
 			require.Equal(t, pid, adopted(t, s).PID())
 			require.NoError(t, s.Close())
 			if name != "directory" {
-				require.NoError(t, readRecord(dir.Run("a"), runKind, &runRecord{}), "the record is good again")
+				require.NoError(t, record.Read(dir.Run("a"), runKind, &runRecord{}), "the record is good again")
 			}
 			// and so does Survivors.
 			_ = os.RemoveAll(string(dir))
@@ -101,10 +102,10 @@ func TestADamagedRecordIsReportedAndStopsNothing(t *testing.T) {
 }
 
 func errSchemaOrDamaged(err error) error {
-	if errors.Is(err, errSchema) {
-		return errSchema
+	if errors.Is(err, record.ErrSchema) {
+		return record.ErrSchema
 	}
-	return errDamaged
+	return record.ErrDamaged
 }
 
 // imitate starts a process that looks like another run of instance "a".
@@ -238,8 +239,9 @@ func TestAProcessThatHasNoEnvironmentYetIsWaitedFor(t *testing.T) {
 			dir := stateDir(t)
 			s := opened(t, dir)
 			require.NoError(t, s.makeDir("a"))
-			lock, err := s.lockInstance(t.Context(), s.instance("a"))
+			lock, err := openOrMake(dir.InstanceLock("a"), os.O_RDWR)
 			require.NoError(t, err)
+			require.NoError(t, s.awaitLock(t.Context(), s.instance("a"), lock))
 			// exec takes a while, as on a slow disk: the lock is held by a process that does not show whose it is.
 			cmd := exec.Command("/bin/sh", "-c", script)
 			cmd.Env = []string{fmt.Sprintf("TAGS=%s=%s %s=a %s=tag %s=3 PORT=5", EnvStateDir, dir, EnvInstance, EnvTag, EnvRun)}

@@ -1,0 +1,125 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// NotRegularError says that what is at a path is no regular file. It is neither read nor written.
+type NotRegularError struct {
+	Path string
+	Is   string // "a fifo", "a symbolic link", ...
+}
+
+func (e *NotRegularError) Error() string {
+	return fmt.Sprintf("%s is %s, not a regular file; move it away", e.Path, e.Is)
+}
+
+// harmless are the flags with which to open anything neither waits nor makes a terminal ours. A regular file does not
+// know them.
+const harmless = syscall.O_NONBLOCK | syscall.O_NOCTTY | syscall.O_CLOEXEC
+
+// Open is os.OpenFile for a file that procman alone writes. The error is a *NotRegularError if the path is anything but a
+// regular file, a link to one included.
+func Open(path string, flag int, perm fs.FileMode) (*os.File, error) {
+	return open(path, flag|syscall.O_NOFOLLOW, perm, os.Lstat)
+}
+
+// OpenLinked is Open for a file that a person names, and who may name it by a link.
+func OpenLinked(path string, flag int, perm fs.FileMode) (*os.File, error) {
+	return open(path, flag, perm, os.Stat)
+}
+
+func open(path string, flag int, perm fs.FileMode, stat func(string) (fs.FileInfo, error)) (*os.File, error) {
+	// Looked at first, because to open a device may do something; and again afterwards, because it may have been replaced.
+	if info, err := stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, &NotRegularError{path, kind(info.Mode())}
+	}
+	f, err := os.OpenFile(path, flag|harmless, perm)
+	if err != nil {
+		if info, statErr := stat(path); statErr == nil && !info.Mode().IsRegular() {
+			return nil, &NotRegularError{path, kind(info.Mode())}
+		}
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &NotRegularError{path, kind(info.Mode())}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func kind(m fs.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "a directory"
+	case m&fs.ModeSymlink != 0:
+		return "a symbolic link"
+	case m&fs.ModeNamedPipe != 0:
+		return "a fifo"
+	case m&fs.ModeSocket != 0:
+		return "a socket"
+	case m&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return "something else"
+}
+
+// ReadFile returns what a file that procman alone writes holds. The error is a *NotRegularError if the path is anything
+// but a regular file; a file of more than limit bytes is an error too.
+func ReadFile(path string, limit int64) ([]byte, error) {
+	f, err := Open(path, os.O_RDONLY, 0)
+	return read(f, path, limit, err)
+}
+
+// ReadLinked is ReadFile for a file that a person names, and who may name it by a link.
+func ReadLinked(path string, limit int64) ([]byte, error) {
+	f, err := OpenLinked(path, os.O_RDONLY, 0)
+	return read(f, path, limit, err)
+}
+
+func read(f *os.File, path string, limit int64, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(content)) > limit {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: &TooLargeError{limit}}
+	}
+	return content, nil
+}
+
+// TooLargeError says that a file holds more bytes than are read.
+type TooLargeError struct{ Limit int64 }
+
+func (e *TooLargeError) Error() string {
+	if e.Limit >= 1<<20 {
+		return fmt.Sprintf("larger than %d MiB", e.Limit>>20)
+	}
+	return fmt.Sprintf("larger than %d bytes", e.Limit)
+}
+
+// create makes a new file at the path, in the place of whatever is there. It never writes into what was there: that may
+// be a fifo, or another name of somebody's file.
+func create(path string, perm fs.FileMode) (*os.File, error) {
+	const flag = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	f, err := os.OpenFile(path, flag, perm)
+	if !errors.Is(err, fs.ErrExist) {
+		return f, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return os.OpenFile(path, flag, perm)
+}

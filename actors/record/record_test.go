@@ -1,0 +1,45 @@
+package record
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// sample is a body as records have one.
+type sample struct {
+	ID  string `json:"id"`
+	Run int    `json:"run"`
+	At  *int64 `json:"at"`
+}
+
+func TestNoCutAndNoFlippedBitOfARecordGoesUnnoticed(t *testing.T) {
+	good, err := Seal("run", sample{ID: "a", Run: 3})
+	require.NoError(t, err)
+	require.NoError(t, Unseal("run", good, &sample{}))
+	require.Error(t, Unseal("memory", good, &sample{}), "a record of another kind")
+	for n := range good {
+		require.Error(t, Unseal("run", good[:n], &sample{}), "cut at %d", n)
+		for bit := range 8 {
+			bad := append([]byte(nil), good...)
+			bad[n] ^= 1 << bit
+			require.Error(t, Unseal("run", bad, &sample{}), "bit %d of byte %d", bit, n)
+		}
+	}
+	require.Error(t, Unseal("run", append(good, ' '), &sample{}))
+}
+
+func TestNothingThatMayLieInARecordPanics(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		record := rapid.SliceOf(rapid.Byte()).Draw(t, "record")
+		require.Error(t, Unseal("run", record, &sample{}))
+		var raw json.RawMessage
+		if json.Unmarshal(record, &raw) == nil {
+			sealed, err := sealRaw("run", raw)
+			require.NoError(t, err)
+			_ = Unseal("run", sealed, &sample{})
+		}
+	})
+}
