@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -37,19 +37,23 @@ The exit code is 0 if nothing would change, and 6 if something would.`,
 			if file == "" {
 				file = a.env("PROCMAN_CONFIG")
 			}
-			if file != "" {
-				var err error
-				if file, err = filepath.Abs(file); err != nil {
-					return err
-				}
-			}
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error { return a.plan(ctx, c, file) })
 		},
 	}
 }
 
 func (a *app) plan(ctx context.Context, c *api.Client, file string) error {
-	p, err := c.Plan(ctx, file)
+	var p api.Plan
+	var err error
+	if file == "" {
+		p, err = c.Plan(ctx)
+	} else {
+		var proposal api.Proposal
+		if proposal, err = propose(file); err != nil {
+			return err
+		}
+		p, err = c.PlanOf(ctx, proposal)
+	}
 	var refusal *api.Error
 	switch {
 	case errors.As(err, &refusal) && refusal.Code == api.CodeInvalid:
@@ -148,17 +152,96 @@ func fromTo(f messages.FieldChange) string {
 	return f.From + " -> " + f.To
 }
 
-// plan compares a file with what the daemon runs by; an empty path is its own file.
-func (d *daemon) plan(_ context.Context, path string) (api.Plan, error) {
-	inUse := d.provider.inUse
-	if path == "" {
-		path = inUse.Path
-	}
-	file, err := config.Load(path)
+// propose reads a configuration and all that it names, for a daemon that opens none of it.
+func propose(path string) (api.Proposal, error) {
+	whole, err := filepath.Abs(path)
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			err = fmt.Errorf("%w; `procman init %s` writes an example there", err, path)
+		return api.Proposal{}, err
+	}
+	text, err := config.Read(whole)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; `procman init %s` writes an example there", err, path)
+	}
+	if err != nil {
+		return api.Proposal{}, err
+	}
+	p := api.Proposal{Config: whole, Files: map[string]api.ProposedFile{}, Dirs: map[string]api.ProposedDir{}}
+	host := config.ThisHost()
+	readFile, readDir := host.ReadFile, host.ReadDir
+	host.ReadFile = func(path string) ([]byte, error) {
+		text, err := readFile(path)
+		p.Files[path] = api.ProposedFile{Text: text, Error: bare(err), Missing: errors.Is(err, fs.ErrNotExist)}
+		return text, err
+	}
+	host.ReadDir = func(path string) ([]string, error) {
+		names, err := readDir(path)
+		p.Dirs[path] = api.ProposedDir{Names: names, Error: bare(err), Missing: errors.Is(err, fs.ErrNotExist)}
+		return names, err
+	}
+	// What is wrong with it is found, and told, by the daemon: with its own environment.
+	_, _ = config.Parse(whole, text, host)
+	p.Files[whole] = api.ProposedFile{Text: text}
+	return p, nil
+}
+
+// bare is an error without the path that it is about.
+func bare(err error) string {
+	var at *fs.PathError
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &at):
+		return at.Err.Error()
+	}
+	return err.Error()
+}
+
+// proposed is the host of a proposal: it has the files that were sent, and no others.
+func proposed(p api.Proposal) config.Host {
+	failed := func(path, why string, missing bool) error {
+		err := errors.New(why)
+		if missing {
+			err = fs.ErrNotExist
 		}
+		return &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	h := config.ThisHost()
+	h.ReadFile = func(path string) ([]byte, error) {
+		f, sent := p.Files[path]
+		switch {
+		case !sent:
+			return nil, failed(path, "it was not sent with the configuration", false)
+		case f.Error != "":
+			return nil, failed(path, f.Error, f.Missing)
+		}
+		return f.Text, nil
+	}
+	h.ReadDir = func(path string) ([]string, error) {
+		d, sent := p.Dirs[path]
+		switch {
+		case !sent:
+			return nil, failed(path, "it was not sent with the configuration", false)
+		case d.Error != "":
+			return nil, failed(path, d.Error, d.Missing)
+		}
+		return d.Names, nil
+	}
+	return h
+}
+
+// plan compares a configuration with what the daemon runs by; nil is its own file.
+func (d *daemon) plan(_ context.Context, p *api.Proposal) (api.Plan, error) {
+	inUse := d.provider.inUse
+	path, host := inUse.Path, config.ThisHost()
+	if p != nil {
+		path, host = p.Config, proposed(*p)
+	}
+	text, err := host.ReadFile(path)
+	if err != nil {
+		return api.Plan{}, fmt.Errorf("the configuration cannot be read: %w", err)
+	}
+	file, err := config.Parse(path, text, host)
+	if err != nil {
 		return api.Plan{}, err
 	}
 	changes, err := d.supervisor.Preview(file.Instances)

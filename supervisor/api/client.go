@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -110,9 +111,21 @@ func (c *Client) Why(ctx context.Context, id messages.InstanceID) (w Why, err er
 	return w, c.ask(ctx, http.MethodGet, place(id, "/why"), id, &w)
 }
 
-// Plan returns what a reload would do by the file at the absolute path; by the daemon's own if that is empty.
-func (c *Client) Plan(ctx context.Context, path string) (p Plan, err error) {
-	return p, c.ask(ctx, http.MethodGet, "/v1/plan?"+url.Values{"config": {path}}.Encode(), "", &p)
+// Plan returns what a reload would do by the daemon's own file.
+func (c *Client) Plan(ctx context.Context) (p Plan, err error) {
+	return p, c.ask(ctx, http.MethodGet, "/v1/plan", "", &p)
+}
+
+// PlanOf returns what a reload would do by the configuration that is proposed.
+func (c *Client) PlanOf(ctx context.Context, proposal Proposal) (p Plan, err error) {
+	body, err := json.Marshal(proposal)
+	if err != nil {
+		return p, err
+	}
+	if len(body) > maxProposal {
+		return p, refuse("the configuration has %d bytes with all that it names, more than the %d MiB that the daemon takes", len(body), maxProposal>>20)
+	}
+	return p, c.send(ctx, http.MethodPost, "/v1/plan", "", body, &p)
 }
 
 // Shutdown tells the daemon to end. It returns before the daemon has ended.
@@ -165,7 +178,7 @@ func (c *Client) Logs(ctx context.Context, q messages.OutputQuery) iter.Seq2[mes
 }
 
 func (c *Client) stream(ctx context.Context, q messages.OutputQuery, path string, yield func(messages.OutputLine, error) bool) error {
-	response, err := c.do(ctx, http.MethodGet, path, q.ID)
+	response, err := c.do(ctx, http.MethodGet, path, q.ID, nil)
 	if err != nil {
 		return err
 	}
@@ -198,7 +211,12 @@ func place(id messages.InstanceID, what string) string {
 
 // ask makes a request and reads its answer into the value, unless that is nil.
 func (c *Client) ask(ctx context.Context, method, path string, id messages.InstanceID, into any) error {
-	response, err := c.do(ctx, method, path, id)
+	return c.send(ctx, method, path, id, nil, into)
+}
+
+// send is ask with a body.
+func (c *Client) send(ctx context.Context, method, path string, id messages.InstanceID, body []byte, into any) error {
+	response, err := c.do(ctx, method, path, id, body)
 	if err != nil {
 		return err
 	}
@@ -214,8 +232,8 @@ func (c *Client) ask(ctx context.Context, method, path string, id messages.Insta
 }
 
 // do returns an answer that says yes.
-func (c *Client) do(ctx context.Context, method, path string, id messages.InstanceID) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, method, "http://procman"+path, nil)
+func (c *Client) do(ctx context.Context, method, path string, id messages.InstanceID, body []byte) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://procman"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

@@ -139,7 +139,7 @@ func modeOf(r *http.Request) (Mode, error) {
 	case ModeStop, ModeLeave:
 		return mode, nil
 	}
-	return "", refuse("the mode is %q; it must be stop or leave", string(mode))
+	return "", refuse("the mode is %.100q; it must be stop or leave", string(mode))
 }
 
 // metrics is the one endpoint that does not answer in JSON.

@@ -94,7 +94,7 @@ func eventQueryOf(r *http.Request) (messages.EventQuery, error) {
 	v := r.URL.Query()
 	for name := range v {
 		if !slices.Contains([]string{"since", "instance", "last", "follow"}, name) {
-			return q, refuse("unknown parameter %q; there are since, instance, last and follow", name)
+			return q, refuse("unknown parameter %.100q; there are since, instance, last and follow", name)
 		}
 	}
 	since := v.Get("since")
@@ -112,7 +112,7 @@ func eventQueryOf(r *http.Request) (messages.EventQuery, error) {
 	}
 	if s := v.Get("last"); s != "" {
 		if q.Last, err = strconv.Atoi(s); err != nil || q.Last < 0 {
-			return q, refuse("last is %q; it must be a number that is not negative", s)
+			return q, refuse("last is %.100q; it must be a number that is not negative", s)
 		}
 		if q.Last == 0 {
 			q.Last = -1
@@ -120,7 +120,7 @@ func eventQueryOf(r *http.Request) (messages.EventQuery, error) {
 	}
 	if s := v.Get("follow"); s != "" {
 		if q.Follow, err = strconv.ParseBool(s); err != nil {
-			return q, refuse("follow is %q; it must be true or false", s)
+			return q, refuse("follow is %.100q; it must be true or false", s)
 		}
 	}
 	return q, nil
@@ -137,7 +137,7 @@ func ParseSince(text string) (messages.Cursor, time.Duration, error) {
 	if age, err := time.ParseDuration(text); err == nil && age > 0 {
 		return 0, age, nil
 	}
-	return 0, 0, fmt.Errorf("since is %q; it must be a cursor, which is the number of an event, or a duration such as 10m", text)
+	return 0, 0, fmt.Errorf("since is %.100q; it must be a cursor, which is the number of an event, or a duration such as 10m", text)
 }
 
 // Events returns the events that are asked for. With q.Follow it goes on until ctx ends, without an error, or until the
@@ -165,7 +165,7 @@ func (c *Client) Events(ctx context.Context, q messages.EventQuery) iter.Seq2[me
 
 // listen reads server-sent events.
 func (c *Client) listen(ctx context.Context, path string, follow bool, yield func(messages.LoggedEvent, error) bool) error {
-	response, err := c.do(ctx, http.MethodGet, path, "")
+	response, err := c.do(ctx, http.MethodGet, path, "", nil)
 	if err != nil {
 		return err
 	}

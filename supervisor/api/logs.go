@@ -197,29 +197,29 @@ func queryOf(v url.Values) (messages.OutputQuery, error) {
 	q := messages.OutputQuery{Lines: -1}
 	for name := range v {
 		if !slices.Contains([]string{"lines", "stream", "since", "follow", "after", "place", "earlier"}, name) {
-			return q, refuse("unknown parameter %q; there are lines, stream, since, follow, after, place and earlier", name)
+			return q, refuse("unknown parameter %.100q; there are lines, stream, since, follow, after, place and earlier", name)
 		}
 	}
 	var err error
 	if s := v.Get("lines"); s != "" {
 		if q.Lines, err = strconv.Atoi(s); err != nil {
-			return q, refuse("lines is %q; it must be a number", s)
+			return q, refuse("lines is %.100q; it must be a number", s)
 		}
 	}
 	switch q.Stream = messages.Stream(v.Get("stream")); q.Stream {
 	case "", messages.Stdout, messages.Stderr:
 	default:
-		return q, refuse("stream is %q; it must be stdout or stderr", string(q.Stream))
+		return q, refuse("stream is %.100q; it must be stdout or stderr", string(q.Stream))
 	}
 	if s := v.Get("since"); s != "" {
 		if q.Since, err = time.ParseDuration(s); err != nil || q.Since < 0 {
-			return q, refuse("since is %q; it must be a duration such as 10m", s)
+			return q, refuse("since is %.100q; it must be a duration such as 10m", s)
 		}
 	}
 	for name, is := range map[string]*bool{"follow": &q.Follow, "place": &q.Place, "earlier": &q.Earlier} {
 		if s := v.Get(name); s != "" {
 			if *is, err = strconv.ParseBool(s); err != nil {
-				return q, refuse("%s is %q; it must be true or false", name, s)
+				return q, refuse("%s is %.100q; it must be true or false", name, s)
 			}
 		}
 	}

@@ -37,8 +37,8 @@ type Options struct {
 	// Upgrade replaces the daemon's program by the one on disk, once that has shown that it can take over; the error says
 	// why it cannot. It returns before that is done.
 	Upgrade func(context.Context) error
-	// Plan says what a reload would do by the file at the path, or by the daemon's own file if that is empty.
-	Plan func(ctx context.Context, path string) (Plan, error)
+	// Plan says what a reload would do by the configuration that is proposed, or by the daemon's own file if that is nil.
+	Plan func(ctx context.Context, p *Proposal) (Plan, error)
 	// Metrics answers a scrape; nil: there are none.
 	Metrics http.Handler
 	// Shutdown begins the end of the daemon, on behalf of somebody, and returns at once. It may be called more than once.
@@ -62,6 +62,7 @@ const (
 	decideTimeout = 10 * time.Second // for the supervisor to accept a command
 	idleTimeout   = 10 * time.Second // between two requests; short, for others may wait for the connection
 	farewell      = 2 * time.Second  // for requests under way when the server ends
+	plansAtOnce   = 2                // each may hold a configuration in memory, or wait for a disk
 )
 
 // Server answers the API.
@@ -70,6 +71,7 @@ type Server struct {
 	log     *slog.Logger
 	mux     *http.ServeMux
 	streams chan struct{} // a slot for each stream of output
+	plans   chan struct{} // a slot for each plan that is made
 	life    context.Context
 	end     context.CancelFunc // ends the streams
 	http    *http.Server       // on the socket
@@ -103,7 +105,8 @@ func New(o Options) (*Server, error) {
 	if o.heartbeat <= 0 {
 		o.heartbeat = heartbeat
 	}
-	s := &Server{options: o, log: o.Logger, mux: http.NewServeMux(), streams: make(chan struct{}, o.streams)}
+	s := &Server{options: o, log: o.Logger, mux: http.NewServeMux(), streams: make(chan struct{}, o.streams),
+		plans: make(chan struct{}, plansAtOnce)}
 	s.life, s.end = context.WithCancel(context.Background())
 	for _, r := range s.routes() {
 		s.mux.HandleFunc(r.method+" "+r.path, r.serve)
@@ -145,6 +148,7 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/instances/{id}/why", s.why},
 		{"GET", "/v1/events", s.events},
 		{"GET", "/v1/plan", s.plan},
+		{"POST", "/v1/plan", s.planOf},
 		{"POST", "/v1/reload", s.reload},
 		{"POST", "/v1/shutdown", s.shutdown},
 		{"POST", "/v1/upgrade", s.upgrade},
@@ -158,7 +162,7 @@ func (s *Server) routes() []route {
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil {
-			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(r))
 		}
 		if h, pattern := s.mux.Handler(r); pattern == "" {
 			s.refuseRoute(w, r, h)

@@ -27,7 +27,7 @@ func tokenGuard(name, token string, next http.Handler) http.Handler {
 		got := sha256.Sum256([]byte(said)) // of equal length, so that nothing shows by the time it takes
 		switch {
 		case !ownHost(r.Host, name):
-			refuseStranger(w, fmt.Sprintf("the host %q is not one of this daemon's; use its IP address or localhost", r.Host))
+			refuseStranger(w, fmt.Sprintf("the host %.100q is not one of this daemon's; use its IP address or localhost", r.Host))
 		case token == "" || !is || subtle.ConstantTimeCompare(want[:], got[:]) != 1:
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			refuseStranger(w, "the token is missing or wrong; send the one of api.token_file as `Authorization: Bearer TOKEN`")

@@ -135,8 +135,12 @@ func (w *world) options() Options {
 		},
 		Events:   w.events,
 		Shutdown: func(m Mode, by string) { w.by = by; w.ended <- m },
-		Plan: func(_ context.Context, path string) (Plan, error) {
-			return Plan{Config: path, Changes: []messages.Change{}, Daemon: []string{}}, w.fail
+		Plan: func(_ context.Context, p *Proposal) (Plan, error) {
+			plan := Plan{Config: "/own.yaml", Changes: []messages.Change{}, Daemon: []string{}}
+			if p != nil {
+				plan.Config = p.Config
+			}
+			return plan, w.fail
 		},
 		Upgrade: func(context.Context) error { return w.upgradeFails },
 	}

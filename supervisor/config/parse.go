@@ -20,11 +20,20 @@ func Load(path string) (*File, error) {
 
 // load also returns what the configuration names, as far as that could be learned.
 func load(path string, h Host) (*File, reads, error) {
-	text, err := readAtMost(path, maxFile)
+	text, err := Read(path)
 	if err != nil {
-		return nil, reads{}, fmt.Errorf("the configuration cannot be read: %w", err)
+		return nil, reads{}, err
 	}
 	return parse(path, text, h)
+}
+
+// Read returns the text of the file at path, for [Parse]. It may be a pipe, of which the whole is read.
+func Read(path string) ([]byte, error) {
+	text, err := readAtMost(path, maxFile)
+	if err != nil {
+		return nil, fmt.Errorf("the configuration cannot be read: %w", err)
+	}
+	return text, nil
 }
 
 // Parse parses the text of a configuration file. path is where it stands, or would stand: relative paths in the text are
