@@ -5,14 +5,17 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -78,20 +81,29 @@ func checkProgram(path, workDir string) error {
 	if err := unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS); err != nil {
 		return fault(messages.FaultNotExecutable, path, err, "make it executable: chmod +x, and no file system mounted noexec")
 	}
-	f, err := os.Open(path)
+	head, err := firstBytes(path)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil // a program may be executed without being readable; exec tells what is wrong with it
 	}
 	if err != nil {
 		return startError(err, path)
 	}
+	return checkFormat(path, head, workDir)
+}
+
+// firstBytes returns the beginning of a program.
+func firstBytes(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
 	defer f.Close()
 	head := make([]byte, 4096)
 	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return startError(err, path)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
 	}
-	return checkFormat(path, head[:n], workDir)
+	return head[:n], err
 }
 
 // checkFormat looks at the first bytes of a program.
@@ -109,13 +121,26 @@ func checkFormat(path string, head []byte, workDir string) error {
 	if _, statErr := os.Stat("/proc/sys/fs/binfmt_misc/status"); statErr == nil {
 		return nil
 	}
-	return fault(messages.FaultWrongFormat, path, err, "build it for "+runtime.GOOS+"/"+runtime.GOARCH)
+	return fault(messages.FaultWrongFormat, path, err, formatHelp(path, head))
+}
+
+// formatHelp says what is to be done about a program that the kernel does not know how to run.
+func formatHelp(path string, head []byte) string {
+	switch {
+	case len(head) == 0:
+		return "it is empty; build it, or write it anew"
+	case utf8.Valid(head[:max(0, len(head)-utf8.UTFMax)]) && !bytes.ContainsRune(head, 0):
+		return "it is text: if it is a script, let its first line name the interpreter, such as #!/bin/sh"
+	}
+	return "build it for " + runtime.GOOS + "/" + runtime.GOARCH
 }
 
 func checkInterpreter(path string, script []byte, workDir string) error {
 	line, _, _ := bytes.Cut(script, []byte("\n"))
-	fields := strings.Fields(string(line))
-	if len(fields) == 0 {
+	// Not the CR of a Windows line end: for the kernel it is part of the name.
+	fields := strings.FieldsFunc(string(line), func(r rune) bool { return r == ' ' || r == '\t' })
+	windows := bytes.HasSuffix(line, []byte("\r"))
+	if len(fields) == 0 || fields[0] == "\r" {
 		return fault(messages.FaultWrongFormat, path, errors.New("its first line names no interpreter"), "correct its first line")
 	}
 	interpreter := fields[0]
@@ -123,8 +148,10 @@ func checkInterpreter(path string, script []byte, workDir string) error {
 		interpreter = filepath.Join(workDir, interpreter)
 	}
 	help := "install it, or correct the first line of " + path
-	if strings.HasSuffix(fields[0], "\r") || bytes.HasSuffix(line, []byte("\r")) {
-		help = path + " has Windows line ends; " + help
+	// Behind the name the CR is an argument, or part of one: env looks for a program of such a name.
+	if windows && (len(fields) == 1 || filepath.Base(fields[0]) == "env") {
+		return fault(messages.FaultInterpreter, path, fmt.Errorf("it has Windows line ends, and the name of its interpreter is %q by that", fields[len(fields)-1]),
+			"write it with Unix line ends: sed -i 's/\\r$//' "+path)
 	}
 	info, err := os.Stat(interpreter)
 	if err == nil && !info.Mode().IsRegular() {
@@ -193,9 +220,18 @@ func checkDir(dir string) error {
 	return nil
 }
 
+// uses reports whether the placeholder stands in the command line.
+func uses(app messages.AppInstance, placeholder string) bool {
+	args := app.Args
+	if len(args) == 0 {
+		args = messages.DefaultArgs()
+	}
+	return slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(arg, placeholder) })
+}
+
 func checkWasm(app messages.AppInstance) error {
 	path := app.WasmPath
-	if path == "" {
+	if path == "" || !uses(app, "{wasm_path}") {
 		return nil
 	}
 	if !filepath.IsAbs(path) {
@@ -266,4 +302,37 @@ func stateError(err error, path string) *messages.StartError {
 		e.Path, e.Help = "", ""
 	}
 	return e
+}
+
+// explain adds to what exec has refused what can be found out about it.
+func explain(e *messages.StartError, program string, args, env []string) *messages.StartError {
+	switch e.Err {
+	case syscall.ENOEXEC:
+		if head, err := firstBytes(program); err == nil {
+			e.Help = formatHelp(program, head)
+		}
+	case syscall.E2BIG:
+		e.Err, e.Help = tooLarge(args, env), "give the process the path of a file in place of the text"
+	}
+	return e
+}
+
+// tooLarge says what of a command line and an environment the kernel did not take. Values are not shown.
+func tooLarge(args, env []string) error {
+	sum, most, what := 0, 0, ""
+	for n, arg := range args {
+		sum += len(arg) + 1
+		if len(arg) > most {
+			most, what = len(arg), fmt.Sprintf("argument %d", n)
+		}
+	}
+	for _, v := range env {
+		sum += len(v) + 1
+		if len(v) > most {
+			name, _, _ := strings.Cut(v, "=")
+			most, what = len(v), "the variable "+name
+		}
+	}
+	return fmt.Errorf("the command line and the environment have %d bytes, most of them %s with %d: %w (at most %d for one, and a quarter of the stack limit in all)",
+		sum, what, most, syscall.E2BIG, 32*os.Getpagesize())
 }

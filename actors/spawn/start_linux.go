@@ -165,7 +165,7 @@ func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, pro
 			return s.started(i, l, tag, cmd.Process, fd)
 		}
 		// Whoever forks while a program is being copied holds it open for writing for an instant.
-		if e := startError(err, program); e.Fault != messages.FaultBusy || pause > 100*time.Millisecond {
+		if e := explain(startError(err, program), program, args, env); e.Fault != messages.FaultBusy || pause > 100*time.Millisecond {
 			return nil, e
 		}
 		if err := s.pause(ctx, pause); err != nil && ctx.Err() != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -99,6 +100,42 @@ func TestARelativeExecutableIsRelativeToTheManagersDirectory(t *testing.T) {
 	require.Equal(t, 5, spawned(t, s, app).Wait().Code)
 }
 
+func TestTheHelpOfAFailedStartIsTrueOfTheScript(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, stateDir(t))
+	for _, c := range []struct{ name, text, want string }{
+		{"crlf", "#!/bin/sh\r\nexit 0\r\n", "it has Windows line ends, and the name of its interpreter is \"/bin/sh\\r\" by that; write it with Unix line ends: sed -i 's/\\r$//' " + dir + "/crlf"},
+		{"env", "#!/usr/bin/env bash\r\nexit 0\r\n", "the name of its interpreter is \"bash\\r\" by that"},
+		{"bare", "exit 0\n", "let its first line name the interpreter, such as #!/bin/sh"},
+		{"utf8", "# grün\nexit 0\n", "let its first line name the interpreter, such as #!/bin/sh"},
+		{"empty", "", "it is empty"},
+		{"other", "\x7fELG\x00\x01", "build it for linux/"},
+	} {
+		path := filepath.Join(dir, c.name)
+		require.NoError(t, os.WriteFile(path, []byte(c.text), 0o700))
+		_, err := s.Spawn(t.Context(), messages.Launch{App: messages.AppInstance{InstanceID: "a", Executable: path, Args: []string{"x"}}, Run: 1})
+		require.ErrorContains(t, err, c.want, c.name)
+	}
+	require.NoError(t, os.WriteFile(dir+"/fine", []byte("#!/bin/sh -e\nexit 0\n"), 0o700))
+	spawned(t, s, messages.AppInstance{InstanceID: "a", Executable: dir + "/fine", Args: []string{"x"}}).Wait()
+	for _, app := range []messages.AppInstance{
+		{InstanceID: "a", Executable: dir + "/fine", Env: map[string]string{"SMALL": "x", "BIG": strings.Repeat("hunter2", 20000)}},
+		{InstanceID: "a", Executable: dir + "/fine", Env: map[string]string{"BIG": strings.Repeat("hunter2", 18000), "BIG2": "x"}, Args: slices.Repeat([]string{strings.Repeat("x", 100_000)}, 100)},
+	} {
+		_, err := s.Spawn(t.Context(), messages.Launch{App: app, Run: 1})
+		require.ErrorContains(t, err, "the variable BIG with", "F152: it is named")
+		require.ErrorIs(t, err, syscall.E2BIG)
+		require.NotContains(t, err.Error(), "hunter2")
+	}
+}
+
+func TestAModuleThatTheCommandLineDoesNotUseNeedNotBeThere(t *testing.T) {
+	s := opened(t, stateDir(t))
+	app := shell("exit 5")
+	app.WasmPath = "/no/such/module"
+	require.Equal(t, 5, spawned(t, s, app).Wait().Code)
+}
+
 func TestWhatIsWrongIsFoundBeforeTheFork(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string, mode os.FileMode) string {
@@ -142,10 +179,12 @@ func TestWhatIsWrongIsFoundBeforeTheFork(t *testing.T) {
 		"no name of interpreter": {program(file("bare", "#!\n", 0o700)), messages.FaultWrongFormat, dir + "/bare"},
 		"no directory":           {with(func(a *messages.AppInstance) { a.WorkDir = dir + "/none" }), messages.FaultDirMissing, dir + "/none"},
 		"a file as directory":    {with(func(a *messages.AppInstance) { a.WorkDir = dir + "/plain" }), messages.FaultDirMissing, dir + "/plain"},
-		"no module":              {with(func(a *messages.AppInstance) { a.WorkDir, a.WasmPath = dir, "none.wasm" }), messages.FaultWasmMissing, dir + "/none.wasm"},
-		"a directory as module":  {with(func(a *messages.AppInstance) { a.WasmPath = dir }), messages.FaultWasmMissing, dir},
-		"a NUL":                  {with(func(a *messages.AppInstance) { a.Args = []string{"\x00"} }), messages.FaultOther, "/bin/sh"},
-		"a bad id":               {with(func(a *messages.AppInstance) { a.InstanceID = "../x" }), messages.FaultOther, ""},
+		"no module": {with(func(a *messages.AppInstance) {
+			a.WorkDir, a.WasmPath, a.Args = dir, "none.wasm", []string{"-c", "exit 0", "{wasm_path}"}
+		}), messages.FaultWasmMissing, dir + "/none.wasm"},
+		"a directory as module": {with(func(a *messages.AppInstance) { a.WasmPath, a.Args = dir, nil }), messages.FaultWasmMissing, dir},
+		"a NUL":                 {with(func(a *messages.AppInstance) { a.Args = []string{"\x00"} }), messages.FaultOther, "/bin/sh"},
+		"a bad id":              {with(func(a *messages.AppInstance) { a.InstanceID = "../x" }), messages.FaultOther, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			state := stateDir(t)

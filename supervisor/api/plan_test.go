@@ -84,7 +84,10 @@ func TestAClientSendsTheTextsOfAConfiguration(t *testing.T) {
 	w := newWorld("web")
 	var got *Proposal
 	_, _, c := w.serve(t, func(o *Options) {
-		o.Plan = func(_ context.Context, p *Proposal) (Plan, error) { got = p; return Plan{Changes: []messages.Change{}}, nil }
+		o.Plan = func(_ context.Context, p *Proposal) (Plan, error) {
+			got = p
+			return Plan{Changes: []messages.Change{}}, nil
+		}
 	})
 	large := make([]byte, 3<<20)
 	sent := Proposal{Config: "/a.yaml", Files: map[string]ProposedFile{"/a.yaml": {Text: large}, "/b.env": {Error: "file does not exist", Missing: true}},

@@ -42,7 +42,7 @@ func checkAPI(d *decoder, v value, a *API) {
 	}
 	if err != nil {
 		file := d.under(v, "token_file")
-		d.failf(file.at, "api.token_file %s: %v; make one: %s", file.quoted(a.TokenFile), err, makeToken(file.plain(a.TokenFile)))
+		d.failf(file.at, "api.token_file %s: %v; make one: %s", file.quoted(a.TokenFile), err, makeToken(file.whole(a.TokenFile)))
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -233,10 +235,27 @@ func keyText(n ast.MapKeyNode) string {
 	return n.GetToken().Value
 }
 
-// joined names a key within a section. The keys of an instance go by their bare names: the line says which one it is.
+// joined names a key within a section, for a message. The keys of an instance go by their bare names: the line says which
+// one it is.
 func joined(section, key string) string {
+	key = spokenKey(key)
 	if section == "" || strings.HasSuffix(section, "]") {
 		return key
 	}
 	return section + "." + key
+}
+
+// spokenKey is a key as a message may show it. What is no name, such as a line of some other file, is shown no more
+// than a value that may be secret.
+func spokenKey(key string) string {
+	odd := func(r rune) bool {
+		return !(r == '_' || r == '-' || r == '.' || r == '/' || r == ' ' || r == '<' || unicode.IsLetter(r) || unicode.IsDigit(r))
+	}
+	switch {
+	case strings.ContainsFunc(key, odd):
+		return mask
+	case utf8.RuneCountInString(key) > mostQuoted:
+		return string([]rune(key)[:mostQuoted]) + "…"
+	}
+	return key
 }

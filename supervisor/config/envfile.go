@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"unicode/utf8"
 )
@@ -28,17 +29,17 @@ func (d *decoder) loadEnvFile(path string) (map[string]string, error) {
 
 // parseEnvFile reads NAME=VALUE lines. Blank lines and lines that begin with # are passed over, and so is the word
 // export. A value in single quotes is taken as it is; in double quotes \n, \r, \t, \", \\ and \$ have their meaning;
-// without quotes it ends at the end of the line or at a # after a blank. Nothing is expanded. The last of several lines
-// of one name counts. Errors name the line and nothing of what it says.
+// in either it may go on over several lines. Without quotes it ends at the end of the line or at a # after a blank. Nothing is
+// expanded. The last of several lines of one name counts. Errors name the line and nothing of what it says, but the name of a
+// value that is too long.
 func parseEnvFile(text string) (map[string]string, error) {
-	if !utf8.ValidString(text) {
-		return nil, errors.New("not UTF-8 text")
+	if err := screenEnvFile(text); err != nil {
+		return nil, err
 	}
 	values := map[string]string{}
-	number := 0
-	for line := range strings.SplitSeq(strings.TrimPrefix(text, "\ufeff"), "\n") {
-		number++
-		line = strings.TrimSpace(line)
+	lines := strings.Split(strings.TrimPrefix(text, "\ufeff"), "\n")
+	for n := 0; n < len(lines); n++ {
+		number, line := n+1, strings.TrimSpace(lines[n])
 		if line == "" || line[0] == '#' {
 			continue
 		}
@@ -53,13 +54,76 @@ func parseEnvFile(text string) (map[string]string, error) {
 		if name == "" || strings.ContainsAny(name, " \t\x00\"'") {
 			return nil, fmt.Errorf("line %d: no name before the =; write NAME=VALUE", number)
 		}
-		value, err := envValue(strings.TrimSpace(raw))
+		raw = strings.TrimSpace(raw)
+		if end := closing(raw, lines[n+1:]); end > 0 {
+			_, raw, _ = strings.Cut(lines[n], "=")
+			more := append([]string{strings.TrimLeft(raw, " \t")}, lines[n+1:n+1+end]...)
+			raw = strings.TrimSpace(strings.ReplaceAll(strings.Join(more, "\n"), "\r\n", "\n"))
+			n += end
+		}
+		value, err := envValue(raw)
+		if err == nil {
+			err = tooLong(name, value)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", number, err)
 		}
 		values[name] = value
 	}
 	return values, nil
+}
+
+// screenEnvFile finds what is no text at all, and says on which line.
+func screenEnvFile(text string) error {
+	if strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") {
+		return errors.New("it is UTF-16; save it as UTF-8")
+	}
+	for at, r := range text {
+		if r == utf8.RuneError {
+			if _, size := utf8.DecodeRuneInString(text[at:]); size == 1 {
+				return fmt.Errorf("line %d: not UTF-8 text; save the file as UTF-8", strings.Count(text[:at], "\n")+1)
+			}
+		}
+	}
+	return nil
+}
+
+// closing returns how many of the next lines belong to a value whose opening quote is not closed on its own; 0 if none do.
+func closing(raw string, next []string) int {
+	if raw == "" || raw[0] != '"' && raw[0] != '\'' || closed(raw[1:], raw[0]) {
+		return 0
+	}
+	for i, line := range next {
+		if closed(line, raw[0]) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// closed reports whether the quote is closed in a line that begins within it.
+func closed(line string, quote byte) bool {
+	for i := 0; i < len(line); i++ {
+		switch {
+		case line[i] == quote:
+			return true
+		case line[i] == '\\' && quote == '"':
+			i++
+		}
+	}
+	return false
+}
+
+// mostText is what the kernel takes of one argument, or one variable with its name, in bytes with the NUL at its end: 32 pages.
+func mostText() int { return 32 * os.Getpagesize() }
+
+// tooLong says that no process can be started with the variable.
+func tooLong(name, value string) error {
+	if n := len(name) + len(value) + len("=\x00"); n > mostText() {
+		return fmt.Errorf("%s has %d bytes, and the kernel takes %d with the name; give the process the path of a file in its place",
+			spokenKey(name), len(value), mostText())
+	}
+	return nil
 }
 
 func envValue(raw string) (string, error) {

@@ -141,17 +141,43 @@ func TestAnEnvFileIsRead(t *testing.T) {
 		"export": "x", "exportH": "1", "I": "a=b"}, values)
 }
 
+func TestAQuotedValueMayGoOnOverSeveralLines(t *testing.T) {
+	values, err := parseEnvFile("KEY=\"-----BEGIN-----\r\nab\\\"c=\n  # no comment \n-----END-----\" # one\r\nB=2\nexport C='x\ny'\nD=it's\n")
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"KEY": "-----BEGIN-----\nab\"c=\n  # no comment \n-----END-----", "B": "2", "C": "x\ny", "D": "it's"}, values)
+}
+
+func TestAVariableThatNoProcessCanBeStartedWithIsNamed(t *testing.T) {
+	limit := mostText()
+	_, err := parseEnvFile("A=1\nBIG=" + strings.Repeat("x", limit-len("BIG=\x00")))
+	require.NoError(t, err)
+	for _, text := range []string{
+		"instances: [{id: a, args: [x], env: {BIG: " + strings.Repeat("x", limit) + "}}]",
+		"instances: [{id: a, args: [x], env_file: a.env}]",
+	} {
+		_, err := assembled(text, map[string]string{"/etc/procman/a.env": "A=1\nBIG=" + strings.Repeat("x", limit)})
+		require.ErrorContains(t, err, "BIG has 131072 bytes, and the kernel takes 131072 with the name")
+		require.Less(t, len(err.Error()), 500)
+	}
+	_, err = assembled("instances: [{id: a, args: [x, "+strings.Repeat("x", limit)+"]}]", nil)
+	require.ErrorContains(t, err, "args[1] has 131072 bytes")
+}
+
 func TestABrokenEnvFileIsReportedWithoutItsText(t *testing.T) {
 	for text, want := range map[string]string{
-		"A=1\nhunter2":     "line 2: no = in it; write NAME=VALUE",
-		"=hunter2":         "line 1: no name before the =; write NAME=VALUE",
-		"hunter2 x=1":      "line 1: no name before the =; write NAME=VALUE",
-		"A='hunter2":       "line 1: the quote ' is not closed",
-		"\nA=\"hunter2\\":  "line 2: the quote \" is not closed",
-		"A='x'hunter2":     "line 1: text follows the closing quote",
-		"A=hunter2\x00":    "line 1: a NUL byte, which no environment can carry",
-		"A=hunter2\xff":    "not UTF-8 text",
-		"A=\"hunter2\" \"": "line 1: text follows the closing quote",
+		"A=1\nhunter2":        "line 2: no = in it; write NAME=VALUE",
+		"=hunter2":            "line 1: no name before the =; write NAME=VALUE",
+		"hunter2 x=1":         "line 1: no name before the =; write NAME=VALUE",
+		"A='hunter2":          "line 1: the quote ' is not closed",
+		"\nA=\"hunter2\\":     "line 2: the quote \" is not closed",
+		"A='x'hunter2":        "line 1: text follows the closing quote",
+		"A=hunter2\x00":       "line 1: a NUL byte, which no environment can carry",
+		"A=1\nB=hunter2\xff":  "line 2: not UTF-8 text; save the file as UTF-8",
+		"\xff\xfeh\x00":       "it is UTF-16; save it as UTF-8",
+		"A=1\nB=\"x\nhunter2": "line 2: the quote \" is not closed",
+		"A=\"x\ny\" hunter2":  "line 1: text follows the closing quote",
+		"A=\"x\ny\"\nhunter2": "line 3: no = in it; write NAME=VALUE",
+		"A=\"hunter2\" \"":    "line 1: text follows the closing quote",
 	} {
 		_, err := parseEnvFile(text)
 		require.EqualError(t, err, want)

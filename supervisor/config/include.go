@@ -27,7 +27,7 @@ func (d *decoder) include(f *File, v value, base draft) {
 		dirs, _ = d.items(v, kindDirs)
 	}
 	for _, item := range dirs {
-		switch dir, ok := d.text(item); {
+		switch dir, ok := d.pathText(item); {
 		case !ok:
 		case dir == "":
 			d.failf(item.at, "%s is \"\"; leave the key out if nothing is meant", item.name)

@@ -53,10 +53,15 @@ var defaultsKeys = []key[draft]{
 		"env of the instance. The value of a name is kept secret if one of its words (A_B has two) one of " +
 		strings.Join(secretWords, ", "), read: func(d *decoder, v value, i *draft) {
 		i.env, _ = d.names(v)
+		for _, name := range slices.Sorted(maps.Keys(i.env)) {
+			if err := tooLong(name, i.env[name]); err != nil {
+				d.failf(v.at, "%s: %v", v.name, err)
+			}
+		}
 	}},
 	{name: "env_file", kind: kindText, doc: "a file of NAME=VALUE lines, for secrets: the values are shown nowhere; env beside it comes before it",
 		read: func(d *decoder, v value, i *draft) {
-			if text, ok := d.text(v); ok {
+			if text, ok := d.pathText(v); ok {
 				i.envFile, i.file = &v, text
 			}
 		}, marks: []func(*shape, *draft){func(s *shape, _ *draft) { s.MinLength = 1 }}},
@@ -80,7 +85,7 @@ var instanceStartKeys = []key[messages.StartPolicy]{
 
 // wasmKey remembers which file names the module: its directory is where that is.
 func wasmKey(name, doc string) key[draft] {
-	k := textKey(name, doc, func(i *draft) *string { return &i.app.WasmPath }, notEmpty)
+	k := scalarKey(name, kindText, doc, (*decoder).pathText, func(i *draft) *string { return &i.app.WasmPath }, []rule[string]{notEmpty})
 	read := k.read
 	k.read = func(d *decoder, v value, i *draft) {
 		read(d, v, i)
@@ -111,6 +116,10 @@ func readArgs(d *decoder, v value, i *draft) {
 		return
 	}
 	for n, arg := range args {
+		if len(arg) >= mostText() {
+			d.failf(places[n].at, "%s has %d bytes, and the kernel takes %d of one argument", places[n].name, len(arg), mostText())
+			continue
+		}
 		// The rules of placeholders are the instance's; only the place in the file is ours.
 		lone := messages.AppInstance{InstanceID: "x", WasmPath: "x", DbName: "x", Args: []string{arg}}
 		if err := lone.WithDefaults().Validate(); err != nil {

@@ -144,11 +144,14 @@ func section[T any](d *decoder, v value, keys []key[T], into *T) {
 	for _, e := range list {
 		i := slices.IndexFunc(keys, func(k key[T]) bool { return k.name == e.key })
 		if i < 0 {
-			if joined(v.name, e.key) == e.key || looksSecret(e.key) {
+			switch bare := joined("", e.key); {
+			case bare != e.key && strings.Contains(bare, mask):
+				d.src.hide(e.keyAt.Line, 0)
+			case joined(v.name, e.key) == bare || looksSecret(e.key):
 				// An env mapping with a slip in its name or its indentation ends up here.
 				d.src.hideValue(e.keyAt.Line, e.keyAt.Column)
 			}
-			d.failf(e.keyAt, "unknown key %s%s", clip(joined(v.name, e.key)), suggestion(e.key, keys))
+			d.failf(e.keyAt, "unknown key %q%s", joined(v.name, e.key), suggestion(e.key, keys))
 			continue
 		}
 		keys[i].read(d, e.value, into)

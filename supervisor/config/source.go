@@ -87,7 +87,7 @@ var (
 	envKey   = regexp.MustCompile(`(?i)(?:(?:^|\W)(env\w*|secrets?)["']?[ \t]*[:={]?|env["']?[ \t]*:)`)
 	lineKey  = regexp.MustCompile(`^[ \t]*(?:- +)*["']?([^\s"'#{}\[\],:]+)["']?[ \t]*:(?:\s|$)`)
 	flowKey  = regexp.MustCompile(`^[ \t]*(?:- *)?[{\[][ \t{]*["']?(\w+)["']?[ \t]*:`)
-	anyKey   = regexp.MustCompile(`([\w-]+)["']?[ \t]*:`)
+	anyKey   = regexp.MustCompile(`([\w-]+)["']?[ \t]*[:=]`)
 	newEntry = regexp.MustCompile(`^[ \t]*(?:- *[&*]|\.\.\.|---)`)
 )
 
@@ -117,7 +117,8 @@ func (s *source) hideSecrets(ours map[string]bool) {
 				children = own
 			}
 			from := own
-			if key != nil && own == children && brackets <= 0 {
+			if key != nil && (own == children && brackets <= 0 || isOurs) {
+				// Also within brackets, which are perhaps not closed: a name of ours is no secret.
 				from = len(strings.TrimRight(text[:key[1]], " \t\r"))
 			}
 			s.hide(i+1, from)

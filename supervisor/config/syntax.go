@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
@@ -32,6 +34,9 @@ func faultf(at *token.Position, format string, args ...any) *fault {
 
 // screenText finds bytes that no text file holds, before the parser sees them.
 func screenText(text []byte) *fault {
+	if f := screenBlanks(string(text)); f != nil {
+		return f
+	}
 	line, start := 1, 0
 	at := func(i int, format string, args ...any) *fault {
 		return &fault{line, utf8.RuneCount(text[start:i]) + 1, fmt.Sprintf(format, args...)}
@@ -58,6 +63,25 @@ func screenText(text []byte) *fault {
 			continue
 		}
 		i++
+	}
+	return nil
+}
+
+// oddBlank is a blank of Unicode where YAML takes the structure from: before a line, behind a - or behind a key. YAML knows the
+// plain blank only, and takes the line for text.
+var oddBlank = regexp.MustCompile("^[ \\t]*(?:-[ \\t]+)*(?:-|[A-Za-z_][A-Za-z0-9_]*:)?([\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff])")
+
+func screenBlanks(text string) *fault {
+	text = strings.TrimPrefix(text, "\ufeff")
+	if !strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII && (unicode.IsSpace(r) || r == 0x200b || r == 0xfeff) }) {
+		return nil
+	}
+	for n, line := range strings.Split(text, "\n") {
+		if m := oddBlank.FindStringSubmatchIndex(line); m != nil {
+			r, _ := utf8.DecodeRuneInString(line[m[2]:])
+			return &fault{n + 1, utf8.RuneCountInString(line[:m[2]]) + 1,
+				fmt.Sprintf("%U stands here, which looks like a blank and is none for YAML; write a plain blank (in a text: put that in quotes, with \\u%04x)", r, r)}
+		}
 	}
 	return nil
 }
@@ -193,9 +217,11 @@ func position(n ast.Node) *token.Position {
 
 // clip quotes a text from the file for a message.
 func clip(s string) string {
-	const most = 40
-	if utf8.RuneCountInString(s) > most {
-		s = string([]rune(s)[:most]) + "…"
+	if utf8.RuneCountInString(s) > mostQuoted {
+		s = string([]rune(s)[:mostQuoted]) + "…"
 	}
 	return fmt.Sprintf("%q", s)
 }
+
+// mostQuoted is how many characters of a text from the file a message shows.
+const mostQuoted = 40

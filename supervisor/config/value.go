@@ -29,10 +29,19 @@ func (v value) quoted(text string) string {
 	return clip(text)
 }
 
-// plain is quoted without the quotes.
-func (v value) plain(text string) string {
+// whole is quoted without the quotes, and however long it is.
+func (v value) whole(text string) string {
 	if v.private {
 		return mask
+	}
+	return text
+}
+
+// plain is quoted without the quotes.
+func (v value) plain(text string) string {
+	text = v.whole(text)
+	if r := []rune(text); len(r) > mostQuoted {
+		return string(r[:mostQuoted]) + "…"
 	}
 	return text
 }
@@ -117,9 +126,19 @@ func (d *decoder) text(v value) (string, bool) {
 	return d.verbatim(v)
 }
 
+// pathText reads a path as it is written. There is no shell that would know what ~ means.
+func (d *decoder) pathText(v value) (string, bool) {
+	text, ok := d.text(v)
+	if ok && (text == "~" || strings.HasPrefix(text, "~/")) {
+		d.failf(v.at, "%s is %s; ~ is not expanded here: write the whole path, or ./~ if a directory of that name is meant", v.name, v.quoted(text))
+		return "", false
+	}
+	return text, ok
+}
+
 // path reads a path and makes it absolute; an empty one stays empty.
 func (d *decoder) path(v value) (string, bool) {
-	text, ok := d.text(v)
+	text, ok := d.pathText(v)
 	if text != "" {
 		text = d.abs(text)
 	}
@@ -128,7 +147,7 @@ func (d *decoder) path(v value) (string, bool) {
 
 // program reads the path of a program, and leaves a bare name to be looked up in PATH.
 func (d *decoder) program(v value) (string, bool) {
-	text, ok := d.text(v)
+	text, ok := d.pathText(v)
 	return d.executable(text), ok
 }
 
@@ -150,7 +169,7 @@ func (d *decoder) duration(v value) (time.Duration, bool) {
 		return t, true
 	}
 	if _, err := strconv.ParseFloat(text, 64); err == nil && !v.private {
-		d.failf(v.at, "%s is %s without a unit; write %ss if seconds are meant", v.name, text, text)
+		d.failf(v.at, "%s is %s without a unit; write %ss if seconds are meant", v.name, v.plain(text), v.plain(text))
 	} else {
 		d.failf(v.at, "%s must be %s, not %s", v.name, kindDuration, v.quoted(text))
 	}
