@@ -43,6 +43,8 @@ type Ports interface {
 	Acquire(id messages.InstanceID) (Lease, error)
 	// Claim leases the port that a surviving process already listens on. It fails if another instance has it.
 	Claim(id messages.InstanceID, port int) (Lease, error)
+	// Owns reports whether the instance has a port, leased or put by for it, so that it need not wait for one.
+	Owns(id messages.InstanceID) bool
 	// Forget ends what the instance has: its port is free for any other.
 	Forget(id messages.InstanceID)
 }

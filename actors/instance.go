@@ -15,13 +15,14 @@ import (
 	"procman/messages"
 )
 
-// World is what an instance actor needs of the world outside. Outputs and Gate may be nil.
+// World is what an instance actor needs of the world outside. Outputs, Gate and Waits may be nil.
 type World struct {
 	Spawner Spawner
 	Ports   Ports
 	Health  HealthChecker
 	Outputs Outputs
 	Gate    Gate
+	Waits   *Waits
 	Logger  *slog.Logger
 }
 
@@ -34,7 +35,7 @@ type Order struct {
 }
 
 // Props makes the actor that carries out the order. It reports to its parent, by Request, with messages.Launched,
-// LaunchFailed, Probed, Ready, Unhealthy and Exited; it takes messages.StopRun and SetPolicy.
+// Refused, LaunchFailed, Probed, Ready, Unhealthy and Exited; it takes messages.StopRun and SetPolicy.
 func Props(w World, o Order) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
 		i := &instance{
@@ -93,6 +94,7 @@ type (
 		leave   func()
 		err     error
 	}
+	refused  struct{ err *messages.StartError }
 	released struct {
 		exit      messages.Exit
 		contested bool
@@ -114,6 +116,8 @@ func (i *instance) Receive(c actor.Context) {
 		}
 	case launchDone:
 		i.gotLaunch(c, m)
+	case refused:
+		i.report(c, messages.Refused{ID: i.id(), Run: i.order.Run, Err: m.err})
 	case released:
 		i.gotReleased(c, m)
 	case messages.StopRun:
@@ -127,8 +131,30 @@ func (i *instance) Receive(c actor.Context) {
 
 // start carries out the order. It runs in a goroutine of its own.
 func (i *instance) start(root *actor.RootContext, self *actor.PID) {
-	done := i.startOrAdopt()
+	done := i.startOrWait(func(err *messages.StartError) { root.Send(self, refused{err}) })
 	root.Send(self, done)
+}
+
+// startOrWait carries out the order as soon as the host lets it. tell is told why it does not.
+func (i *instance) startOrWait(tell func(*messages.StartError)) launchDone {
+	id := i.order.App.InstanceID
+	turn := i.world.Waits.arrive(tell)
+	defer turn.leave()
+	for {
+		if !i.order.Adopt { // what runs already takes nothing away from those that wait
+			if err := turn.await(i.launch, i.world.Ports.Owns(id)); err != nil {
+				return launchDone{err: err}
+			}
+		}
+		d := i.startOrAdopt()
+		host := messages.HostFault(d.err)
+		if host == nil || i.launch.Err() != nil {
+			return d
+		}
+		if err := turn.refused(i.launch, host); err != nil {
+			return launchDone{err: err}
+		}
+	}
 }
 
 func (i *instance) startOrAdopt() (d launchDone) {
@@ -161,6 +187,7 @@ func (i *instance) startOrAdopt() (d launchDone) {
 	if err != nil {
 		leave()
 		lease.Release()
+		i.world.Waits.Wake(messages.FaultNoPort)
 		return launchDone{err: err}
 	}
 	return launchDone{process: process, lease: lease, leave: leave}
@@ -271,6 +298,7 @@ func (i *instance) release(c actor.Context, r run.Release) {
 				lease.Release()
 			}
 		}
+		i.world.Waits.Wake(messages.FaultNoPort, messages.FaultResources)
 		root.Send(self, released{exit: r.Exit, contested: contested && !foul})
 		if follower != nil {
 			follower.Stop()

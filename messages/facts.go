@@ -78,6 +78,14 @@ type LaunchFailed struct {
 	Err error
 }
 
+// Refused says that the host, and not the instance, keeps a run from its process: it waits, and is tried again. It is
+// said again when the reason has changed.
+type Refused struct {
+	ID  InstanceID
+	Run int
+	Err *StartError
+}
+
 // Probed says what a health check found.
 type Probed struct {
 	ID    InstanceID
@@ -121,12 +129,31 @@ const (
 	FaultWasmMissing       StartFault = "wasm file missing"
 	FaultDirMissing        StartFault = "directory missing"
 	FaultBusy              StartFault = "executable is being written" // ETXTBSY
-	FaultResources         StartFault = "out of resources"            // EAGAIN, ENOMEM, EMFILE, ENFILE: the host's trouble, not the instance's
+	FaultResources         StartFault = "out of resources"            // EAGAIN, ENOMEM, EMFILE, ENFILE
 	FaultLocked            StartFault = "still locked"                // a process of the instance, or a grandchild, lives
 	FaultNoPort            StartFault = "no free port"
 	FaultStateDir          StartFault = "state directory unusable"
 	FaultOther             StartFault = "start failed"
 )
+
+// Host reports whether the fault is not the instance's: something that the host has runs short, or somebody keeps it. Such
+// a start waits until there is room, and that is no failed attempt.
+func (f StartFault) Host() bool {
+	switch f {
+	case FaultResources, FaultNoPort, FaultLocked, FaultStateDir:
+		return true
+	}
+	return false
+}
+
+// HostFault returns the StartError in err if it is the host's fault, and else nil.
+func HostFault(err error) *StartError {
+	var start *StartError
+	if errors.As(err, &start) && start.Fault.Host() {
+		return start
+	}
+	return nil
+}
 
 // StartError is why a process could not be started. No process was left behind.
 type StartError struct {

@@ -124,7 +124,7 @@ func newRoot(s *Supervisor) *root {
 	return &root{
 		handle: s, config: c, log: c.Logger, by: messages.ByManager, keeper: newKeeper(c.Memory, c.Logger),
 		world: actors.World{Spawner: c.Spawner, Ports: c.Ports, Health: c.Health, Outputs: c.Outputs,
-			Gate: actors.NewGate(c.StartParallel), Logger: c.Logger},
+			Gate: actors.NewGate(c.StartParallel), Waits: actors.NewWaits(), Logger: c.Logger},
 		entries: map[messages.InstanceID]*entry{}, children: map[string]*entry{},
 		adopting: map[messages.InstanceID]struct{}{}, unready: map[messages.InstanceID]struct{}{}, stopped: make(chan struct{}),
 	}
@@ -202,6 +202,8 @@ func (r *root) Receive(c actor.Context) {
 		r.gotShutdown(c, m)
 	case messages.Launched:
 		r.gotReport(c, m.ID, plan.Launched(m))
+	case messages.Refused:
+		r.gotReport(c, m.ID, plan.Refused(m))
 	case messages.LaunchFailed:
 		r.gotReport(c, m.ID, plan.LaunchFailed(m))
 	case messages.Probed:
@@ -417,12 +419,18 @@ func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 	case plan.Arm:
 		e.alarm.Set(c, a.At, due{id: e.ID, at: a.At})
 	case plan.Forget:
-		r.config.Ports.Forget(e.ID)
+		r.forgetPort(e.ID)
 	case plan.Note:
 		r.note(e, a)
 	case plan.Bug:
 		r.log.Error("bug: this cannot happen to an instance; nothing was changed", "instance", string(e.ID), "event", a.Event, "phase", a.Phase)
 	}
+}
+
+// forgetPort frees what the instance has, for those that wait for a port.
+func (r *root) forgetPort(id messages.InstanceID) {
+	r.config.Ports.Forget(id)
+	r.world.Waits.Wake(messages.FaultNoPort, messages.FaultResources)
 }
 
 func (r *root) spawn(c actor.Context, e *entry, name string, o actors.Order) {
@@ -457,7 +465,7 @@ func (r *root) discard(e *entry) {
 	delete(r.entries, e.ID)
 	delete(r.unready, e.ID)
 	r.handle.shown.Delete(e.ID)
-	r.config.Ports.Forget(e.ID)
+	r.forgetPort(e.ID)
 	r.keeper.expunge(e.ID)
 }
 

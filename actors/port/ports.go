@@ -154,6 +154,13 @@ func (p *Ports) Claim(id messages.InstanceID, port int) (actors.Lease, error) {
 	return p.lease(s, id), nil
 }
 
+// Owns reports whether a port is leased to the instance, or parked for it.
+func (p *Ports) Owns(id messages.InstanceID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.owned[id] != nil
+}
+
 // Forget ends what the instance has: its port is free for any other, once a lease of it has ended.
 func (p *Ports) Forget(id messages.InstanceID) {
 	p.mu.Lock()

@@ -9,6 +9,8 @@
 //   - The wish (Want) stands beside the fact (Phase). Diff compares them after every event, so a missed edge heals.
 //   - At most one process of an instance exists or is being started, and no live process is forgotten: the model test
 //     walks every reachable state.
+//   - An attempt is spent by a fault of the instance only. What the host lacks, or somebody on it keeps
+//     (messages.StartFault.Host), is waited for within the run, whatever the restart policy.
 //   - A restart delay is decided in one place: retry, in policy.go.
 //
 // # The table
@@ -19,6 +21,7 @@
 //	| Unwant | forget | stop(stopped) | stop(stopped) | want nothing | forget (an orphan: adopt, stop) | forget |
 //	| Survivor | restore: adopt, wait or stay | ! | ! | ! | ! | ! |
 //	| Launched | ! | note pid and port | ! | note pid and port | ! | ! |
+//	| Refused | ! | wait, and say for what | ! | . | ! | ! |
 //	| LaunchFailed | ! | retry | ! | finish | ! | ! |
 //	| Ready | ! | -> running | . | . | ! | ! |
 //	| Probed | ! | note | note | . | ! | ! |

@@ -24,6 +24,8 @@ type (
 	}
 	// Launched: see messages.Launched.
 	Launched messages.Launched
+	// Refused: see messages.Refused.
+	Refused messages.Refused
 	// LaunchFailed: see messages.LaunchFailed.
 	LaunchFailed messages.LaunchFailed
 	// Ready: see messages.Ready.
@@ -48,6 +50,7 @@ func (Want) name() string         { return "Want" }
 func (Unwant) name() string       { return "Unwant" }
 func (Survivor) name() string     { return "Survivor" }
 func (Launched) name() string     { return "Launched" }
+func (Refused) name() string      { return "Refused" }
 func (LaunchFailed) name() string { return "LaunchFailed" }
 func (Ready) name() string        { return "Ready" }
 func (Probed) name() string       { return "Probed" }

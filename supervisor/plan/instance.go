@@ -66,6 +66,8 @@ type Instance struct {
 	DueAt     time.Time
 	LastExit  *messages.Exit
 
+	Waits messages.StartFault // in Starting: what the host keeps the run from; empty: nothing
+
 	restored bool     // from memory: the first Want confirms what was remembered
 	pending  *failure // an end to be judged as soon as it is known what is wanted
 }
@@ -89,9 +91,13 @@ func (i Instance) Live() bool {
 
 // Memory returns what has to survive the death of the root. Two instances with the same memory need no second writing.
 func (i Instance) Memory(held bool) messages.Memory {
+	reason := i.Reason
+	if i.Waits != "" {
+		reason = "" // that of a shortage changes often, and a later manager finds out for itself
+	}
 	return messages.Memory{
 		ID: i.ID, Run: i.Run, Exited: !i.Live(), Spec: i.Spec, Starts: i.Starts, Counted: i.counted, Attempts: i.Attempts,
-		Phase: i.Phase, Reason: i.Reason, DueAt: i.DueAt, HealthySince: i.HealthySince,
+		Phase: i.Phase, Reason: reason, DueAt: i.DueAt, HealthySince: i.HealthySince,
 		Grace: i.grace(), StopAs: i.StopAs, KillAt: i.KillAt, Held: held, LastExit: i.LastExit,
 	}
 }

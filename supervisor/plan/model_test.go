@@ -173,6 +173,7 @@ func (m *model) next(r reality) map[string]func() reality {
 		put("gone", func(n *reality) { n.launching = false }, Exited{})
 	case r.actor && r.launching:
 		put("launched", func(n *reality) { n.launching, n.process = false, true }, launched)
+		put("refused", nil, Refused{Err: &messages.StartError{Fault: messages.FaultNoPort}})
 		put("launch failed", func(n *reality) { n.launching = false }, LaunchFailed{Err: messages.ErrNoRun})
 	case r.actor && r.process:
 		put("ready", nil, Ready{})

@@ -52,6 +52,7 @@ func (m *move) note(n Note) {
 // to enters a phase in which nothing is due.
 func (m *move) to(p messages.Phase, reason string) {
 	m.Phase, m.Reason, m.DueAt = p, reason, time.Time{}
+	m.Waits = ""
 	if p != messages.Stopping {
 		m.StopAs, m.KillAt = "", time.Time{}
 	}
@@ -182,6 +183,9 @@ func forget(m *move, _ Event) {
 
 func launched(m *move, e Event) {
 	l := messages.Launched(e.(Launched))
+	if m.Phase == messages.Starting {
+		m.Reason, m.Waits = "", ""
+	}
 	m.PID, m.Port, m.StartedAt, m.Spec, m.Adopted = l.PID, l.Port, l.StartedAt, l.SpecHash, l.Adopted
 	if !m.counted {
 		m.Starts, m.counted = m.Starts+1, true
@@ -278,6 +282,17 @@ func (m *move) finish() {
 	default:
 		m.note(Note{Msg: "instance restarting", Detail: reason})
 		m.fresh()
+	}
+}
+
+// refused: the host has no room for the run yet. Whose fault a start is decides about attempts, and here it is not the
+// instance's: so none is spent, and neither restart.mode nor max_attempts has a say.
+func refused(m *move, e Event) {
+	err := e.(Refused).Err
+	m.Reason = "waits: " + err.Error()
+	if m.Waits != err.Fault {
+		m.Waits = err.Fault
+		m.note(Note{Msg: "start failed", Detail: m.Reason, Bad: true})
 	}
 }
 

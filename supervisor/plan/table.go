@@ -52,6 +52,14 @@ var table = map[string]row{
 		messages.Backoff:  bug,
 		messages.Failed:   bug,
 	},
+	"Refused": {
+		messages.Stopped:  bug,
+		messages.Starting: {"wait, and say for what", refused},
+		messages.Running:  bug,
+		messages.Stopping: ignore,
+		messages.Backoff:  bug,
+		messages.Failed:   bug,
+	},
 	"LaunchFailed": {
 		messages.Stopped:  bug,
 		messages.Starting: {"retry", launchFailed},
@@ -128,7 +136,7 @@ var table = map[string]row{
 
 // Events lists the names of all events, in the order of the table as it is shown.
 func Events() []string {
-	return []string{"Want", "Unwant", "Survivor", "Launched", "LaunchFailed", "Ready", "Probed", "Unhealthy", "Exited", "Lost", "Due", "Retry", "Restart"}
+	return []string{"Want", "Unwant", "Survivor", "Launched", "Refused", "LaunchFailed", "Ready", "Probed", "Unhealthy", "Exited", "Lost", "Due", "Retry", "Restart"}
 }
 
 // Cell returns the name of what the event does in the phase; empty if there is no such cell.

@@ -99,6 +99,10 @@ func (j *judge) afterFailure() string {
 func (j *judge) starting() {
 	deadline := j.policy.Start.Deadline
 	switch {
+	case j.s.PID == 0 && j.s.Reason != "":
+		j.v.Summary = "has no process yet, and " + j.s.Reason
+		j.v.Next = "it is tried again at least every few seconds, and when a port or a process of another instance is let go; " +
+			"that is no failed attempt, and it is not given up"
 	case j.s.PID == 0:
 		j.v.Summary = "is being started: it has no process yet"
 		j.v.Next = "it is started as soon as fewer than start.parallel instances are starting"

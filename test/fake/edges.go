@@ -22,6 +22,7 @@ type Ports struct {
 	leased    map[messages.InstanceID]int
 	contested map[int]bool
 	none      error
+	limit     int // of ports that there are; 0: none
 }
 
 var _ actors.Ports = (*Ports)(nil)
@@ -45,6 +46,13 @@ func (p *Ports) Exhaust(err error) {
 	p.none = err
 }
 
+// Limit lets only so many ports exist.
+func (p *Ports) Limit(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limit = n
+}
+
 // Leased returns the leases in use.
 func (p *Ports) Leased() map[messages.InstanceID]int {
 	p.mu.Lock()
@@ -66,6 +74,14 @@ func (p *Ports) Acquire(id messages.InstanceID) (actors.Lease, error) {
 	if p.none != nil {
 		return nil, p.none
 	}
+	if p.sticky[id] == 0 && p.limit > 0 && len(p.sticky) >= p.limit {
+		idle := slices.DeleteFunc(slices.Sorted(maps.Keys(p.sticky)), func(other messages.InstanceID) bool { return p.leased[other] != 0 })
+		if len(idle) == 0 {
+			return nil, &messages.StartError{Fault: messages.FaultNoPort, Err: fmt.Errorf("all %d are leased", p.limit)}
+		}
+		p.sticky[id] = p.sticky[idle[0]]
+		delete(p.sticky, idle[0])
+	}
 	if p.sticky[id] == 0 {
 		p.sticky[id] = p.next
 		p.next++
@@ -86,6 +102,13 @@ func (p *Ports) Claim(id messages.InstanceID, port int) (actors.Lease, error) {
 	p.sticky[id], p.leased[id] = port, port
 	p.next = max(p.next, port+1)
 	return &lease{p, id, port}, nil
+}
+
+// Owns reports whether the instance has a port, or would get one again.
+func (p *Ports) Owns(id messages.InstanceID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sticky[id] != 0
 }
 
 // Forget frees what the instance has.

@@ -28,6 +28,7 @@ type Spawner struct {
 	fails map[messages.InstanceID]error
 	slow  time.Duration
 	born  func(*Process)
+	tries int
 	pids  int
 }
 
@@ -43,6 +44,13 @@ func (s *Spawner) Fail(id messages.InstanceID, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fails[id] = err
+}
+
+// Tries returns how often Spawn was called, also in vain.
+func (s *Spawner) Tries() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tries
 }
 
 // Slow makes every Spawn and Adopt take so long.
@@ -66,6 +74,7 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.tries++
 	id := l.App.InstanceID
 	if err := s.fails[id]; err != nil {
 		return nil, err
