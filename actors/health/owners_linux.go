@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"procman/actors/kernel"
 )
 
 // owners tells whose the listeners are. It remembers where it found them, so that a probe in the steady state costs one
@@ -17,7 +19,7 @@ type owners struct {
 	found map[int]place // by port, so there are never more than there are ports
 
 	scan  sync.Mutex // held for the length of a scan: who waits for it uses what it found
-	table map[int]process
+	table map[int]kernel.Process
 	at    time.Time // when the scan of table began
 }
 
@@ -62,7 +64,7 @@ func (o *owners) stranger(leader int, answerer *net.TCPAddr) string {
 			continue
 		}
 		if fd, _ := socketFD(pid, l.inode); fd >= 0 { // one that cannot be read only goes without a name
-			return fmt.Sprintf("pid %d, %s", pid, printable(p.name))
+			return fmt.Sprintf("pid %d, %s", pid, printable(p.Name))
 		}
 	}
 	return fmt.Sprintf("of user id %d", l.user)
@@ -81,7 +83,7 @@ func (o *owners) has(leader, pid, port int, inode uint64) (bool, error) {
 }
 
 // processes returns a process table that was read after since.
-func (o *owners) processes(since time.Time) (map[int]process, error) {
+func (o *owners) processes(since time.Time) (map[int]kernel.Process, error) {
 	o.scan.Lock()
 	defer o.scan.Unlock()
 	if o.at.After(since) {

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"procman/actors/kernel"
 	"procman/messages"
 )
 
@@ -132,18 +133,11 @@ func TestAnInstanceThatListensNowhereIsRefused(t *testing.T) {
 	require.Empty(t, ListensOn(1<<30))
 }
 
-func TestALineOfTheProcessTableIsRead(t *testing.T) {
-	p, ok := parseStat([]byte("7 (a) b (c) S 1 2 3 0 -1 4194560"))
-	require.True(t, ok)
-	require.Equal(t, process{parent: 1, group: 2, session: 3, name: "a) b (c"}, p)
-	for _, bad := range []string{"", "7", ")(", "7 (x)", "7 (x) S a b c"} {
-		_, ok := parseStat([]byte(bad))
-		require.False(t, ok, bad)
-	}
-}
-
 func TestALoopInTheProcessTableEnds(t *testing.T) {
-	table := map[int]process{5: {pid: 5, parent: 6}, 6: {pid: 6, parent: 5}, 7: {pid: 7, parent: 8}, 8: {pid: 8, parent: 9}}
+	table := map[int]kernel.Process{}
+	for pid, parent := range map[int]int{5: 6, 6: 5, 7: 8, 8: 9} {
+		table[pid] = kernel.Process{PID: pid, Stat: kernel.Stat{Parent: parent}}
+	}
 	require.Empty(t, relatives(table, 100))
 	require.ElementsMatch(t, []int{7, 8}, relatives(table, 9))
 }

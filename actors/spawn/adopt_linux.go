@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"procman/actors"
+	"procman/actors/kernel"
 	"procman/messages"
 )
 
@@ -101,34 +102,37 @@ func (s *Spawner) consult(i *instance) error {
 // isRecorded reports whether the process is the one on record. The pidfd was opened before: were the pid given to another
 // process in between, the pidfd would be that of a process that began earlier, and nothing below would fit.
 func (s *Spawner) isRecorded(fd *pidfd, r *runRecord) (bool, error) {
-	st, err := s.proc.stat(r.PID)
-	if gone(err) {
+	st, err := s.proc.Stat(r.PID)
+	if kernel.Gone(err) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	if st.start != r.Start {
+	if st.Start != r.Start {
 		return false, nil
 	}
-	env, err := s.proc.environ(r.PID)
-	if fd.ended() || st.zombie() {
+	env, err := s.proc.Environ(r.PID)
+	if fd.ended() || st.Zombie() {
 		return true, nil // it has no environment any more; of one that has not ended only the first thread is gone
 	}
 	if err != nil {
 		return true, nil // the process of another user: what it cannot show does not count against it
 	}
-	t := env.tags()
-	if t.tag == r.Tag && t.dir == string(s.dir) && t.id == r.ID {
+	t := env.Tags()
+	if t.Tag == r.Tag && t.Dir == string(s.dir) && t.ID == r.ID {
 		return true, nil
 	}
 	// Some programs write over their environment, and a state directory may be renamed. But nobody has the lock of an
 	// instance by chance.
-	return (t.tag == r.Tag || t.tag == "") && s.proc.hasLock(r.PID, s.dir.InstanceLock(r.ID)), nil
+	if t.Tag != r.Tag && t.Tag != "" {
+		return false, nil
+	}
+	return s.proc.HasOpen(r.PID, kernel.LockFD, s.dir.InstanceLock(r.ID))
 }
 
 // adoptSeen makes a process that has no usable record the instance's, and puts it on record.
-func (s *Spawner) adoptSeen(i *instance, x sighting) error {
+func (s *Spawner) adoptSeen(i *instance, x kernel.Process) error {
 	fd, err := s.open(x)
 	if errors.Is(err, unix.ESRCH) {
 		return nil
@@ -136,13 +140,13 @@ func (s *Spawner) adoptSeen(i *instance, x sighting) error {
 	if err != nil {
 		return err
 	}
-	started := sinceBoot(x.start)
+	started := sinceBoot(x.Start)
 	p := s.adopted(i.id, fd, runRecord{
-		ID: i.id, Boot: s.boot, PID: x.pid, Start: x.start, Tag: x.tag, Run: x.run, Port: x.port, Spec: x.spec,
+		ID: i.id, Boot: s.boot, PID: x.PID, Start: x.Start, Tag: x.Tag, Run: x.Run, Port: x.Port, Spec: x.Spec,
 		Started: readClock().stamp(started),
 	})
 	p.started = started
-	s.log.Info("a process without a usable record was found by its environment", "instance", string(i.id), "pid", x.pid, "run", x.run)
+	s.log.Info("a process without a usable record was found by its environment", "instance", string(i.id), "pid", x.PID, "run", x.Run)
 	s.begin(i, p, true)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"procman/actors"
+	"procman/actors/kernel"
 	"procman/actors/record"
 	"procman/messages"
 )
@@ -178,8 +179,8 @@ func TestAZombieHasEndedAndItsExitIsRead(t *testing.T) {
 	manager, pid := m.pids[0], m.pids[1]
 	require.NoError(t, syscall.Kill(manager, syscall.SIGKILL))
 	eventually(t, "a zombie", func() bool {
-		st, err := procfs("/proc").stat(pid)
-		return err == nil && st.zombie()
+		st, err := kernel.Procfs("/proc").Stat(pid)
+		return err == nil && st.Zombie()
 	})
 	s := opened(t, dir)
 	v := survivors(t, s)["a"]
@@ -229,16 +230,16 @@ func TestAStrangerIsNeverAdoptedAndNeverSignalled(t *testing.T) {
 			rewrite(t, dir, func(r *runRecord) { r.PID = bystander })
 		},
 		"that was given the pid at the same time": func(t *testing.T, dir messages.StateDir, bystander int) {
-			st, err := procfs("/proc").stat(bystander)
+			st, err := kernel.Procfs("/proc").Stat(bystander)
 			require.NoError(t, err)
-			rewrite(t, dir, func(r *runRecord) { r.PID, r.Start = bystander, st.start })
+			rewrite(t, dir, func(r *runRecord) { r.PID, r.Start = bystander, st.Start })
 		},
 		"of another boot": func(t *testing.T, dir messages.StateDir, bystander int) {
-			st, err := procfs("/proc").stat(bystander)
+			st, err := kernel.Procfs("/proc").Stat(bystander)
 			require.NoError(t, err)
-			env, err := procfs("/proc").environ(bystander)
+			env, err := kernel.Procfs("/proc").Environ(bystander)
 			require.NoError(t, err)
-			rewrite(t, dir, func(r *runRecord) { r.PID, r.Start, r.Tag, r.Boot = bystander, st.start, env.tags().tag, "other" })
+			rewrite(t, dir, func(r *runRecord) { r.PID, r.Start, r.Tag, r.Boot = bystander, st.Start, env.Tags().Tag, "other" })
 		},
 		"whose pid makes no sense": func(t *testing.T, dir messages.StateDir, _ int) {
 			rewrite(t, dir, func(r *runRecord) { r.PID = -1 })

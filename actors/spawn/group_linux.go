@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"procman/actors/kernel"
 	"procman/messages"
 )
 
@@ -41,13 +42,13 @@ func (s *Spawner) signalOld(g *group, sig syscall.Signal) error {
 	if g.child {
 		return syscall.Kill(-g.pid, sig) // nobody else can be given the number
 	}
-	seen, err := s.proc.scan(context.Background(), s.dir)
+	seen, err := s.scan(context.Background())
 	if err != nil {
 		return err
 	}
 	hit := false
 	for _, x := range seen[g.id] {
-		if x.tag == g.tag && x.group == g.pid {
+		if x.Tag == g.tag && x.Group == g.pid {
 			err := s.signalOne(x, sig)
 			hit = hit || !errors.Is(err, unix.ESRCH)
 		}
@@ -62,7 +63,7 @@ func (s *Spawner) signalOld(g *group, sig syscall.Signal) error {
 }
 
 // signalOne sends sig to one tagged process, if it still is the one that was seen.
-func (s *Spawner) signalOne(x sighting, sig syscall.Signal) error {
+func (s *Spawner) signalOne(x kernel.Process, sig syscall.Signal) error {
 	fd, err := s.open(x)
 	if err != nil {
 		return err
@@ -72,21 +73,21 @@ func (s *Spawner) signalOne(x sighting, sig syscall.Signal) error {
 }
 
 // open returns the pidfd of a process that was seen. The error is ESRCH if it has ended, whoever has its pid now.
-func (s *Spawner) open(x sighting) (*pidfd, error) {
-	fd, err := openPidfd(x.pid)
+func (s *Spawner) open(x kernel.Process) (*pidfd, error) {
+	fd, err := openPidfd(x.PID)
 	if err != nil {
 		return nil, err
 	}
 	// Only now: had it been compared before, the pid could have changed hands in between.
-	now, err := s.proc.stat(x.pid)
-	if err == nil && now.start == x.start {
-		var env environ
-		if env, err = s.proc.environ(x.pid); err == nil && env.tags() == x.tags && !fd.ended() {
+	now, err := s.proc.Stat(x.PID)
+	if err == nil && now.Start == x.Start {
+		var env kernel.Environ
+		if env, err = s.proc.Environ(x.PID); err == nil && env.Tags() == x.Tags && !fd.ended() {
 			return fd, nil
 		}
 	}
 	fd.close()
-	if err != nil && !gone(err) {
+	if err != nil && !kernel.Gone(err) {
 		return nil, err
 	}
 	return nil, unix.ESRCH

@@ -151,9 +151,6 @@ func (s *Spawner) guard() error {
 	return nil
 }
 
-// lockFD is the descriptor by which a process holds the lock of its instance.
-const lockFD = 3
-
 // instancePatience is how long a start waits for the instance's lock: who was killed needs a moment to be gone.
 const instancePatience = 2 * time.Second
 
@@ -183,7 +180,7 @@ func (s *Spawner) awaitLock(ctx context.Context, i *instance, f *os.File) error 
 }
 
 func (s *Spawner) locked(i *instance, path string) error {
-	pids := s.proc.holders(path)
+	pids := s.proc.Holders(path)
 	if p := i.live(); p != nil && len(pids) == 0 {
 		pids = []int{p.pid}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"procman/actors/kernel"
 	"procman/actors/record"
 	"procman/messages"
 )
@@ -31,7 +32,7 @@ func Look(ctx context.Context, dir messages.StateDir) ([]Trace, error) {
 	}
 	ids, err := s.known()
 	errs := []error{err}
-	seen, err := s.proc.scan(ctx, s.dir)
+	seen, err := s.scan(ctx)
 	if err != nil {
 		return nil, errors.Join(append(errs, fmt.Errorf("the processes of the host cannot be looked at: %w", err))...)
 	}
@@ -84,7 +85,7 @@ func onlooker(dir messages.StateDir) (*Spawner, error) {
 
 // trace finds the process of one instance: the one on record, else the best of those seen. It returns nil if none is on
 // record and none lives.
-func (s *Spawner) trace(id messages.InstanceID, r *runRecord, seen []sighting) (*messages.Survivor, error) {
+func (s *Spawner) trace(id messages.InstanceID, r *runRecord, seen []kernel.Process) (*messages.Survivor, error) {
 	leaders := map[string]int{} // as in survey
 	var found *messages.Survivor
 	if r != nil && r.Run > 0 {
@@ -100,10 +101,10 @@ func (s *Spawner) trace(id messages.InstanceID, r *runRecord, seen []sighting) (
 		found = &v
 	}
 	for _, x := range s.rivals(id, seen, leaders) {
-		if x.zombie() || found != nil && x.pid == found.PID {
+		if x.Zombie() || found != nil && x.PID == found.PID {
 			continue
 		}
-		return &messages.Survivor{ID: id, Run: x.run, PID: x.pid, Port: x.port, SpecHash: x.spec, StartedAt: sinceBoot(x.start), Alive: true}, nil
+		return &messages.Survivor{ID: id, Run: x.Run, PID: x.PID, Port: x.Port, SpecHash: x.Spec, StartedAt: sinceBoot(x.Start), Alive: true}, nil
 	}
 	return found, nil
 }
@@ -129,8 +130,8 @@ func (s *Spawner) onRecord(r *runRecord) (alive bool, end messages.Exit, err err
 	case !fd.ended():
 		return true, messages.Exit{}, nil
 	}
-	if st, err := s.proc.stat(r.PID); err == nil && st.start == r.Start && st.zombie() {
-		end = exitOf(syscall.WaitStatus(st.status), true, time.Now())
+	if st, err := s.proc.Stat(r.PID); err == nil && st.Start == r.Start && st.Zombie() {
+		end = exitOf(syscall.WaitStatus(st.Status), true, time.Now())
 	}
 	return false, end, nil
 }
@@ -147,7 +148,7 @@ func Owner(dir messages.StateDir) int {
 		return 0
 	}
 	path, err := filepath.EvalSymlinks(dir.Lock())
-	if err != nil || !procfs("/proc").holds(pid, path) {
+	if err != nil || !kernel.Procfs("/proc").Holds(pid, path) {
 		return 0
 	}
 	return pid

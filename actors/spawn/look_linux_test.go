@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"procman/actors/kernel"
 	"procman/actors/record"
 	"procman/messages"
 )
@@ -89,10 +90,10 @@ func TestALookReadsTheStatusOfAZombie(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "exit 7")
 	require.NoError(t, cmd.Start())
 	eventually(t, "it is a zombie", func() bool { return !alive(cmd.Process.Pid) })
-	st, err := procfs("/proc").stat(cmd.Process.Pid)
+	st, err := kernel.Procfs("/proc").Stat(cmd.Process.Pid)
 	require.NoError(t, err)
 	live := survivorPID(t, dir)
-	rewrite(t, dir, func(r *runRecord) { r.PID, r.Start = cmd.Process.Pid, st.start })
+	rewrite(t, dir, func(r *runRecord) { r.PID, r.Start = cmd.Process.Pid, st.Start })
 	require.NoError(t, syscall.Kill(live, syscall.SIGKILL))
 	_, err = syscall.Wait4(live, nil, 0, nil)
 	require.NoError(t, err)

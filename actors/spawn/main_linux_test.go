@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"procman/actors"
+	"procman/actors/kernel"
 	"procman/messages"
 	"procman/test/fake"
 )
@@ -193,10 +194,10 @@ func killAll(t testing.TB, dir messages.StateDir) {
 }
 
 // tagged returns all processes of a state directory.
-func tagged(t testing.TB, dir messages.StateDir) []sighting {
-	seen, err := procfs("/proc").scan(context.Background(), dir)
+func tagged(t testing.TB, dir messages.StateDir) []kernel.Process {
+	seen, err := (&Spawner{proc: "/proc", dir: dir}).scan(context.Background())
 	require.NoError(t, err)
-	var all []sighting
+	var all []kernel.Process
 	for _, list := range seen {
 		all = append(all, list...)
 	}
@@ -254,8 +255,8 @@ func eventually(t testing.TB, what string, ok func() bool) {
 }
 
 func alive(pid int) bool {
-	st, err := procfs("/proc").stat(pid)
-	return err == nil && !st.zombie()
+	st, err := kernel.Procfs("/proc").Stat(pid)
+	return err == nil && !st.Zombie()
 }
 
 // manager is a manager in a process of its own.

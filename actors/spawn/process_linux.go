@@ -113,8 +113,8 @@ func (p *process) collect() (syscall.WaitStatus, bool) {
 		if status, ok := p.fd.status(); ok {
 			return status, true
 		}
-		if st, err := p.home.proc.stat(p.pid); err == nil && st.start == p.start && st.zombie() {
-			return syscall.WaitStatus(st.status), true
+		if st, err := p.home.proc.Stat(p.pid); err == nil && st.Start == p.start && st.Zombie() {
+			return syscall.WaitStatus(st.Status), true
 		}
 	}
 	return 0, false

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"procman/actors"
+	"procman/actors/kernel"
 	"procman/messages"
 )
 
@@ -39,11 +40,11 @@ func DefaultEnv() []string {
 
 // The variables every process gets, beside PORT. They stay in the environment of what it starts.
 const (
-	EnvInstance = "PROCMAN_INSTANCE_ID"
-	EnvRun      = "PROCMAN_RUN"       // the number of the run
-	EnvTag      = "PROCMAN_RUN_TAG"   // 128 random bits of this run
-	EnvSpec     = "PROCMAN_SPEC_HASH" // AppInstance.SpecHash
-	EnvStateDir = "PROCMAN_STATE_DIR" // absolute, symlinks resolved
+	EnvInstance = kernel.EnvInstance
+	EnvRun      = kernel.EnvRun      // the number of the run
+	EnvTag      = kernel.EnvTag      // 128 random bits of this run
+	EnvSpec     = kernel.EnvSpec     // AppInstance.SpecHash
+	EnvStateDir = kernel.EnvStateDir // absolute, symlinks resolved
 )
 
 var (

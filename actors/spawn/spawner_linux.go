@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"procman/actors/kernel"
 	"procman/actors/record"
 	"procman/messages"
 )
@@ -27,7 +28,7 @@ type Spawner struct {
 	dir  messages.StateDir // absolute, symlinks resolved: it is compared with what processes carry
 	log  *slog.Logger
 	env  []string
-	proc procfs
+	proc kernel.Procfs
 	boot string
 
 	locking sync.Mutex
@@ -114,7 +115,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 	}
 	return &Spawner{
 		store: o.Store, stored: maps.Clone(o.Stored),
-		dir: dir, log: o.Logger, env: slices.Clone(o.Env), proc: procfs(o.Proc), boot: boot, lock: lock,
+		dir: dir, log: o.Logger, env: slices.Clone(o.Env), proc: kernel.Procfs(o.Proc), boot: boot, lock: lock,
 		patience: instancePatience, quit: make(chan struct{}),
 		disk: record.NewDisk("the state disk", diskThreads), unsaved: map[*instance]bool{},
 		table: map[messages.InstanceID]*instance{}, fds: map[*pidfd]bool{}, ending: map[string]bool{},

@@ -190,16 +190,16 @@ func (s *Spawner) started(i *instance, l messages.Launch, tag string, child *os.
 	if err := child.Release(); err != nil {
 		s.log.Warn("a process handle could not be released", "instance", string(i.id), "pid", pid, "error", err)
 	}
-	st, err := s.proc.stat(pid)
+	st, err := s.proc.Stat(pid)
 	if err != nil {
 		s.log.Warn("the start time of a process cannot be read", "instance", string(i.id), "pid", pid, "error", err,
 			"consequence", "after a crash of the manager it is looked for among all processes")
 	}
 	p := &process{
-		group: group{fd: handle, pid: pid, id: i.id, tag: tag, start: st.start, child: true},
+		group: group{fd: handle, pid: pid, id: i.id, tag: tag, start: st.Start, child: true},
 		home:  s, started: now, done: make(chan struct{}),
 		record: runRecord{
-			ID: i.id, Boot: s.boot, PID: pid, Start: st.start, Tag: tag, Run: l.Run, Port: l.Port, Spec: l.App.SpecHash(),
+			ID: i.id, Boot: s.boot, PID: pid, Start: st.Start, Tag: tag, Run: l.Run, Port: l.Port, Spec: l.App.SpecHash(),
 			Started: readClock().stamp(now),
 		},
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"procman/actors/kernel"
 	"procman/messages"
 )
 
@@ -33,10 +34,10 @@ func TestAProcessHasItsStreamsAndItsLockAndNoOtherDescriptor(t *testing.T) {
 func TestAProcessLeadsItsOwnSessionAndDoesNotDieWithItsParent(t *testing.T) {
 	s := opened(t, stateDir(t))
 	p := spawned(t, s, sleeper("a"))
-	st, err := s.proc.stat(p.PID())
+	st, err := s.proc.Stat(p.PID())
 	require.NoError(t, err)
-	require.Equal(t, p.PID(), st.group)
-	require.Equal(t, p.PID(), st.session)
+	require.Equal(t, p.PID(), st.Group)
+	require.Equal(t, p.PID(), st.Session)
 	orphan := orphaned(t, stateDir(t), sleeper("a"))
 	require.True(t, alive(orphan), "no Pdeathsig")
 }
@@ -50,17 +51,17 @@ func TestTheEnvironmentIsSmallAndProcmansOwnVariablesCannotBeOverridden(t *testi
 		"OWN": "1=2", "TZ": "own", "PORT": "1", EnvTag: "forged", EnvStateDir: "/forged",
 	}}
 	require.True(t, spawned(t, s, app).Wait().Clean())
-	env := environ(strings.ReplaceAll(output(t, s), "\n", "\x00"))
+	env := kernel.Environ(strings.ReplaceAll(output(t, s), "\n", "\x00"))
 	for name, want := range map[string]string{
 		"OWN": "1=2", "TZ": "own", "PORT": "30001", "LANG": "C.UTF-8", EnvInstance: "a", EnvRun: "1",
 		EnvSpec: app.SpecHash(), EnvStateDir: string(s.dir), "PATH": os.Getenv("PATH"),
 	} {
-		got, _ := env.lookup(name)
+		got, _ := env.Lookup(name)
 		require.Equal(t, want, got, name)
 	}
-	tag, _ := env.lookup(EnvTag)
+	tag, _ := env.Lookup(EnvTag)
 	require.Regexp(t, "^[0-9a-f]{32}$", tag)
-	_, leaked := env.lookup("SECRET_OF_THE_MANAGER")
+	_, leaked := env.Lookup("SECRET_OF_THE_MANAGER")
 	require.False(t, leaked)
 }
 

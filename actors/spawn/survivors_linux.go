@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"procman/actors/kernel"
 	"procman/messages"
 )
 
@@ -91,7 +92,7 @@ func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survi
 func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*runRecord, all bool) (map[messages.InstanceID]bool, error) {
 	wanted, surveyed := records, map[messages.InstanceID]bool{}
 	for n := 1; ; n++ {
-		seen, err := s.proc.scan(ctx, s.dir)
+		seen, err := s.scan(ctx)
 		if err != nil {
 			return surveyed, fmt.Errorf("the processes of the host cannot be looked at: %w", err)
 		}
@@ -119,7 +120,7 @@ func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*r
 		if n == looks {
 			for id := range unexplained {
 				s.log.Warn("an instance has no process, but something holds its lock; it cannot be started before that has ended", "instance", string(id),
-					"lock", s.dir.InstanceLock(id), "holders", s.proc.holders(s.dir.InstanceLock(id)))
+					"lock", s.dir.InstanceLock(id), "holders", s.proc.Holders(s.dir.InstanceLock(id)))
 			}
 			return surveyed, nil
 		}
@@ -132,7 +133,7 @@ func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*r
 
 // survey finds the process of one instance, if one lives: the one that is known, else the one on record, else the best
 // of those seen. It ends the others. An error means that nothing is known, not that nothing lives.
-func (s *Spawner) survey(ctx context.Context, i *instance, r *runRecord, seen []sighting) error {
+func (s *Spawner) survey(ctx context.Context, i *instance, r *runRecord, seen []kernel.Process) error {
 	if err := i.take(ctx); err != nil {
 		return err
 	}
@@ -151,7 +152,7 @@ func (s *Spawner) survey(ctx context.Context, i *instance, r *runRecord, seen []
 	rivals := s.rivals(i.id, seen, leaders)
 	for n, x := range rivals {
 		if p := i.live(); p != nil {
-			if p.pid != x.pid {
+			if p.pid != x.PID {
 				s.end(x, p.pid)
 			}
 			continue
@@ -165,57 +166,59 @@ func (s *Spawner) survey(ctx context.Context, i *instance, r *runRecord, seen []
 }
 
 // rivals returns the processes that each may be the one process of the instance, the best first.
-func (s *Spawner) rivals(id messages.InstanceID, seen []sighting, leaders map[string]int) []sighting {
-	first := map[string]sighting{}
+func (s *Spawner) rivals(id messages.InstanceID, seen []kernel.Process, leaders map[string]int) []kernel.Process {
+	first := map[string]kernel.Process{}
 	for _, x := range seen {
-		if !x.leads(x.pid) || x.tag == "" {
+		if !x.Leads(x.PID) || x.Tag == "" {
 			continue
 		}
-		if pid, known := leaders[x.tag]; known && pid != x.pid {
+		if pid, known := leaders[x.Tag]; known && pid != x.PID {
 			continue
 		}
 		// What a process starts in a session of its own carries its tag as well, but was started later.
-		if f, ok := first[x.tag]; !ok || x.start < f.start {
-			first[x.tag] = x
+		if f, ok := first[x.Tag]; !ok || x.Start < f.Start {
+			first[x.Tag] = x
 		}
 	}
 	lock := s.dir.InstanceLock(id)
-	rank := func(x sighting) int {
-		if len(first) > 1 && s.proc.hasLock(x.pid, lock) {
-			return 1
+	rank := func(x kernel.Process) int {
+		if len(first) > 1 {
+			if has, err := s.proc.HasOpen(x.PID, kernel.LockFD, lock); has && err == nil {
+				return 1
+			}
 		}
 		return 0
 	}
-	return slices.SortedFunc(maps.Values(first), func(a, b sighting) int {
-		return cmp.Or(cmp.Compare(rank(b), rank(a)), cmp.Compare(b.run, a.run), cmp.Compare(b.start, a.start), cmp.Compare(b.pid, a.pid))
+	return slices.SortedFunc(maps.Values(first), func(a, b kernel.Process) int {
+		return cmp.Or(cmp.Compare(rank(b), rank(a)), cmp.Compare(b.Run, a.Run), cmp.Compare(b.Start, a.Start), cmp.Compare(b.PID, a.PID))
 	})
 }
 
 // end ends a process that is one too many, with its group, in a goroutine of its own: TERM, a grace period, KILL.
-func (s *Spawner) end(x sighting, stays int) {
+func (s *Spawner) end(x kernel.Process, stays int) {
 	fd, err := s.open(x)
 	if err != nil {
 		if !errors.Is(err, unix.ESRCH) {
-			s.log.Error("a second process of an instance cannot be ended", "instance", string(x.id), "pid", x.pid, "error", err)
+			s.log.Error("a second process of an instance cannot be ended", "instance", string(x.ID), "pid", x.PID, "error", err)
 		}
 		return
 	}
 	s.mu.Lock()
-	twice := s.ending[x.tag]
-	s.ending[x.tag] = true
+	twice := s.ending[x.Tag]
+	s.ending[x.Tag] = true
 	s.mu.Unlock()
 	if twice {
 		fd.close()
 		return
 	}
-	s.log.Error("an instance had two processes; one is ended", "instance", string(x.id), "pid", x.pid, "run", x.run, "stays", stays)
+	s.log.Error("an instance had two processes; one is ended", "instance", string(x.ID), "pid", x.PID, "run", x.Run, "stays", stays)
 	s.keep(fd)
 	s.work.Go(func() {
 		defer s.drop(fd)
-		g := &group{fd: fd, pid: x.pid, id: x.id, tag: x.tag, start: x.start}
+		g := &group{fd: fd, pid: x.PID, id: x.ID, tag: x.Tag, start: x.Start}
 		send := func(sig syscall.Signal) {
 			if err := s.signal(g, sig); err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrClosed) {
-				s.log.Error("a second process of an instance cannot be signalled", "instance", string(x.id), "pid", x.pid, "error", err)
+				s.log.Error("a second process of an instance cannot be signalled", "instance", string(x.ID), "pid", x.PID, "error", err)
 			}
 		}
 		send(syscall.SIGTERM)
@@ -227,34 +230,46 @@ func (s *Spawner) end(x sighting, stays int) {
 		}
 		send(syscall.SIGKILL)
 		if fd.child() {
-			if _, err := reap(x.pid); err != nil {
-				s.log.Warn("a child could not be reaped", "pid", x.pid, "error", err)
+			if _, err := reap(x.PID); err != nil {
+				s.log.Warn("a child could not be reaped", "pid", x.PID, "error", err)
 			}
 		}
 		s.mu.Lock()
-		delete(s.ending, x.tag)
+		delete(s.ending, x.Tag)
 		s.mu.Unlock()
 	})
 }
 
 // killLeft kills what is left of the groups of runs whose process has ended: it would hold the instance's lock for ever.
-func (s *Spawner) killLeft(i *instance, seen []sighting, leaders map[string]int) {
+func (s *Spawner) killLeft(i *instance, seen []kernel.Process, leaders map[string]int) {
 	for _, x := range seen {
-		if x.pid == x.group || x.session != x.group {
+		if x.PID == x.Group || x.Session != x.Group {
 			continue // the leader of a group, or in a group that it made itself
 		}
-		if pid, known := leaders[x.tag]; known && pid != x.group {
+		if pid, known := leaders[x.Tag]; known && pid != x.Group {
 			continue // in a session that the run began beside its own
 		}
-		if p := i.live(); p != nil && p.pid == x.group {
+		if p := i.live(); p != nil && p.pid == x.Group {
 			continue
 		}
-		if leader, err := s.proc.stat(x.group); err == nil && !leader.zombie() {
+		if leader, err := s.proc.Stat(x.Group); err == nil && !leader.Zombie() {
 			continue
 		}
-		s.log.Warn("a process was left of a run that has ended; it is killed", "instance", string(i.id), "pid", x.pid, "run", x.run)
+		s.log.Warn("a process was left of a run that has ended; it is killed", "instance", string(i.id), "pid", x.PID, "run", x.Run)
 		if err := s.signalOne(x, syscall.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-			s.log.Error("a process that was left of a run cannot be killed", "instance", string(i.id), "pid", x.pid, "error", err)
+			s.log.Error("a process that was left of a run cannot be killed", "instance", string(i.id), "pid", x.PID, "error", err)
 		}
 	}
+}
+
+// scan looks at every process once and returns those tagged with the state directory, by instance.
+func (s *Spawner) scan(ctx context.Context) (map[messages.InstanceID][]kernel.Process, error) {
+	tagged, err := s.proc.Tagged(ctx)
+	seen := map[messages.InstanceID][]kernel.Process{}
+	for _, x := range tagged {
+		if x.Dir == string(s.dir) && x.ID.Validate() == nil {
+			seen[x.ID] = append(seen[x.ID], x)
+		}
+	}
+	return seen, err
 }

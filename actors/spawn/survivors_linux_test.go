@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"procman/actors/kernel"
 	"procman/actors/record"
 	"procman/messages"
 )
@@ -116,7 +117,7 @@ func imitate(t *testing.T, dir messages.StateDir, tag string, run int, script st
 	require.NoError(t, cmd.Start())
 	eventually(t, "it shows its environment", func() bool {
 		for _, x := range tagged(t, dir) {
-			if x.pid == cmd.Process.Pid {
+			if x.PID == cmd.Process.Pid {
 				return true
 			}
 		}
@@ -188,12 +189,12 @@ func TestWhatIsLeftOfAGroupWhoseLeaderEndedWhileNobodyWatchedIsKilled(t *testing
 func TestAStrayGrandchildOfALiveProcessIsNeitherAdoptedNorEnded(t *testing.T) {
 	dir := stateDir(t)
 	pid := orphaned(t, dir, shell("setsid sleep 300 & sleep 300; wait"))
-	var all []sighting
+	var all []kernel.Process
 	eventually(t, "three run", func() bool {
 		all = tagged(t, dir)
 		sleeps := 0
 		for _, x := range all {
-			if name, err := os.ReadFile(procfs("/proc").file(x.pid, "comm")); err == nil && string(name) == "sleep\n" {
+			if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", x.PID)); err == nil && string(name) == "sleep\n" {
 				sleeps++
 			}
 		}
@@ -205,7 +206,7 @@ func TestAStrayGrandchildOfALiveProcessIsNeitherAdoptedNorEnded(t *testing.T) {
 		require.Equal(t, pid, survivors(t, s)["a"].PID)
 		require.NoError(t, s.Close())
 		for _, x := range all {
-			require.True(t, alive(x.pid))
+			require.True(t, alive(x.PID))
 		}
 	}
 }
@@ -278,8 +279,8 @@ func TestAManagerKilledAtAnyInstantLosesNoProcess(t *testing.T) {
 		found := survivors(t, s)
 		live := tagged(t, dir)
 		for _, x := range live {
-			require.Equal(t, x.pid, found[x.id].PID, "round %d", round)
-			require.True(t, found[x.id].Alive)
+			require.Equal(t, x.PID, found[x.ID].PID, "round %d", round)
+			require.True(t, found[x.ID].Alive)
 		}
 		require.Len(t, found, len(live))
 		for id := range found {

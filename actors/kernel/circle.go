@@ -1,0 +1,50 @@
+package kernel
+
+// Run names one run and its process, as it is on record.
+type Run struct {
+	Boot   string // of the host, when the process was started
+	PID    int
+	Start  uint64 // ticks; 0: not known
+	Tag    string
+	Number int
+	Ended  bool // it was seen to end: whoever has its pid now is another
+}
+
+// Circle is the set of the processes that belong to a run, beside its process itself: those of its session and its group,
+// those that carry its tag, and all that any of these have started. What carries the tag of another run is that other
+// run's, with all it has started. Zombies are among them. The table is one reading of /proc; where it has no tags, only
+// those of session, group and descent are found.
+//
+// When the run's process is not in the table, its pid may have been given away since, and its session may be that of a
+// stranger: then those of the session and the group count only if unbroken says that the run has been watched all the
+// time, so that its number cannot have become free while any of them lived.
+func Circle(table map[int]Process, run Run, unbroken bool) []Process {
+	leader, there := table[run.PID]
+	number := run.PID > 0 && (there && (run.Start == 0 || leader.Start == run.Start) || !there && unbroken)
+	known := make(map[int]bool, 16) // what was found out, by pid
+	var in func(p Process, depth int) bool
+	in = func(p Process, depth int) bool {
+		if answer, done := known[p.PID]; done {
+			return answer
+		}
+		answer := false
+		switch {
+		case p.Tag != "" && p.Tag != run.Tag:
+		case p.PID == run.PID && there && number, p.Tag != "" && p.Tag == run.Tag, number && (p.Group == run.PID || p.Session == run.PID || p.Parent == run.PID):
+			answer = true
+		case depth > 0 && p.Parent > 1:
+			// The table is no snapshot, so a loop in it is possible; a real line of descent is no longer than this.
+			up, ok := table[p.Parent]
+			answer = ok && in(up, depth-1)
+		}
+		known[p.PID] = answer
+		return answer
+	}
+	var circle []Process
+	for pid, p := range table {
+		if !(pid == run.PID && there && number) && in(p, 100) {
+			circle = append(circle, p)
+		}
+	}
+	return circle
+}

@@ -1,0 +1,264 @@
+package kernel
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Procfs is the directory where the kernel shows its processes.
+type Procfs string
+
+func (p Procfs) file(pid int, name string) string {
+	return string(p) + "/" + strconv.Itoa(pid) + "/" + name
+}
+
+// Gone reports whether err says that there is no such process, or none that is shown: hidepid shows no process of another
+// user. A pidfd tells which.
+func Gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) }
+
+// Stat returns what the kernel says of the process; see Gone.
+func (p Procfs) Stat(pid int) (Stat, error) {
+	path := p.file(pid, "stat")
+	line, err := os.ReadFile(path)
+	if err != nil {
+		return Stat{}, err
+	}
+	s, err := ParseStat(line)
+	if err != nil {
+		return Stat{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// maxEnviron is more than Linux lets an environment have by default.
+const maxEnviron = 8 << 20
+
+// Environ returns the environment of the process. That of a zombie is empty.
+func (p Procfs) Environ(pid int) (Environ, error) {
+	f, err := os.Open(p.file(pid, "environ"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxEnviron))
+}
+
+// PIDs returns the processes there are.
+func (p Procfs) PIDs() ([]int, error) {
+	names, err := entries(string(p))
+	if err != nil {
+		return nil, err
+	}
+	pids := make([]int, 0, len(names))
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// Table reads the process table, without tags. What ends meanwhile is left out.
+func (p Procfs) Table(ctx context.Context) (map[int]Process, error) {
+	pids, err := p.PIDs()
+	if err != nil {
+		return nil, err
+	}
+	table := make(map[int]Process, len(pids))
+	buffer := make([]byte, 4<<10)
+	for _, pid := range pids {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		line, err := p.read(pid, "stat", buffer)
+		if err != nil {
+			continue
+		}
+		if st, err := ParseStat(line); err == nil {
+			table[pid] = Process{PID: pid, Stat: st}
+		}
+	}
+	return table, nil
+}
+
+// TaggedTable is Table with the tags of those that show any.
+func (p Procfs) TaggedTable(ctx context.Context) (map[int]Process, error) {
+	table, err := p.Table(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tagged, err := p.Tagged(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range tagged {
+		table[x.PID] = x
+	}
+	return table, nil
+}
+
+// Tagged looks at every process once and returns those that show tags of procman, of whatever state directory. That one
+// cannot be looked at is no error: it has ended, or it is another user's.
+func (p Procfs) Tagged(ctx context.Context) ([]Process, error) {
+	pids, err := p.PIDs()
+	if err != nil {
+		return nil, err
+	}
+	var found []Process
+	buffer := make([]byte, 64<<10)
+	for _, pid := range pids {
+		if err := ctx.Err(); err != nil {
+			return found, err
+		}
+		if x, ok := p.tagged(pid, buffer); ok {
+			found = append(found, x)
+		}
+	}
+	return found, nil
+}
+
+func (p Procfs) tagged(pid int, buffer []byte) (Process, bool) {
+	text, err := p.read(pid, "environ", buffer)
+	if err != nil || len(text) < len(buffer) && !bytes.Contains(text, []byte(EnvTag+"=")) {
+		return Process{}, false
+	}
+	env := Environ(text)
+	if len(text) == len(buffer) {
+		if env, err = p.Environ(pid); err != nil {
+			return Process{}, false
+		}
+	}
+	tags := env.Tags()
+	if tags.Tag == "" {
+		return Process{}, false
+	}
+	st, err := p.Stat(pid)
+	if err != nil {
+		return Process{}, false
+	}
+	return Process{PID: pid, Stat: st, Tags: tags}, true
+}
+
+// read fills the buffer from a file of the process. Bare system calls: this is done for every process of the host, and
+// os.Open would try to watch each file.
+func (p Procfs) read(pid int, name string, buffer []byte) ([]byte, error) {
+	fd, err := unix.Open(p.file(pid, name), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = unix.Close(fd) }() // nothing was written
+	n := 0
+	for n < len(buffer) {
+		m, err := unix.Read(fd, buffer[n:])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if m == 0 {
+			break
+		}
+		n += m
+	}
+	return buffer[:n], nil
+}
+
+// FDs returns the descriptors of the process; see Gone.
+func (p Procfs) FDs(pid int) ([]int, error) {
+	names, err := entries(p.file(pid, "fd"))
+	fds := make([]int, 0, len(names))
+	for _, name := range names {
+		if fd, err := strconv.Atoi(name); err == nil {
+			fds = append(fds, fd)
+		}
+	}
+	return fds, err
+}
+
+// FD returns what the descriptor of the process is, as the kernel names it: a path, "socket:[inode]".
+func (p Procfs) FD(pid, fd int) (string, error) {
+	var link [4096]byte
+	n, err := unix.Readlink(p.fd(pid, fd), link[:])
+	if err != nil {
+		return "", err
+	}
+	return string(link[:n]), nil
+}
+
+func (p Procfs) fd(pid, fd int) string { return p.file(pid, "fd/"+strconv.Itoa(fd)) }
+
+// HasOpen reports whether descriptor fd of the process is the very file that path names now. An error says that it cannot
+// be learned.
+func (p Procfs) HasOpen(pid, fd int, path string) (bool, error) {
+	// The link is compared by name first: to follow one that leads elsewhere could block on a dead file system.
+	target, err := p.FD(pid, fd)
+	if Gone(err) {
+		return false, nil
+	}
+	if err != nil || filepath.Base(target) != filepath.Base(path) {
+		return false, err
+	}
+	theirs, err := os.Stat(p.fd(pid, fd))
+	if err != nil {
+		return false, err
+	}
+	ours, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(theirs, ours), err
+}
+
+// Holds reports whether the process has the path open at any descriptor, by its name.
+func (p Procfs) Holds(pid int, path string) bool {
+	fds, err := p.FDs(pid)
+	if err != nil {
+		return false
+	}
+	for _, fd := range fds {
+		if target, err := p.FD(pid, fd); err == nil && target == path {
+			return true
+		}
+	}
+	return false
+}
+
+// Holders returns the processes, but for this one, that have the path open. It looks at every descriptor of the host: not
+// for every day.
+func (p Procfs) Holders(path string) []int {
+	pids, err := p.PIDs()
+	if err != nil {
+		return nil // who holds it is a help to a person, no more
+	}
+	var holders []int
+	for _, pid := range pids {
+		if pid != os.Getpid() && p.Holds(pid, path) {
+			holders = append(holders, pid)
+		}
+	}
+	return holders
+}
+
+// entries returns the names in a directory. What could be read is returned beside an error.
+func entries(dir string) (names []string, err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	names, err = d.Readdirnames(-1)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return names, err
+}
