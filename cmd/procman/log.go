@@ -25,23 +25,30 @@ func newLog(to io.Writer, c config.Log, verbose, quiet bool) log {
 	case quiet:
 		level = max(level, slog.LevelWarn)
 	}
-	handler := func(to io.Writer) slog.Handler {
+	plain := func(to io.Writer) slog.Handler {
 		o := &slog.HandlerOptions{Level: level, ReplaceAttr: readable}
 		if c.Format == config.LogText {
 			return slog.NewTextHandler(to, o)
 		}
 		return slog.NewJSONHandler(to, o)
 	}
+	journalled := isJournal(to)
+	handler := func(to io.Writer, of priorities) slog.Handler {
+		if journalled {
+			return prioritise(to, of, plain)
+		}
+		return plain(to)
+	}
 	w := newLogWriter(to, logBacklog, func(dropped int) []byte {
 		var b bytes.Buffer
 		r := slog.NewRecord(time.Now(), slog.LevelWarn, "log records dropped", 0)
 		r.AddAttrs(slog.Int("records", dropped), slog.String("cause", "stderr took nothing, or failed"))
-		if err := handler(&b).Handle(context.Background(), r); err != nil {
+		if err := handler(&b, ownPriority).Handle(context.Background(), r); err != nil {
 			return nil // a buffer does not fail
 		}
 		return b.Bytes()
 	})
-	return log{Logger: slog.New(handler(w)), output: slog.New(handler(w.Patient())), writer: w}
+	return log{Logger: slog.New(handler(w, ownPriority)), output: slog.New(handler(w.Patient(), outputPriority)), writer: w}
 }
 
 // readable writes durations as a configuration file does, in JSON too: 1.05s.

@@ -47,18 +47,19 @@ func newLogWriter(to io.Writer, limit int, note func(dropped int) []byte) *logWr
 func (w *logWriter) Write(record []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.put(record)
+	w.put(record, w.limit)
 	return len(record), nil
 }
 
-// room reports whether a record of so many bytes finds room. One that is larger than all there is must be alone.
-func (w *logWriter) room(bytes int) bool {
+// room reports whether a record of so many bytes finds room within the limit. One that is larger than all there is must
+// be alone.
+func (w *logWriter) room(bytes, limit int) bool {
 	waiting := len(w.pending) + w.flying
-	return waiting == 0 || waiting+bytes <= w.limit
+	return waiting == 0 || waiting+bytes <= limit
 }
 
-func (w *logWriter) put(record []byte) {
-	if w.closed || !w.room(len(record)) {
+func (w *logWriter) put(record []byte, limit int) {
+	if w.closed || !w.room(len(record), limit) {
 		w.dropped++
 		return
 	}
@@ -69,7 +70,8 @@ func (w *logWriter) put(record []byte) {
 }
 
 // Patient returns a writer to the same place that waits for room for as long as stderr moves at all. It is for whoever
-// can wait: the output of instances stands in files anyway.
+// can wait: the output of instances stands in files anyway. Of the backlog it gets one half: however much an instance
+// prints, the manager's own records find room.
 func (w *logWriter) Patient() io.Writer { return patient{w} }
 
 type patient struct{ *logWriter }
@@ -77,10 +79,11 @@ type patient struct{ *logWriter }
 func (p patient) Write(record []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !p.room(len(record)) && !p.blocked && !p.hurry && !p.closed {
+	limit := p.limit / 2
+	for !p.room(len(record), limit) && !p.blocked && !p.hurry && !p.closed {
 		p.change.Wait()
 	}
-	p.put(record)
+	p.put(record, limit)
 	return len(record), nil
 }
 

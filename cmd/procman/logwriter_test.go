@@ -153,7 +153,7 @@ func TestRecordsThatCouldNotBeWrittenAreCounted(t *testing.T) {
 func TestWhoIsPatientWaitsForRoomWhileStderrMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newValve(false)
-		w := newLogWriter(v, 8, note)
+		w := newLogWriter(v, 16, note)
 		p := w.Patient()
 		record(t, p, "one")
 		synctest.Wait()
@@ -175,7 +175,7 @@ func TestWhoIsPatientWaitsForRoomWhileStderrMoves(t *testing.T) {
 func TestPatienceEndsWhenStderrIsBlockedAndComesBackWhenItFlows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newValve(false)
-		w := newLogWriter(v, 8, note)
+		w := newLogWriter(v, 16, note)
 		p := w.Patient()
 		record(t, p, "one")
 		synctest.Wait()
@@ -195,12 +195,36 @@ func TestPatienceEndsWhenStderrIsBlockedAndComesBackWhenItFlows(t *testing.T) {
 	})
 }
 
+func TestHoweverMuchIsPrintedTheManagersOwnRecordsFindRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newValve(false)
+		w := newLogWriter(v, 1000, note)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 500 {
+				record(t, w.Patient(), "an instance prints")
+			}
+		}()
+		synctest.Wait() // it waits for room
+		for range 10 {
+			record(t, w, "instance exited")
+		}
+		close(v.open)
+		<-done
+		w.Close(time.Second)
+		require.Equal(t, 10, strings.Count(v.String(), "instance exited\n"))
+		require.Equal(t, 500, strings.Count(v.String(), "an instance prints\n"))
+		require.NotContains(t, v.String(), "dropped")
+	})
+}
+
 func TestHurryAndCloseEndAllPatience(t *testing.T) {
 	for name, end := range map[string]func(*logWriter){"hurry": (*logWriter).Hurry, "close": func(w *logWriter) { w.Close(0) }} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				v := newValve(false)
-				w := newLogWriter(v, 4, note)
+				w := newLogWriter(v, 8, note)
 				record(t, w, "one")
 				done := make(chan struct{})
 				began := time.Now()

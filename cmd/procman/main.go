@@ -22,7 +22,7 @@ func Main(args []string, _ io.Reader, stdout, stderr io.Writer, env func(string)
 	cmd, err := root.ExecuteContextC(context.Background())
 	code := codeOf(err)
 	if err != nil && err.Error() != "" {
-		fmt.Fprintf(stderr, "procman: %v\n", err)
+		fmt.Fprintf(failures(stderr), "procman: %v\n", err)
 		if code == exitUsage {
 			fmt.Fprintf(stderr, "See `%s --help`.\n", cmd.CommandPath())
 		}

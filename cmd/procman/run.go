@@ -61,7 +61,7 @@ func (a *app) run() error {
 			return err
 		}
 		// Still the old program: it goes on, and adopts what it has just let go.
-		fmt.Fprintf(a.stderr, "procman: the upgrade has failed, the daemon goes on as it was: %v\n", replace(program, kept))
+		fmt.Fprintf(failures(a.stderr), "procman: the upgrade has failed, the daemon goes on as it was: %v\n", replace(program, kept))
 		left.lock, left.stored, left.store = kept, nil, newFDStore(left.manager, true)
 	}
 }
