@@ -22,12 +22,14 @@ type Options struct {
 	Lock *os.File
 	// Store keeps the handles of live processes somewhere where they outlive this process; nil: nowhere. Stored are those
 	// that an earlier manager put there, by their names. By them the exit status of a process is known that ended while
-	// no manager lived.
+	// no manager lived. A nil file is a handle that is kept there and was not handed to this process. What no process of
+	// ours has is removed once the survivors are known.
 	Store  FDStore
 	Stored map[string]*os.File
 }
 
-// FDStore keeps descriptors over the death of the process: the service manager's file descriptor store.
+// FDStore keeps descriptors over the death of the process: the service manager's file descriptor store. Its methods do not
+// wait for it, and what they were called for is done in the order of the calls.
 type FDStore interface {
 	Put(name string, fd uintptr) error
 	Remove(name string) error

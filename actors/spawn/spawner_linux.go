@@ -47,7 +47,8 @@ type Spawner struct {
 	mu     sync.Mutex
 	closed bool
 	table  map[messages.InstanceID]*instance
-	stored map[string]*os.File // handles of an earlier manager that nobody has asked for yet, by tag
+	stored map[string]*os.File // handles of an earlier manager that nobody has asked for yet, by the name in the store
+	given  []string            // the names of all of them, until what nobody needs is removed
 	fds    map[*pidfd]bool     // that are open
 	ending map[string]bool     // the tags of processes that are being ended because they are one too many
 
@@ -114,7 +115,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		return nil, err
 	}
 	return &Spawner{
-		store: o.Store, stored: maps.Clone(o.Stored),
+		store: o.Store, stored: maps.Clone(o.Stored), given: slices.Sorted(maps.Keys(o.Stored)),
 		dir: dir, log: o.Logger, env: slices.Clone(o.Env), proc: kernel.Procfs(o.Proc), boot: boot, lock: lock,
 		patience: instancePatience, quit: make(chan struct{}),
 		disk: record.NewDisk("the state disk", diskThreads), unsaved: map[*instance]bool{},
@@ -180,7 +181,9 @@ func (s *Spawner) Close() error {
 	}
 	clear(s.fds)
 	for _, f := range s.stored {
-		_ = f.Close() // the store has its own
+		if f != nil {
+			_ = f.Close() // the store has its own
+		}
 	}
 	clear(s.stored)
 	s.mu.Unlock()

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // storeName is what the handle of a run is called in the store: 64 bits of its tag in 11 characters. All names are handed
@@ -54,5 +56,40 @@ func (p *process) remove() {
 	}
 	if err := p.home.store.Remove(storeName(p.tag)); err != nil {
 		p.home.log.Warn("a stored process handle could not be removed", "instance", string(p.id), "pid", p.pid, "error", err)
+	}
+}
+
+// tidy removes from the store what no process of ours has: of each that has ended since its handle was stored, and of what
+// is on no record. Dead handles would gather there, until the next manager has not enough descriptors to be started with.
+// Every process that lives must be known.
+func (s *Spawner) tidy() {
+	s.mu.Lock()
+	given := s.given
+	s.given = nil
+	known := slices.Collect(maps.Values(s.table))
+	s.mu.Unlock()
+	live := map[string]bool{}
+	for _, i := range known {
+		if p := i.live(); p != nil {
+			live[storeName(p.tag)] = true
+		}
+	}
+	for _, name := range given {
+		if live[name] {
+			continue
+		}
+		s.mu.Lock()
+		f := s.stored[name]
+		delete(s.stored, name)
+		s.mu.Unlock()
+		if f != nil {
+			_ = f.Close() // the store has its own
+		}
+		if s.store == nil {
+			continue
+		}
+		if err := s.store.Remove(name); err != nil {
+			s.log.Warn("a process handle that nobody needs could not be removed", "name", name, "error", err)
+		}
 	}
 }

@@ -56,6 +56,7 @@ func (s *Spawner) Survivors(ctx context.Context) ([]messages.Survivor, error) {
 	errs = append(errs, err)
 	if err == nil {
 		s.searched.Store(true)
+		s.tidy()
 	}
 	var survivors []messages.Survivor
 	for _, id := range slices.Sorted(maps.Keys(records)) {

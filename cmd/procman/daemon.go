@@ -52,9 +52,10 @@ type closer struct {
 // heritage is what an earlier daemon may have left to this one.
 type heritage struct {
 	lock    *os.File            // on the state directory, by an upgrade
-	manager notifySocket        // of the service manager
-	store   spawn.FDStore       // where process handles are kept; nil: nowhere
-	stored  map[string]*os.File // those that were kept there
+	manager *courier            // to the service manager; nil: there is none
+	store   *fdStore            // where process handles are kept; nil: nowhere
+	stored  map[string]*os.File // those that are kept there; a nil one has not been handed to this process
+	renew   bool                // what is kept there is not known
 }
 
 // open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has been
@@ -68,7 +69,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	}()
 
 	spawner, err := spawn.Open(file.StateDir, spawn.Options{
-		Logger: log.Logger, Lock: left.lock, Store: left.store, Stored: left.stored,
+		Logger: log.Logger, Lock: left.lock, Store: left.store.spawner(), Stored: left.stored,
 	})
 	if err != nil {
 		return nil, err

@@ -1,9 +1,16 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -11,35 +18,89 @@ import (
 )
 
 // fdStore is the file descriptor store of the service manager (systemd: FileDescriptorStoreMax). What is put there comes
-// back as an open descriptor when the daemon is started the next time, however it ended.
+// back as an open descriptor when the daemon is started the next time, however it ended. Nobody waits for it.
 type fdStore struct {
-	manager notifySocket
-	// renew has what is stored under a name taken out before it is stored again: the store would keep both. It is for a
-	// daemon that was put in the place of another, and has not got the descriptors back from the store.
-	renew bool
+	courier *courier
+	log     *slog.Logger
+	renew   bool // what is kept there is not known: what is stored is taken out first, as the store would keep both
+
+	mu     sync.Mutex
+	names  map[string]bool // that the service manager keeps, as far as it has been told
+	failed string          // the newest error that was reported
 }
 
-// newFDStore returns the store of the service manager that started us; nil if there is none.
-func newFDStore(manager notifySocket, renew bool) spawn.FDStore {
-	if manager == "" {
+// newFDStore returns the store of the service manager that started us, which keeps what has one of the names; nil if there
+// is none.
+func newFDStore(c *courier, names []string, renew bool, log *slog.Logger) *fdStore {
+	if c == nil {
 		return nil
 	}
-	return fdStore{manager, renew}
+	s := &fdStore{courier: c, log: log, renew: renew, names: map[string]bool{}}
+	for _, name := range names {
+		s.names[name] = true
+	}
+	return s
 }
 
-// Put stores a copy of the descriptor. FDPOLL=0: the store would throw a process handle out the moment the process ends,
-// which is when it is needed.
-func (s fdStore) Put(name string, fd uintptr) error {
-	if s.renew {
-		if err := s.Remove(name); err != nil {
-			return err
-		}
+// spawner returns the store as a Spawner takes it.
+func (s *fdStore) spawner() spawn.FDStore {
+	if s == nil {
+		return nil
 	}
-	return s.manager.send("FDSTORE=1\nFDPOLL=0\nFDNAME="+name, int(fd))
+	return s
+}
+
+// Put stores a copy of the descriptor, unless there is one of that name. FDPOLL=0: the store would throw a process handle
+// out the moment the process ends, which is when it is needed.
+func (s *fdStore) Put(name string, fd uintptr) error {
+	s.mu.Lock()
+	there, renew := s.names[name], s.renew
+	s.mu.Unlock()
+	if there {
+		return nil
+	}
+	duplicate, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if renew {
+		s.post("FDSTOREREMOVE=1\nFDNAME="+name, 0, func() { delete(s.names, name) })
+	}
+	s.post("FDSTORE=1\nFDPOLL=0\nFDNAME="+name, duplicate, func() { s.names[name] = true })
+	return nil
 }
 
 // Remove takes a descriptor out.
-func (s fdStore) Remove(name string) error { return s.manager.send("FDSTOREREMOVE=1\nFDNAME=" + name) }
+func (s *fdStore) Remove(name string) error {
+	s.post("FDSTOREREMOVE=1\nFDNAME="+name, 0, func() { delete(s.names, name) })
+	return nil
+}
+
+// post has the courier bring something; done is called, alone, when it has. An error is reported once.
+func (s *fdStore) post(state string, fd int, done func()) {
+	s.courier.post(&letter{state: state, fd: fd, told: func(err error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		text := ""
+		if err == nil {
+			done()
+		} else if text = err.Error(); text != s.failed {
+			s.log.Warn("process handles cannot be stored with the service manager", "error", text,
+				"consequence", "if a process ends while no manager lives, its exit status is unknown")
+		}
+		s.failed = text
+	}})
+}
+
+// kept returns the names of what the service manager keeps.
+func (s *fdStore) kept() []string {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.names))
+}
 
 // listenStart is the first descriptor that a service manager passes.
 const listenStart = 3
@@ -67,4 +128,45 @@ func stored(env func(string) string) map[string]*os.File {
 		files[names[n]] = os.NewFile(uintptr(fd), names[n])
 	}
 	return files
+}
+
+// namesVariable names the descriptor by which the program that replaces a daemon's learns what the store keeps: in a
+// variable itself ten thousand names do not fit.
+const namesVariable = "PROCMAN_STORED_FD"
+
+// bequeath returns the variable by which a successor in this process learns the names; empty if there is nobody who keeps
+// anything. The descriptor it names stays open over an exec; release is for when there was none.
+func (s *fdStore) bequeath() (variable string, release func(), err error) {
+	if s == nil {
+		return "", func() {}, nil
+	}
+	fd, err := unix.MemfdCreate("procman-stored", 0)
+	if err != nil {
+		return "", func() {}, err
+	}
+	f := os.NewFile(uintptr(fd), "stored")
+	release = func() { _ = f.Close() }
+	_, err = f.WriteString(strings.Join(s.kept(), "\n"))
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	return namesVariable + "=" + strconv.Itoa(fd), release, err
+}
+
+// bequeathed returns the names that a predecessor in this process has left; known is false if it has not.
+func bequeathed(env func(string) string) (names []string, known bool, err error) {
+	text := env(namesVariable)
+	if text == "" {
+		return nil, false, nil
+	}
+	if err := os.Unsetenv(namesVariable); err != nil {
+		return nil, false, err
+	}
+	fd, err := strconv.Atoi(text)
+	if err != nil || fd < 3 {
+		return nil, false, fmt.Errorf("%s is %q; it is for procman's own use", namesVariable, text)
+	}
+	f := os.NewFile(uintptr(fd), "stored")
+	all, err := io.ReadAll(f)
+	return strings.Fields(string(all)), err == nil, errors.Join(err, f.Close())
 }

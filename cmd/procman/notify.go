@@ -44,15 +44,15 @@ const statusEvery = time.Second
 const extendEvery = 10 * time.Second
 
 // newNotifier starts telling; nil if there is no service manager.
-func newNotifier(socket notifySocket, s *supervisor.Supervisor, log *slog.Logger) *notifier {
-	if socket == "" {
+func newNotifier(manager *courier, s *supervisor.Supervisor, log *slog.Logger) *notifier {
+	if manager == nil {
 		return nil
 	}
 	watchdog, err := sd.SdWatchdogEnabled(false)
 	if err != nil {
 		log.Warn("the service manager's watchdog is not served: what it wants is not understood", "error", err.Error())
 	}
-	return notify(func(state string) error { return socket.send(state) }, watchdog, s, log)
+	return notify(manager.tell, watchdog, s, log)
 }
 
 func notify(send func(string) error, watchdog time.Duration, s *supervisor.Supervisor, log *slog.Logger) *notifier {

@@ -215,7 +215,7 @@ func TestAServiceManagerThatDoesNotHearIsReportedOnceAndAgainWhenItIsAnotherErro
 }
 
 func TestWithoutAServiceManagerNothingIsTold(t *testing.T) {
-	n := newNotifier("", nil, nil)
+	n := newNotifier(nil, nil, nil)
 	require.Nil(t, n)
 	n.reloading()(nil)
 	n.ending(api.ModeStop, 0)

@@ -3,7 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -53,27 +56,34 @@ func (a *app) run() error {
 	if err != nil {
 		return err
 	}
-	left := heritage{lock: lock, manager: newNotifySocket(a.env), stored: stored(a.env)}
-	left.store = newFDStore(left.manager, lock != nil)
+	left := heritage{lock: lock, stored: stored(a.env)}
+	if err := left.learnNames(a.env); err != nil {
+		return err
+	}
+	left.manager = newCourier(a.env)
 	for {
-		program, kept, err := a.reign(path, file, left)
+		program, kept, err := a.reign(path, file, &left)
 		if program == "" {
+			left.manager.Close(lastWords(err))
 			return err
 		}
+		left.manager.Flush(lastWords(nil))
 		// Still the old program: it goes on, and adopts what it has just let go.
-		fmt.Fprintf(failures(a.stderr), "procman: the upgrade has failed, the daemon goes on as it was: %v\n", replace(program, kept))
-		left.lock, left.stored, left.store = kept, nil, newFDStore(left.manager, true)
+		fmt.Fprintf(failures(a.stderr), "procman: the upgrade has failed, the daemon goes on as it was: %v\n", replace(program, kept, left.store))
+		left.lock, left.renew = kept, false
+		left.stored = nameless(left.store.kept())
 	}
 }
 
 // reign is one life of the daemon, from the first part opened to the last one closed. If it ends in favour of another
 // program, that is returned with the lock for it.
-func (a *app) reign(path string, file *config.File, left heritage) (program string, kept *os.File, err error) {
+func (a *app) reign(path string, file *config.File, left *heritage) (program string, kept *os.File, err error) {
 	signals, release := catch()
 	defer release()
 	log := newLog(a.stderr, file.Log, a.verbose, a.quiet)
 	defer log.Close()
-	d, err := open(path, file, log, left)
+	left.store = newFDStore(left.manager, slices.Collect(maps.Keys(left.stored)), left.renew, log.Logger)
+	d, err := open(path, file, log, *left)
 	if err != nil {
 		return "", nil, err
 	}
@@ -91,4 +101,35 @@ func (a *app) reign(path string, file *config.File, left heritage) (program stri
 		err = errors.Join(err, closeErr)
 	}
 	return program, kept, err
+}
+
+// lastWords is how long the service manager may take to read what is left to be said. A daemon that is told to end a
+// third time waits for nobody.
+func lastWords(err error) time.Duration {
+	if errors.Is(err, errAbandoned) {
+		return 0
+	}
+	return 10 * time.Second
+}
+
+// learnNames learns what the service manager keeps, if a predecessor in this process knew it and this process has not
+// been given it.
+func (h *heritage) learnNames(env func(string) string) error {
+	names, known, err := bequeathed(env)
+	if err != nil {
+		return err
+	}
+	h.renew = h.lock != nil && !known
+	if known {
+		h.stored = nameless(names)
+	}
+	return nil
+}
+
+func nameless(names []string) map[string]*os.File {
+	files := make(map[string]*os.File, len(names))
+	for _, name := range names {
+		files[name] = nil
+	}
+	return files
 }

@@ -139,6 +139,19 @@ func (m *serviceManager) heard(from int) []saying {
 	return slices.DeleteFunc(said, func(s saying) bool { return strings.HasPrefix(s.state, "FDSTORE") })
 }
 
+// about returns what was said about descriptors from a certain message on.
+func (m *serviceManager) about(from int) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var b strings.Builder
+	for _, s := range m.said[min(from, len(m.said)):] {
+		if strings.HasPrefix(s.state, "FDSTORE") {
+			b.WriteString(s.state + "\n")
+		}
+	}
+	return b.String()
+}
+
 // now returns the number of messages until now.
 func (m *serviceManager) now() int {
 	m.mu.Lock()

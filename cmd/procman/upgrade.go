@@ -131,8 +131,13 @@ func (d *daemon) upgrade(ctx context.Context) error {
 }
 
 // replace puts the program in the place of this one. It returns only if that fails.
-func replace(program string, lock *os.File) error {
+func replace(program string, lock *os.File, store *fdStore) error {
 	env := append(os.Environ(), lockVariable+"="+strconv.Itoa(int(lock.Fd())))
+	names, release, err := store.bequeath()
+	defer release()
+	if err == nil && names != "" { // without them what is stored is stored anew
+		env = append(env, names)
+	}
 	return fmt.Errorf("%s could not be executed: %w", program, syscall.Exec(program, os.Args, env))
 }
 
