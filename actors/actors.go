@@ -45,7 +45,8 @@ type Ports interface {
 	Claim(id messages.InstanceID, port int) (Lease, error)
 	// Owns reports whether the instance has a port, leased or put by for it, so that it need not wait for one.
 	Owns(id messages.InstanceID) bool
-	// Forget ends what the instance has: its port is free for any other.
+	// Forget ends what the instance has: its port is free for any other. Should the instance come back before another took
+	// it, it may have it again.
 	Forget(id messages.InstanceID)
 }
 
@@ -58,6 +59,12 @@ type Lease interface {
 	Discard()
 	// Contested reports whether somebody listens on the port. It is asked after the end of the instance's process.
 	Contested() bool
+}
+
+// Mover is a Lease that can tell of a port that changed.
+type Mover interface {
+	// Moved returns the port that the instance had before, and why it is another one now; 0 if it had none, or has it still.
+	Moved() (from int, why string)
 }
 
 // HealthChecker asks an instance how it is.

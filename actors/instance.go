@@ -80,6 +80,8 @@ type instance struct {
 	process  Process
 	lease    Lease
 	follower Follower
+	moved    int    // the port that the instance had before; 0: the same
+	movedWhy string // and why it changed
 	leave    func() // the start gate
 	foul     bool   // somebody else answers on the port
 	probe    Alarm
@@ -208,6 +210,9 @@ func (i *instance) gotLaunch(c actor.Context, d launchDone) {
 		return
 	}
 	i.process, i.lease = d.process, d.lease
+	if m, is := d.lease.(Mover); is {
+		i.moved, i.movedWhy = m.Moved()
+	}
 	i.log = i.log.With("pid", d.process.PID(), "port", d.process.Port())
 	if i.world.Outputs != nil {
 		i.follower = i.world.Outputs.Follow(i.id(), i.order.Run, d.process.PID())
@@ -249,7 +254,8 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 		i.signal(a.Signal)
 	case run.ReportLaunched:
 		p := i.process
-		i.report(c, messages.Launched{ID: id, Run: number, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(), Adopted: i.order.Adopt})
+		i.report(c, messages.Launched{ID: id, Run: number, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(), Adopted: i.order.Adopt,
+			PortWas: i.moved, PortWhy: i.movedWhy})
 	case run.ReportReady:
 		i.leave()
 		i.report(c, messages.Ready{ID: id, Run: number})

@@ -28,14 +28,15 @@ const (
 	InstanceRestarting Happening = "instance restarting"
 	StartFailed        Happening = "start failed"
 	PortConflict       Happening = "port conflict"
-	EventsLost         Happening = "events lost" // in place of events that are no longer there
+	PortChanged        Happening = "port changed" // OldPort says from what, Why for what cause
+	EventsLost         Happening = "events lost"  // in place of events that are no longer there
 )
 
 // Happenings lists every happening.
 func Happenings() []Happening {
 	return []Happening{ManagerStarted, ManagerStopped, ConfigApplied, ConfigRejected, OperatorActed, InstanceStarted, InstanceReady,
 		InstanceAdopted, InstanceStopping, InstanceStopped, InstanceExited, InstanceUnhealthy, InstanceRestarting, StartFailed,
-		PortConflict, EventsLost}
+		PortConflict, PortChanged, EventsLost}
 }
 
 // Who causes events, beside operators, who are named by what their way of speaking knows of them: "uid 1000".
@@ -58,11 +59,12 @@ type Event struct {
 	Run     int           `json:"run,omitempty"`
 	PID     int           `json:"pid,omitempty"`
 	Port    int           `json:"port,omitempty"`
-	Why     string        `json:"reason,omitempty"` // for a person
-	Bad     bool          `json:"bad,omitempty"`    // somebody should look
+	OldPort int           `json:"old_port,omitempty"` // of a changed port
+	Why     string        `json:"reason,omitempty"`   // for a person
+	Bad     bool          `json:"bad,omitempty"`      // somebody should look
 	Exit    *Exit         `json:"exit,omitempty"`
 	Delay   time.Duration `json:"-"`                 // of a restart; delay_seconds in JSON
-	Attempt int           `json:"attempt,omitempty"` // counts the failures behind a restart
+	Attempt int           `json:"attempt,omitempty"` // of a restart: its number since the instance was last stable, see Status.ConsecutiveFailures
 }
 
 // bareEvent is an Event without its methods.
@@ -132,7 +134,7 @@ type Verdict struct {
 	Exit    string   `json:"exit"`      // what the reason of the last exit says, and where to look; empty before the first
 	Next    string   `json:"next"`      // what happens by itself, and when
 	Change  []string `json:"to_change"` // what would change that, and how
-	Attempt int      `json:"attempt"`   // the number of the attempt under way, or of the next one: 1 when nothing failed since it was last stable
+	Attempt int      `json:"attempt"`   // the number of the restart under way, or of the next one, since the instance was last stable; 0: none
 }
 
 // KeptProbes is how many probes of an instance are kept.

@@ -32,9 +32,10 @@ type Memory struct {
 	Run          int  // the newest run
 	Exited       bool // the end of Run has been counted
 	Spec         string
-	Starts       int  // runs that had a process
-	Counted      bool // Run is among them
-	Attempts     int  // failures since the instance was last stable
+	Rule         string // see RestartPolicy.Hash; empty: an earlier version wrote it
+	Starts       int    // runs that had a process
+	Counted      bool   // Run is among them
+	Attempts     int    // failures since the instance was last stable
 	Phase        Phase
 	Reason       string        // see Status.Reason
 	DueAt        time.Time     // in Backoff: when the next start is due
@@ -68,7 +69,9 @@ type Launched struct {
 	Port      int
 	StartedAt time.Time
 	SpecHash  string
-	Adopted   bool // found, not started
+	Adopted   bool   // found, not started
+	PortWas   int    // the port of the runs before, if it is another one now; 0: it is the same, or the first
+	PortWhy   string // why it changed, for a person
 }
 
 // LaunchFailed says that a run ended before it had a process.

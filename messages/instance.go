@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"regexp"
 	"slices"
@@ -230,6 +231,14 @@ func (p RestartPolicy) WithDefaults() RestartPolicy {
 	def(&p.StableAfter, 60*time.Second)
 	def(&p.Mode, RestartAlways)
 	return p
+}
+
+// Hash is equal for two policies if, and only if, they say the same. 16 hexadecimal digits; the same in every version of
+// procman, so that an upgrade is not taken for an edit: a field that is added later may count only if it is not its default.
+func (p RestartPolicy) Hash() string {
+	h := fnv.New64a()
+	fmt.Fprint(h, "v1 ", int64(p.Initial), int64(p.Max), p.Multiplier, p.Jitter, int64(p.StableAfter), p.MaxAttempts, " ", p.Mode)
+	return fmt.Sprintf("%016x", h.Sum64())
 }
 
 // Validate reports values that cannot be meant.

@@ -39,18 +39,21 @@ func (r *root) gotCommand(c actor.Context, m command) {
 
 func (r *root) gotHeld(c actor.Context, h held) {
 	e := r.entries[h.id]
-	if e == nil || e.desired == nil {
+	if e == nil {
 		h.reply <- messages.ErrUnknownInstance{ID: h.id}
 		return
 	}
 	if h.err != nil {
 		e.pledged = e.hold
+		r.discard(e)
 		h.reply <- fmt.Errorf("instance %q: the hold could not be written, so nothing was done: %w", string(h.id), h.err)
 		return
 	}
 	e.hold = h.wish
-	if e.hold.on {
-		delete(r.unready, e.ID)
+	if e.desired == nil && !e.hold.on { // it has left the list meanwhile
+		r.discard(e)
+		h.reply <- messages.ErrUnknownInstance{ID: h.id}
+		return
 	}
 	if h.op == opRestart { // to end a hold is to start; there is nothing to restart
 		h.op = opStart

@@ -11,11 +11,12 @@ import (
 
 // show publishes what Status and Lookup return.
 func (r *root) show(e *entry) {
-	r.handle.shown.Store(e.ID, &shown{status: r.status(e), probes: e.probes, desired: e.desired, hold: e.hold, killAt: e.KillAt})
+	r.handle.shown.Store(e.ID, &shown{absent: r.absent(e), status: r.status(e), probes: e.probes, desired: e.desired, hold: e.hold, killAt: e.KillAt})
 }
 
 // shown is what the handle's readers see of an instance. It is never changed.
 type shown struct {
+	absent  bool // only its hold is known
 	status  messages.Status
 	probes  []messages.Probe
 	desired *plan.App
@@ -64,7 +65,7 @@ func (h hold) String() string {
 // note tells the log and the event stream what a step has to say.
 func (r *root) note(e *entry, n plan.Note) {
 	r.handle.tell(messages.Event{At: time.Now(), What: messages.Happening(n.Msg), ID: e.ID, By: r.by, Phase: e.Phase, Run: n.Run, PID: n.PID,
-		Port: n.Port, Why: n.Detail, Bad: n.Bad, Exit: n.Exit, Delay: n.Delay, Attempt: n.Attempt})
+		Port: n.Port, OldPort: n.Was, Why: n.Detail, Bad: n.Bad, Exit: n.Exit, Delay: n.Delay, Attempt: n.Attempt})
 	level := slog.LevelInfo
 	if n.Bad {
 		level = slog.LevelWarn
@@ -76,6 +77,9 @@ func (r *root) note(e *entry, n plan.Note) {
 	}
 	if n.Port != 0 {
 		attrs = append(attrs, slog.Int("port", n.Port))
+	}
+	if n.Was != 0 {
+		attrs = append(attrs, slog.Int("old_port", n.Was))
 	}
 	if n.Detail != "" {
 		attrs = append(attrs, slog.String("detail", n.Detail))

@@ -316,7 +316,7 @@ func (r *root) gotList(c actor.Context, l listed) {
 		if e.desired != nil {
 			removed++
 		}
-		e.desired, e.hold, e.pledged = nil, hold{}, hold{}
+		e.desired = nil
 		touched = append(touched, e)
 	}
 	if initial || added+changed+removed > 0 {
@@ -347,6 +347,9 @@ func (r *root) reconcile(c actor.Context, e *entry) {
 	if !r.listed && !r.closing {
 		r.show(e)
 		return
+	}
+	if !r.closing && e.wanted(false) == nil {
+		delete(r.unready, e.ID) // nobody waits for what is not to run
 	}
 	for range 4 { // one wish may need two steps; more would be a bug, and must not spin
 		ev, needed := plan.Diff(e.Instance, e.wanted(r.closing), e.desired)
@@ -456,16 +459,24 @@ func (r *root) dropChild(e *entry) {
 	e.child = nil
 }
 
-// discard drops an entry that nobody wants and that has nothing left.
+// absent reports whether an instance is not in the list and has nothing left.
+func (r *root) absent(e *entry) bool {
+	return r.listed && !r.closing && e.desired == nil && e.Phase == messages.Stopped && e.child == nil
+}
+
+// discard drops an entry that nobody wants and that has nothing left. A hold outlives the absence of what it holds: an
+// entry may leave the list for a moment only, as in an edit of two steps.
 func (r *root) discard(e *entry) {
-	if !r.listed || r.closing || e.desired != nil || e.Phase != messages.Stopped || e.child != nil || r.entries[e.ID] != e {
+	if !r.absent(e) || r.entries[e.ID] != e {
 		return
 	}
 	e.alarm.Stop()
-	delete(r.entries, e.ID)
-	delete(r.unready, e.ID)
-	r.handle.shown.Delete(e.ID)
 	r.forgetPort(e.ID)
+	if e.hold.on || e.pledged.on {
+		return
+	}
+	delete(r.entries, e.ID)
+	r.handle.shown.Delete(e.ID)
 	r.keeper.expunge(e.ID)
 }
 

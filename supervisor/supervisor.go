@@ -113,18 +113,28 @@ func (s *Supervisor) Err() error {
 
 // Lookup returns the status of one instance. It never waits: a reverse proxy may ask it for every request.
 func (s *Supervisor) Lookup(id messages.InstanceID) (messages.Status, bool) {
-	known, there := s.shown.Load(id)
-	if !there {
+	k := s.know(id)
+	if k == nil {
 		return messages.Status{}, false
 	}
-	return known.(*shown).status, true
+	return k.status, true
+}
+
+// know returns what is shown of an instance; nil: there is no such instance.
+func (s *Supervisor) know(id messages.InstanceID) *shown {
+	if known, there := s.shown.Load(id); there && !known.(*shown).absent {
+		return known.(*shown)
+	}
+	return nil
 }
 
 // Status returns the status of every instance, sorted by id. It never waits.
 func (s *Supervisor) Status(context.Context) ([]messages.Status, error) {
 	all := []messages.Status{}
 	s.shown.Range(func(_, known any) bool {
-		all = append(all, known.(*shown).status)
+		if k := known.(*shown); !k.absent {
+			all = append(all, k.status)
+		}
 		return true
 	})
 	slices.SortFunc(all, func(a, b messages.Status) int { return cmp.Compare(a.ID, b.ID) })
@@ -133,11 +143,10 @@ func (s *Supervisor) Status(context.Context) ([]messages.Status, error) {
 
 // Explain returns what is known of one instance beyond its status. It never waits.
 func (s *Supervisor) Explain(id messages.InstanceID) (messages.Explanation, bool) {
-	known, there := s.shown.Load(id)
-	if !there {
+	k := s.know(id)
+	if k == nil {
 		return messages.Explanation{}, false
 	}
-	k := known.(*shown)
 	e := messages.Explanation{Status: k.status, Probes: k.probes, KillAt: k.killAt, HeldBy: k.hold.by, HeldAt: k.hold.at}
 	if k.desired != nil {
 		e.Desired = &k.desired.AppInstance

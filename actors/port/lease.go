@@ -9,9 +9,24 @@ type lease struct {
 	turn  uint64
 }
 
-var _ actors.Lease = (*lease)(nil)
+var (
+	_ actors.Lease = (*lease)(nil)
+	_ actors.Mover = (*lease)(nil)
+)
 
 func (l *lease) Port() int { return l.seat.port }
+
+// Moved returns the port that the instance had before this one, and why it lost it. It is said once.
+func (l *lease) Moved() (from int, why string) {
+	l.ports.mu.Lock()
+	defer l.ports.mu.Unlock()
+	was := l.seat.moved
+	if !l.current() {
+		return 0, ""
+	}
+	l.seat.moved = past{}
+	return was.port, was.why
+}
 
 func (l *lease) current() bool { return !l.ports.closed && l.seat.turn == l.turn }
 
@@ -30,7 +45,7 @@ func (l *lease) Discard() {
 	l.ports.mu.Lock()
 	defer l.ports.mu.Unlock()
 	if l.current() {
-		l.ports.release(l.seat)
+		l.ports.lose(l.seat, "another program took it")
 	}
 }
 

@@ -33,8 +33,9 @@ type Ports struct {
 	closed bool
 	seats  map[int]*seat // every port of the range, and the claimed ones outside of it
 	owned  map[messages.InstanceID]*seat
-	free   list.List // of *seat: the next to be tried in front
-	parked list.List // of *seat: the longest parked in front
+	past   map[messages.InstanceID]past // of those that have none; no more of them than there are ports
+	free   list.List                    // of *seat: the next to be tried in front
+	parked list.List                    // of *seat: the longest parked in front
 }
 
 var _ actors.Ports = (*Ports)(nil)
@@ -47,32 +48,78 @@ type seat struct {
 	turn      uint64        // counts the leases; that of an earlier turn has no say
 	place     *list.Element // in free or in parked; nil while leased
 	held      *socket       // nil: not held
+	moved     past          // what the owner had before, until it is told
 	forgotten bool          // leased, but the owner is to lose it at the end of the lease
+}
+
+// past is a port that an instance had, and why it lost it; empty: it was forgotten, and may have it again.
+type past struct {
+	port int
+	why  string
 }
 
 // New returns a table in which every port of the range is free. It touches no port yet.
 func New(o Options) (*Ports, error) {
-	if o.First < 1 || o.Last > 65535 || o.First > o.Last {
-		return nil, fmt.Errorf("the port range %d-%d is none: it must lie within 1-65535, and its end not before its beginning", o.First, o.Last)
-	}
 	p := &Ports{
-		first: o.First, last: o.Last, hold: o.Hold, log: o.Logger,
-		seats: make(map[int]*seat, o.Last-o.First+1),
-		owned: make(map[messages.InstanceID]*seat),
+		log: o.Logger, seats: map[int]*seat{}, owned: map[messages.InstanceID]*seat{}, past: map[messages.InstanceID]past{},
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
-	for n := o.First; n <= o.Last; n++ {
-		s := &seat{port: n}
-		s.place = p.free.PushBack(s)
-		p.seats[n] = s
+	if err := p.Change(o.First, o.Last, o.Hold); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
 
+// Change gives the table another range and another way to hold its ports, see [Options]. A lease of a port outside of the
+// range goes on, and the port is given up at its end. The error says why the range is none; then nothing has changed.
+func (p *Ports) Change(first, last int, hold bool) error {
+	if first < 1 || last > 65535 || first > last {
+		return fmt.Errorf("the port range %d-%d is none: it must lie within 1-65535, and its end not before its beginning", first, last)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return ErrClosed
+	}
+	p.first, p.last, p.hold = first, last, hold
+	for n, s := range p.seats {
+		switch inside := p.inside(n); {
+		case s.place == nil: // leased
+		case inside:
+		case s.owner == "":
+			p.leaveList(s)
+			delete(p.seats, n)
+			continue
+		default:
+			p.lose(s, outside)
+			continue
+		}
+		if !hold {
+			if err := s.letGo(); err != nil {
+				p.log.Warn("port not closed", "instance", s.owner, "port", s.port, "error", err)
+			}
+		}
+	}
+	for n := first; n <= last; n++ {
+		if p.seats[n] == nil {
+			s := &seat{port: n}
+			s.place = p.free.PushBack(s)
+			p.seats[n] = s
+		}
+	}
+	return nil
+}
+
+// outside is why a port is lost that lies outside of the range.
+const outside = "it lies outside of ports.range"
+
+func (p *Ports) inside(port int) bool { return p.first <= port && port <= p.last }
+
 // Acquire leases a port to the instance: the one it had before if that is free, else the one that has not been tried
-// for the longest time, else one that is parked for another instance. The error is a *messages.StartError.
+// for the longest time, else one that is parked for another instance. If it is not the one it had before, the lease says
+// why. The error is a *messages.StartError.
 //
 // A port that the instance has discarded is given again only if it is free and there is no other.
 func (p *Ports) Acquire(id messages.InstanceID) (actors.Lease, error) {
@@ -93,8 +140,25 @@ func (p *Ports) Acquire(id messages.InstanceID) (actors.Lease, error) {
 		if ok {
 			return p.lease(s, id), nil
 		}
-		p.log.Debug("port taken by another program", "instance", id, "port", s.port)
-		p.release(s)
+		p.lose(s, "another program has it")
+	}
+	if had, is := p.past[id]; is && had.why == "" {
+		s := p.seats[had.port]
+		switch {
+		case s == nil:
+			p.past[id] = past{had.port, outside}
+		case s.owner != "":
+			p.past[id] = past{had.port, fmt.Sprintf("instance %s has it", s.owner)}
+		default:
+			ok, err := p.secure(s, true)
+			if err != nil {
+				return nil, p.refused(err)
+			}
+			if ok {
+				return p.lease(s, id), nil
+			}
+			p.past[id] = past{had.port, "another program has it"}
+		}
 	}
 	for range p.free.Len() {
 		s := p.free.Front().Value.(*seat)
@@ -114,10 +178,10 @@ func (p *Ports) Acquire(id messages.InstanceID) (actors.Lease, error) {
 			return nil, p.refused(err)
 		}
 		if ok {
-			p.log.Debug("port taken over from an idle instance", "instance", id, "port", s.port, "from", s.owner)
+			p.remember(s.owner, past{s.port, fmt.Sprintf("no other port was free for instance %s", id)})
 			return p.lease(s, id), nil
 		}
-		p.release(s)
+		p.lose(s, "another program has it")
 	}
 	return nil, p.exhausted()
 }
@@ -136,6 +200,9 @@ func (p *Ports) Claim(id messages.InstanceID, port int) (actors.Lease, error) {
 	}
 	s := p.seats[port]
 	if s != nil && s.owner != "" && s.owner != id && s.place == nil {
+		if p.owned[id] == nil {
+			p.remember(id, past{port, fmt.Sprintf("instance %s has it", s.owner)})
+		}
 		return nil, fmt.Errorf("port %d cannot go to instance %s: it is leased to instance %s", port, id, s.owner)
 	}
 	if had := p.owned[id]; had != nil {
@@ -171,7 +238,34 @@ func (p *Ports) Forget(id messages.InstanceID) {
 	case s.place == nil:
 		s.forgotten = true
 	default:
-		p.release(s)
+		p.forget(s)
+	}
+}
+
+// forget takes the seat from its owner, who may have it again if nobody else took it.
+func (p *Ports) forget(s *seat) {
+	p.remember(s.owner, past{port: s.port})
+	p.release(s)
+}
+
+// lose takes the seat from its owner for a reason that is told when it gets another.
+func (p *Ports) lose(s *seat, why string) {
+	p.remember(s.owner, past{s.port, why})
+	p.release(s)
+}
+
+func (p *Ports) remember(id messages.InstanceID, was past) {
+	if id == "" {
+		return
+	}
+	p.past[id] = was
+	for other := range p.past {
+		if len(p.past) <= len(p.seats) {
+			break
+		}
+		if other != id { // an id that does not come back would stay for ever
+			delete(p.past, other)
+		}
 	}
 }
 
@@ -225,20 +319,31 @@ func (p *Ports) secure(s *seat, remains bool) (bool, error) {
 // lease gives the seat to id, whoever had it.
 func (p *Ports) lease(s *seat, id messages.InstanceID) *lease {
 	p.leaveList(s)
-	if s.owner != "" {
+	if s.owner != id {
 		delete(p.owned, s.owner)
+		s.moved = past{}
 	}
 	s.owner = id
 	s.forgotten = false
 	s.turn++
 	p.owned[id] = s
+	if was, is := p.past[id]; is {
+		delete(p.past, id)
+		if s.moved = was; was.port == s.port {
+			s.moved = past{}
+		}
+	}
 	return &lease{p, s, s.turn}
 }
 
 // park ends the use of the seat and keeps it for its owner.
 func (p *Ports) park(s *seat) {
-	if s.forgotten || s.port < p.first || s.port > p.last {
-		p.release(s)
+	switch {
+	case s.forgotten:
+		p.forget(s)
+		return
+	case !p.inside(s.port):
+		p.lose(s, outside)
 		return
 	}
 	if p.hold && s.held == nil {
@@ -258,10 +363,10 @@ func (p *Ports) release(s *seat) {
 		p.log.Warn("port not closed", "instance", s.owner, "port", s.port, "error", err)
 	}
 	delete(p.owned, s.owner)
-	s.owner = ""
+	s.owner, s.moved = "", past{}
 	s.forgotten = false
 	s.turn++
-	if s.port < p.first || s.port > p.last {
+	if !p.inside(s.port) {
 		delete(p.seats, s.port)
 		return
 	}
@@ -302,7 +407,7 @@ func (p *Ports) refused(err error) error {
 func (p *Ports) exhausted() error {
 	leased := 0
 	for _, s := range p.owned {
-		if s.place == nil && s.port >= p.first && s.port <= p.last {
+		if s.place == nil && p.inside(s.port) {
 			leased++
 		}
 	}

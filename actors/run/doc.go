@@ -9,7 +9,9 @@
 //   - A stop is TERM (then CONT, for a process that was stopped), the grace period, KILL, and KILL again: each to the
 //     whole group. Nothing ends a stop but the end of the process.
 //   - A timer that fires late is no failure, and neither is a probe that could not be made: only one that was made and
-//     failed is.
+//     failed is. What a start loses while the manager stood still is added to its deadline.
+//   - A policy counts from the moment it is told, also for a start under way: see policyChanged before adding a field that
+//     something was computed from.
 //
 // # The table
 //

@@ -30,6 +30,9 @@ const (
 	firstProbe = 10 * time.Millisecond
 	slowest    = time.Second
 	killAgain  = 5 * time.Second
+	// late is how much later than due something may come in a manager that gets its turns. What comes later was held up
+	// with the manager, as by a SIGSTOP or a paused host, and most likely the process was, too.
+	late = 5 * time.Second
 )
 
 // State is all that decides about a run. Begin makes the first one.
@@ -189,7 +192,15 @@ func launchFailed(m *move, e Event) {
 
 func probeDue(m *move, e Event) {
 	if e.(ProbeDue).At.Equal(m.ProbeAt) && !m.Probing {
+		m.giveBack(m.ProbeAt)
 		m.probe()
+	}
+}
+
+// giveBack adds to a start deadline what was lost because something came that much later than it was due.
+func (m *move) giveBack(due time.Time) {
+	if lag := m.now.Sub(due); lag > late {
+		m.Deadline = m.Deadline.Add(lag)
 	}
 }
 
@@ -202,6 +213,9 @@ func probedStarting(m *move, e Event) {
 	p := m.probed(e)
 	switch {
 	case p.Void:
+		if !p.At.IsZero() {
+			m.giveBack(p.At.Add(m.Health.Timeout))
+		}
 		m.armProbe(m.now.Add(slowest))
 	case p.OK:
 		m.Phase = Running
@@ -265,6 +279,7 @@ func (m *move) firstSteady() time.Time {
 func policyChanged(m *move, e Event) {
 	p := e.(PolicyChanged)
 	before := m.Health.Interval
+	m.Deadline = m.Deadline.Add(p.Start.Deadline - m.Start.Deadline) // Starting: it counts from the same moment
 	m.Health, m.Start = p.Health, p.Start
 	if m.Phase == Running && !m.Probing && before != p.Health.Interval {
 		m.armProbe(m.firstSteady())

@@ -96,6 +96,80 @@ func TestTheLastProbeOfAStartComesAtTheDeadline(t *testing.T) {
 	require.Contains(t, actions, Action(ReportUnhealthy{Cause: "not healthy 1m0s after its start: status 500", Since: start}))
 }
 
+// F137: a policy is applied to the process that runs, also while it starts.
+func TestAChangedStartDeadlineCountsFromTheStartThatIsUnderWay(t *testing.T) {
+	with := func(d time.Duration) PolicyChanged {
+		return PolicyChanged{policy.Health, messages.StartPolicy{Deadline: d}}
+	}
+	reports := func(actions []Action) bool {
+		for _, a := range actions {
+			if _, is := a.(ReportUnhealthy); is {
+				return true
+			}
+		}
+		return false
+	}
+	s, _ := play(begin(), start, Launched{})
+	s, _ = play(s, start.Add(50*time.Second), with(90*time.Second))
+	require.Equal(t, start.Add(90*time.Second), s.Deadline)
+	s, actions := play(s, start.Add(89*time.Second), bad)
+	require.False(t, reports(actions), "more time")
+	_, actions = play(s, start.Add(90*time.Second), bad)
+	require.True(t, reports(actions))
+
+	s, _ = play(s, start.Add(60*time.Second), with(10*time.Second))
+	_, actions = play(s, start.Add(60*time.Second), bad)
+	require.True(t, reports(actions), "less time")
+
+	s, _ = play(begin(), start, with(90*time.Second))
+	s, _ = play(s, start.Add(time.Hour), Launched{})
+	require.Equal(t, start.Add(time.Hour+90*time.Second), s.Deadline, "before there is a process: once, not twice")
+}
+
+// A host that was paused, or a manager that was stopped, wakes up with every timer late.
+func TestTimeThatPassedWhileTheManagerStoodStillIsNoFailure(t *testing.T) {
+	reports := func(actions []Action) (n int) {
+		for _, a := range actions {
+			if _, is := a.(ReportUnhealthy); is {
+				n++
+			}
+		}
+		return n
+	}
+	t.Run("starting, between two probes", func(t *testing.T) {
+		s, _ := play(begin(), start, Launched{})
+		woken := s.ProbeAt.Add(8 * time.Hour)
+		s, actions := play(s, woken, ProbeDue{s.ProbeAt}, bad)
+		require.Zero(t, reports(actions))
+		require.Equal(t, start.Add(8*time.Hour+policy.Start.Deadline), s.Deadline, "all that is left of the deadline")
+		_, actions = play(s, s.Deadline, bad)
+		require.Equal(t, 1, reports(actions))
+	})
+	t.Run("starting, with a probe out", func(t *testing.T) {
+		s, _ := play(begin(), start, Launched{})
+		asked := s.ProbeAt
+		s, _ = play(s, asked, ProbeDue{asked})
+		woken := asked.Add(8 * time.Hour)
+		s, actions := play(s, woken, Probed{messages.Probe{Error: "not probed", Void: true, At: asked}})
+		require.Zero(t, reports(actions))
+		_, actions = play(s, woken.Add(time.Second), bad)
+		require.Zero(t, reports(actions))
+	})
+	t.Run("running", func(t *testing.T) {
+		s, _ := play(begin(), start, Launched{}, good)
+		woken := s.ProbeAt.Add(8 * time.Hour)
+		s, actions := play(s, woken, ProbeDue{s.ProbeAt}, bad)
+		require.Zero(t, reports(actions), "one probe that failed is one")
+		require.Equal(t, woken.Add(policy.Health.Interval), s.ProbeAt, "and no burst of those that were missed")
+	})
+	t.Run("a little late is late", func(t *testing.T) {
+		s, _ := play(begin(), start, Launched{})
+		deadline := s.Deadline
+		s, _ = play(s, s.ProbeAt.Add(time.Second), ProbeDue{s.ProbeAt}, bad)
+		require.Equal(t, deadline, s.Deadline)
+	})
+}
+
 func TestAnAdoptedRunThatWasReadyIsJudgedLikeARunningOne(t *testing.T) {
 	s := begin()
 	s.Ready = true

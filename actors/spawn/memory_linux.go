@@ -24,6 +24,7 @@ type memoryRecord struct {
 	Run          int                 `json:"run"`
 	Exited       bool                `json:"exited"`
 	Spec         string              `json:"spec_hash"`
+	Rule         string              `json:"restart_hash,omitempty"`
 	Starts       int                 `json:"starts"`
 	Counted      bool                `json:"counted"`
 	Grace        time.Duration       `json:"grace_ns"`
@@ -50,7 +51,7 @@ type memoryExit struct {
 
 func memorize(m messages.Memory, boot string, c clock) memoryRecord {
 	r := memoryRecord{
-		ID: m.ID, Boot: boot, Run: m.Run, Exited: m.Exited, Spec: m.Spec, Starts: m.Starts, Counted: m.Counted, Grace: m.Grace, Attempts: m.Attempts,
+		ID: m.ID, Boot: boot, Run: m.Run, Exited: m.Exited, Spec: m.Spec, Rule: m.Rule, Starts: m.Starts, Counted: m.Counted, Grace: m.Grace, Attempts: m.Attempts,
 		Phase: m.Phase, Reason: m.Reason, DueAt: c.nanos(m.DueAt), HealthySince: c.nanos(m.HealthySince),
 		StopAs: m.StopAs, KillAt: c.nanos(m.KillAt),
 		Held: m.Held, HeldBy: m.HeldBy, HeldAt: m.HeldAt.Round(0),
@@ -66,7 +67,7 @@ func (r memoryRecord) recall(boot string, c clock) messages.Memory {
 		r.DueAt, r.HealthySince, r.KillAt = nil, nil, nil
 	}
 	m := messages.Memory{
-		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Starts: r.Starts, Counted: r.Counted, Grace: r.Grace, Attempts: r.Attempts,
+		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Rule: r.Rule, Starts: r.Starts, Counted: r.Counted, Grace: r.Grace, Attempts: r.Attempts,
 		Phase: r.Phase, Reason: r.Reason, DueAt: c.time(r.DueAt), HealthySince: c.time(r.HealthySince),
 		StopAs: r.StopAs, KillAt: c.time(r.KillAt),
 		Held: r.Held, HeldBy: r.HeldBy, HeldAt: r.HeldAt, Rebooted: r.Boot != boot,

@@ -162,7 +162,7 @@ func eventText(e messages.Event, id bool) string {
 	if e.What == messages.InstanceRestarting {
 		text += " at once"
 		if e.Delay > 0 {
-			text = fmt.Sprintf("%s in %v, attempt %d", e.What, e.Delay.Round(10*time.Millisecond), e.Attempt+1)
+			text = fmt.Sprintf("%s in %v, attempt %d", e.What, e.Delay.Round(10*time.Millisecond), e.Attempt)
 		}
 	}
 	if e.Why != "" {

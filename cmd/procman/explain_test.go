@@ -37,11 +37,11 @@ func TestWhyLeavesNoQuestionOpen(t *testing.T) {
 	require.Equal(t, "it ended by itself", w.Exit)
 	require.NotEmpty(t, w.Stderr, "what it said before it ended")
 	require.Equal(t, "no reason", w.Stderr[len(w.Stderr)-1].Text)
-	require.Equal(t, w.Instance.ConsecutiveFailures+1, w.Attempt)
+	require.Equal(t, w.Instance.ConsecutiveFailures, w.Attempt)
 	require.Contains(t, w.Command, "-port")
 	require.NotEmpty(t, w.Events)
 	text := s.ok("why", "crashing")
-	for _, said := range []string{"crashing is down and waits for attempt", "exited with code 3", "(exit: it ended by itself)", "it is started again", "`procman start crashing`",
+	for _, said := range []string{"crashing is down and waits for restart attempt", "exited with code 3", "(exit: it ended by itself)", "it is started again", "`procman start crashing`",
 		"last lines of stderr before that exit\n  no reason\n", "last probes\n", "what happened last\n", "instance restarting in "} {
 		require.Contains(t, text, said)
 	}
@@ -51,7 +51,7 @@ func TestWhyLeavesNoQuestionOpen(t *testing.T) {
 		"fine":    "fine is running and healthy, for ",
 		"held":    fmt.Sprintf("held is held down: stopped by uid %d, ", os.Getuid()),
 		"mute":    "mute has been started ",
-		"missing": "missing is down and waits for attempt ",
+		"missing": "missing is down and waits for restart attempt ",
 		"off":     "off is disabled in the configuration",
 		"once":    "once was given up: exited with code 3; restart mode is never",
 	} {

@@ -109,7 +109,7 @@ func whyText(w api.Why, now time.Time, colours bool) string {
 	switch {
 	case i.NextStartAt != nil:
 		s.fact("next attempt", "number %d, at %s", w.Attempt, i.NextStartAt.Local().Format("15:04:05"))
-	case i.PID != 0 && w.Attempt > 1:
+	case i.PID != 0 && w.Attempt > 0:
 		s.fact("attempt", "number %d", w.Attempt)
 	}
 	if w.Command != "" {

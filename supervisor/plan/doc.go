@@ -28,7 +28,7 @@
 //	| Unhealthy | ! | stop(unhealthy) | stop(unhealthy) | . | ! | ! |
 //	| Exited | ! | retry | retry | finish | ! | ! |
 //	| Lost | ! | orphan: adopt | orphan: adopt | orphan: adopt, stop | ! | ! |
-//	| Due | . | . | . | . | launch, if at the time armed | . |
+//	| Due | . | . | forgive failures, if stable | . | launch, if at the time armed | . |
 //	| Retry | launch, if wanted | . | . | launch at its end | launch | launch |
 //	| Restart | launch, if wanted | stop(stopped), launch at its end | stop(stopped), launch at its end | launch at its end | launch | launch |
 package plan

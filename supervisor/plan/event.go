@@ -97,6 +97,7 @@ type (
 		Run    int
 		PID    int    // 0: none
 		Port   int    // 0: none
+		Was    int    // the port before, of one that changed
 		Detail string // a cause or a reason; may be empty
 		Bad    bool   // somebody should look
 		Exit   *messages.Exit

@@ -8,11 +8,12 @@ import (
 	"procman/messages"
 )
 
-// App is an entry of the desired list with the hash of what it runs. It is never changed once made, so that two equal
-// pointers are two equal apps.
+// App is an entry of the desired list with the hashes of what it runs and of its restart policy. It is never changed once
+// made, so that two equal pointers are two equal apps.
 type App struct {
 	messages.AppInstance
 	Spec string
+	Rule string // see messages.RestartPolicy.Hash
 }
 
 // NewApp completes a with its defaults and validates it.
@@ -21,8 +22,12 @@ func NewApp(a messages.AppInstance) (*App, error) {
 	if err := a.Validate(); err != nil {
 		return nil, err
 	}
-	return &App{AppInstance: a, Spec: a.SpecHash()}, nil
+	return &App{AppInstance: a, Spec: a.SpecHash(), Rule: a.Restart.Hash()}, nil
 }
+
+// wishes reports whether an edit that makes b of a is a wish to see an instance run that has ended or waits for its next
+// start: one of what runs, or of when it is started again. Whoever edits a label wants no job to run a second time.
+func (a *App) wishes(b *App) bool { return a.Spec != b.Spec || a.Rule != b.Rule }
 
 // Equal reports whether a and b say the same. It hashes nothing: a list of thousands is compared in the root's mailbox.
 func (a *App) Equal(b *App) bool {
@@ -43,6 +48,7 @@ type Instance struct {
 	Adoptions int    // how often an actor took over this run
 	Have      *App   // what it was launched with, its policy kept up to date; nil if that is not known
 	Spec      string // the hash of what it runs
+	Rule      string // the hash of the restart policy by which it was last wanted; empty: not known
 	PID       int    // 0: no process
 	Port      int
 	StartedAt time.Time
@@ -96,7 +102,7 @@ func (i Instance) Memory(held bool) messages.Memory {
 		reason = "" // that of a shortage changes often, and a later manager finds out for itself
 	}
 	return messages.Memory{
-		ID: i.ID, Run: i.Run, Exited: !i.Live(), Spec: i.Spec, Starts: i.Starts, Counted: i.counted, Attempts: i.Attempts,
+		ID: i.ID, Run: i.Run, Exited: !i.Live(), Spec: i.Spec, Rule: i.Rule, Starts: i.Starts, Counted: i.counted, Attempts: i.Attempts,
 		Phase: i.Phase, Reason: reason, DueAt: i.DueAt, HealthySince: i.HealthySince,
 		Grace: i.grace(), StopAs: i.StopAs, KillAt: i.KillAt, Held: held, LastExit: i.LastExit,
 	}

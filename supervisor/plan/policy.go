@@ -29,7 +29,7 @@ func (m *move) retry(f failure) {
 		return
 	}
 	policy := m.Want.Restart
-	stable := !m.HealthySince.IsZero() && f.until.Sub(m.HealthySince) >= policy.StableAfter
+	stable := m.stable(f.until)
 	m.HealthySince, m.HealthyUntil = time.Time{}, time.Time{}
 	m.Reason = f.reason
 
@@ -53,6 +53,24 @@ func (m *move) retry(f failure) {
 		return
 	}
 	m.wait(Delay(policy, m.Attempts, m.draw()), f.reason)
+}
+
+// stable reports whether the run had been healthy for long enough at the time given that nothing before it counts.
+func (m *move) stable(at time.Time) bool {
+	return m.Want != nil && !m.HealthySince.IsZero() && at.Sub(m.HealthySince) >= m.Want.Restart.StableAfter
+}
+
+// awaitStable arms the moment in which failures are forgiven, if there is one to forgive. If that has passed, by an edit
+// or while no manager watched, the run is watched for one interval more.
+func (m *move) awaitStable() {
+	if m.Phase != messages.Running || m.Attempts == 0 || m.Want == nil {
+		return
+	}
+	at := m.HealthySince.Add(m.Want.Restart.StableAfter)
+	if !at.After(m.now) {
+		at = m.now.Add(m.Want.Health.Interval)
+	}
+	m.act(Arm{At: at})
 }
 
 // wait goes to Backoff for the delay; no delay is a launch at once.

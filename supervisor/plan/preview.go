@@ -26,8 +26,9 @@ func Preview(phase messages.Phase, held bool, now, next *App) (messages.Change, 
 	}
 	c := messages.Change{ID: next.InstanceID, Deed: messages.DeedApply, Fields: fields(now, next)}
 	names := make([]string, 0, len(c.Fields))
+	starts := idle(phase) && now.wishes(next)
 	for _, f := range c.Fields {
-		if now.Spec == next.Spec || runs(f.Field) {
+		if starts && starter(f.Field) || !starts && (now.Spec == next.Spec || runs(f.Field)) {
 			names = append(names, f.Field)
 		}
 	}
@@ -41,8 +42,10 @@ func Preview(phase messages.Phase, held bool, now, next *App) (messages.Change, 
 		c.Why = "held down by an operator, so nothing runs until `procman start`: " + what
 	case now.Disabled:
 		c.Deed, c.Why = messages.DeedStart, "enabled in the file"
+	case starts:
+		c.Deed, c.Why = messages.DeedStart, fmt.Sprintf("it is %s, and an edit of that starts it at once: %s", phase, what)
 	case idle(phase):
-		c.Deed, c.Why = messages.DeedStart, fmt.Sprintf("it is %s, and an edit starts it at once: %s", phase, what)
+		c.Why = fmt.Sprintf("it is %s and stays so: %s", phase, what)
 	case now.Spec == next.Spec:
 		c.Why = "no process is touched: " + what
 	default:
@@ -90,6 +93,9 @@ func runs(field string) bool {
 	}
 	return strings.HasPrefix(field, "env.")
 }
+
+// starter reports whether a change of the field starts what has ended; see App.wishes.
+func starter(field string) bool { return runs(field) || strings.HasPrefix(field, "restart.") }
 
 // fields returns what differs.
 func fields(now, next *App) []messages.FieldChange {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -112,14 +113,22 @@ func (i Instance) grace() time.Duration {
 
 // --- the wish ---
 
-// wantIdle notes what is wanted where there is no process, and starts it. But the first list after the manager's own
-// restart is no change of mind: where it confirms what is remembered, a delay goes on, and what stayed down stays down.
+// wantIdle notes what is wanted where there is no process, and starts it if that is a wish: where nothing was wanted, or
+// after an edit that is one. The first list after the manager's own restart is compared with what is remembered in the
+// same way. After any other edit a delay goes on, and what stayed down stays down.
 func wantIdle(m *move, e Event) {
 	app := e.(Want).App
-	confirmed, pending := m.restored && m.Spec == app.Spec, m.pending
-	m.Want, m.restored, m.pending = app, false, nil
+	wish, pending := m.Want == nil, m.pending
 	switch {
-	case !confirmed:
+	case m.Want != nil:
+		wish = m.Want.wishes(app)
+	case m.restored: // a memory of an earlier version says nothing of the policy
+		wish = (&App{Spec: m.Spec, Rule: cmp.Or(m.Rule, app.Rule)}).wishes(app)
+	}
+	m.want(app)
+	m.pending = nil
+	switch {
+	case wish:
 		m.fresh()
 	case pending != nil:
 		m.retry(*pending)
@@ -128,10 +137,12 @@ func wantIdle(m *move, e Event) {
 	}
 }
 
+func (m *move) want(app *App) { m.Want, m.Rule, m.restored = app, app.Rule, false }
+
 func wantLive(m *move, e Event) {
 	app := e.(Want).App
 	before := m.Have
-	m.Want, m.restored = app, false
+	m.want(app)
 	if m.Spec != app.Spec {
 		m.stop(messages.ReasonChanged, "what should run has changed")
 		return
@@ -139,6 +150,7 @@ func wantLive(m *move, e Event) {
 	m.Have = app
 	if before == nil || !before.SamePolicy(app.AppInstance) {
 		m.act(Apply{app})
+		m.awaitStable()
 	}
 }
 
@@ -151,7 +163,7 @@ func wantStopping(m *move, e Event) {
 	case m.Want.Spec != app.Spec:
 		m.StopAs, m.Reason = messages.ReasonChanged, "what should run has changed"
 	}
-	m.Want, m.restored = app, false
+	m.want(app)
 }
 
 func unwantLive(m *move, e Event) {
@@ -192,6 +204,9 @@ func launched(m *move, e Event) {
 	}
 	if !l.Adopted {
 		m.note(Note{Msg: "instance started"})
+		if l.PortWas != 0 && l.PortWas != l.Port {
+			m.note(Note{Msg: "port changed", Was: l.PortWas, Detail: fmt.Sprintf("from %d to %d: %s", l.PortWas, l.Port, l.PortWhy)})
+		}
 		return
 	}
 	if m.Want != nil && m.Want.Spec == l.SpecHash {
@@ -200,6 +215,7 @@ func launched(m *move, e Event) {
 	m.note(Note{Msg: "instance adopted"})
 	if m.Phase == messages.Starting && !m.HealthySince.IsZero() {
 		m.to(messages.Running, "")
+		m.awaitStable()
 	}
 }
 
@@ -208,6 +224,7 @@ func ready(m *move, _ Event) {
 	m.Health, m.HealthySince, m.HealthyUntil = messages.Healthy, m.now, time.Time{}
 	m.Conflicts, m.Losses = 0, 0
 	m.note(Note{Msg: "instance ready"})
+	m.awaitStable()
 }
 
 func probed(m *move, e Event) {
@@ -216,6 +233,14 @@ func probed(m *move, e Event) {
 	if m.Phase == messages.Running && p.OK {
 		m.Health, m.Losses = messages.Healthy, 0
 	}
+}
+
+// dueRunning comes when the run may be stable. While its probes fail that is not known.
+func dueRunning(m *move, _ Event) {
+	if m.stable(m.now) && m.LastProbe != nil && m.LastProbe.OK {
+		m.Attempts = 0
+	}
+	m.awaitStable()
 }
 
 func unhealthy(m *move, e Event) {
@@ -382,7 +407,7 @@ func restore(m *move, e Event) {
 	counted := found == nil || found.Run < mem.Run || found.Run == mem.Run && mem.Exited
 	m.restored = true
 	m.Run, m.Starts, m.Spec, m.LastExit = mem.Run, mem.Starts, mem.Spec, mem.LastExit
-	m.Attempts, m.counted, m.left = mem.Attempts, mem.Counted, mem.Grace
+	m.Attempts, m.counted, m.left, m.Rule = mem.Attempts, mem.Counted, mem.Grace, mem.Rule
 	if found != nil && found.Run > mem.Run {
 		m.Run, m.Spec, m.counted = found.Run, found.SpecHash, false
 		mem.StopAs, mem.HealthySince = "", time.Time{}

@@ -111,7 +111,7 @@ var table = map[string]row{
 	"Due": {
 		messages.Stopped:  ignore,
 		messages.Starting: ignore,
-		messages.Running:  ignore,
+		messages.Running:  {"forgive failures, if stable", dueRunning},
 		messages.Stopping: ignore,
 		messages.Backoff:  {"launch, if at the time armed", dueBackoff},
 		messages.Failed:   ignore,

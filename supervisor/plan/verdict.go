@@ -14,7 +14,7 @@ func Judge(x messages.Explanation, now time.Time) messages.Verdict {
 	if x.Desired != nil {
 		j.policy = *x.Desired
 	}
-	j.v.Attempt, j.v.Change = j.s.ConsecutiveFailures+1, []string{}
+	j.v.Attempt, j.v.Change = j.s.ConsecutiveFailures, []string{}
 	if x.Status.LastExit != nil {
 		j.v.Exit = meaning(*x.Status.LastExit)
 	}
@@ -154,7 +154,7 @@ func (j *judge) stopping() {
 
 func (j *judge) backoff() {
 	p := j.policy.Restart
-	j.v.Summary = fmt.Sprintf("is down and waits for attempt %d", j.v.Attempt) + j.because()
+	j.v.Summary = fmt.Sprintf("is down and waits for restart attempt %d", j.v.Attempt) + j.because()
 	if j.s.NextStartAt == nil {
 		j.v.Next = "what follows is decided as soon as the list of instances is known"
 		return
@@ -163,12 +163,12 @@ func (j *judge) backoff() {
 	if left := j.s.NextStartAt.Sub(j.now); left > 0 {
 		j.v.Next = fmt.Sprintf("it is started again in %v", round(left))
 	}
-	j.v.Next += fmt.Sprintf("; should that fail, the next attempt waits about %v (restart.max is %v)", round(Delay(p, j.v.Attempt, 0.5)), p.Max)
+	j.v.Next += fmt.Sprintf("; should that fail, the next attempt waits about %v (restart.max is %v)", round(Delay(p, j.v.Attempt+1, 0.5)), p.Max)
 	if p.MaxAttempts > 0 {
 		j.v.Next += fmt.Sprintf("; it is given up after %d failures in a row", p.MaxAttempts)
 	}
 	j.change("%s starts it now, as if nothing had failed", j.word("start"))
-	j.change("an edit of its entry in the configuration starts it at once, as if nothing had failed")
+	j.change("an edit of its entry in the configuration starts it at once, as if nothing had failed, if it changes %s", wishful)
 	j.change("%s holds it down", j.word("stop"))
 }
 
@@ -176,12 +176,11 @@ func (j *judge) failed() {
 	j.v.Summary = "was given up" + j.because()
 	j.v.Next = "nothing: it stays down"
 	j.change("%s starts it, as if nothing had failed", j.word("start"))
-	j.change("an edit of its entry in the configuration does the same")
+	j.change("an edit of its entry in the configuration does the same, if it changes %s", wishful)
 }
 
 func (j *judge) stopped() {
 	j.v.Next = "nothing: it stays down"
-	j.v.Attempt = 1
 	switch {
 	case j.s.Held:
 		by := j.x.HeldBy
@@ -203,8 +202,12 @@ func (j *judge) stopped() {
 	default:
 		j.v.Summary = "is stopped" + j.because()
 		j.change("%s starts it", j.word("start"))
+		j.change("an edit of its entry in the configuration does the same, if it changes %s", wishful)
 	}
 }
+
+// wishful is what App.wishes looks at.
+const wishful = "what runs or a key of restart"
 
 func (j *judge) since(before string, t *time.Time) string {
 	if t == nil {

@@ -57,7 +57,7 @@ func TestAVerdictSaysWhyWhatNextAndWhatWouldChangeIt(t *testing.T) {
 			"TERM was sent to its process group; what has not ended then gets KILL, which was sent, and is sent again; then it stays down",
 			[]string{"`ps -o pid,stat,wchan -p 77`"}},
 		{"backing off", messages.Explanation{Desired: &app, Status: messages.Status{Phase: messages.Backoff, Reason: "exited with code 1", ConsecutiveFailures: 3, NextStartAt: at(2500 * time.Millisecond), LastExit: crash}},
-			"is down and waits for attempt 4: exited with code 1",
+			"is down and waits for restart attempt 3: exited with code 1",
 			"it is started again in 2.5s; should that fail, the next attempt waits about 8s (restart.max is 1m0s)",
 			[]string{"`procman start web`", "an edit of its entry", "`procman stop web`"}},
 		{"given up", messages.Explanation{Desired: &limited, Status: messages.Status{Phase: messages.Failed, Reason: "exited with code 1; that was failure 3 of 3"}},
@@ -80,7 +80,7 @@ func TestAVerdictSaysWhyWhatNextAndWhatWouldChangeIt(t *testing.T) {
 		})
 	}
 	v := Judge(messages.Explanation{Desired: &app, Status: messages.Status{Phase: messages.Backoff, ConsecutiveFailures: 3, LastExit: crash}}, now)
-	require.Equal(t, 4, v.Attempt)
+	require.Equal(t, 3, v.Attempt)
 	require.Equal(t, "it ended by itself", v.Exit)
 }
 
