@@ -38,7 +38,7 @@ func TestAStartThatTheHostKeepsWaitsWithoutAnAttemptWhateverTheMode(t *testing.T
 					require.Len(t, w.Log.Records("start failed", "web"), 1, "it is said once")
 					x, _ := w.Explain("web")
 					require.Contains(t, x.Verdict.Summary, "the cause")
-					require.Equal(t, 1, x.Verdict.Attempt)
+					require.Zero(t, x.Verdict.Attempt)
 
 					w.Spawner.Fail("web", nil)
 					w.Pass(2 * time.Second)
