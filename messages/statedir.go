@@ -15,6 +15,9 @@ func (d StateDir) Socket() string { return filepath.Join(string(d), "procman.soc
 // Events is the bounded log of what the manager did.
 func (d StateDir) Events() string { return filepath.Join(string(d), "events.jsonl") }
 
+// Traces is by what secrets are found in old output, without being there; see [Trace].
+func (d StateDir) Traces() string { return filepath.Join(string(d), "traces.json") }
+
 // Instances holds one directory for each instance.
 func (d StateDir) Instances() string { return filepath.Join(string(d), "instances") }
 

@@ -84,7 +84,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	}
 	d.opened("the addresses", doors.Close)
 	// Before anything that tells what instances say: it knows their secrets.
-	if d.provider, err = newProvider(path, log.Logger); err != nil {
+	if d.provider, err = newProvider(path, file.StateDir, log.Logger); err != nil {
 		return nil, err
 	}
 	d.opened("the configuration", d.provider.Close)

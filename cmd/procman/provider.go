@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -18,21 +19,27 @@ type provider struct {
 	log     *slog.Logger
 	inUse   *config.File
 	secrets secrets
+	forget  func() error
 	mu      sync.Mutex
 	warned  []string
 }
 
 var _ supervisor.Notifier = (*provider)(nil)
 
-func newProvider(path string, log *slog.Logger) (*provider, error) {
+// newProvider keeps what it knows of secrets in the state directory, which this daemon has locked.
+func newProvider(path string, dir messages.StateDir, log *slog.Logger) (*provider, error) {
 	inner, err := config.NewProvider(path, config.ProviderOptions{Logger: log})
 	if err != nil {
 		return nil, err
 	}
 	p := &provider{Provider: inner, log: log, inUse: inner.File()}
+	p.forget = p.secrets.keep(dir, log)
 	p.secrets.learn(p.inUse.Instances)
 	return p, nil
 }
+
+// Close ends the watch of the file.
+func (p *provider) Close() error { return errors.Join(p.Provider.Close(), p.forget()) }
 
 // AppInstances returns what the file wants to run now.
 func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, error) {
