@@ -17,6 +17,10 @@ type Options struct {
 	Proc   string        // where procfs is mounted; empty: /proc
 	BootID func() string // what tells this boot of the host from any other; nil: the kernel's boot_id
 
+	// Orphans: reap what the kernel gives to this process as pid 1 or subreaper, see AdoptsOrphans. Whoever else in this
+	// process starts children must wait for each from its start on.
+	Orphans bool
+
 	// Lock is the locked lock file that an earlier Spawner of this process handed over, see Spawner.Handover; the new one
 	// closes it in the end. nil: the lock is taken.
 	Lock *os.File

@@ -44,13 +44,14 @@ type Spawner struct {
 	work sync.WaitGroup // goroutines
 	runs sync.WaitGroup // calls under way
 
-	mu     sync.Mutex
-	closed bool
-	table  map[messages.InstanceID]*instance
-	stored map[string]*os.File // handles of an earlier manager that nobody has asked for yet, by the name in the store
-	given  []string            // the names of all of them, until what nobody needs is removed
-	fds    map[*pidfd]bool     // that are open
-	ending map[string]bool     // the tags of processes that are being ended because they are one too many
+	mu      sync.Mutex
+	closed  bool
+	table   map[messages.InstanceID]*instance
+	stored  map[string]*os.File // handles of an earlier manager that nobody has asked for yet, by the name in the store
+	given   []string            // the names of all of them, until what nobody needs is removed
+	fds     map[*pidfd]int      // that are open, with the pid of the process each one means
+	forking int                 // starts whose process has no handle yet
+	ending  map[string]bool     // the tags of processes that are being ended because they are one too many
 
 	disk    *record.Disk       // for whatever must not wait for the state directory's file system
 	unsaved map[*instance]bool // whose run's record could not be written; guarded by mu
@@ -114,13 +115,17 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Spawner{
+	s := &Spawner{
 		store: o.Store, stored: maps.Clone(o.Stored), given: slices.Sorted(maps.Keys(o.Stored)),
 		dir: dir, log: o.Logger, env: slices.Clone(o.Env), proc: kernel.Procfs(o.Proc), boot: boot, lock: lock,
 		patience: instancePatience, quit: make(chan struct{}),
 		disk: record.NewDisk("the state disk", diskThreads), unsaved: map[*instance]bool{},
-		table: map[messages.InstanceID]*instance{}, fds: map[*pidfd]bool{}, ending: map[string]bool{},
-	}, nil
+		table: map[messages.InstanceID]*instance{}, fds: map[*pidfd]int{}, ending: map[string]bool{},
+	}
+	if o.Orphans {
+		s.work.Go(s.reapOrphans)
+	}
+	return s, nil
 }
 
 func bootID(o Options) (string, error) {
@@ -232,10 +237,10 @@ func (s *Spawner) isClosed() bool {
 }
 
 // keep has the pidfd closed by Close, if drop has not done so before.
-func (s *Spawner) keep(fd *pidfd) {
+func (s *Spawner) keep(fd *pidfd, pid int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fds[fd] = true
+	s.fds[fd] = pid
 }
 
 func (s *Spawner) drop(fd *pidfd) {
@@ -316,7 +321,7 @@ func (i *instance) live() *process {
 // begin makes p the newest process of the instance and watches it. With write, its record is replaced; p is known and
 // watched by then, whatever becomes of its record.
 func (s *Spawner) begin(i *instance, p *process, write bool) {
-	s.keep(p.fd)
+	s.keep(p.fd, p.pid)
 	i.mu.Lock()
 	i.newest = p
 	if write {

@@ -49,3 +49,6 @@ func (*Spawner) Remember(messages.Memory) error { return errUnsupported }
 
 // Expunge returns an error.
 func (*Spawner) Expunge(messages.InstanceID) error { return errUnsupported }
+
+// AdoptsOrphans reports whether the kernel gives orphans to this process.
+func AdoptsOrphans() bool { return false }

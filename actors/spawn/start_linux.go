@@ -159,11 +159,14 @@ func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, pro
 			SysProcAttr: &syscall.SysProcAttr{Setsid: true, PidFD: &fd},
 		}
 		failpoint("before-fork")
+		known := s.forks()
 		err := cmd.Start()
 		if err == nil {
+			defer known()
 			failpoint("after-fork")
 			return s.started(i, l, tag, cmd.Process, fd)
 		}
+		known()
 		// Whoever forks while a program is being copied holds it open for writing for an instant.
 		if e := explain(startError(err, program), program, args, env); e.Fault != messages.FaultBusy || pause > 100*time.Millisecond {
 			return nil, e

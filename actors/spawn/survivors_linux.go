@@ -213,7 +213,7 @@ func (s *Spawner) end(x kernel.Process, stays int) {
 		return
 	}
 	s.log.Error("an instance had two processes; one is ended", "instance", string(x.ID), "pid", x.PID, "run", x.Run, "stays", stays)
-	s.keep(fd)
+	s.keep(fd, x.PID)
 	s.work.Go(func() {
 		defer s.drop(fd)
 		g := &group{fd: fd, pid: x.PID, id: x.ID, tag: x.Tag, start: x.Start}

@@ -69,7 +69,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	}()
 
 	spawner, err := spawn.Open(file.StateDir, spawn.Options{
-		Logger: log.Logger, Lock: left.lock, Store: left.store.spawner(), Stored: left.stored,
+		Logger: log.Logger, Orphans: spawn.AdoptsOrphans(), Lock: left.lock, Store: left.store.spawner(), Stored: left.stored,
 	})
 	if err != nil {
 		return nil, err

@@ -20,6 +20,8 @@ func helper() (code int, is bool) {
 		return complain(lazy()), true
 	case "pidns":
 		return complain(pidns()), true
+	case "subreaper":
+		return complain(subreaper()), true
 	case "held":
 		return complain(heldExec()), true
 	}
