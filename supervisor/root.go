@@ -328,6 +328,7 @@ func (r *root) gotList(c actor.Context, l listed) {
 		r.reconcile(c, e)
 		r.discard(e)
 	}
+	r.world.Waits.Wake(messages.FaultNoPort) // there may be other ports now
 	for _, reply := range l.replies {
 		reply <- nil
 	}

@@ -319,3 +319,122 @@ func TestTheSystemIsAskedForItsOutgoingPorts(t *testing.T) {
 	_, overlaps := Overlap(1, 65535)
 	require.True(t, overlaps)
 }
+
+// F136: a port that is put by for nobody but this one comes back; one that is lost is told, with its cause.
+func TestAForgottenPortComesBackIfNobodyElseTookIt(t *testing.T) {
+	p := newPorts(t, freeRange(t, 3), 3, true)
+	a := acquire(t, p, "a")
+	a.Release()
+	p.Forget("a")
+	require.NotEqual(t, a.Port(), acquire(t, p, "b").Port(), "the last to be tried for others")
+	again := acquire(t, p, "a")
+	require.Equal(t, a.Port(), again.Port())
+	requireMoved(t, again, 0, "")
+
+	again.Release()
+	p.Forget("a")
+	acquire(t, p, "c")
+	require.Equal(t, a.Port(), acquire(t, p, "d").Port(), "free for any other")
+	acquire(t, p, "b").Release()
+	requireMoved(t, acquire(t, p, "a"), a.Port(), "instance d has it")
+}
+
+func TestALostPortIsToldOnceWithItsCause(t *testing.T) {
+	t.Run("a program with SO_REUSEADDR", func(t *testing.T) {
+		for _, forgotten := range []bool{false, true} {
+			p := newPorts(t, freeRange(t, 3), 3, true)
+			a := acquire(t, p, "a")
+			a.Release()
+			if forgotten {
+				p.Forget("a")
+			}
+			stranger(t, "127.0.0.1", a.Port(), true, true)
+			next := acquire(t, p, "a")
+			require.NotEqual(t, a.Port(), next.Port())
+			requireMoved(t, next, a.Port(), "another program has it")
+			requireMoved(t, next, 0, "")
+			next.Release()
+			requireMoved(t, acquire(t, p, "a"), 0, "")
+		}
+	})
+	t.Run("discarded", func(t *testing.T) {
+		p := newPorts(t, freeRange(t, 3), 3, true)
+		a := acquire(t, p, "a")
+		a.Discard()
+		requireMoved(t, acquire(t, p, "a"), a.Port(), "another program took it")
+	})
+	t.Run("no other was left", func(t *testing.T) {
+		p := newPorts(t, freeRange(t, 2), 2, true)
+		a, b := acquire(t, p, "a"), acquire(t, p, "b")
+		a.Release()
+		require.Equal(t, a.Port(), acquire(t, p, "c").Port())
+		b.Discard()
+		requireMoved(t, acquire(t, p, "a"), a.Port(), "no other port was free for instance c")
+	})
+	t.Run("a start that failed before it could be told", func(t *testing.T) {
+		p := newPorts(t, freeRange(t, 3), 3, true)
+		a := acquire(t, p, "a")
+		a.Discard()
+		acquire(t, p, "a").Release()
+		requireMoved(t, acquire(t, p, "a"), a.Port(), "another program took it")
+	})
+}
+
+// F135: leases are all that is taken from the range, so it can be changed while they last.
+func TestAChangedRangeHoldsForNewLeases(t *testing.T) {
+	first := freeRange(t, 6)
+	p := newPorts(t, first, 3, true)
+	a, b := acquire(t, p, "a"), acquire(t, p, "b")
+	b.Release() // parked
+	require.NoError(t, p.Change(first+2, first+5, true))
+	require.Equal(t, first, a.Port())
+	require.Equal(t, map[messages.InstanceID]int{"a": first}, p.Leases(), "what runs keeps its port")
+	next := acquire(t, p, "b")
+	require.GreaterOrEqual(t, next.Port(), first+2)
+	requireMoved(t, next, b.Port(), "it lies outside of ports.range")
+	a.Release()
+	again := acquire(t, p, "a")
+	require.GreaterOrEqual(t, again.Port(), first+2)
+	requireMoved(t, again, first, "it lies outside of ports.range")
+	acquire(t, p, "c")
+	acquire(t, p, "d")
+	requireNoPort(t, p, "e")
+	require.NoError(t, p.Change(first, first+5, true))
+	require.Contains(t, []int{first, first + 1}, acquire(t, p, "e").Port(), "a larger range is there at once")
+	require.Error(t, p.Change(5, 4, true))
+	acquire(t, p, "f")
+	requireNoPort(t, p, "g")
+	require.Len(t, p.seats, 6)
+}
+
+func TestAChangedHoldHoldsForNewLeasesAndLetsGoOfWhatIsPutBy(t *testing.T) {
+	first := freeRange(t, 3)
+	p := newPorts(t, first, 3, true)
+	a, b := acquire(t, p, "a"), acquire(t, p, "b")
+	b.Release()
+	require.NoError(t, p.Change(first, first+2, false))
+	require.Nil(t, p.seats[b.Port()].held)
+	require.Equal(t, b.Port(), acquire(t, p, "b").Port())
+	a.Release()
+	require.Equal(t, a.Port(), acquire(t, p, "a").Port())
+	require.Nil(t, p.seats[a.Port()].held, "its program may need that, from its next start on")
+	require.NoError(t, p.Change(first, first+2, true))
+	a.Release()
+}
+
+func TestWhatIsRememberedOfInstancesThatAreGoneIsBounded(t *testing.T) {
+	p := newPorts(t, freeRange(t, 3), 3, false)
+	for n := range 100 {
+		id := messages.InstanceID(fmt.Sprint("i", n))
+		acquire(t, p, id).Release()
+		p.Forget(id)
+	}
+	require.LessOrEqual(t, len(p.past), 3)
+}
+
+func requireMoved(t *testing.T, l actors.Lease, from int, why string) {
+	t.Helper()
+	was, because := l.(actors.Mover).Moved()
+	require.Equal(t, from, was)
+	require.Equal(t, why, because)
+}

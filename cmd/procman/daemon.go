@@ -99,9 +99,8 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		return nil, err
 	}
 	d.opened("ports", ports.Close)
-	if warning, overlaps := port.Overlap(file.Ports.First, file.Ports.Last); overlaps {
-		log.Warn("port range", "warning", warning)
-	}
+	d.provider.leaseFrom(ports, file.Ports)
+	warnOfOverlap(log.Logger, file.Ports)
 	build := versionOf(debug.ReadBuildInfo())
 	collector := newCollector(build, outputs.Counters, log.Logger)
 	scrape := collector.Handler()
@@ -135,7 +134,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	d.notifier = newNotifier(left.manager, d.supervisor, log.Logger)
 	d.opened("the notices to the service manager", d.notifier.Close)
 	d.server, err = api.New(api.Options{
-		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Shutdown: d.endAs, Upgrade: d.upgrade, Logger: log.Logger,
+		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, Logger: log.Logger,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir},
 	})
 	if err != nil {

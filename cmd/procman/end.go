@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,12 +31,20 @@ that is broken changes nothing, and what is wrong with it is shown. The daemon a
 				case a.output.json():
 					return writeLines(a.stdout, r)
 				case !a.quiet:
-					_, err = fmt.Fprintf(a.stdout, "reloaded, %d %s\n", r.Instances, plural(r.Instances, "instance"))
+					_, err = fmt.Fprintf(a.stdout, "reloaded, %d %s%s\n", r.Instances, plural(r.Instances, "instance"), notApplied(r.Pending))
 				}
 				return err
 			})
 		},
 	}
+}
+
+// notApplied names what a reload cannot do.
+func notApplied(keys []string) string {
+	if len(keys) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; not applied, because only a new daemon can: %s (`procman plan` says how)", strings.Join(keys, ", "))
 }
 
 // ending is one of the ways to end the daemon.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -101,7 +102,7 @@ func planText(p api.Plan, colours bool) string {
 	for _, c := range p.Changes {
 		width = max(width, len(c.ID))
 	}
-	for _, key := range p.Daemon {
+	for _, key := range slices.Concat(p.Live, p.Daemon) {
 		width = max(width, len(key))
 	}
 	line := func(sign, ink, name, what string) {
@@ -118,6 +119,9 @@ func planText(p api.Plan, colours bool) string {
 		for _, f := range c.Fields {
 			fmt.Fprintf(&b, "    %s: %s\n", printable(f.Field), printable(fromTo(f)))
 		}
+	}
+	for _, key := range p.Live {
+		line("=", "", key, "applied live: to every lease from now on; what runs keeps its port until its next start")
 	}
 	for _, key := range p.Daemon {
 		line("!", yellow, key, "has changed; it takes effect in a new daemon only (`procman detach`, then `procman run`: no instance restarts)")
@@ -252,5 +256,9 @@ func (d *daemon) plan(_ context.Context, p *api.Proposal) (api.Plan, error) {
 	if daemon == nil {
 		daemon = []string{}
 	}
-	return api.Plan{Config: path, Changes: changes, Daemon: daemon}, nil
+	live := []string{}
+	if file.Ports != d.provider.leasing() {
+		live = append(live, "ports")
+	}
+	return api.Plan{Config: path, Changes: changes, Live: live, Daemon: daemon}, nil
 }

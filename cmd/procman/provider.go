@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"procman/actors/port"
 	"procman/messages"
 	"procman/supervisor"
 	"procman/supervisor/config"
@@ -22,6 +23,8 @@ type provider struct {
 	forget  func() error
 	mu      sync.Mutex
 	warned  []string
+	ports   *port.Ports // nil: none yet
+	leased  config.Ports
 }
 
 var _ supervisor.Notifier = (*provider)(nil)
@@ -48,13 +51,52 @@ func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 		return nil, err
 	}
 	p.secrets.learn(list)
-	keys := config.RestartNeeded(p.inUse, p.File())
+	keys := p.pending()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.lease(p.File().Ports)
 	if len(keys) > 0 && !slices.Equal(keys, p.warned) {
 		p.log.Warn("some changed keys take effect in a new daemon only", "keys", strings.Join(keys, ", "),
 			"help", "`procman detach` and `procman run` make a new daemon of this one; no instance is restarted")
 	}
 	p.warned = keys
 	return list, nil
+}
+
+// pending returns the keys that were changed and that only a new daemon takes up.
+func (p *provider) pending() []string { return config.RestartNeeded(p.inUse, p.File()) }
+
+// leaseFrom gives the provider the table of ports that what the file says of them is told to.
+func (p *provider) leaseFrom(ports *port.Ports, by config.Ports) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ports, p.leased = ports, by
+}
+
+// leasing is how ports are leased now.
+func (p *provider) leasing() config.Ports {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leased
+}
+
+// lease has ports leased in another way from now on, if it is another.
+func (p *provider) lease(by config.Ports) {
+	if p.ports == nil || by == p.leased {
+		return
+	}
+	if err := p.ports.Change(by.First, by.Last, by.Hold); err != nil {
+		p.log.Error("ports are leased as before", "error", err.Error())
+		return
+	}
+	p.log.Info("ports are leased anew from now on", "first", by.First, "last", by.Last, "hold", by.Hold,
+		"help", "what runs keeps its port until its next start")
+	p.leased = by
+	warnOfOverlap(p.log, by)
+}
+
+func warnOfOverlap(log *slog.Logger, ports config.Ports) {
+	if warning, overlaps := port.Overlap(ports.First, ports.Last); overlaps {
+		log.Warn("port range", "warning", warning)
+	}
 }

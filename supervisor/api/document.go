@@ -47,7 +47,8 @@ type Upgrading struct {
 
 // Reloaded is what POST /v1/reload answers.
 type Reloaded struct {
-	Instances int `json:"instances"` // known after it, those that are on their way out included
+	Instances int      `json:"instances"` // known after it, those that are on their way out included
+	Pending   []string `json:"pending"`   // changed keys that take effect in a new daemon only
 }
 
 // Condition is what /healthz and /readyz answer when all is well.

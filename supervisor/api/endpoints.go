@@ -87,7 +87,7 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 		s.no(w, r, answerTo(err))
 		return
 	}
-	s.yes(w, r, http.StatusOK, Reloaded{Instances: len(all)})
+	s.yes(w, r, http.StatusOK, Reloaded{Instances: len(all), Pending: append([]string{}, s.options.Pending()...)})
 }
 
 func (s *Server) shutdown(w http.ResponseWriter, r *http.Request) {

@@ -52,7 +52,7 @@ func TestEveryEndpointAnswersAsPromised(t *testing.T) {
 			answer: `{"error":"it is no procman","code":"conflict"}`},
 		{name: "start at the end", request: "POST /v1/instances/web/start", given: fails(supervisor.ErrStopped), status: 503,
 			answer: `{"error":"the supervisor has ended","code":"ending"}`, calls: []string{"start web"}},
-		{name: "reload", request: "POST /v1/reload", status: 200, answer: `{"instances":1}`, calls: []string{"reload"}},
+		{name: "reload", request: "POST /v1/reload", status: 200, answer: `{"instances":1,"pending":[]}`, calls: []string{"reload"}},
 		{name: "reload what is broken", request: "POST /v1/reload", given: fails(errors.New("procman.yaml:3:1: unknown key")), status: 422,
 			answer: `{"error":"procman.yaml:3:1: unknown key","code":"invalid"}`, calls: []string{"reload"}},
 		{name: "shutdown", request: "POST /v1/shutdown", status: 202, answer: `{"manager":` + fmt.Sprintf(manager, false) + `,"mode":"stop"}`, calls: []string{"shutdown stop"}},

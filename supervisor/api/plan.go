@@ -15,12 +15,14 @@ type Plan struct {
 	Schema  int               `json:"schema"`
 	Config  string            `json:"config"`  // the file that was read
 	Changes []messages.Change `json:"changes"` // sorted by id
+	// Live lists the keys of the daemon's own that differ and that would be applied to it.
+	Live []string `json:"live"`
 	// Daemon lists the keys of the daemon's own that differ and that take effect in a new daemon only.
 	Daemon []string `json:"daemon"`
 }
 
 // Empty reports whether nothing would change.
-func (p Plan) Empty() bool { return len(p.Changes) == 0 && len(p.Daemon) == 0 }
+func (p Plan) Empty() bool { return len(p.Changes) == 0 && len(p.Live) == 0 && len(p.Daemon) == 0 }
 
 // Proposal is the body of POST /v1/plan: a configuration as whoever asks has read it, with the texts of all that it names.
 // The daemon opens none of these paths: it may be allowed to read what the client is not.

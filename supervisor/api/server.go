@@ -26,7 +26,7 @@ type Supervisor interface {
 
 var _ Supervisor = (*supervisor.Supervisor)(nil)
 
-// Options are what a Server is made of. All but Metrics and Logger are required.
+// Options are what a Server is made of. All but Pending, Metrics and Logger are required.
 type Options struct {
 	Supervisor Supervisor
 	Manager    Manager
@@ -39,6 +39,8 @@ type Options struct {
 	Upgrade func(context.Context) error
 	// Plan says what a reload would do by the configuration that is proposed, or by the daemon's own file if that is nil.
 	Plan func(ctx context.Context, p *Proposal) (Plan, error)
+	// Pending returns the changed keys that take effect in a new daemon only; nil: there never are any.
+	Pending func() []string
 	// Metrics answers a scrape; nil: there are none.
 	Metrics http.Handler
 	// Shutdown begins the end of the daemon, on behalf of somebody, and returns at once. It may be called more than once.
@@ -83,6 +85,9 @@ type Server struct {
 func New(o Options) (*Server, error) {
 	if o.Supervisor == nil || o.Logs == nil || o.Shutdown == nil || o.Upgrade == nil || o.Plan == nil || o.Events == nil {
 		return nil, errors.New("api: Supervisor, Logs, Events, Plan, Upgrade and Shutdown are required")
+	}
+	if o.Pending == nil {
+		o.Pending = func() []string { return nil }
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

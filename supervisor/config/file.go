@@ -96,7 +96,7 @@ func defaults() File {
 func restartMax(initial time.Duration) time.Duration { return max(60*time.Second, initial) }
 
 // RestartNeeded returns the keys that differ between two configurations and take effect only in a new daemon. Every
-// other key is applied to the running one.
+// other key is applied to the running one: ports from the next lease on, the rest at once.
 func RestartNeeded(old, new *File) []string {
 	var keys []string
 	differs := func(key string, same bool) {
@@ -106,7 +106,6 @@ func RestartNeeded(old, new *File) []string {
 	}
 	differs("state_dir", old.StateDir == new.StateDir)
 	differs("socket", old.Socket == new.Socket)
-	differs("ports", old.Ports == new.Ports)
 	differs("start.parallel", old.Start.Parallel == new.Start.Parallel)
 	differs("output", old.Output == new.Output)
 	differs("log", old.Log == new.Log)
