@@ -28,15 +28,17 @@ const (
 	InstanceRestarting Happening = "instance restarting"
 	StartFailed        Happening = "start failed"
 	PortConflict       Happening = "port conflict"
-	PortChanged        Happening = "port changed" // OldPort says from what, Why for what cause
-	EventsLost         Happening = "events lost"  // in place of events that are no longer there
+	PortChanged        Happening = "port changed"      // OldPort says from what, Why for what cause
+	StateUnsaved       Happening = "state not saved"   // what a later manager must know is not on disk
+	StateSaved         Happening = "state saved again" // and now it is
+	EventsLost         Happening = "events lost"       // in place of events that are no longer there
 )
 
 // Happenings lists every happening.
 func Happenings() []Happening {
 	return []Happening{ManagerStarted, ManagerStopped, ConfigApplied, ConfigRejected, OperatorActed, InstanceStarted, InstanceReady,
 		InstanceAdopted, InstanceStopping, InstanceStopped, InstanceExited, InstanceUnhealthy, InstanceRestarting, StartFailed,
-		PortConflict, PortChanged, EventsLost}
+		PortConflict, PortChanged, StateUnsaved, StateSaved, EventsLost}
 }
 
 // Who causes events, beside operators, who are named by what their way of speaking knows of them: "uid 1000".

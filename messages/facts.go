@@ -3,6 +3,7 @@ package messages
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 )
 
@@ -189,6 +190,29 @@ func (e *GoneError) Error() string { return "the process has ended: " + e.Exit.S
 
 // ErrNoRun is the answer to adopting an instance of which no run is known.
 var ErrNoRun = errors.New("no run of this instance is known")
+
+// UnsavedError says that what was asked for is done, and that it could not be made durable: a crash of the manager would
+// forget it. It is tried again until it is written.
+type UnsavedError struct {
+	ID   InstanceID
+	Done string // stopped, started
+	Err  error
+}
+
+func (e *UnsavedError) Error() string {
+	return fmt.Sprintf("%s, but this could not be written (%s): a crash of the daemon would forget it", e.Done, Cause(e.Err))
+}
+
+func (e *UnsavedError) Unwrap() error { return e.Err }
+
+// Cause returns what an error of a file says without the file: "no space left on device".
+func Cause(err error) string {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno.Error()
+	}
+	return err.Error()
+}
 
 // ErrUnknownInstance is the answer to a request about an instance that is not in the desired list.
 type ErrUnknownInstance struct{ ID InstanceID }

@@ -123,6 +123,9 @@ type Status struct {
 	Held    bool `json:"held"`    // an operator stopped it; it stays down until an operator starts it
 	// Disabled: the list says that it is not to run.
 	Disabled bool `json:"disabled"`
+	// Unsaved is a sentence, without its subject, if what a later manager must know of it (counters, a delay, a hold) is not on
+	// disk, with the reason; empty: it is.
+	Unsaved string `json:"unsaved"`
 
 	Restarts            int        `json:"restarts"`             // every start after the first
 	ConsecutiveFailures int        `json:"consecutive_failures"` // runs that failed since the instance was last stable

@@ -37,7 +37,8 @@ type ProcessController interface {
 // HealthChecker performs health checks.
 type HealthChecker = actors.HealthChecker
 
-// Memory keeps what the root must not forget when it dies. Its methods are called one at a time.
+// Memory keeps what the root must not forget when it dies. Its methods are called one at a time for an instance, and for a
+// few instances at once. They may take as long as a disk does: no deed and no report waits for them.
 type Memory interface {
 	// Recall returns what is remembered of every instance, and what it could read even beside an error.
 	Recall(ctx context.Context) ([]messages.Memory, error)

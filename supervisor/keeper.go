@@ -1,43 +1,76 @@
 package supervisor
 
 import (
+	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"procman/messages"
 )
 
-// keeper writes what the root remembers, in a goroutine of its own so that the root never waits for a disk. Of several
-// memories of one instance that wait, only the newest is written.
+// keeper writes what the root remembers, so that the root never waits for a disk, nor one instance for the disk of
+// another: of several memories of one instance that wait only the newest is written, and a few instances are served at a
+// time. What cannot be written is said, and tried again until it is.
 type keeper struct {
 	memory Memory
 	log    *slog.Logger
+	// tell is called when what is remembered of an instance cannot be written, with why, and with
+	// nil when it is written again.
+	tell func(messages.InstanceID, error)
+	// event is called likewise, once for all that cannot be written at a time. Neither may wait, or call the keeper.
+	event func(messages.Event)
 
-	mu     sync.Mutex
-	wake   *sync.Cond
-	waits  map[messages.InstanceID]*page
-	order  []messages.InstanceID
+	mu      sync.Mutex
+	pages   map[messages.InstanceID]*page
+	order   []messages.InstanceID // that wait for a writer
+	writers int
+	turns   int
+	troubled
 	closed bool
+	idle   chan struct{} // closed once there is no writer any more, after close
 }
 
-// page is what waits to be written of one instance.
+// troubled is what cannot be written at the moment.
+type troubled struct {
+	instances map[messages.InstanceID]error
+	again     *time.Timer
+	pause     time.Duration
+	lost      int // were troubled since that began
+}
+
+// page is what is to be written of one instance.
 type page struct {
 	memory  messages.Memory
 	expunge bool
 	then    []func(error)
+	queued  bool  // in order
+	busy    int   // the turn in which a writer has an earlier state of it; 0: none has
+	flying  *page // that state
 }
 
-func newKeeper(m Memory, log *slog.Logger) *keeper {
-	k := &keeper{memory: m, log: log, waits: map[messages.InstanceID]*page{}}
-	k.wake = sync.NewCond(&k.mu)
-	return k
+const (
+	maxWriters   = 4                // so many threads may a disk that stalls hold
+	savePatience = 2 * time.Second  // after which a disk counts as stalled, and nobody waits for it any more
+	saveAgain    = time.Second      // until what could not be written is tried again; doubled each time
+	saveAtLeast  = 10 * time.Second // but so often
+)
+
+func newKeeper(m Memory, log *slog.Logger, tell func(messages.InstanceID, error), event func(messages.Event)) *keeper {
+	return &keeper{memory: m, log: log, tell: tell, event: event, pages: map[messages.InstanceID]*page{}, idle: make(chan struct{}),
+		troubled: troubled{instances: map[messages.InstanceID]error{}}}
 }
 
-// remember has m written. then is called, if it is not nil, in another goroutine once m or something newer is written.
+// remember has m written. then is called, if it is not nil, in another goroutine once the hold in m is written, or could not
+// be at the first try.
 func (k *keeper) remember(m messages.Memory, then func(error)) {
 	k.put(m.ID, func(p *page) {
 		p.memory, p.expunge = m, false
-		if then != nil {
+		switch f := p.flying; {
+		case then == nil:
+		case f != nil && !f.expunge && f.memory.Held == m.Held && f.memory.HeldBy == m.HeldBy && f.memory.HeldAt.Equal(m.HeldAt):
+			f.then = append(f.then, then)
+		default:
 			p.then = append(p.then, then)
 		}
 	})
@@ -51,58 +84,190 @@ func (k *keeper) expunge(id messages.InstanceID) {
 func (k *keeper) put(id messages.InstanceID, change func(*page)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	p := k.waits[id]
+	p := k.pages[id]
 	if p == nil {
 		p = &page{}
-		k.waits[id] = p
-		k.order = append(k.order, id)
+		k.pages[id] = p
 	}
 	change(p)
-	k.wake.Signal()
+	k.queue(id, p)
 }
 
-// run writes until close, and then what still waits.
-func (k *keeper) run() {
+// queue gives a page to a writer; k.mu is held.
+func (k *keeper) queue(id messages.InstanceID, p *page) {
+	if p.queued || p.busy != 0 {
+		return // the writer that has it looks again
+	}
+	p.queued = true
+	k.order = append(k.order, id)
+	if k.writers < maxWriters {
+		k.writers++
+		go k.write()
+	}
+}
+
+// write writes until nothing waits.
+func (k *keeper) write() {
 	for {
-		id, p := k.next()
+		id, p, turn := k.next()
 		if p == nil {
 			return
 		}
+		slow := time.AfterFunc(savePatience, func() { k.slow(id, turn) })
 		var err error
 		if p.expunge {
 			err = k.memory.Expunge(id)
 		} else {
 			err = k.memory.Remember(p.memory)
 		}
-		if err != nil {
-			k.log.Error("what a later manager must know could not be written", "instance", string(id), "error", err,
-				"consequence", "after a crash of the manager the process is found all the same; counters and a delay under way may be lost")
-		}
-		for _, then := range p.then {
+		slow.Stop()
+		for _, then := range k.wrote(id, p, err) {
 			then(err)
 		}
 	}
 }
 
-func (k *keeper) next() (messages.InstanceID, *page) {
+// next takes what has waited longest, as it is now; nil if there is nothing.
+func (k *keeper) next() (id messages.InstanceID, taken *page, turn int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for len(k.order) == 0 {
-		if k.closed {
-			return "", nil
-		}
-		k.wake.Wait()
+	if len(k.order) == 0 {
+		k.writers--
+		k.rest()
+		return "", nil, 0
 	}
-	id := k.order[0]
+	id = k.order[0]
 	k.order = k.order[1:]
-	p := k.waits[id]
-	delete(k.waits, id)
-	return id, p
+	p := k.pages[id]
+	k.turns++
+	taken = &page{memory: p.memory, expunge: p.expunge, then: p.then}
+	*p = page{memory: p.memory, expunge: p.expunge, busy: k.turns, flying: taken}
+	return id, taken, k.turns
 }
 
-func (k *keeper) close() {
+// slow is called when a write has taken long, unless it has ended meanwhile.
+func (k *keeper) slow(id messages.InstanceID, turn int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if p := k.pages[id]; p != nil && p.busy == turn {
+		k.trouble(id, errStalled(savePatience))
+	}
+}
+
+// wrote takes in what became of a page, and returns who wants to know.
+func (k *keeper) wrote(id messages.InstanceID, was *page, err error) []func(error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p := k.pages[id]
+	p.busy, p.flying = 0, nil
+	if err != nil {
+		k.trouble(id, err)
+	} else {
+		k.well(id)
+	}
+	switch {
+	case p.memory != was.memory || p.expunge != was.expunge || len(p.then) > 0:
+		k.queue(id, p)
+	case err == nil:
+		delete(k.pages, id)
+	case k.again == nil && !k.closed:
+		k.pause = min(max(saveAgain, 2*k.pause), saveAtLeast)
+		k.again = time.AfterFunc(k.pause, k.retry)
+	}
+	return was.then
+}
+
+// retry has everything written that could not be.
+func (k *keeper) retry() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.again = nil
+	for id := range k.instances {
+		if p := k.pages[id]; p != nil && !k.closed {
+			k.queue(id, p)
+		}
+	}
+}
+
+// trouble notes that what is remembered of an instance is not on disk; k.mu is held.
+func (k *keeper) trouble(id messages.InstanceID, err error) {
+	before, known := k.instances[id]
+	k.instances[id] = err
+	if !known || before.Error() != err.Error() {
+		k.tell(id, err)
+	}
+	if known {
+		return
+	}
+	k.lost++
+	if len(k.instances) > 1 {
+		return
+	}
+	k.log.Error("what a later manager must know cannot be written; what is asked for is done all the same, and it is tried again until it is written",
+		"instance", string(id), "error", err, "consequence", "a crash of the manager would forget it: counters, a delay under way, a hold; processes are found all the same")
+	k.event(messages.Event{At: time.Now(), What: messages.StateUnsaved, By: messages.ByManager, Bad: true,
+		Why: fmt.Sprintf("what is remembered of instances cannot be written (%s): a crash of the daemon would forget it", messages.Cause(err))})
+}
+
+// well notes that it is; k.mu is held.
+func (k *keeper) well(id messages.InstanceID) {
+	if _, was := k.instances[id]; !was {
+		return
+	}
+	delete(k.instances, id)
+	k.tell(id, nil)
+	if len(k.instances) > 0 {
+		return
+	}
+	k.log.Info("what a later manager must know is written again", "instances", k.lost)
+	k.event(messages.Event{At: time.Now(), What: messages.StateSaved, By: messages.ByManager,
+		Why: fmt.Sprintf("what is remembered of every instance is written again; of %d it was not", k.lost)})
+	k.pause, k.lost = 0, 0
+}
+
+// close has what waits written, but for no longer than patience, and returns what is not.
+func (k *keeper) close(patience time.Duration) error {
+	k.mu.Lock()
 	k.closed = true
-	k.wake.Signal()
+	if k.again != nil {
+		k.again.Stop()
+	}
+	for id := range k.instances { // once more
+		if p := k.pages[id]; p != nil {
+			k.queue(id, p)
+		}
+	}
+	k.rest()
+	k.mu.Unlock()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-k.idle:
+	case <-late.C:
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.pages) == 0 {
+		return nil
+	}
+	why := errStalled(patience)
+	for _, err := range k.instances {
+		why = err
+	}
+	return fmt.Errorf("what is remembered of %d instances could not be written, and the next manager will not know it: %w", len(k.pages), why)
+}
+
+// rest closes idle when its time has come; k.mu is held.
+func (k *keeper) rest() {
+	if k.closed && k.writers == 0 && len(k.order) == 0 {
+		select {
+		case <-k.idle:
+		default:
+			close(k.idle)
+		}
+	}
+}
+
+func errStalled(patience time.Duration) error {
+	return fmt.Errorf("the state disk does not answer since %v", patience)
 }

@@ -11,6 +11,18 @@ import (
 )
 
 func (r *root) gotCommand(c actor.Context, m command) {
+	if !m.begin() {
+		return // who asked was told that it was not done
+	}
+	defer func() {
+		if cause := recover(); cause != nil { // who asked waits for an answer
+			select {
+			case m.reply <- fmt.Errorf("instance %q: a bug kept this from being done, or from being told; the log has more: %v", string(m.id), cause):
+			default:
+			}
+			panic(cause)
+		}
+	}()
 	e := r.entries[m.id]
 	switch {
 	case r.closing:
@@ -23,42 +35,49 @@ func (r *root) gotCommand(c actor.Context, m command) {
 		m.reply <- messages.ErrDisabled{ID: m.id}
 		return
 	}
-	if wish := (hold{on: m.op == opStop}); wish.on != e.hold.on || wish.on != e.pledged.on {
-		// Written first, done afterwards: what an operator was told must hold even if the manager dies this instant. One that
-		// is being written already is waited for.
+	// Done first, written afterwards: the one whom a full disk is due to must be stopped all the same. Who asked is
+	// answered when it is written, or told that it is not.
+	if wish := (hold{on: m.op == opStop}); wish.on != e.hold.on {
 		if wish.on {
 			wish.by, wish.at = m.by, time.Now().Round(0).UTC()
 		}
-		e.pledged = wish
-		root, self := c.ActorSystem().Root, c.Self()
-		r.keeper.remember(e.memory(wish), func(err error) { root.Send(self, held{m, wish, err}) })
-		return
+		if m.op == opRestart { // to end a hold is to start; there is nothing to restart
+			m.op = opStart
+		}
+		e.hold = wish
 	}
 	r.obey(c, e, m)
+	if e.hold.on == e.kept {
+		m.saved <- nil
+		return
+	}
+	root, self, on := c.ActorSystem().Root, c.Self(), e.hold.on
+	r.keeper.remember(e.memory(), func(err error) {
+		if err == nil {
+			root.Send(self, held{id: m.id, on: on})
+		}
+		m.saved <- err
+	})
 }
 
-func (r *root) gotHeld(c actor.Context, h held) {
-	e := r.entries[h.id]
+// gotHeld notes what is on disk of a hold.
+func (r *root) gotHeld(h held) {
+	if e := r.entries[h.id]; e != nil {
+		e.kept = h.on
+	}
+}
+
+// gotUnsaved notes whether what is remembered of an instance is on disk.
+func (r *root) gotUnsaved(u unsaved) {
+	e := r.entries[u.id]
 	if e == nil {
-		h.reply <- messages.ErrUnknownInstance{ID: h.id}
 		return
 	}
-	if h.err != nil {
-		e.pledged = e.hold
-		r.discard(e)
-		h.reply <- fmt.Errorf("instance %q: the hold could not be written, so nothing was done: %w", string(h.id), h.err)
-		return
+	e.unsaved = ""
+	if u.err != nil {
+		e.unsaved = "not on disk (" + messages.Cause(u.err) + "): a crash of the daemon would forget its counters, its delay and a hold on it"
 	}
-	e.hold = h.wish
-	if e.desired == nil && !e.hold.on { // it has left the list meanwhile
-		r.discard(e)
-		h.reply <- messages.ErrUnknownInstance{ID: h.id}
-		return
-	}
-	if h.op == opRestart { // to end a hold is to start; there is nothing to restart
-		h.op = opStart
-	}
-	r.obey(c, e, h.command)
+	r.show(e)
 }
 
 func (r *root) obey(c actor.Context, e *entry, m command) {

@@ -36,7 +36,7 @@ func (e *entry) probed(p messages.Probe) {
 
 func (r *root) status(e *entry) messages.Status {
 	s := e.Status()
-	s.Held = e.hold.on
+	s.Held, s.Unsaved = e.hold.on, e.unsaved
 	if app := e.desired; app != nil {
 		s.WasmPath, s.DbName, s.Labels, s.Disabled = app.WasmPath, app.DbName, app.Labels, app.Disabled
 		if s.Phase == messages.Stopped && s.Reason == "" {

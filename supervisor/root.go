@@ -32,13 +32,19 @@ type (
 		op    op
 		id    messages.InstanceID
 		by    string
-		reply chan<- error
+		begin func() bool  // asked before anything is done: false if who asked has given up
+		reply chan<- error // what came of it
+		saved chan<- error // whether it is on disk; follows a reply of nil
 	}
 	// held: a hold has been written, or its end has.
 	held struct {
-		command
-		wish hold
-		err  error
+		id messages.InstanceID
+		on bool
+	}
+	// unsaved: what is remembered of an instance cannot be written, or is written again.
+	unsaved struct {
+		id  messages.InstanceID
+		err error
 	}
 	// lost: there is no such actor.
 	lost struct{ child *actor.PID }
@@ -91,7 +97,8 @@ type entry struct {
 	plan.Instance
 	desired *plan.App // from the list; nil: not in it
 	hold    hold      // in force
-	pledged hold      // as it is written or being written
+	kept    bool      // whether a hold is on disk
+	unsaved string    // why what is remembered is not
 	probes  []messages.Probe
 	child   *actor.PID
 	alarm   actors.Alarm
@@ -105,9 +112,9 @@ type hold struct {
 	at time.Time
 }
 
-func (e *entry) memory(h hold) messages.Memory {
-	m := e.Memory(h.on)
-	m.HeldBy, m.HeldAt = h.by, h.at
+func (e *entry) memory() messages.Memory {
+	m := e.Memory(e.hold.on)
+	m.HeldBy, m.HeldAt = e.hold.by, e.hold.at
 	return m
 }
 
@@ -121,8 +128,10 @@ func (e *entry) wanted(closing bool) *plan.App {
 
 func newRoot(s *Supervisor) *root {
 	c := s.config
+	keeper := newKeeper(c.Memory, c.Logger,
+		func(id messages.InstanceID, err error) { s.system.Root.Send(s.pid, unsaved{id, err}) }, s.tell)
 	return &root{
-		handle: s, config: c, log: c.Logger, by: messages.ByManager, keeper: newKeeper(c.Memory, c.Logger),
+		handle: s, config: c, log: c.Logger, by: messages.ByManager, keeper: keeper,
 		world: actors.World{Spawner: c.Spawner, Ports: c.Ports, Health: c.Health, Outputs: c.Outputs,
 			Gate: actors.NewGate(c.StartParallel), Waits: actors.NewWaits(), Logger: c.Logger},
 		entries: map[messages.InstanceID]*entry{}, children: map[string]*entry{},
@@ -191,7 +200,9 @@ func (r *root) Receive(c actor.Context) {
 	case command:
 		r.gotCommand(c, m)
 	case held:
-		r.gotHeld(c, m)
+		r.gotHeld(m)
+	case unsaved:
+		r.gotUnsaved(m)
 	case due:
 		if e := r.entries[m.id]; e != nil {
 			r.step(c, e, plan.Due{At: m.at})
@@ -261,7 +272,7 @@ func (r *root) gotBoot(c actor.Context, b booted) {
 func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survivor) {
 	e := r.entry(m.ID)
 	e.hold = hold{m.Held, m.HeldBy, m.HeldAt}
-	e.pledged = e.hold
+	e.kept = m.Held
 	if found != nil && found.Alive {
 		r.adopting[e.ID] = struct{}{}
 	}
@@ -382,7 +393,7 @@ func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
 	if e.Phase == messages.Running && e.Health == messages.Healthy && r.unready != nil {
 		delete(r.unready, e.ID)
 	}
-	if m := e.memory(e.pledged); m != e.written {
+	if m := e.memory(); m != e.written {
 		e.written = m
 		r.keeper.remember(m, nil)
 	}
@@ -473,7 +484,7 @@ func (r *root) discard(e *entry) {
 	}
 	e.alarm.Stop()
 	r.forgetPort(e.ID)
-	if e.hold.on || e.pledged.on {
+	if e.hold.on {
 		return
 	}
 	delete(r.entries, e.ID)

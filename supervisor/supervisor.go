@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -75,19 +77,37 @@ func New(c Config) (*Supervisor, error) {
 // run owns the goroutines beside the root actor, and ends them after it.
 func (s *Supervisor) run(r *root) {
 	var beside sync.WaitGroup
-	beside.Go(func() { r.keeper.run() })
 	beside.Go(func() { s.boot() })
 	beside.Go(func() { s.watch() })
 	<-r.stopped
 	s.end()
-	r.keeper.close()
-	beside.Wait()
+	if err := r.keeper.close(farewell); err != nil {
+		s.config.Logger.Error("the supervisor ends without what it had to write", "error", err)
+	}
+	s.leave(&beside)
 	s.quit()
 	if s.config.System == nil {
 		s.system.Shutdown()
 	}
 	s.err = r.failure
 	close(s.done)
+}
+
+// farewell is how long the end waits for a disk, or for a provider that does not heed its context.
+const farewell = 2 * time.Second
+
+// leave waits for the goroutines beside the root, but not for ever: one that reads from a disk which does not answer ends
+// when it does.
+func (s *Supervisor) leave(beside *sync.WaitGroup) {
+	ended := make(chan struct{})
+	go func() { beside.Wait(); close(ended) }()
+	late := time.NewTimer(farewell)
+	defer late.Stop()
+	select {
+	case <-ended:
+	case <-late.C:
+		s.config.Logger.Error("the supervisor ends, and something of it still waits for the configuration or the state directory to be read")
+	}
 }
 
 // Listed is closed once the first good list is in force and every survivor has been taken over. Before that Status and
@@ -156,12 +176,14 @@ func (s *Supervisor) Explain(id messages.InstanceID) (messages.Explanation, bool
 }
 
 // Start ends a hold, and starts the instance now if it waits for its next attempt or was given up. It is no error if
-// it runs. It returns when that is decided, not when the instance is healthy.
+// it runs. It returns when that is decided, not when the instance is healthy. See Stop for its errors.
 func (s *Supervisor) Start(ctx context.Context, id messages.InstanceID) error {
 	return s.command(ctx, id, opStart)
 }
 
-// Stop ends the instance and holds it down until Start, also for later supervisors. It returns when the hold is on disk.
+// Stop ends the instance and holds it down until Start, also for later supervisors. It returns when the hold is on disk. An
+// error that is a *messages.UnsavedError says that it is done, and not on disk: a disk that is full, or does not answer for
+// two seconds, stops no deed. With the error of ctx nothing was done, and will not be.
 func (s *Supervisor) Stop(ctx context.Context, id messages.InstanceID) error {
 	return s.command(ctx, id, opStop)
 }
@@ -172,11 +194,11 @@ func (s *Supervisor) Restart(ctx context.Context, id messages.InstanceID) error 
 }
 
 // Reload asks the provider for its list now and applies it. The error is the provider's, or says what is wrong with
-// the list; then nothing was changed.
+// the list, or is that of ctx; then nothing was changed.
 func (s *Supervisor) Reload(ctx context.Context) error {
 	reply := make(chan error, 1)
 	select {
-	case s.reload <- reloading{by: Operator(ctx), reply: reply}:
+	case s.reload <- reloading{ctx: ctx, by: Operator(ctx), reply: reply}:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.done:
@@ -215,15 +237,32 @@ func (s *Supervisor) Preview(list []messages.AppInstance) ([]messages.Change, er
 	return changes, nil
 }
 
-// Shutdown stops every instance, gracefully, and then the supervisor. If ctx ends first, what still runs is left.
+// Shutdown stops every instance, gracefully, and then the supervisor. If ctx ends first it returns at once, and the supervisor
+// ends by itself (see Done) and leaves what still runs, which the error names.
 func (s *Supervisor) Shutdown(ctx context.Context) error {
 	s.system.Root.Send(s.pid, shutdown{stopAll: true})
 	select {
 	case <-s.done:
 		return s.err
 	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("supervisor: not every instance ended: %w", ctx.Err()), s.Detach(context.WithoutCancel(ctx)))
 	}
+	// Asked, not waited for: it is the caller's time that is over.
+	s.system.Root.Send(s.pid, shutdown{})
+	var still []string
+	all, _ := s.Status(ctx) // it has no error: it is a snapshot
+	for _, i := range all {
+		if i.PID != 0 {
+			still = append(still, fmt.Sprintf("%s (pid %d)", i.ID, i.PID))
+		}
+	}
+	const named = 10
+	if n := len(still); n > named {
+		still = append(still[:named], fmt.Sprintf("and %d more", n-named))
+	}
+	if len(still) == 0 {
+		return fmt.Errorf("supervisor: it has not ended yet: %w", ctx.Err())
+	}
+	return fmt.Errorf("supervisor: not every instance ended, and these are left running: %s: %w", strings.Join(still, ", "), ctx.Err())
 }
 
 // Detach ends the supervisor and leaves every process running, for the next supervisor to adopt.
@@ -250,9 +289,40 @@ func (s *Supervisor) Ping(ctx context.Context) error {
 }
 
 func (s *Supervisor) command(ctx context.Context, id messages.InstanceID, op op) error {
-	reply := make(chan error, 1)
-	s.system.Root.Send(s.pid, command{op: op, id: id, by: Operator(ctx), reply: reply})
-	return s.await(ctx, reply)
+	reply, saved := make(chan error, 1), make(chan error, 1)
+	var claimed atomic.Bool // by the root, which does it; or by us, and then it is not done
+	claim := func() bool { return claimed.CompareAndSwap(false, true) }
+	s.system.Root.Send(s.pid, command{op: op, id: id, by: Operator(ctx), begin: claim, reply: reply, saved: saved})
+	err := s.await(ctx, reply)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		if claim() {
+			return err
+		}
+		err = s.await(context.WithoutCancel(ctx), reply) // it is being done: the root waits for nobody
+	}
+	if err != nil {
+		return err
+	}
+	late := time.NewTimer(savePatience)
+	defer late.Stop()
+	select {
+	case err = <-saved:
+	case <-late.C:
+		err = errStalled(savePatience)
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-s.done:
+		select {
+		case err = <-saved:
+		default:
+			err = ErrStopped
+		}
+	}
+	if err != nil {
+		done := map[bool]string{true: "stopped", false: "started"}[op == opStop]
+		return &messages.UnsavedError{ID: id, Done: done, Err: err}
+	}
+	return nil
 }
 
 func (s *Supervisor) await(ctx context.Context, reply <-chan error) error {

@@ -49,7 +49,7 @@ func (s *Supervisor) watch() {
 	wait := time.NewTimer(0)
 	defer wait.Stop()
 	for failures := 0; ; {
-		asked := reloading{by: messages.ByConfiguration}
+		asked := reloading{ctx: s.life, by: messages.ByConfiguration}
 		select {
 		case <-s.life.Done():
 			return
@@ -76,6 +76,7 @@ func (s *Supervisor) watch() {
 
 // reloading is a wish to have the provider asked.
 type reloading struct {
+	ctx   context.Context // when it ends, nobody wants it any more
 	by    string
 	reply chan<- error // nil: nobody waits
 }
@@ -87,9 +88,16 @@ func (s *Supervisor) ask(asked reloading) error {
 	} else {
 		s.acted(asked.by, "", "reload")
 	}
-	list, err := s.config.Provider.AppInstances(s.life)
+	ctx, cancel := context.WithCancel(asked.ctx)
+	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
+	list, err := s.config.Provider.AppInstances(ctx)
 	if s.life.Err() != nil {
 		return s.life.Err()
+	}
+	if asked.ctx.Err() != nil { // who asked was told that it was not done
+		asked.reply <- asked.ctx.Err()
+		return nil
 	}
 	var apps []*plan.App
 	if err == nil {

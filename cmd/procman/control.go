@@ -150,6 +150,7 @@ It returns when the daemon has accepted it, or, with --wait, when it is done: ex
 // outcome is what came of one instance.
 type outcome struct {
 	status  messages.Status
+	unsaved string // why a crash of the daemon would forget what was done
 	err     error
 	skipped bool
 }
@@ -229,14 +230,18 @@ func (c control) each(ctx context.Context, client *api.Client, ids []messages.In
 
 func (c control) one(ctx context.Context, client *api.Client, news *bulletin, before messages.Status) outcome {
 	status, err := c.do(client, ctx, before.ID)
+	unsaved := ""
+	if c.past != "" {
+		unsaved = status.Unsaved
+	}
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = exit{exitTimeout, fmt.Errorf("not accepted within %v; it may still be done, `procman status %s` tells", c.timeout, before.ID)}
+			err = exit{exitTimeout, fmt.Errorf("not accepted within %v; it was not done, unless that was decided in the same instant: `procman status %s` tells", c.timeout, before.ID)}
 		}
 		return outcome{status: before, err: err}
 	}
 	if !c.wait {
-		return outcome{status: status}
+		return outcome{status: status, unsaved: unsaved}
 	}
 	goal := c.goal(before)
 	status, err = news.await(ctx, status, goal)
@@ -246,7 +251,7 @@ func (c control) one(ctx context.Context, client *api.Client, news *bulletin, be
 	case errors.Is(err, errMissed):
 		err = exit{exitNotHealthy, fmt.Errorf("it will not be %s: %s; `procman logs %s` shows what it said", goal, describe(status, time.Now()), status.ID)}
 	}
-	return outcome{status: status, err: err}
+	return outcome{status: status, unsaved: unsaved, err: err}
 }
 
 // passesOver reports whether the error is that of an instance which --all does not mean, such as a disabled one.
@@ -299,6 +304,9 @@ func (c control) sum(outcomes []outcome) error {
 		if o.skipped {
 			skipped++
 			continue
+		}
+		if o.unsaved != "" {
+			fmt.Fprintf(c.stderr, "procman: warning: %s: %s\n", o.status.ID, printable(o.unsaved))
 		}
 		if o.err == nil {
 			continue

@@ -105,6 +105,9 @@ func whyText(w api.Why, now time.Time, colours bool) string {
 	} else {
 		s.fact("last exit", "none since it is known")
 	}
+	if i.Unsaved != "" {
+		s.fact("not saved", "%s", i.Unsaved)
+	}
 	s.fact("restarts", "%d; failures since it was last stable: %d", i.Restarts, i.ConsecutiveFailures)
 	switch {
 	case i.NextStartAt != nil:

@@ -57,7 +57,9 @@ func (s *Server) command(do func(context.Context, messages.InstanceID) error) ht
 		ctx, cancel := context.WithTimeout(r.Context(), decideTimeout)
 		defer cancel()
 		id := messages.InstanceID(r.PathValue("id"))
-		if err := do(ctx, id); err != nil {
+		err := do(ctx, id)
+		var lost *messages.UnsavedError // it is done
+		if err != nil && !errors.As(err, &lost) {
 			s.no(w, r, answerTo(err))
 			return
 		}
@@ -66,6 +68,9 @@ func (s *Server) command(do func(context.Context, messages.InstanceID) error) ht
 			// It was taken from the list in the same instant.
 			s.no(w, r, answerTo(messages.ErrUnknownInstance{ID: id}))
 			return
+		}
+		if lost != nil {
+			status.Unsaved = lost.Error()
 		}
 		s.yes(w, r, http.StatusOK, whole(status))
 	}
