@@ -50,6 +50,13 @@ type Ports interface {
 	Forget(id messages.InstanceID)
 }
 
+// Budget keeps room for the manager itself.
+type Budget interface {
+	// Admit returns when there is room for one more process; then the caller starts one and calls landed, whatever became
+	// of it. The error is a *messages.StartError, unless ctx ended first.
+	Admit(ctx context.Context) (landed func(), err error)
+}
+
 // Lease is the right to use a port.
 type Lease interface {
 	Port() int

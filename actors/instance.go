@@ -15,7 +15,8 @@ import (
 	"procman/messages"
 )
 
-// World is what an instance actor needs of the world outside. Outputs, Gate and Waits may be nil.
+// World is what an instance actor needs of the world outside. Outputs, Gate, Waits and Budget
+// may be nil.
 type World struct {
 	Spawner Spawner
 	Ports   Ports
@@ -23,6 +24,7 @@ type World struct {
 	Outputs Outputs
 	Gate    Gate
 	Waits   *Waits
+	Budget  Budget
 	Logger  *slog.Logger
 }
 
@@ -176,6 +178,14 @@ func (i *instance) startOrAdopt() (d launchDone) {
 	leave, err := i.world.Gate.pass(i.launch)
 	if err != nil {
 		return launchDone{err: err}
+	}
+	if i.world.Budget != nil {
+		landed, err := i.world.Budget.Admit(i.launch)
+		if err != nil {
+			leave()
+			return launchDone{err: err}
+		}
+		defer landed()
 	}
 	lease, err := i.world.Ports.Acquire(id)
 	if err != nil {

@@ -55,6 +55,7 @@ type Config struct {
 	Ports    actors.Ports
 	Health   HealthChecker
 
+	Budget  actors.Budget      // nil: starts are not limited by what the manager needs itself
 	Memory  Memory             // nil: the Spawner, if it is one; else nothing outlives the Supervisor
 	Outputs actors.Outputs     // nil: output is not forwarded
 	System  *actor.ActorSystem // nil: one of its own

@@ -26,6 +26,7 @@ type Stat struct {
 	Parent  int
 	Group   int
 	Session int
+	Threads int
 	Start   uint64 // ticks since the host was started
 	Status  uint32 // how it ended, as wait tells it; meaningful while it is a zombie
 	Name    string // at most 15 bytes of whatever the program calls itself
@@ -71,6 +72,8 @@ func ParseStat(line []byte) (Stat, error) {
 			s.Group = int(number(field))
 		case 6:
 			s.Session = int(number(field))
+		case 20:
+			s.Threads = int(number(field))
 		case 22:
 			s.Start = uint64(number(field))
 		case 52:

@@ -282,6 +282,25 @@ func (p *Ports) Leases() map[messages.InstanceID]int {
 	return leases
 }
 
+// Relieve closes the sockets that hold parked ports, because descriptors run short, and reports whether there were any.
+// The ports stay put by for their owners, as far as nobody else takes them meanwhile.
+func (p *Ports) Relieve() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	relieved := false
+	for e := p.parked.Front(); e != nil; e = e.Next() {
+		s := e.Value.(*seat)
+		if s.held == nil {
+			continue
+		}
+		if err := s.letGo(); err != nil {
+			p.log.Warn("port not closed", "instance", s.owner, "port", s.port, "error", err)
+		}
+		relieved = true
+	}
+	return relieved
+}
+
 // Close lets go of every port. From then on Acquire and Claim fail, and leases do nothing.
 func (p *Ports) Close() error {
 	p.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"procman/actors/budget"
 	"procman/actors/health"
 	"procman/actors/output"
 	"procman/actors/port"
@@ -101,6 +102,13 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	d.opened("ports", ports.Close)
 	d.provider.leaseFrom(ports, file.Ports)
 	warnOfOverlap(log.Logger, file.Ports)
+	shares := budget.Of(budget.Limit())
+	if limit := budget.Limit(); limit > 0 {
+		d.warnOfFiles(limit, file)
+	}
+	if err := budget.Threads(spareThreads); err != nil {
+		log.Warn("the manager is short of threads", "error", err.Error())
+	}
 	build := versionOf(debug.ReadBuildInfo())
 	collector := newCollector(build, outputs.Counters, log.Logger)
 	scrape := collector.Handler()
@@ -113,8 +121,8 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	})
 	d.supervisor, err = supervisor.New(supervisor.Config{
 		Provider: d.provider, Spawner: spawner, Ports: ports, Outputs: outputs, Logger: log.Logger,
-		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: probesAtOnce, Mask: d.provider.secrets.mask})),
-		StartParallel: file.Start.Parallel, Observe: []func(any){d.chronicle.Observe, collector.Observe},
+		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: shares.Probes, Mask: d.provider.secrets.mask})),
+		StartParallel: file.Start.Parallel, Budget: budget.New(budget.Options{Relieve: ports.Relieve}), Observe: []func(any){d.chronicle.Observe, collector.Observe},
 	})
 	if err != nil {
 		return nil, err
@@ -135,6 +143,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	d.opened("the notices to the service manager", d.notifier.Close)
 	d.server, err = api.New(api.Options{
 		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, Logger: log.Logger,
+		Connections: shares.Connections,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir},
 	})
 	if err != nil {
@@ -166,8 +175,23 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	return d, nil
 }
 
-// probesAtOnce bounds the sockets that health checks use, for the moment when thousands of instances are adopted.
-const probesAtOnce = 256
+// spareThreads are made while there is room for them, see package budget: more system calls of the manager than that do not
+// block at the same time.
+const spareThreads = 16
+
+// warnOfFiles says at the start what will not fit.
+func (d *daemon) warnOfFiles(limit uint64, file *config.File) {
+	fit, wanted := budget.Fits(limit, budget.OwnFiles, budget.Each(file.Ports.Hold)), 0
+	for _, a := range file.Instances {
+		if !a.Disabled {
+			wanted++
+		}
+	}
+	if fit < wanted {
+		d.log.Warn("the limit of open files is too low for the list", "limit", limit, "fit", fit, "instances", wanted,
+			"consequence", "the others wait until there is room", "do", "raise it: LimitNOFILE= of the service, or ulimit -n before the daemon is started")
+	}
+}
 
 // bootTime is how long callers may be kept waiting for the instances to be known.
 const bootTime = 10 * time.Second

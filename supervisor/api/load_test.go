@@ -54,7 +54,7 @@ func TestAHundredReadersOfAFloodAreServedBesideOneWhoDoesNotRead(t *testing.T) {
 	require.NoError(t, err)
 	outputs.Follow("web", 1, os.Getpid())
 	w.logs = outputs.Read
-	socket, s, c := w.serve(t, func(o *Options) { o.streams, o.connections, o.writeTimeout = 512, 1024, 3*time.Second })
+	socket, s, c := w.serve(t, func(o *Options) { o.streams, o.Connections, o.writeTimeout = 512, 1024, 3*time.Second })
 	require.NoError(t, c.Healthy(t.Context()))
 	before := heap()
 

@@ -46,13 +46,14 @@ type Options struct {
 	// Shutdown begins the end of the daemon, on behalf of somebody, and returns at once. It may be called more than once.
 	Shutdown func(mode Mode, by string)
 	Logger   *slog.Logger // nil: nothing is logged
+	// Connections is how many callers are spoken to at the same time, at each address; further ones wait. Default 1024.
+	Connections int
 
 	// The bounds; the zero values are the defaults.
 	readTimeout  time.Duration // to send a request
 	writeTimeout time.Duration // a reader that takes nothing for so long is dropped
 	heartbeat    time.Duration // of a stream of events
 	streams      int           // streams at the same time
-	connections  int           // connections at the same time
 	lookTime     time.Duration // between two looks at whether a followed instance is still in the list
 }
 
@@ -104,8 +105,8 @@ func New(o Options) (*Server, error) {
 	if o.lookTime <= 0 {
 		o.lookTime = time.Second
 	}
-	if o.connections <= 0 {
-		o.connections = 1024
+	if o.Connections <= 0 {
+		o.Connections = 1024
 	}
 	if o.heartbeat <= 0 {
 		o.heartbeat = heartbeat
@@ -183,7 +184,7 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 func (s *Server) serve(h *http.Server, l net.Listener) error {
-	err := h.Serve(newTurnstile(l, s.options.connections))
+	err := h.Serve(newTurnstile(newSpareListener(l), s.options.Connections))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

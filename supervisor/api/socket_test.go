@@ -140,7 +140,7 @@ func TestTheKernelIsAskedWhoCalls(t *testing.T) {
 
 func TestThereAreOnlySoManyConnections(t *testing.T) {
 	w := newWorld("web")
-	socket, _, c := w.serve(t, func(o *Options) { o.connections = 2 })
+	socket, _, c := w.serve(t, func(o *Options) { o.Connections = 2 })
 	var idlers []net.Conn
 	for range 2 {
 		conn, err := net.Dial("unix", socket)
@@ -171,7 +171,7 @@ func TestThereAreOnlySoManyConnections(t *testing.T) {
 
 func TestAServerEndsWhileItWaitsForAPlace(t *testing.T) {
 	w := newWorld("web")
-	socket, _, _ := w.serve(t, func(o *Options) { o.connections = 1 })
+	socket, _, _ := w.serve(t, func(o *Options) { o.Connections = 1 })
 	conn, err := net.Dial("unix", socket)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() }) // before that of serve, which must not wait for it

@@ -1,12 +1,14 @@
 package doctor
 
-import "fmt"
+import (
+	"fmt"
 
-// What the daemon has open, as measured: some files of its own, and for each instance its pidfd and the socket that holds
-// its port. Starts, probes (256 at once) and callers (256 at once) come and go.
+	"procman/actors/budget"
+)
+
+// What comes and goes beside what the daemon keeps open: starts, probes (256 at once) and callers (256 at once).
 const (
-	ownFiles     = 16
-	filesAtStart = 48
+	filesAtStart = 50
 	filesInPeaks = 256 + 256
 )
 
@@ -15,21 +17,17 @@ func openFiles(f Facts) Finding {
 	if f.Files.Limit == nil {
 		return unknown(check, f.Files.Err, "")
 	}
-	each := 1
-	if f.Wants.Hold {
-		each = 2
-	}
-	limit := *f.Files.Limit
-	least := int64(each*f.Wants.Instances + ownFiles + filesAtStart)
-	need := least + filesInPeaks
+	limit, each := *f.Files.Limit, budget.Each(f.Wants.Hold)
+	fit := budget.Fits(uint64(limit), budget.OwnFiles, each)
+	need := int64(each*f.Wants.Instances + budget.OwnFiles + filesAtStart + filesInPeaks)
 	what := fmt.Sprintf("%s, %d needed for %s", number(limit), need, count(f.Wants.Instances, "instance"))
 	if f.Files.Used != nil {
 		what += fmt.Sprintf(", %d open now", *f.Files.Used)
 	}
 	do := fmt.Sprintf("service: LimitNOFILE=%d in its [Service] section; shell: ulimit -n %d before `procman run`; container: --ulimit nofile=%d", 2*need, 2*need, 2*need)
 	switch {
-	case limit < least:
-		return Finding{check, Fault, what, "instances beyond the limit do not start: \"out of resources\"", do}
+	case fit < f.Wants.Instances:
+		return Finding{check, Fault, what, fmt.Sprintf("%d of them fit beside what is kept for control; the others wait: \"out of resources\"", fit), do}
 	case limit < need:
 		return Finding{check, Warning, what, "enough for a quiet day; when many instances are probed and many callers connect, probes and calls fail", do}
 	}
