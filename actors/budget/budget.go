@@ -151,8 +151,9 @@ func (u usage) short(starts int) *shortage {
 	return nil
 }
 
-// tasksReserve is how many of a user's processes and threads are left to the manager.
-func tasksReserve(limit int) int { return min(limit/8, 16) }
+// tasksReserve is how many of a user's processes and threads are left to the manager, and to the commands that steer it: one
+// has six threads.
+func tasksReserve(limit int) int { return min(limit/4, 24) }
 
 func (s *shortage) fault() error {
 	if s.files {
@@ -165,7 +166,7 @@ func (s *shortage) fault() error {
 	}
 	return &messages.StartError{
 		Fault: messages.FaultResources,
-		Err: fmt.Errorf("of the %d processes and threads that %s allows %d exist, %d are kept for the manager, and an instance has about %d",
+		Err: fmt.Errorf("of the %d processes and threads that %s allows %d exist, %d are kept for the manager and its commands, and an instance has about %d",
 			s.tasks, s.tasksBy, s.tasksUsed, tasksReserve(s.tasks), s.each),
 		Help: "raise that limit, or run fewer instances",
 	}

@@ -94,14 +94,14 @@ func TestWhatCanBeSparedIsLetGoBeforeAStartIsRefused(t *testing.T) {
 }
 
 func TestTheProcessesOfTheUserAreLeftToTheManagerInPart(t *testing.T) {
-	u := usage{tasks: 32, tasksUsed: 20, each: 5, tasksBy: "ulimit -u"}
+	u := usage{tasks: 32, tasksUsed: 19, each: 5, tasksBy: "ulimit -u"}
 	b := New(Options{look: func() usage { return u }})
 	landed, err := b.Admit(t.Context())
 	require.NoError(t, err)
 	landed()
 	u.tasksUsed = 24
 	_, err = b.Admit(t.Context())
-	require.ErrorContains(t, err, "of the 32 processes and threads that ulimit -u allows 24 exist, 4 are kept for the manager")
+	require.ErrorContains(t, err, "of the 32 processes and threads that ulimit -u allows 24 exist, 8 are kept for the manager")
 }
 
 func TestThisProcessIsLookedAt(t *testing.T) {

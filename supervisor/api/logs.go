@@ -49,6 +49,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, form string, liv
 	select {
 	case s.streams <- struct{}{}:
 	default:
+		w.Header().Set("Connection", "close") // others may wait for it
 		s.no(w, r, &Error{"too many streams are being read at once; end one of them, or try again later", CodeBusy, http.StatusServiceUnavailable})
 		return nil, nil, nil
 	}

@@ -99,14 +99,14 @@ func New(o Options) (*Server, error) {
 	if o.writeTimeout <= 0 {
 		o.writeTimeout = 10 * time.Second
 	}
-	if o.streams <= 0 {
-		o.streams = 512
-	}
 	if o.lookTime <= 0 {
 		o.lookTime = time.Second
 	}
 	if o.Connections <= 0 {
 		o.Connections = 1024
+	}
+	if o.streams <= 0 {
+		o.streams = max(o.Connections/2, 1) // so that who follows never keeps others from asking and steering
 	}
 	if o.heartbeat <= 0 {
 		o.heartbeat = heartbeat

@@ -1,10 +1,12 @@
 package chaos
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +24,8 @@ func helper() (code int, is bool) {
 		return complain(pidns()), true
 	case "subreaper":
 		return complain(subreaper()), true
+	case "limited":
+		return complain(limited()), true
 	case "held":
 		return complain(heldExec()), true
 	}
@@ -34,6 +38,27 @@ func complain(err error) int {
 		return 1
 	}
 	return 0
+}
+
+const envLimit = "CHAOS_LIMIT"
+
+// limited limits a resource of this process, RESOURCE=NUMBER=USER, and becomes the command line it was given, as that user.
+func limited() error {
+	var resource, user int
+	var limit unix.Rlimit
+	if _, err := fmt.Sscanf(os.Getenv(envLimit), "%d=%d=%d", &resource, &limit.Cur, &user); err != nil {
+		return err
+	}
+	limit.Max = limit.Cur
+	if err := unix.Setrlimit(resource, &limit); err != nil {
+		return err
+	}
+	if user != os.Geteuid() {
+		if err := errors.Join(unix.Setgroups(nil), unix.Setgid(user), syscall.Setuid(user)); err != nil {
+			return err
+		}
+	}
+	return unix.Exec(os.Args[1], os.Args[1:], os.Environ())
 }
 
 // lazy is an init that reaps nobody: it starts the command line it was given, and waits for the end of its stdin.

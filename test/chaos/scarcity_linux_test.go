@@ -1,0 +1,176 @@
+package chaos
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// limitedDaemon starts the world's daemon under a limit of a resource, as the user given.
+func (w *world) limitedDaemon(resource, limit, uid int) *daemon {
+	w.Helper()
+	self, err := os.Executable()
+	require.NoError(w, err)
+	cmd := exec.Command(self, w.program, "run", "-c", w.config)
+	w.daemon = w.command(cmd, envHelper+"=limited", fmt.Sprintf("%s=%d=%d=%d", envLimit, resource, limit, uid))
+	w.watcher.mind(w.daemon.pid())
+	return w.daemon
+}
+
+// phases counts the instances by phase.
+func (d *daemon) phases() map[string]int {
+	d.w.Helper()
+	doc, err := d.status()
+	require.NoError(d.w, err)
+	n := map[string]int{}
+	for _, s := range doc.Instances {
+		n[s.Phase]++
+	}
+	return n
+}
+
+// many declares so many instances.
+func (w *world) many(n int) {
+	w.apps = nil
+	for i := range n {
+		w.declare(app{id: fmt.Sprintf("i%02d", i), spec: "1"}, Control{})
+	}
+	w.write()
+}
+
+// F116: control and what is controlled do not compete for the last descriptor.
+func TestADaemonThatIsOutOfDescriptorsStaysInControl(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.many(40)
+	d := w.limitedDaemon(unix.RLIMIT_NOFILE, 64, os.Geteuid()).up()
+	d.said("the limit of open files is too low for the list", `"limit":64`, `"instances":40`)
+	var running int
+	w.eventually(20*time.Second, "as many run as fit, and the others wait", func() bool {
+		n := d.phases()
+		running = n["running"]
+		return running >= 5 && n["running"]+n["starting"] == 40 && strings.Contains(w.reasonOf("i39"), "file descriptors")
+	})
+	// Who follows what happens does not keep others from asking,
+	for range 24 {
+		conn, err := net.Dial("unix", w.socket)
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = io.WriteString(conn, "GET /v1/events?follow=true HTTP/1.1\r\nHost: procman\r\n\r\n")
+		require.NoError(t, err)
+	}
+	// and everything can be asked, also by several.
+	var callers sync.WaitGroup
+	for range 16 {
+		callers.Go(func() {
+			for _, path := range []string{"/v1/instances", "/v1/instances/i00/why", "/healthz"} {
+				if err := d.ask("GET", path, nil); err != nil {
+					t.Errorf("GET %s: %v", path, err)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	out, code := w.cli("stop", "i00", "--wait", "--timeout", "20s")
+	require.Zero(t, code, out)
+	w.eventually(20*time.Second, "another has taken its place", func() bool { return d.phases()["running"] >= running })
+	w.many(running) // the list is made shorter
+	out, code = w.cli("reload")
+	require.Zero(t, code, out)
+	w.eventually(20*time.Second, "the rest runs", func() bool {
+		n := d.phases()
+		return n["running"] == running-1 && n["stopped"] == 1
+	})
+	out, code = w.cli("shutdown")
+	require.Zero(t, code, out)
+	require.Zero(t, d.wait(20*time.Second))
+}
+
+// reasonOf returns the reason that is shown of an instance.
+func (w *world) reasonOf(id string) string {
+	w.Helper()
+	out, _ := w.cli("why", id)
+	return out
+}
+
+// F117: the runtime ends a program to which the kernel refuses a thread.
+func TestADaemonAtTheLimitOfProcessesLivesOn(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be another user, whose processes are counted alone")
+	}
+	t.Parallel()
+	w := newWorld(t)
+	uid := 62000 + os.Getpid()%1000
+	for _, dir := range []string{filepath.Dir(w.dir), w.dir, bin.dir} {
+		require.NoError(t, os.Chmod(dir, 0o755))
+	}
+	require.NoError(t, os.Chown(w.dir, uid, uid))
+	w.socket = filepath.Join(w.dir, "s")
+	w.many(30)
+	files, err := os.ReadDir(w.dir)
+	require.NoError(t, err)
+	for _, f := range files {
+		require.NoError(t, os.Chown(filepath.Join(w.dir, f.Name()), uid, uid))
+	}
+	d := w.limitedDaemon(unix.RLIMIT_NPROC, 40, uid).up()
+	w.eventually(20*time.Second, "some run, and the others wait", func() bool {
+		n := d.phases()
+		return n["running"] >= 1 && n["running"]+n["starting"] == 30 && strings.Contains(w.reasonOf("i29"), "processes and threads")
+	})
+	var callers sync.WaitGroup
+	for range 32 { // as many blocking calls at once as may be
+		callers.Go(func() {
+			for range 5 {
+				if _, err := d.status(); err != nil {
+					t.Errorf("status: %v", err)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	require.True(t, d.alive())
+	d.mustDo("stop", "i29")
+	out, code := w.cli("shutdown")
+	require.Zero(t, code, out)
+	require.Zero(t, d.wait(20*time.Second))
+	require.NotContains(t, d.log(), "SIGABRT")
+}
+
+// F130: both ports of a range of two are taken by a stranger for a while.
+func TestAStartWithoutAFreePortWaitsForOneWhateverItsMode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ports[1] = w.ports[0] + 1
+	var taken []net.Listener
+	for port := w.ports[0]; port <= w.ports[1]; port++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		require.NoError(t, err)
+		taken = append(taken, l)
+	}
+	w.declare(app{id: "once", spec: "1", policy: "restart: {mode: never}"}, Control{})
+	w.declare(app{id: "thrice", spec: "1", policy: "restart: {max_attempts: 1, initial: 10ms, max: 10ms}"}, Control{})
+	w.write()
+	d := w.start().up()
+	for _, id := range []string{"once", "thrice"} {
+		d.said("start failed", id, "no free port")
+		d.await(id, "waiting", func(s shown) bool { return s.Phase == "starting" })
+		require.Contains(t, w.reasonOf(id), "2 are taken by other programs")
+	}
+	for _, l := range taken {
+		require.NoError(t, l.Close())
+	}
+	for _, id := range []string{"once", "thrice"} {
+		d.healthy(id)
+	}
+	require.Equal(t, 2, strings.Count(d.log(), "start failed"), "it was said once each")
+}
