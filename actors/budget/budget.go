@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"procman/messages"
 )
@@ -66,8 +67,19 @@ type Budget struct {
 	deciding,
 	landed chan struct{}
 
+	lent atomic.Int64 // of the reserve
+
 	mu     sync.Mutex
 	flying int
+}
+
+// Lend says that control has so many more descriptors open, or fewer: they are taken from the reserve, not from the instances.
+func (b *Budget) Lend(n int) { b.lent.Add(int64(n)) }
+
+// left returns what is used without what is lent.
+func (b *Budget) left(u usage) usage {
+	u.filesUsed -= min(int(b.lent.Load()), Of(uint64(u.files)).Reserve)
+	return u
 }
 
 // usage is what there is and what is used. A limit of 0 is none, or not known.
@@ -103,7 +115,7 @@ func (b *Budget) Admit(ctx context.Context) (landed func(), err error) {
 		b.mu.Lock()
 		flying := b.flying
 		b.mu.Unlock()
-		short := b.look().short(flying + 1)
+		short := b.left(b.look()).short(flying + 1)
 		switch {
 		case short == nil:
 			b.mu.Lock()

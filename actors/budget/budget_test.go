@@ -93,6 +93,19 @@ func TestWhatCanBeSparedIsLetGoBeforeAStartIsRefused(t *testing.T) {
 	landed()
 }
 
+func TestWhatControlHasOpenIsTakenFromItsReserve(t *testing.T) {
+	b := New(Options{look: func() usage { return usage{files: 64, filesUsed: 38} }})
+	_, err := b.Admit(t.Context())
+	require.Error(t, err)
+	b.Lend(8)
+	landed, err := b.Admit(t.Context())
+	require.NoError(t, err)
+	landed()
+	b.Lend(-8)
+	_, err = b.Admit(t.Context())
+	require.Error(t, err)
+}
+
 func TestTheProcessesOfTheUserAreLeftToTheManagerInPart(t *testing.T) {
 	u := usage{tasks: 32, tasksUsed: 19, each: 5, tasksBy: "ulimit -u"}
 	b := New(Options{look: func() usage { return u }})

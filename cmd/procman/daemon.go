@@ -109,6 +109,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	if err := budget.Threads(spareThreads); err != nil {
 		log.Warn("the manager is short of threads", "error", err.Error())
 	}
+	room := budget.New(budget.Options{Relieve: ports.Relieve})
 	build := versionOf(debug.ReadBuildInfo())
 	collector := newCollector(build, outputs.Counters, log.Logger)
 	scrape := collector.Handler()
@@ -122,7 +123,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	d.supervisor, err = supervisor.New(supervisor.Config{
 		Provider: d.provider, Spawner: spawner, Ports: ports, Outputs: outputs, Logger: log.Logger,
 		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: shares.Probes, Mask: d.provider.secrets.mask})),
-		StartParallel: file.Start.Parallel, Budget: budget.New(budget.Options{Relieve: ports.Relieve}), Observe: []func(any){d.chronicle.Observe, collector.Observe},
+		StartParallel: file.Start.Parallel, Budget: room, Observe: []func(any){d.chronicle.Observe, collector.Observe},
 	})
 	if err != nil {
 		return nil, err
@@ -143,7 +144,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	d.opened("the notices to the service manager", d.notifier.Close)
 	d.server, err = api.New(api.Options{
 		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, Logger: log.Logger,
-		Connections: shares.Connections,
+		Connections: shares.Connections, Opened: room.Lend,
 		Manager:     api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir},
 	})
 	if err != nil {

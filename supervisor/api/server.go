@@ -48,6 +48,8 @@ type Options struct {
 	Logger   *slog.Logger // nil: nothing is logged
 	// Connections is how many callers are spoken to at the same time, at each address; further ones wait. Default 1024.
 	Connections int
+	// Opened is told by how much the number of connections has changed; nil: nobody is.
+	Opened func(change int)
 
 	// The bounds; the zero values are the defaults.
 	readTimeout  time.Duration // to send a request
@@ -184,7 +186,7 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 func (s *Server) serve(h *http.Server, l net.Listener) error {
-	err := h.Serve(newTurnstile(newSpareListener(l), s.options.Connections))
+	err := h.Serve(newTurnstile(newSpareListener(l), s.options.Connections, s.options.Opened))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -9,15 +9,21 @@ import (
 type turnstile struct {
 	net.Listener
 	slots  chan struct{}
+	opened func(int) // told how many more connections there are, or fewer
 	closed chan struct{}
 	close  sync.Once
 }
 
 // Bounded returns a listener on l that has so many connections open at the most; further ones wait in the kernel's queue.
-func Bounded(l net.Listener, connections int) net.Listener { return newTurnstile(l, connections) }
+func Bounded(l net.Listener, connections int) net.Listener {
+	return newTurnstile(l, connections, nil)
+}
 
-func newTurnstile(l net.Listener, connections int) *turnstile {
-	return &turnstile{Listener: l, slots: make(chan struct{}, connections), closed: make(chan struct{})}
+func newTurnstile(l net.Listener, connections int, opened func(int)) *turnstile {
+	if opened == nil {
+		opened = func(int) {}
+	}
+	return &turnstile{Listener: l, opened: opened, slots: make(chan struct{}, connections), closed: make(chan struct{})}
 }
 
 // Accept waits for a slot, and then for a connection.
@@ -32,7 +38,8 @@ func (t *turnstile) Accept() (net.Conn, error) {
 		<-t.slots
 		return nil, err
 	}
-	return &passenger{Conn: conn, leave: sync.OnceFunc(func() { <-t.slots })}, nil
+	t.opened(1)
+	return &passenger{Conn: conn, leave: sync.OnceFunc(func() { t.opened(-1); <-t.slots })}, nil
 }
 
 func (t *turnstile) Close() error {
