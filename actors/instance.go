@@ -80,6 +80,7 @@ type instance struct {
 	cancel context.CancelFunc
 
 	process  Process
+	adopted  bool // it was found, not started
 	lease    Lease
 	follower Follower
 	moved    int    // the port that the instance had before; 0: the same
@@ -96,6 +97,7 @@ type (
 		process Process
 		lease   Lease
 		leave   func()
+		adopted bool // process was found, not started
 		err     error
 	}
 	refused  struct{ err *messages.StartError }
@@ -164,16 +166,7 @@ func (i *instance) startOrWait(tell func(*messages.StartError)) launchDone {
 func (i *instance) startOrAdopt() (d launchDone) {
 	id := i.order.App.InstanceID
 	if i.order.Adopt {
-		if d.process, d.err = i.world.Spawner.Adopt(i.launch, id); d.err != nil {
-			return d
-		}
-		lease, err := i.world.Ports.Claim(id, d.process.Port())
-		if err != nil {
-			i.log.Error("the port of an adopted process could not be claimed", "port", d.process.Port(), "error", err)
-			return d
-		}
-		d.lease = lease
-		return d
+		return i.adopt()
 	}
 	leave, err := i.world.Gate.pass(i.launch)
 	if err != nil {
@@ -200,9 +193,33 @@ func (i *instance) startOrAdopt() (d launchDone) {
 		leave()
 		lease.Release()
 		i.world.Waits.Wake(messages.FaultNoPort)
+		var start *messages.StartError
+		if errors.As(err, &start) && start.Fault == messages.FaultLocked {
+			// What keeps the instance locked may be its own process, of which nobody knew, or nobody was sure: then there is
+			// nothing to start.
+			if d := i.adopt(); d.err == nil {
+				return d
+			}
+		}
 		return launchDone{err: err}
 	}
 	return launchDone{process: process, lease: lease, leave: leave}
+}
+
+// adopt takes over the process that exists.
+func (i *instance) adopt() (d launchDone) {
+	id := i.order.App.InstanceID
+	if d.process, d.err = i.world.Spawner.Adopt(i.launch, id); d.err != nil {
+		return d
+	}
+	d.adopted = true
+	lease, err := i.world.Ports.Claim(id, d.process.Port())
+	if err != nil {
+		i.log.Error("the port of an adopted process could not be claimed", "port", d.process.Port(), "error", err)
+		return d
+	}
+	d.lease = lease
+	return d
 }
 
 func (i *instance) gotLaunch(c actor.Context, d launchDone) {
@@ -220,6 +237,7 @@ func (i *instance) gotLaunch(c actor.Context, d launchDone) {
 		return
 	}
 	i.process, i.lease = d.process, d.lease
+	i.adopted = d.adopted
 	if m, is := d.lease.(Mover); is {
 		i.moved, i.movedWhy = m.Moved()
 	}
@@ -264,7 +282,7 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 		i.signal(a.Signal)
 	case run.ReportLaunched:
 		p := i.process
-		i.report(c, messages.Launched{ID: id, Run: number, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(), Adopted: i.order.Adopt,
+		i.report(c, messages.Launched{ID: id, Run: number, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(), Adopted: i.adopted,
 			PortWas: i.moved, PortWhy: i.movedWhy})
 	case run.ReportReady:
 		i.leave()

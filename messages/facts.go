@@ -22,8 +22,11 @@ type Survivor struct {
 	Port      int
 	StartedAt time.Time
 	SpecHash  string // of what runs, see AppInstance.SpecHash
-	Alive     bool   // a live process; otherwise Exit says how it ended
-	Exit      Exit   // Known only if the status could still be learned
+	// Unclear says why it cannot be told whether the process PID is the run; empty: it can. Then Alive is true, for it is not
+	// known to have ended, but nothing is started in its place, and nothing is signalled.
+	Unclear string
+	Alive   bool // a live process; otherwise Exit says how it ended
+	Exit    Exit // Known only if the status could still be learned
 }
 
 // Memory is what the root remembers of an instance across its own death. Times are read back as times of this
@@ -135,6 +138,7 @@ const (
 	FaultBusy              StartFault = "executable is being written" // ETXTBSY
 	FaultResources         StartFault = "out of resources"            // EAGAIN, ENOMEM, EMFILE, ENFILE
 	FaultLocked            StartFault = "still locked"                // a process of the instance, or a grandchild, lives
+	FaultUnclear           StartFault = "cannot tell"                 // whether a process that lives is the instance's
 	FaultNoPort            StartFault = "no free port"
 	FaultStateDir          StartFault = "state directory unusable"
 	FaultOther             StartFault = "start failed"
@@ -144,7 +148,7 @@ const (
 // a start waits until there is room, and that is no failed attempt.
 func (f StartFault) Host() bool {
 	switch f {
-	case FaultResources, FaultNoPort, FaultLocked, FaultStateDir:
+	case FaultResources, FaultNoPort, FaultLocked, FaultUnclear, FaultStateDir:
 		return true
 	}
 	return false

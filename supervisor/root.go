@@ -273,7 +273,7 @@ func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survi
 	e := r.entry(m.ID)
 	e.hold = hold{m.Held, m.HeldBy, m.HeldAt}
 	e.kept = m.Held
-	if found != nil && found.Alive {
+	if found != nil && found.Alive && found.Unclear == "" {
 		r.adopting[e.ID] = struct{}{}
 	}
 	r.step(c, e, plan.Survivor{Memory: m, Found: found})

@@ -64,7 +64,7 @@ func judge(e Evidence) (Verdict, Doubt) {
 	if e.PID == r.PID && !r.Ended {
 		thisBoot := e.Boot == r.Boot
 		switch {
-		case tagged, thisBoot && e.Child:
+		case tagged, thisBoot && e.Child && (e.Hidden || r.Start == 0 || e.Stat.Start == r.Start):
 			return Leader, DoubtNone
 		case thisBoot && e.Hidden:
 			return Unclear, DoubtHidden

@@ -32,6 +32,10 @@ func TestWhatAProcessIsToARun(t *testing.T) {
 		{"the pid on record, not shown by /proc", onRecord, func(e *Evidence) { e.Stat, e.Hidden = Stat{}, true }, Unclear, DoubtHidden},
 		{"the pid on record, not shown by /proc, our child", onRecord, func(e *Evidence) { e.Stat, e.Hidden, e.Child = Stat{}, true, true }, Leader, ""},
 		{"the pid on record, our child that shows whatever", onRecord, func(e *Evidence) { e.Child, e.Shows = true, Tags{Tag: "X"} }, Leader, ""},
+		{"the pid on record, our child, no start on record", onRecord, func(e *Evidence) {
+			e.Child, e.Record = true, &Run{Boot: "now", PID: 10, Tag: "T7", Number: 7}
+		}, Leader, ""},
+		{"the pid on record, our child, another start", onRecord, func(e *Evidence) { e.Child = true; e.Stat.Start++ }, Stranger, ""},
 		{"the pid on record of a run that was seen to end", onRecord, func(e *Evidence) {
 			e.Record = &Run{Boot: "now", PID: 10, Start: 500, Tag: "T7", Number: 7, Ended: true}
 		}, Stranger, ""},

@@ -262,3 +262,15 @@ func entries(dir string) (names []string, err error) {
 	}
 	return names, err
 }
+
+// OpenFD opens the regular file that is the descriptor of the process, also if it has no name any more.
+func (p Procfs) OpenFD(pid, fd, flag int) (*os.File, error) {
+	f, err := os.OpenFile(p.fd(pid, fd), flag|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, fs.ErrInvalid, f.Close())
+	}
+	return f, nil
+}

@@ -27,18 +27,25 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Pro
 		return answer(p)
 	}
 	r, readErr := s.readRun(id)
+	first := i.doubts() == nil
 	if err := s.survey(ctx, i, r, nil); err != nil {
 		return nil, err
 	}
-	if i.live() == nil && (!s.searched.Load() || !s.unlocked(id)) {
-		if _, err := s.search(ctx, map[messages.InstanceID]*runRecord{id: r}, false); err != nil {
+	if i.live() == nil && i.doubts() == nil && (!s.searched.Load() || !s.unlocked(id)) {
+		times := looks
+		if !first {
+			times = 1 // it was waited for when the doubt arose
+		}
+		if _, err := s.search(ctx, map[messages.InstanceID]*runRecord{id: r}, false, times); err != nil {
 			return nil, err
 		}
 	}
 	if p := i.process(); p != nil {
 		return answer(p)
 	}
-	switch {
+	switch d := i.doubts(); {
+	case d != nil:
+		return nil, s.unclear(id, d)
 	case r != nil:
 		return nil, &messages.GoneError{Exit: r.exit(s.boot)}
 	case readErr != nil:
@@ -54,10 +61,11 @@ func answer(p *process) (actors.Process, error) {
 	return p, nil
 }
 
-// adoptRecorded makes the process on record the instance's, if it still exists.
-func (s *Spawner) adoptRecorded(i *instance, r *runRecord) error {
+// adoptRecorded makes the process on record the instance's, if it still exists. If it cannot be told whether it does, the
+// doubt is returned.
+func (s *Spawner) adoptRecorded(i *instance, r *runRecord) (*doubt, error) {
 	if r.Boot != s.boot || r.Exit != nil {
-		return nil
+		return nil, nil
 	}
 	fd, err := s.kept(r.Tag)
 	if err != nil {
@@ -66,73 +74,45 @@ func (s *Spawner) adoptRecorded(i *instance, r *runRecord) error {
 	if fd == nil {
 		fd, err = openPidfd(r.PID)
 		if errors.Is(err, unix.ESRCH) {
-			return nil
+			return nil, nil
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		ours, err := s.isRecorded(fd, r)
-		if err != nil || !ours {
+		if verdict, d := s.judgeRecorded(fd, r); verdict != kernel.Leader {
 			fd.close()
-			return err
+			return d, nil
 		}
 	}
 	p := s.adopted(i.id, fd, *r)
 	p.started = readClock().read(r.Started, true)
 	s.begin(i, p, false)
+	s.mark(*r)
 	if fd.ended() {
 		<-p.done // a zombie: how it ended is known in a moment
+	}
+	return nil, nil
+}
+
+// consult makes the process on record known, if it lives and nobody has asked for it yet. So a Spawner that was never told
+// to look for survivors does not start a second process either, not even if the lock of the instance was deleted. The
+// error says that it cannot be told whether one lives.
+func (s *Spawner) consult(i *instance) error {
+	if i.live() != nil {
+		return nil
+	}
+	r, _ := s.readRun(i.id) // what is wrong with it was logged; there is the lock yet
+	if err := s.examine(i, r, nil); err != nil {
+		return startError(err, "")
+	}
+	if d := i.doubts(); d != nil {
+		return s.unclear(i.id, d)
 	}
 	return nil
 }
 
-// consult makes the process on record known, if it lives and nobody has asked for it yet. So a Spawner that was never told
-// to look for survivors does not start a second process either, not even if the lock of the instance was deleted.
-func (s *Spawner) consult(i *instance) error {
-	if i.process() != nil {
-		return nil
-	}
-	r, err := s.readRun(i.id)
-	if err != nil || r == nil {
-		return nil // what is wrong with it was logged; there is the lock yet
-	}
-	return s.adoptRecorded(i, r)
-}
-
-// isRecorded reports whether the process is the one on record. The pidfd was opened before: were the pid given to another
-// process in between, the pidfd would be that of a process that began earlier, and nothing below would fit.
-func (s *Spawner) isRecorded(fd *pidfd, r *runRecord) (bool, error) {
-	st, err := s.proc.Stat(r.PID)
-	if kernel.Gone(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	if st.Start != r.Start {
-		return false, nil
-	}
-	env, err := s.proc.Environ(r.PID)
-	if fd.ended() || st.Zombie() {
-		return true, nil // it has no environment any more; of one that has not ended only the first thread is gone
-	}
-	if err != nil {
-		return true, nil // the process of another user: what it cannot show does not count against it
-	}
-	t := env.Tags()
-	if t.Tag == r.Tag && t.Dir == string(s.dir) && t.ID == r.ID {
-		return true, nil
-	}
-	// Some programs write over their environment, and a state directory may be renamed. But nobody has the lock of an
-	// instance by chance.
-	if t.Tag != r.Tag && t.Tag != "" {
-		return false, nil
-	}
-	return s.proc.HasOpen(r.PID, kernel.LockFD, s.dir.InstanceLock(r.ID))
-}
-
 // adoptSeen makes a process that has no usable record the instance's, and puts it on record.
-func (s *Spawner) adoptSeen(i *instance, x kernel.Process) error {
+func (s *Spawner) adoptSeen(i *instance, x kernel.Process, r runRecord) error {
 	fd, err := s.open(x)
 	if errors.Is(err, unix.ESRCH) {
 		return nil
@@ -140,14 +120,11 @@ func (s *Spawner) adoptSeen(i *instance, x kernel.Process) error {
 	if err != nil {
 		return err
 	}
-	started := sinceBoot(x.Start)
-	p := s.adopted(i.id, fd, runRecord{
-		ID: i.id, Boot: s.boot, PID: x.PID, Start: x.Start, Tag: x.Tag, Run: x.Run, Port: x.Port, Spec: x.Spec,
-		Started: readClock().stamp(started),
-	})
-	p.started = started
-	s.log.Info("a process without a usable record was found by its environment", "instance", string(i.id), "pid", x.PID, "run", x.Run)
+	p := s.adopted(i.id, fd, r)
+	p.started = readClock().read(r.Started, true)
+	s.log.Info("a process without a usable record was found by its environment or its lock", "instance", string(i.id), "pid", x.PID, "run", r.Run)
 	s.begin(i, p, true)
+	s.mark(r)
 	return nil
 }
 

@@ -229,11 +229,6 @@ func TestAStrangerIsNeverAdoptedAndNeverSignalled(t *testing.T) {
 		"that was given the pid": func(t *testing.T, dir messages.StateDir, bystander int) {
 			rewrite(t, dir, func(r *runRecord) { r.PID = bystander })
 		},
-		"that was given the pid at the same time": func(t *testing.T, dir messages.StateDir, bystander int) {
-			st, err := kernel.Procfs("/proc").Stat(bystander)
-			require.NoError(t, err)
-			rewrite(t, dir, func(r *runRecord) { r.PID, r.Start = bystander, st.Start })
-		},
 		"of another boot": func(t *testing.T, dir messages.StateDir, bystander int) {
 			st, err := kernel.Procfs("/proc").Stat(bystander)
 			require.NoError(t, err)
@@ -261,19 +256,6 @@ func TestAStrangerIsNeverAdoptedAndNeverSignalled(t *testing.T) {
 			require.True(t, alive(bystander.Process.Pid))
 		})
 	}
-}
-
-func TestAProcessOfAnotherStateDirectoryIsLeftAlone(t *testing.T) {
-	theirs, ours := stateDir(t), stateDir(t)
-	pid := orphaned(t, theirs, sleeper("a"))
-	require.NoError(t, os.MkdirAll(ours.Instances(), 0o700))
-	require.NoError(t, os.CopyFS(string(ours.Instance("a")), os.DirFS(string(theirs.Instance("a")))))
-	s := opened(t, ours)
-	require.False(t, survivors(t, s)["a"].Alive)
-	goneWith(t, s)
-	require.True(t, alive(pid))
-	next := opened(t, theirs)
-	require.Equal(t, pid, adopted(t, next).PID())
 }
 
 func TestARecordOfAnotherBootIsVoid(t *testing.T) {

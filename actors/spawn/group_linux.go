@@ -42,7 +42,7 @@ func (s *Spawner) signalOld(g *group, sig syscall.Signal) error {
 	if g.child {
 		return syscall.Kill(-g.pid, sig) // nobody else can be given the number
 	}
-	seen, err := s.scan(context.Background())
+	seen, err := s.scan(context.Background(), nil)
 	if err != nil {
 		return err
 	}

@@ -7,12 +7,14 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"procman/actors/kernel"
 	"procman/actors/record"
 	"procman/messages"
 )
@@ -26,12 +28,7 @@ func lockDir(dir messages.StateDir) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the state directory cannot be locked: %w", err)
 	}
-	for deadline := time.Now().Add(lockPatience); ; time.Sleep(5 * time.Millisecond) {
-		err = tryLock(f, unix.LOCK_EX)
-		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
-			break
-		}
-	}
+	err = lockSoon(f, unix.LOCK_EX)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = fmt.Errorf("%w: %s%s", ErrInUse, dir, owner(f))
 	} else if err == nil {
@@ -41,6 +38,16 @@ func lockDir(dir messages.StateDir) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// lockSoon locks the file. Who has died may hold it for another instant, see lockPatience.
+func lockSoon(f *os.File, how int) error {
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(5 * time.Millisecond) {
+		err := tryLock(f, how)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // inherit takes over a lock file that is locked already, if it is that of the directory.
@@ -137,7 +144,7 @@ func (s *Spawner) guard() error {
 	if again, err := s.lock.Stat(); err != nil || !os.SameFile(ours, again) {
 		return err // somebody else has seen it, too
 	}
-	s.log.Error("the state directory was deleted or replaced under the manager", "dir", string(s.dir),
+	s.log.Error("the state directory was deleted or replaced under the manager", "dir", string(s.dir), "moved_to", movedTo(s.lock),
 		"consequence", "its processes run on and are found again; what was written of them is lost until it is written anew")
 	if _, err := prepare(s.dir); err != nil {
 		return err
@@ -146,7 +153,8 @@ func (s *Spawner) guard() error {
 	if err != nil {
 		return err
 	}
-	_ = s.lock.Close() // it locks a file that has no name
+	// What it locked may have been moved and lie elsewhere, with the records of processes that live.
+	s.claims[fmt.Sprintf("replaced %d", len(s.claims))] = s.lock
 	s.lock = lock
 	return nil
 }
@@ -198,4 +206,13 @@ func (s *Spawner) unlocked(id messages.InstanceID) bool {
 	}
 	defer f.Close()
 	return !errors.Is(tryLock(f, unix.LOCK_SH), unix.EWOULDBLOCK)
+}
+
+// movedTo returns where the directory lies now in which the lock was taken; empty if it has no name any more.
+func movedTo(lock *os.File) string {
+	target, err := kernel.Procfs("/proc").FD(os.Getpid(), int(lock.Fd()))
+	if err != nil || strings.HasSuffix(target, " (deleted)") {
+		return ""
+	}
+	return filepath.Dir(target)
 }

@@ -32,7 +32,13 @@ func Look(ctx context.Context, dir messages.StateDir) ([]Trace, error) {
 	}
 	ids, err := s.known()
 	errs := []error{err}
-	seen, err := s.scan(ctx)
+	records := make(map[messages.InstanceID]*runRecord, len(ids))
+	for _, id := range ids {
+		r, err := s.readRun(id)
+		errs = append(errs, err)
+		records[id] = r
+	}
+	seen, err := s.scan(ctx, records)
 	if err != nil {
 		return nil, errors.Join(append(errs, fmt.Errorf("the processes of the host cannot be looked at: %w", err))...)
 	}
@@ -55,9 +61,7 @@ func Look(ctx context.Context, dir messages.StateDir) ([]Trace, error) {
 		case !errors.Is(err, fs.ErrNotExist):
 			errs = append(errs, err)
 		}
-		r, err := s.readRun(id)
-		errs = append(errs, err)
-		if t.Survivor, err = s.trace(id, r, seen[id]); err != nil {
+		if t.Survivor, err = s.trace(id, records[id], seen[id]); err != nil {
 			errs = append(errs, fmt.Errorf("the process of %q cannot be looked at: %w", string(id), err))
 		}
 		if t.Memory != nil || t.Survivor != nil {
@@ -86,54 +90,61 @@ func onlooker(dir messages.StateDir) (*Spawner, error) {
 // trace finds the process of one instance: the one on record, else the best of those seen. It returns nil if none is on
 // record and none lives.
 func (s *Spawner) trace(id messages.InstanceID, r *runRecord, seen []kernel.Process) (*messages.Survivor, error) {
-	leaders := map[string]int{} // as in survey
 	var found *messages.Survivor
+	var d *doubt
 	if r != nil && r.Run > 0 {
 		v := messages.Survivor{ID: id, Run: r.Run, PID: r.PID, Port: r.Port, SpecHash: r.Spec,
 			StartedAt: readClock().read(r.Started, r.Boot == s.boot)}
 		var err error
-		if v.Alive, v.Exit, err = s.onRecord(r); err != nil || v.Alive {
+		if v.Alive, v.Exit, d, err = s.onRecord(r); err != nil || v.Alive {
 			return &v, err
-		}
-		if r.Boot == s.boot {
-			leaders[r.Tag] = r.PID
 		}
 		found = &v
 	}
-	for _, x := range s.rivals(id, seen, leaders) {
-		if x.Zombie() || found != nil && x.PID == found.PID {
-			continue
-		}
+	f := s.judgeSeen(id, r, seen)
+	if f.leader != nil {
+		x := f.record
 		return &messages.Survivor{ID: id, Run: x.Run, PID: x.PID, Port: x.Port, SpecHash: x.Spec, StartedAt: sinceBoot(x.Start), Alive: true}, nil
+	}
+	if d == nil {
+		d = f.doubt
+	}
+	if d != nil {
+		v := messages.Survivor{ID: id, Run: d.run, PID: d.pid, Alive: true, Unclear: s.unclear(id, d).Error()}
+		if found != nil {
+			v.Run, v.SpecHash = found.Run, found.SpecHash
+		}
+		return &v, nil
 	}
 	return found, nil
 }
 
-// onRecord reports whether the process on record lives, and otherwise how it ended as far as that can be told.
-func (s *Spawner) onRecord(r *runRecord) (alive bool, end messages.Exit, err error) {
+// onRecord reports whether the process on record lives, and otherwise how it ended as far as that can be told, or why it
+// cannot be told.
+func (s *Spawner) onRecord(r *runRecord) (alive bool, end messages.Exit, d *doubt, err error) {
 	end = r.exit(s.boot)
 	if r.Boot != s.boot || r.Exit != nil {
-		return false, end, nil
+		return false, end, nil, nil
 	}
 	fd, err := openPidfd(r.PID)
 	if errors.Is(err, unix.ESRCH) {
-		return false, end, nil
+		return false, end, nil, nil
 	}
 	if err != nil {
-		return false, end, err
+		return false, end, nil, err
 	}
 	defer fd.close()
-	ours, err := s.isRecorded(fd, r)
+	verdict, d := s.judgeRecorded(fd, r)
 	switch {
-	case err != nil || !ours:
-		return false, end, err
+	case verdict != kernel.Leader:
+		return false, end, d, nil
 	case !fd.ended():
-		return true, messages.Exit{}, nil
+		return true, messages.Exit{}, nil, nil
 	}
 	if st, err := s.proc.Stat(r.PID); err == nil && st.Start == r.Start && st.Zombie() {
 		end = exitOf(syscall.WaitStatus(st.Status), true, time.Now())
 	}
-	return false, end, nil
+	return false, end, nil, nil
 }
 
 // Owner returns the pid of the manager that has the directory, by what it wrote into the lock file and holds open; 0 if

@@ -195,7 +195,7 @@ func killAll(t testing.TB, dir messages.StateDir) {
 
 // tagged returns all processes of a state directory.
 func tagged(t testing.TB, dir messages.StateDir) []kernel.Process {
-	seen, err := (&Spawner{proc: "/proc", dir: dir}).scan(context.Background())
+	seen, err := (&Spawner{proc: "/proc", dir: dir}).scan(context.Background(), nil)
 	require.NoError(t, err)
 	var all []kernel.Process
 	for _, list := range seen {

@@ -27,7 +27,8 @@ type runRecord struct {
 	Port    int                 `json:"port"`
 	Spec    string              `json:"spec_hash"`
 	Started stamp               `json:"started_at"`
-	Exit    *exitRecord         `json:"exit"` // nil until the process was seen to end
+	Dir     string              `json:"state_dir,omitempty"` // under which it was started; it stays when the directory is moved or copied
+	Exit    *exitRecord         `json:"exit"`                // nil until the process was seen to end
 }
 
 type exitRecord struct {

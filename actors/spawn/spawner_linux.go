@@ -32,7 +32,8 @@ type Spawner struct {
 	boot string
 
 	locking sync.Mutex
-	lock    *os.File // of the state directory
+	lock    *os.File            // of the state directory
+	claims  map[string]*os.File // the locks of other state directories under which processes were started, by their names
 
 	patience time.Duration // for an instance's lock
 	store    FDStore       // may be nil
@@ -47,11 +48,12 @@ type Spawner struct {
 	mu      sync.Mutex
 	closed  bool
 	table   map[messages.InstanceID]*instance
-	stored  map[string]*os.File // handles of an earlier manager that nobody has asked for yet, by the name in the store
-	given   []string            // the names of all of them, until what nobody needs is removed
-	fds     map[*pidfd]int      // that are open, with the pid of the process each one means
-	forking int                 // starts whose process has no handle yet
-	ending  map[string]bool     // the tags of processes that are being ended because they are one too many
+	stored  map[string]*os.File                      // handles of an earlier manager that nobody has asked for yet, by the name in the store
+	given   []string                                 // the names of all of them, until what nobody needs is removed
+	fds     map[*pidfd]int                           // that are open, with the pid of the process each one means
+	forking int                                      // starts whose process has no handle yet
+	ending  map[string]bool                          // the tags of processes that are being ended because they are one too many
+	others  map[messages.InstanceID][]kernel.Process // processes of other state directories, by the newest scan
 
 	disk    *record.Disk       // for whatever must not wait for the state directory's file system
 	unsaved map[*instance]bool // whose run's record could not be written; guarded by mu
@@ -73,6 +75,7 @@ type instance struct {
 	mu      sync.Mutex // never held over a call to a file system, which may stall; guards what follows
 	newest  *process   // nil: none is known
 	unsaved *runRecord // of newest, and not on disk as it is; nil: it is
+	doubt   *doubt     // whether a process is the instance's; nil: none
 
 	pen   chan struct{} // holds one token while somebody writes the record of its run
 	files sync.Mutex    // held while what is remembered of it is written; guards what follows
@@ -120,7 +123,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		dir: dir, log: o.Logger, env: slices.Clone(o.Env), proc: kernel.Procfs(o.Proc), boot: boot, lock: lock,
 		patience: instancePatience, quit: make(chan struct{}),
 		disk: record.NewDisk("the state disk", diskThreads), unsaved: map[*instance]bool{},
-		table: map[messages.InstanceID]*instance{}, fds: map[*pidfd]int{}, ending: map[string]bool{},
+		table: map[messages.InstanceID]*instance{}, fds: map[*pidfd]int{}, claims: map[string]*os.File{}, ending: map[string]bool{},
 	}
 	if o.Orphans {
 		s.work.Go(s.reapOrphans)
@@ -202,6 +205,9 @@ func (s *Spawner) Close() error {
 	}
 	s.locking.Lock()
 	defer s.locking.Unlock()
+	for _, f := range s.claims {
+		_ = f.Close() // what is to be read in it was written when it was taken
+	}
 	return errors.Join(err, s.lock.Close())
 }
 
@@ -316,6 +322,18 @@ func (i *instance) live() *process {
 		return p
 	}
 	return nil
+}
+
+func (i *instance) doubts() *doubt {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.doubt
+}
+
+func (i *instance) setDoubt(d *doubt) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.doubt = d
 }
 
 // begin makes p the newest process of the instance and watches it. With write, its record is replaced; p is known and

@@ -52,10 +52,12 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	if err := s.awaitLock(ctx, i, f.lock); err != nil {
 		return nil, err
 	}
+	s.inscribe(f.lock, func(lock *os.File) error { return lock.Truncate(0) })
 	p, err := s.start(ctx, i, l, program, f)
 	if err != nil {
 		return nil, err
 	}
+	s.inscribe(f.lock, func(lock *os.File) error { return testify(lock, p.record) })
 	return p, nil
 }
 
@@ -110,7 +112,7 @@ func (s *Spawner) openAll(i *instance, f *files) (err error) {
 		return stateError(err, string(s.dir))
 	}
 	if err := s.consult(i); err != nil {
-		return startError(err, "")
+		return err
 	}
 	if err := s.makeDir(i.id); err != nil {
 		return stateError(err, s.dir.Instance(i.id))
@@ -202,7 +204,7 @@ func (s *Spawner) started(i *instance, l messages.Launch, tag string, child *os.
 		group: group{fd: handle, pid: pid, id: i.id, tag: tag, start: st.Start, child: true},
 		home:  s, started: now, done: make(chan struct{}),
 		record: runRecord{
-			ID: i.id, Boot: s.boot, PID: pid, Start: st.Start, Tag: tag, Run: l.Run, Port: l.Port, Spec: l.App.SpecHash(),
+			ID: i.id, Boot: s.boot, PID: pid, Start: st.Start, Tag: tag, Run: l.Run, Port: l.Port, Spec: l.App.SpecHash(), Dir: string(s.dir),
 			Started: readClock().stamp(now),
 		},
 	}

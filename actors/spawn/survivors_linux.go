@@ -1,7 +1,6 @@
 package spawn
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +51,7 @@ func (s *Spawner) Survivors(ctx context.Context) ([]messages.Survivor, error) {
 		}
 	}
 	s.mu.Unlock()
-	surveyed, err := s.search(ctx, records, true)
+	surveyed, err := s.search(ctx, records, true, looks)
 	errs = append(errs, err)
 	if err == nil {
 		s.searched.Store(true)
@@ -78,6 +77,13 @@ func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survi
 		}
 		return v, v.Alive || v.Run > 0
 	}
+	if d := s.instance(id).doubts(); d != nil {
+		v := messages.Survivor{ID: id, Run: d.run, PID: d.pid, Alive: true, Unclear: s.unclear(id, d).Error()}
+		if r != nil {
+			v.Run, v.Port, v.SpecHash = r.Run, r.Port, r.Spec
+		}
+		return v, true
+	}
 	if r == nil || r.Run <= 0 {
 		return messages.Survivor{}, false
 	}
@@ -90,10 +96,10 @@ func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survi
 // search looks at all processes and surveys the instances on record; with all, also those that only processes tell of,
 // which are then added to the records. It looks again for those that are locked and have no process. It
 // returns the instances of which it is known now whether a process lives.
-func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*runRecord, all bool) (map[messages.InstanceID]bool, error) {
+func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*runRecord, all bool, times int) (map[messages.InstanceID]bool, error) {
 	wanted, surveyed := records, map[messages.InstanceID]bool{}
 	for n := 1; ; n++ {
-		seen, err := s.scan(ctx)
+		seen, err := s.scan(ctx, records)
 		if err != nil {
 			return surveyed, fmt.Errorf("the processes of the host cannot be looked at: %w", err)
 		}
@@ -118,12 +124,8 @@ func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*r
 		if err := errors.Join(errs...); err != nil || len(unexplained) == 0 {
 			return surveyed, err
 		}
-		if n == looks {
-			for id := range unexplained {
-				s.log.Warn("an instance has no process, but something holds its lock; it cannot be started before that has ended", "instance", string(id),
-					"lock", s.dir.InstanceLock(id), "holders", s.proc.Holders(s.dir.InstanceLock(id)))
-			}
-			return surveyed, nil
+		if n >= times {
+			return surveyed, s.explain(ctx, unexplained, surveyed)
 		}
 		wanted = unexplained
 		if err := s.pause(ctx, lookAgain); err != nil {
@@ -139,60 +141,55 @@ func (s *Spawner) survey(ctx context.Context, i *instance, r *runRecord, seen []
 		return err
 	}
 	defer i.give()
-	leaders := map[string]int{} // of runs that are known, by tag: another process with the tag was forked by the run
-	if p := i.process(); p != nil {
-		leaders[p.tag] = p.pid
-	} else if r != nil {
-		if err := s.adoptRecorded(i, r); err != nil {
+	return s.examine(i, r, seen)
+}
+
+// examine is survey for who has the instance's turn. Without proof nobody is adopted and nobody is ended; what remains in
+// doubt is kept, and looked at again by the next call.
+func (s *Spawner) examine(i *instance, r *runRecord, seen []kernel.Process) error {
+	before := i.doubts()
+	var d *doubt
+	if i.process() == nil && r != nil {
+		var err error
+		if d, err = s.adoptRecorded(i, r); err != nil {
 			return err
 		}
 	}
-	if r != nil && r.Boot == s.boot {
-		leaders[r.Tag] = r.PID
+	if p := i.process(); p != nil {
+		now := p.record
+		if p.ended() {
+			now.Exit = &exitRecord{}
+		}
+		r = &now
 	}
-	rivals := s.rivals(i.id, seen, leaders)
-	for n, x := range rivals {
-		if p := i.live(); p != nil {
-			if p.pid != x.PID {
+	if x, ok := s.again(before); ok && !slices.ContainsFunc(seen, func(y kernel.Process) bool { return y.PID == x.PID }) {
+		seen = append(slices.Clip(seen), x)
+	}
+	f := s.judgeSeen(i.id, r, seen)
+	if f.leader != nil {
+		if i.live() == nil {
+			if err := s.adoptSeen(i, *f.leader, f.record); err != nil {
+				return errors.Join(err, fmt.Errorf("%d processes of %q were not looked at", len(f.rivals), string(i.id)))
+			}
+		} else {
+			f.rivals = append(f.rivals, *f.leader)
+		}
+	}
+	if p := i.live(); p != nil {
+		d = nil
+		for _, x := range f.rivals {
+			if x.PID != p.pid {
 				s.end(x, p.pid)
 			}
-			continue
 		}
-		if err := s.adoptSeen(i, x); err != nil {
-			return errors.Join(err, fmt.Errorf("%d processes of %q were not looked at", len(rivals)-n-1, string(i.id)))
-		}
+	} else if d == nil {
+		d = f.doubt
 	}
-	s.killLeft(i, seen, leaders)
+	i.setDoubt(d)
+	if d == nil { // what belongs to a process that may live is not what is left of it
+		s.killLeft(i, r, seen)
+	}
 	return nil
-}
-
-// rivals returns the processes that each may be the one process of the instance, the best first.
-func (s *Spawner) rivals(id messages.InstanceID, seen []kernel.Process, leaders map[string]int) []kernel.Process {
-	first := map[string]kernel.Process{}
-	for _, x := range seen {
-		if !x.Leads(x.PID) || x.Tag == "" {
-			continue
-		}
-		if pid, known := leaders[x.Tag]; known && pid != x.PID {
-			continue
-		}
-		// What a process starts in a session of its own carries its tag as well, but was started later.
-		if f, ok := first[x.Tag]; !ok || x.Start < f.Start {
-			first[x.Tag] = x
-		}
-	}
-	lock := s.dir.InstanceLock(id)
-	rank := func(x kernel.Process) int {
-		if len(first) > 1 {
-			if has, err := s.proc.HasOpen(x.PID, kernel.LockFD, lock); has && err == nil {
-				return 1
-			}
-		}
-		return 0
-	}
-	return slices.SortedFunc(maps.Values(first), func(a, b kernel.Process) int {
-		return cmp.Or(cmp.Compare(rank(b), rank(a)), cmp.Compare(b.Run, a.Run), cmp.Compare(b.Start, a.Start), cmp.Compare(b.PID, a.PID))
-	})
 }
 
 // end ends a process that is one too many, with its group, in a goroutine of its own: TERM, a grace period, KILL.
@@ -242,13 +239,13 @@ func (s *Spawner) end(x kernel.Process, stays int) {
 }
 
 // killLeft kills what is left of the groups of runs whose process has ended: it would hold the instance's lock for ever.
-func (s *Spawner) killLeft(i *instance, seen []kernel.Process, leaders map[string]int) {
+func (s *Spawner) killLeft(i *instance, r *runRecord, seen []kernel.Process) {
 	for _, x := range seen {
 		if x.PID == x.Group || x.Session != x.Group {
 			continue // the leader of a group, or in a group that it made itself
 		}
-		if pid, known := leaders[x.Tag]; known && pid != x.Group {
-			continue // in a session that the run began beside its own
+		if !s.ledBy(i.id, r, x) {
+			continue // of another run, or in a session that the run began beside its own
 		}
 		if p := i.live(); p != nil && p.pid == x.Group {
 			continue
@@ -263,14 +260,84 @@ func (s *Spawner) killLeft(i *instance, seen []kernel.Process, leaders map[strin
 	}
 }
 
-// scan looks at every process once and returns those tagged with the state directory, by instance.
-func (s *Spawner) scan(ctx context.Context) (map[messages.InstanceID][]kernel.Process, error) {
+// scan looks at every process once and returns those that show a tag of this state directory, or of a run on record, by
+// instance. Those of other state directories are kept for who starts an instance, see elsewhere.
+func (s *Spawner) scan(ctx context.Context, records map[messages.InstanceID]*runRecord) (map[messages.InstanceID][]kernel.Process, error) {
 	tagged, err := s.proc.Tagged(ctx)
-	seen := map[messages.InstanceID][]kernel.Process{}
-	for _, x := range tagged {
-		if x.Dir == string(s.dir) && x.ID.Validate() == nil {
-			seen[x.ID] = append(seen[x.ID], x)
+	runs := make(map[string]messages.InstanceID, len(records)) // by tag
+	for id, r := range records {
+		if r != nil && r.Tag != "" {
+			runs[r.Tag] = id
 		}
 	}
+	ours := map[string]bool{}
+	seen := map[messages.InstanceID][]kernel.Process{}
+	others := map[messages.InstanceID][]kernel.Process{}
+	for _, x := range tagged {
+		if x.ID.Validate() != nil {
+			continue
+		}
+		own, known := ours[x.Dir]
+		if !known {
+			own = s.isOurs(x.Dir)
+			ours[x.Dir] = own
+		}
+		id, recorded := runs[x.Tag]
+		switch {
+		case recorded:
+			seen[id] = append(seen[id], x)
+		case own:
+			seen[x.ID] = append(seen[x.ID], x)
+		default:
+			others[x.ID] = append(others[x.ID], x)
+		}
+	}
+	if err == nil {
+		s.mu.Lock()
+		s.others = others
+		s.mu.Unlock()
+	}
 	return seen, err
+}
+
+// ledBy reports whether it is proved that the session of x is that of its run's own process, as the record or its lock says.
+func (s *Spawner) ledBy(id messages.InstanceID, r *runRecord, x kernel.Process) bool {
+	if r != nil && r.Tag == x.Tag {
+		return r.PID == x.Group
+	}
+	_, w, _ := s.lockOf(x.PID, id)
+	return w != nil && w.Boot == s.boot && w.Tag == x.Tag && w.PID == x.Group
+}
+
+// explain finds out who holds the locks of instances that have no process. What is proved to be the process of a run,
+// though it shows no environment, is adopted; what cannot be told is a doubt.
+func (s *Spawner) explain(ctx context.Context, locked map[messages.InstanceID]*runRecord, surveyed map[messages.InstanceID]bool) error {
+	holders, err := s.lockHolders(ctx, locked)
+	if err != nil {
+		return fmt.Errorf("the processes of the host cannot be looked at: %w", err)
+	}
+	var errs []error
+	for id, r := range locked {
+		i := s.instance(id)
+		err := s.survey(ctx, i, r, holders[id])
+		errs = append(errs, err)
+		surveyed[id] = err == nil
+		if i.live() != nil || err != nil {
+			continue
+		}
+		if i.doubts() == nil && len(holders[id]) == 0 && !s.unlocked(id) {
+			i.setDoubt(&doubt{why: kernel.DoubtLock})
+		}
+		s.log.Warn("an instance has no process, but something holds its lock; it cannot be started before that has ended", "instance", string(id),
+			"lock", s.dir.InstanceLock(id), "holders", pidsOf(holders[id]))
+	}
+	return errors.Join(errs...)
+}
+
+func pidsOf(list []kernel.Process) []int {
+	var pids []int
+	for _, x := range list {
+		pids = append(pids, x.PID)
+	}
+	return pids
 }

@@ -109,11 +109,15 @@ func errSchemaOrDamaged(err error) error {
 	return record.ErrDamaged
 }
 
-// imitate starts a process that looks like another run of instance "a".
+// imitate starts a process that looks in every way like another run of instance "a", its lock included.
 func imitate(t *testing.T, dir messages.StateDir, tag string, run int, script string) int {
 	cmd := exec.Command("/bin/sh", "-c", script)
 	cmd.Env = []string{EnvStateDir + "=" + string(dir), EnvInstance + "=a", EnvTag + "=" + tag, EnvRun + "=" + strconv.Itoa(run)}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	lock, err := os.OpenFile(dir.InstanceLock("a"), os.O_RDWR, 0o600)
+	require.NoError(t, err)
+	defer lock.Close()
+	cmd.ExtraFiles = []*os.File{lock}
 	require.NoError(t, cmd.Start())
 	eventually(t, "it shows its environment", func() bool {
 		for _, x := range tagged(t, dir) {

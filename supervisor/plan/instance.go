@@ -73,6 +73,7 @@ type Instance struct {
 	LastExit  *messages.Exit
 
 	Waits messages.StartFault // in Starting: what the host keeps the run from; empty: nothing
+	Doubt string              // why it cannot be told whether a process that lives is the instance's; empty: it can
 
 	restored bool     // from memory: the first Want confirms what was remembered
 	pending  *failure // an end to be judged as soon as it is known what is wanted
@@ -98,7 +99,7 @@ func (i Instance) Live() bool {
 // Memory returns what has to survive the death of the root. Two instances with the same memory need no second writing.
 func (i Instance) Memory(held bool) messages.Memory {
 	reason := i.Reason
-	if i.Waits != "" {
+	if i.Waits != "" || i.Doubt != "" {
 		reason = "" // that of a shortage changes often, and a later manager finds out for itself
 	}
 	return messages.Memory{

@@ -62,7 +62,7 @@ func (m *move) to(p messages.Phase, reason string) {
 // launch asks for a new run of what is wanted.
 func (m *move) launch() {
 	m.to(messages.Starting, "")
-	m.restored = false
+	m.restored, m.Doubt = false, ""
 	m.Run++
 	m.Adoptions, m.Adopted, m.Orphan, m.PID, m.Port, m.counted = 0, false, false, 0, 0, false
 	m.Have, m.Spec = m.Want, m.Want.Spec
@@ -195,6 +195,7 @@ func forget(m *move, _ Event) {
 
 func launched(m *move, e Event) {
 	l := messages.Launched(e.(Launched))
+	m.Doubt = ""
 	if m.Phase == messages.Starting {
 		m.Reason, m.Waits = "", ""
 	}
@@ -261,7 +262,7 @@ func (m *move) conclude(x messages.Exit, as messages.ExitReason) {
 	x.Reason = as
 	m.LastExit = &x
 	m.note(Note{Msg: "instance exited", Detail: x.String(), Exit: &x, Bad: m.Phase != messages.Stopping})
-	m.PID, m.Port, m.Orphan, m.Health = 0, 0, false, messages.HealthUnknown
+	m.PID, m.Port, m.Orphan, m.Health, m.Doubt = 0, 0, false, messages.HealthUnknown, ""
 	m.act(Drop{})
 }
 
@@ -297,7 +298,10 @@ func (m *move) finish() {
 		m.retry(failure{reason: reason, conflict: as == messages.ReasonPortConflict, until: until})
 	case m.Want == nil:
 		m.to(messages.Stopped, "")
-		m.note(Note{Msg: "instance stopped"})
+		if m.Doubt != "" {
+			m.Reason = leftAlone + m.Doubt
+		}
+		m.note(Note{Msg: "instance stopped", Detail: m.Reason, Bad: m.Doubt != ""})
 		if m.restored {
 			m.restored = false // the first list decides whether another is wanted
 			return
@@ -310,11 +314,19 @@ func (m *move) finish() {
 	}
 }
 
+// leftAlone begins the reason of an instance that is down as far as is known: a process lives that may be its own, and that
+// nobody has signalled.
+const leftAlone = "a process is left alone: "
+
 // refused: the host has no room for the run yet. Whose fault a start is decides about attempts, and here it is not the
 // instance's: so none is spent, and neither restart.mode nor max_attempts has a say.
 func refused(m *move, e Event) {
 	err := e.(Refused).Err
 	m.Reason = "waits: " + err.Error()
+	m.Doubt = ""
+	if err.Fault == messages.FaultUnclear {
+		m.Doubt = err.Error()
+	}
 	if m.Waits != err.Fault {
 		m.Waits = err.Fault
 		m.note(Note{Msg: "start failed", Detail: m.Reason, Bad: true})
@@ -323,6 +335,12 @@ func refused(m *move, e Event) {
 
 func launchFailed(m *move, e Event) {
 	err := e.(LaunchFailed).Err
+	if m.Adopted && errors.Is(err, messages.ErrNoRun) {
+		// It was in doubt and on no record, and there is none any more.
+		exited(m, Exited{Exit: messages.Exit{Code: -1, At: m.now, Reason: messages.ReasonUnknown}})
+		return
+	}
+	m.Doubt = ""
 	m.note(Note{Msg: "start failed", Detail: err.Error(), Bad: true})
 	m.LastExit = &messages.Exit{Code: -1, At: m.now, Reason: messages.ReasonStartFailed}
 	m.Orphan, m.Health = false, messages.HealthUnknown
@@ -415,7 +433,7 @@ func restore(m *move, e Event) {
 	if found != nil && found.Run == m.Run && !m.counted {
 		m.Starts, m.counted = m.Starts+1, true
 	}
-	if found != nil && found.Alive {
+	if found != nil && found.Alive && (found.Unclear == "" || !counted) {
 		m.survive(mem, *found)
 		return
 	}
@@ -454,8 +472,14 @@ func restore(m *move, e Event) {
 func (m *move) survive(mem messages.Memory, found messages.Survivor) {
 	m.Run, m.PID, m.Port, m.StartedAt, m.Spec = found.Run, found.PID, found.Port, found.StartedAt, found.SpecHash
 	m.Adopted = true
-	m.HealthySince = mem.HealthySince
+	if mem.Run == found.Run {
+		m.HealthySince = mem.HealthySince // what is remembered of one run is never said of another
+	}
 	m.adopt()
+	if found.Unclear != "" {
+		m.PID, m.Port, m.StartedAt = 0, 0, time.Time{}
+		m.Doubt, m.Reason = found.Unclear, "waits: "+found.Unclear
+	}
 	if mem.StopAs != "" && mem.Run == found.Run {
 		m.resumeStop(mem.StopAs, mem.Reason, mem.KillAt)
 	}

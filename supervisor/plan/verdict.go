@@ -99,6 +99,9 @@ func (j *judge) afterFailure() string {
 func (j *judge) starting() {
 	deadline := j.policy.Start.Deadline
 	switch {
+	case j.s.PID == 0 && strings.HasPrefix(j.s.Reason, "waits: "+string(messages.FaultUnclear)):
+		j.v.Summary = j.s.Reason
+		j.v.Next = "nothing is started in its place, and nothing is signalled; it is looked at again every few seconds, and goes on by itself once that is settled"
 	case j.s.PID == 0 && j.s.Reason != "":
 		j.v.Summary = "has no process yet, and " + j.s.Reason
 		j.v.Next = "it is tried again at least every few seconds, and when a port or a process of another instance is let go; " +
@@ -192,6 +195,9 @@ func (j *judge) stopped() {
 			j.v.Summary += fmt.Sprintf(", %v ago", round(j.now.Sub(j.x.HeldAt)))
 		}
 		j.v.Next += ", also over restarts of the daemon and edits of the file"
+		if strings.HasPrefix(j.s.Reason, leftAlone) {
+			j.v.Summary += "; " + j.s.Reason
+		}
 		j.change("%s ends the hold and starts it", j.word("start"))
 	case j.x.Desired == nil:
 		j.v.Summary = "is not in the list of instances any more"

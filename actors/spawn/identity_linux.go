@@ -1,0 +1,416 @@
+package spawn
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"procman/actors/kernel"
+	"procman/actors/record"
+	"procman/messages"
+)
+
+// doubt is a process of which it cannot be told whether it is the instance's.
+type doubt struct {
+	why     kernel.Doubt
+	pid     int    // 0: none that is visible here
+	start   uint64 // 0: not known
+	run     int
+	manager otherManager
+}
+
+// otherManager is a live manager of another state directory.
+type otherManager struct {
+	dir string
+	pid int // 0: none; unseen: there is one
+}
+
+// unseen stands for the pid of a manager that is not visible here.
+const unseen = -1
+
+// findings is what is known of one instance's processes.
+type findings struct {
+	leader *kernel.Process // of those that were seen; nil: none
+	record runRecord       // of leader
+	rivals []kernel.Process
+	doubt  *doubt
+}
+
+// runOf returns what Judge needs of a record.
+func runOf(r *runRecord) *kernel.Run {
+	if r == nil {
+		return nil
+	}
+	return &kernel.Run{Boot: r.Boot, PID: r.PID, Start: r.Start, Tag: r.Tag, Number: r.Run, Ended: r.Exit != nil}
+}
+
+// judgeRecorded says what the process is that has the pid on record. The pidfd was opened before: were the pid given to
+// another process in between, the pidfd would be that of a process that began earlier, and nothing below would fit.
+func (s *Spawner) judgeRecorded(fd *pidfd, r *runRecord) (kernel.Verdict, *doubt) {
+	e := kernel.Evidence{Boot: s.boot, Record: runOf(r), PID: r.PID}
+	st, err := s.proc.Stat(r.PID)
+	switch {
+	case err == nil:
+		e.Stat = st
+	case fd.ended():
+		return kernel.Stranger, nil // it was reaped: whatever it was, it is no more
+	default:
+		e.Hidden = true // it lives: hidepid, another pid namespace, another user's
+	}
+	if env, err := s.proc.Environ(r.PID); err == nil { // what it cannot show does not count against it
+		e.Shows = env.Tags()
+		e.Ours = e.Shows.ID == r.ID && s.isOurs(e.Shows.Dir)
+	}
+	verdict, why := kernel.Judge(e)
+	if verdict != kernel.Leader { // rare, and only now does it take more to know
+		e.Child = fd.child()
+		e.Lock, e.Witness, _ = s.lockOf(r.PID, r.ID)
+		verdict, why = kernel.Judge(e)
+	}
+	var m otherManager
+	if verdict == kernel.Leader {
+		m = s.managerOf(r.ID, r.PID, e.Shows.Dir, r.Dir)
+		e.Manager = m.pid
+		verdict, why = kernel.Judge(e)
+	}
+	if verdict == kernel.Unclear && fd.ended() {
+		return kernel.Stranger, nil // whatever it was, it is no more
+	}
+	if verdict == kernel.Unclear {
+		return verdict, &doubt{why: why, pid: r.PID, start: e.Stat.Start, run: r.Run, manager: m}
+	}
+	return verdict, nil
+}
+
+// judgeSeen says what each of those is that were seen, beside the process of the record r, and finds the leader among them.
+// A process of which r is the record has been looked at before.
+func (s *Spawner) judgeSeen(id messages.InstanceID, r *runRecord, seen []kernel.Process) findings {
+	type candidate struct {
+		kernel.Process
+		record  runRecord
+		witness bool
+	}
+	first := map[string]candidate{}
+	var f findings
+	for _, x := range seen {
+		if x.Zombie() || r != nil && x.PID == r.PID && x.Start == r.Start {
+			continue
+		}
+		e := kernel.Evidence{Boot: s.boot, Record: runOf(r), PID: x.PID, Stat: x.Stat, Shows: x.Tags, Ours: x.ID == id && s.isOurs(x.Dir)}
+		var says *runRecord
+		if x.Tag == "" || r == nil || x.Tag != r.Tag && x.Run >= r.Run {
+			e.Lock, e.Witness, says = s.lockOf(x.PID, id)
+			e.Ours = e.Ours || e.Lock && x.ID == id
+		}
+		verdict, why := kernel.Judge(e)
+		var m otherManager
+		if verdict == kernel.Leader {
+			m = s.managerOf(id, x.PID, x.Dir)
+			e.Manager = m.pid
+			verdict, why = kernel.Judge(e)
+		}
+		switch verdict {
+		case kernel.Unclear:
+			if f.doubt == nil || x.Start < f.doubt.start { // what a process starts was started later
+				f.doubt = &doubt{why: why, pid: x.PID, start: x.Start, run: x.Run, manager: m}
+			}
+		case kernel.Leader:
+			c := candidate{Process: x, record: s.recordOf(id, x)}
+			if says != nil && e.Witness != nil && says.Tag == e.Witness.Tag && says.PID == x.PID && (x.Tag == "" || x.Tag == says.Tag) {
+				c.record, c.witness = *says, true
+				c.record.ID = id
+			}
+			// What a process starts in a session of its own carries its tag as well, but was started later.
+			if had, ok := first[c.record.Tag]; !ok || x.Start < had.Start {
+				first[c.record.Tag] = c
+			}
+		}
+	}
+	var leaders []candidate
+	for _, c := range first {
+		leaders = append(leaders, c)
+	}
+	sure := func(c candidate) int {
+		if c.witness {
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(leaders, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(sure(b), sure(a)), cmp.Compare(b.record.Run, a.record.Run), cmp.Compare(b.Start, a.Start), cmp.Compare(b.PID, a.PID))
+	})
+	for n, c := range leaders {
+		if n == 0 {
+			f.leader, f.record = &c.Process, c.record
+			continue
+		}
+		f.rivals = append(f.rivals, c.Process)
+	}
+	return f
+}
+
+// recordOf makes a record of what a process shows.
+func (s *Spawner) recordOf(id messages.InstanceID, x kernel.Process) runRecord {
+	return runRecord{
+		ID: id, Boot: s.boot, PID: x.PID, Start: x.Start, Tag: x.Tag, Run: x.Run, Port: x.Port, Spec: x.Spec, Dir: x.Dir,
+		Started: readClock().stamp(sinceBoot(x.Start)),
+	}
+}
+
+// lockOf reports whether the process holds the lock of the instance where a process of procman does, and what the lock
+// says of the run that took it, see testify.
+func (s *Spawner) lockOf(pid int, id messages.InstanceID) (held bool, witness *kernel.Run, says *runRecord) {
+	target, err := s.proc.FD(pid, kernel.LockFD)
+	if err != nil {
+		return false, nil, nil
+	}
+	path := s.dir.InstanceLock(id)
+	name := strings.TrimSuffix(target, " (deleted)")
+	// The link is compared by name first: to follow one that leads elsewhere could block on a dead file system.
+	if filepath.Base(name) != filepath.Base(path) || filepath.Base(filepath.Dir(name)) != string(id) {
+		return false, nil, nil
+	}
+	held = name == path
+	if !held {
+		held, _ = s.proc.HasOpen(pid, kernel.LockFD, path) // an error is no proof
+	}
+	f, err := s.proc.OpenFD(pid, kernel.LockFD, os.O_RDONLY)
+	if err != nil {
+		return held, nil, nil
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxTestimony))
+	var r runRecord
+	if err != nil || record.Unseal(lockKind, text, &r) != nil || r.ID != id {
+		return held, nil, nil
+	}
+	return held, runOf(&r), &r
+}
+
+// lockKind marks what is written into the lock file of an instance; maxTestimony is more than that ever is.
+const (
+	lockKind     = "lock"
+	maxTestimony = 16 << 10
+)
+
+// testify writes into the lock that the process holds for life whose it is. So it is known when its record is lost and it
+// shows no environment. That it fails is no harm: there are the record and the tag.
+func testify(lock *os.File, r runRecord) error {
+	text, err := record.Seal(lockKind, r)
+	if err != nil {
+		return err
+	}
+	_, err = lock.WriteAt(text, 0)
+	return err
+}
+
+// isOurs reports whether the directory is that of this manager, whatever name leads to it.
+func (s *Spawner) isOurs(dir string) bool {
+	if dir == string(s.dir) {
+		return true
+	}
+	if !filepath.IsAbs(dir) {
+		return false
+	}
+	theirs, err := os.Stat(messages.StateDir(dir).Lock())
+	if err != nil {
+		return false
+	}
+	ours, err := os.Stat(s.dir.Lock())
+	return err == nil && os.SameFile(theirs, ours)
+}
+
+// managerOf returns the live manager, other than this one, of the directories that the process was started under: those
+// given, the one in which its lock lies, which may have been moved, and the one from which it was managed last. If there is
+// none, those that exist are kept from any other from now on: a process has one manager.
+func (s *Spawner) managerOf(id messages.InstanceID, pid int, dirs ...string) otherManager {
+	if target, err := s.proc.FD(pid, kernel.LockFD); err == nil && target != s.dir.InstanceLock(id) {
+		dirs = append(dirs, dirOfLock(target))
+		if _, _, says := s.lockOf(pid, id); says != nil {
+			dirs = append(dirs, says.Dir)
+		}
+	}
+	for _, dir := range dirs {
+		if dir == "" || dir == string(s.dir) || !filepath.IsAbs(dir) {
+			continue
+		}
+		if pid := s.claim(dir); pid != 0 {
+			return otherManager{dir, pid}
+		}
+	}
+	return otherManager{}
+}
+
+// mark writes into the lock that the process holds from where it is managed now, if that lock lies elsewhere: so whoever
+// comes to where it lay knows whose it is.
+func (s *Spawner) mark(r runRecord) {
+	target, err := s.proc.FD(r.PID, kernel.LockFD)
+	if err != nil || target == s.dir.InstanceLock(r.ID) || dirOfLock(target) == "" {
+		return
+	}
+	if _, witness, _ := s.lockOf(r.PID, r.ID); witness != nil && witness.Tag != r.Tag {
+		return
+	}
+	lock, err := s.proc.OpenFD(r.PID, kernel.LockFD, os.O_WRONLY)
+	if err != nil {
+		return // it is a help to others, and no more
+	}
+	defer lock.Close()
+	r.Dir = string(s.dir)
+	s.inscribe(lock, func(lock *os.File) error { return errors.Join(lock.Truncate(0), testify(lock, r)) })
+}
+
+// dirOfLock returns the state directory in which an instance's lock lies; empty if that is none.
+func dirOfLock(target string) string {
+	name := strings.TrimSuffix(target, " (deleted)")
+	if filepath.Base(name) != "lock" {
+		return ""
+	}
+	instances := filepath.Dir(filepath.Dir(name))
+	if filepath.Base(instances) != "instances" {
+		return ""
+	}
+	return filepath.Dir(instances)
+}
+
+// claim takes the lock of another state directory, and keeps it until Close. It returns the pid of the manager that has it,
+// unseen if that one is not visible here, and 0 if the directory has no manager, or does not exist. Who only looks takes none.
+func (s *Spawner) claim(dir string) int {
+	other := messages.StateDir(dir)
+	if s.lock == nil {
+		return Owner(other)
+	}
+	s.locking.Lock()
+	defer s.locking.Unlock()
+	if s.claims[dir] != nil || s.isOurs(dir) {
+		return 0
+	}
+	f, err := record.Open(other.Lock(), os.O_RDWR, 0)
+	if kernel.Gone(err) || errors.Is(err, unix.ENOTDIR) {
+		return 0
+	}
+	if err != nil {
+		return unseen
+	}
+	info, err := f.Stat()
+	for _, had := range s.claims { // two names of one directory
+		if then, statErr := had.Stat(); err == nil && statErr == nil && os.SameFile(info, then) {
+			_ = f.Close()
+			return 0
+		}
+	}
+	if err == nil {
+		err = lockSoon(f, unix.LOCK_EX)
+	}
+	if err == nil {
+		err = sign(f)
+	}
+	if err != nil {
+		_ = f.Close()
+		if pid := Owner(other); pid != 0 {
+			return pid
+		}
+		return unseen
+	}
+	s.log.Warn("processes were started under another state directory, of which no manager lives; they are managed from here now, and no other manager gets it meanwhile",
+		"dir", dir)
+	s.claims[dir] = f
+	return 0
+}
+
+// unclear puts a doubt into words: which process is meant, and what would settle it.
+func (s *Spawner) unclear(id messages.InstanceID, d *doubt) *messages.StartError {
+	say := func(help, format string, args ...any) *messages.StartError {
+		return &messages.StartError{Fault: messages.FaultUnclear, Err: fmt.Errorf(format, args...), Help: help}
+	}
+	end := fmt.Sprintf("it is decided by itself once that process has ended: `kill %d`", d.pid)
+	forget := fmt.Sprintf("; or, if it is none of %q's, remove %s", string(id), s.dir.Run(id))
+	switch d.why {
+	case kernel.DoubtHidden:
+		return say(end+", if it is a leftover"+forget, "process %d lives and has the pid on record, but %s does not show what it is", d.pid, s.proc)
+	case kernel.DoubtStart:
+		return say(end+forget, "process %d has the pid on record, but no start time is on record, and it shows no tag", d.pid)
+	case kernel.DoubtLock:
+		if d.pid == 0 {
+			return say("it is decided by itself once that has ended: `fuser "+s.dir.InstanceLock(id)+"`, as root",
+				"something holds %s that is not visible here", s.dir.InstanceLock(id))
+		}
+		return say(end, "process %d holds %s, but shows no tag, and no record names it", d.pid, s.dir.InstanceLock(id))
+	case kernel.DoubtManaged:
+		m := d.manager
+		if m.pid == unseen {
+			return say("end that manager, or use its state directory",
+				"process %d belongs to the state directory %s, which a manager has that is not visible here", d.pid, m.dir)
+		}
+		return say(fmt.Sprintf("end that manager (`procman --socket %s detach`), or use its state directory", messages.StateDir(m.dir).Socket()),
+			"process %d belongs to the state directory %s, which the manager with pid %d has", d.pid, m.dir, m.pid)
+	}
+	return say(end, "process %d shows the tag of run %d of it, but no record and no lock says that it is its process", d.pid, d.run)
+}
+
+// again returns the process that is in doubt as it is now; false if it has ended.
+func (s *Spawner) again(d *doubt) (kernel.Process, bool) {
+	if d == nil || d.pid == 0 {
+		return kernel.Process{}, false
+	}
+	st, err := s.proc.Stat(d.pid)
+	if err != nil || d.start != 0 && st.Start != d.start {
+		return kernel.Process{}, false
+	}
+	x := kernel.Process{PID: d.pid, Stat: st}
+	if env, err := s.proc.Environ(d.pid); err == nil {
+		x.Tags = env.Tags()
+	}
+	return x, true
+}
+
+// lockHolders returns the processes that hold the locks of the instances where a process of procman does. It reads one
+// descriptor of every process.
+func (s *Spawner) lockHolders(ctx context.Context, ids map[messages.InstanceID]*runRecord) (map[messages.InstanceID][]kernel.Process, error) {
+	pids, err := s.proc.PIDs()
+	if err != nil {
+		return nil, err
+	}
+	holders := map[messages.InstanceID][]kernel.Process{}
+	for _, pid := range pids {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		target, err := s.proc.FD(pid, kernel.LockFD)
+		if err != nil || filepath.Base(strings.TrimSuffix(target, " (deleted)")) != "lock" {
+			continue
+		}
+		id := messages.InstanceID(filepath.Base(filepath.Dir(target)))
+		if _, wanted := ids[id]; !wanted {
+			continue
+		}
+		if held, _, _ := s.lockOf(pid, id); !held {
+			continue
+		}
+		if x, ok := s.again(&doubt{pid: pid}); ok {
+			holders[id] = append(holders[id], x)
+		}
+	}
+	return holders, nil
+}
+
+// inscribe changes what is written in the lock, but waits for the disk no longer than a start does. That it fails is no
+// harm, see testify.
+func (s *Spawner) inscribe(lock *os.File, change func(*os.File) error) {
+	fd, err := unix.FcntlInt(lock.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		own := os.NewFile(uintptr(fd), lock.Name())
+		_, err = s.disk.Do(context.Background(), diskPatience, func() error { return errors.Join(change(own), own.Close()) }, nil)
+	}
+	if err != nil {
+		s.log.Debug("the lock of an instance cannot be written", "lock", lock.Name(), "error", err)
+	}
+}
