@@ -33,9 +33,14 @@ type daemon struct {
 	notifier   *notifier
 	server     *api.Server
 	served     chan error
-	ends       chan api.Mode // asked for by the API
-	upgrades   chan string   // the program that takes over
-	successor  string        // that program, once the daemon makes room for it
+	ends       chan api.Mode   // asked for by the API
+	origin     origin          // how its own program is found
+	upgrades   chan *successor // the program that takes over
+	successor  *successor      // that program, once the daemon makes room for it
+	kept       []os.Signal     // for that program
+	reloads    chan struct{}   // a reload waits for its turn
+	reloading  sync.Mutex      // held by the reload under way
+	terms      int             // so often was it told to end by a signal
 	ending     bool
 	farewell   string // what became of the instances at its end
 	end        sync.WaitGroup
@@ -57,12 +62,14 @@ type heritage struct {
 	store   *fdStore            // where process handles are kept; nil: nowhere
 	stored  map[string]*os.File // those that are kept there; a nil one has not been handed to this process
 	renew   bool                // what is kept there is not known
+	origin  origin
+	failed  string // why an upgrade came to nothing; empty: none did
 }
 
 // open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has been
 // touched.
 func open(path string, file *config.File, log log, left heritage) (_ *daemon, err error) {
-	d := &daemon{log: log, served: make(chan error, 2), ends: make(chan api.Mode, 1), upgrades: make(chan string, 1)}
+	d := &daemon{log: log, served: make(chan error, 2), ends: make(chan api.Mode, 1), upgrades: make(chan *successor, 1), reloads: make(chan struct{}, 1), origin: left.origin}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -145,7 +152,8 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	d.server, err = api.New(api.Options{
 		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, Logger: log.Logger,
 		Connections: shares.Connections, Opened: room.Lend,
-		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir},
+		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir,
+			Config: file.Path, Program: left.origin.running, UpgradeFailed: left.failed},
 	})
 	if err != nil {
 		return nil, err
@@ -245,7 +253,6 @@ func (d *daemon) endAs(mode api.Mode, by string) {
 func (d *daemon) live(signals <-chan os.Signal) error {
 	stopping, leave := context.WithCancel(context.Background())
 	defer leave()
-	terms := 0
 	for {
 		select {
 		case <-d.supervisor.Done():
@@ -260,37 +267,76 @@ func (d *daemon) live(signals <-chan os.Signal) error {
 				leave()
 			}
 			d.begin(stopping, mode)
-		case program := <-d.upgrades:
+		case next := <-d.upgrades:
 			if d.ending {
-				d.log.Warn("no upgrade: the manager is ending", "program", program)
+				d.log.Warn("no upgrade: the manager is ending", "program", next.program)
 				continue
 			}
-			d.successor = program
-			d.log.Info("manager makes room for the binary on disk", "program", d.successor)
+			d.successor = next
+			d.log.Info("manager makes room for the binary on disk", "program", next.program)
 			d.begin(stopping, api.ModeLeave)
 		case s := <-signals:
-			if s == syscall.SIGHUP {
+			switch {
+			case d.successor != nil:
+				if !d.keep(s) {
+					return errAbandoned
+				}
+			case s == syscall.SIGHUP:
 				d.reload()
-				continue
-			}
-			switch terms++; terms {
-			case 1:
-				d.begin(stopping, api.Mode(d.provider.File().OnShutdown))
-			case 2:
-				d.log.Warn("told to end a second time: what still runs is left running")
-				leave()
-				d.begin(stopping, api.ModeLeave)
 			default:
-				return errAbandoned
+				if !d.toldToEnd(stopping, leave) {
+					return errAbandoned
+				}
 			}
 		}
 	}
 }
 
-// reload has the configuration read again. What is wrong with it is told by the supervisor.
+// maxTerms is how often the daemon is told to end until it does not even close its parts.
+const maxTerms = 3
+
+// toldToEnd ends the daemon as a signal wants it. It returns false when there is no more to be tried.
+func (d *daemon) toldToEnd(stopping context.Context, leave func()) bool {
+	switch d.terms++; d.terms {
+	case 1:
+		d.begin(stopping, api.Mode(d.provider.File().OnShutdown))
+	case maxTerms:
+		return false
+	default:
+		d.log.Warn("told to end a second time: what still runs is left running")
+		leave()
+		d.begin(stopping, api.ModeLeave)
+	}
+	return true
+}
+
+// keep keeps a signal for the successor: it came to a daemon that has let go of everything. It returns false when the
+// successor is not waited for any more.
+func (d *daemon) keep(s os.Signal) bool {
+	if !slices.Contains(d.kept, s) {
+		d.kept = append(d.kept, s)
+	}
+	if s != syscall.SIGHUP {
+		d.terms++
+	}
+	return d.terms < maxTerms
+}
+
+// reload has the configuration read again. What is wrong with it is told by the supervisor. A wish that comes while another
+// waits for its turn is the same wish.
 func (d *daemon) reload() {
+	select {
+	case d.reloads <- struct{}{}:
+	default:
+		return
+	}
 	over := d.notifier.reloading()
-	d.end.Go(func() { over(d.supervisor.Reload(supervisor.WithOperator(context.Background(), "signal HUP"))) })
+	d.end.Go(func() {
+		d.reloading.Lock()
+		defer d.reloading.Unlock()
+		<-d.reloads
+		over(d.supervisor.Reload(supervisor.WithOperator(context.Background(), "signal HUP")))
+	})
 }
 
 // begin begins the end, unless it has begun. A stop becomes a leave when stopping ends.
@@ -315,7 +361,7 @@ func (d *daemon) begin(stopping context.Context, mode api.Mode) {
 
 // mode is how the daemon ends in the eyes of its service manager: with a successor, not at all.
 func (d *daemon) mode(mode api.Mode) api.Mode {
-	if d.successor != "" {
+	if d.successor != nil {
 		return modeReplace
 	}
 	return mode

@@ -10,21 +10,31 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func main() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)) }
+func main() {
+	a := &app{stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv}
+	if os.Getenv(lockVariable) != "" { // it takes over from a daemon, and what that is told counts from the first instant on
+		a.ears = newEars()
+		a.ears.open()
+	}
+	os.Exit(a.execute(os.Args[1:]))
+}
 
 // Main runs the command line and returns its exit code. Nothing is read from stdin.
 func Main(args []string, _ io.Reader, stdout, stderr io.Writer, env func(string) string) int {
-	a := &app{stdout: stdout, stderr: stderr, env: env}
+	return (&app{stdout: stdout, stderr: stderr, env: env}).execute(args)
+}
+
+func (a *app) execute(args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	cmd, err := root.ExecuteContextC(context.Background())
 	code := codeOf(err)
 	if err != nil && err.Error() != "" {
-		fmt.Fprintf(failures(stderr), "procman: %v\n", err)
+		fmt.Fprintf(failures(a.stderr), "procman: %v\n", err)
 		if code == exitUsage {
-			fmt.Fprintf(stderr, "See `%s --help`.\n", cmd.CommandPath())
+			fmt.Fprintf(a.stderr, "See `%s --help`.\n", cmd.CommandPath())
 		}
 	}
 	return code
@@ -34,6 +44,7 @@ func Main(args []string, _ io.Reader, stdout, stderr io.Writer, env func(string)
 type app struct {
 	stdout, stderr io.Writer
 	env            func(string) string
+	ears           ears // that are open already; nil: none
 
 	config  string
 	socket  string

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,63 +46,113 @@ func (a *app) load() (path string, file *config.File, err error) {
 }
 
 func (a *app) run() error {
-	path, file, err := a.load()
-	if err != nil {
+	e := a.ears
+	if e == nil {
+		e = newEars()
+		e.open()
+	}
+	defer e.shut()
+	e.inherit(a.env)
+	path, file, err := a.loadUnlessTold(e)
+	if file == nil {
 		return err
 	}
 	if a.socket != "" {
-		file.Socket = a.socket
+		if file.Socket, err = filepath.Abs(a.socket); err != nil {
+			return fmt.Errorf("the socket %s cannot be located: %w", a.socket, err)
+		}
 	}
 	defer keepFromPipe()()
 	lock, err := inherited(a.env)
 	if err != nil {
 		return err
 	}
-	left := heritage{lock: lock, stored: stored(a.env)}
+	left := heritage{lock: lock, stored: stored(a.env), origin: originOf(os.Args[0])}
 	if err := left.learnNames(a.env); err != nil {
 		return err
 	}
 	left.manager = newCourier(a.env)
 	for {
-		program, kept, err := a.reign(path, file, &left)
-		if program == "" {
+		next, kept, err := a.reign(path, file, &left, e)
+		if next == nil {
 			left.manager.Close(lastWords(err))
 			return err
 		}
 		left.manager.Flush(lastWords(nil))
-		// Still the old program: it goes on, and adopts what it has just let go.
-		fmt.Fprintf(failures(a.stderr), "procman: the upgrade has failed, the daemon goes on as it was: %v\n", replace(program, kept, left.store))
-		left.lock, left.renew = kept, false
+		// If it returns, still the old program: it goes on, and adopts what it has just let go.
+		err = next.replace(a.successorArgs(left.origin, file), left.store, e, kept)
+		fmt.Fprintf(failures(a.stderr), "procman: the upgrade has failed, the daemon goes on as it was: %v\n", err)
+		left.lock, left.renew, left.failed = next.lock, false, err.Error()
 		left.stored = nameless(left.store.kept())
 	}
 }
 
+// loadTime is how long a daemon that is told to end stays for its configuration, which says what that means.
+const loadTime = 5 * time.Second
+
+// loadUnlessTold loads the configuration, but does not stay for ever if it is told to end: a file may lie on a disk that
+// hangs. Without a file and an error it was told, and has touched nothing.
+func (a *app) loadUnlessTold(e ears) (path string, file *config.File, err error) {
+	loaded := make(chan struct{})
+	go func() {
+		defer close(loaded)
+		path, file, err = a.load()
+	}()
+	var late <-chan time.Time
+	var heard []os.Signal
+	for {
+		select {
+		case <-loaded:
+			e.hear(heard)
+			return path, file, err
+		case s := <-e:
+			if s != syscall.SIGHUP && late == nil { // what HUP asks for is being done
+				late, heard = time.After(loadTime), []os.Signal{s}
+			}
+		case <-late:
+			return "", nil, nil
+		}
+	}
+}
+
 // reign is one life of the daemon, from the first part opened to the last one closed. If it ends in favour of another
-// program, that is returned with the lock for it.
-func (a *app) reign(path string, file *config.File, left *heritage) (program string, kept *os.File, err error) {
-	signals, release := catch()
-	defer release()
+// program, that is returned with the lock for it, and with the signals that are for it.
+func (a *app) reign(path string, file *config.File, left *heritage, e ears) (next *successor, kept []os.Signal, err error) {
 	log := newLog(a.stderr, file.Log, a.verbose, a.quiet)
 	defer log.Close()
 	left.store = newFDStore(left.manager, slices.Collect(maps.Keys(left.stored)), left.renew, log.Logger)
 	d, err := open(path, file, log, *left)
 	if err != nil {
-		return "", nil, err
+		return nil, nil, err
 	}
-	err = d.live(signals)
+	err = d.live(e)
 	if errors.Is(err, errAbandoned) {
-		return "", nil, err
+		return nil, nil, err
 	}
-	if err == nil && d.successor != "" {
-		if kept, err = d.spawner.Handover(); err == nil {
-			program = d.successor
+	if err == nil && d.successor != nil {
+		next = d.successor
+		if next.lock, err = d.spawner.Handover(); err != nil {
+			next = nil
 		}
 	}
-	release() // from here on a signal ends the daemon at once
-	if closeErr := d.close(); program == "" {
-		err = errors.Join(err, closeErr)
+	closed := make(chan error, 1)
+	go func() { closed <- d.close() }()
+	for {
+		select {
+		case closeErr := <-closed:
+			if next == nil {
+				err = errors.Join(err, closeErr)
+			}
+			return next, d.kept, err
+		case s := <-e:
+			switch {
+			case next != nil && d.keep(s):
+			case next == nil && s == syscall.SIGHUP:
+			default:
+				return nil, nil, errAbandoned // at once, whatever closing it waits for
+			}
+		}
 	}
-	return program, kept, err
 }
 
 // lastWords is how long the service manager may take to read what is left to be said. A daemon that is told to end a

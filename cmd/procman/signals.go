@@ -3,15 +3,72 @@ package main
 import (
 	"os"
 	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 )
 
-// catch returns the signals that mean something to the daemon. QUIT is not among them: it is Go's own stack dump, and
-// ends the daemon without touching a process.
-func catch() (signals <-chan os.Signal, release func()) {
-	c := make(chan os.Signal, 8)
-	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	return c, func() { signal.Stop(c) }
+// told are the signals that mean something to the daemon. QUIT is not among them: it is Go's own stack dump, and ends the
+// daemon without touching a process.
+func told() []os.Signal { return []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} }
+
+// ears hear what the daemon is told by signals, from one reign to the next.
+type ears chan os.Signal
+
+func newEars() ears { return make(ears, 16) }
+
+func (e ears) open() { signal.Notify(e, told()...) }
+
+// shut returns what was heard, and not taken yet, before they were; each once.
+func (e ears) shut() (heard []os.Signal) {
+	signal.Stop(e)
+	for {
+		select {
+		case s := <-e:
+			if !slices.Contains(heard, s) {
+				heard = append(heard, s)
+			}
+		default:
+			return heard
+		}
+	}
+}
+
+// signalsVariable tells a program that replaces the daemon's which signals it has still to hear.
+const signalsVariable = "PROCMAN_SIGNALS"
+
+// passed is what a program is told of signals for it, in its environment.
+func passed(heard []os.Signal) []string {
+	if len(heard) == 0 {
+		return nil
+	}
+	numbers := make([]string, len(heard))
+	for n, s := range heard {
+		numbers[n] = strconv.Itoa(int(s.(syscall.Signal)))
+	}
+	return []string{signalsVariable + "=" + strings.Join(numbers, ",")}
+}
+
+// inherit hears what was passed to this program. No child may see the variable.
+func (e ears) inherit(env func(string) string) {
+	text := env(signalsVariable)
+	_ = os.Unsetenv(signalsVariable) // fails for names that are none
+	for number := range strings.SplitSeq(text, ",") {
+		if n, err := strconv.Atoi(number); err == nil && slices.Contains(told(), os.Signal(syscall.Signal(n))) {
+			e.hear([]os.Signal{syscall.Signal(n)})
+		}
+	}
+}
+
+// hear has signals heard that were kept. What finds no room waits already.
+func (e ears) hear(kept []os.Signal) {
+	for _, s := range kept {
+		select {
+		case e <- s:
+		default:
+		}
+	}
 }
 
 // keepFromPipe makes a write to a stderr whose reader is gone fail instead of ending the daemon. PIPE is caught and not

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +17,7 @@ import (
 	"procman/messages"
 	"procman/supervisor"
 	"procman/supervisor/api"
+	"procman/supervisor/config"
 )
 
 // lockVariable names the descriptor by which the program that replaces a daemon's inherits the lock on the state directory.
@@ -29,8 +29,11 @@ func (a *app) upgradeCommand() *cobra.Command {
 		Use:   "upgrade",
 		Short: "Replace the running daemon by the binary on disk; no instance restarts",
 		Long: `Replace the running daemon by the binary on disk, under the same pid: no instance restarts, and none ceases to be a child of
-it. The new binary is first asked whether it can take over: whether it starts, reads the configuration and knows the
-records in the state directory. If not, the daemon stays as it is.`,
+it. The binary is looked for anew, as the daemon's own was when it was started: by its path, whose links are followed anew, or
+in the daemon's PATH. It is first asked whether it can take over: whether it starts, reads the configuration and knows the
+records in the state directory. If not, the daemon stays as it is.
+
+A signal that comes meanwhile is for the new daemon: a HUP has it read the configuration, a TERM ends it.`,
 		Example: `  install -m 755 procman.new /usr/local/bin/procman && procman upgrade`,
 		Args:    usages(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -45,10 +48,16 @@ records in the state directory. If not, the daemon stays as it is.`,
 				switch {
 				case err != nil:
 					return err
+				case now.UpgradeFailed != "":
+					return fmt.Errorf("the daemon, pid %d, goes on as it was: %s", now.PID, now.UpgradeFailed)
 				case a.output.json():
 					return writeLines(a.stdout, now)
 				case !a.quiet:
-					_, err = fmt.Fprintf(a.stdout, "the daemon, pid %d, was %s and is %s\n", now.PID, u.Manager.Version, now.Version)
+					executed := ""
+					if u.Program != "" {
+						executed = "; it executed " + printable(u.Program)
+					}
+					_, err = fmt.Fprintf(a.stdout, "the daemon, pid %d, was %s and is %s%s\n", now.PID, u.Manager.Version, now.Version, executed)
 				}
 				return err
 			})
@@ -60,9 +69,19 @@ records in the state directory. If not, the daemon stays as it is.`,
 
 // succeeded waits until another daemon than before answers.
 func succeeded(ctx context.Context, c *api.Client, before api.Manager) (api.Manager, error) {
+	gone := func() bool { return false }
+	if c.Local() { // an upgrade keeps the process
+		process := watchProcess(before.PID)
+		defer process.close()
+		gone = process.ended
+	}
 	look := time.NewTicker(goneEvery)
 	defer look.Stop()
 	for {
+		if gone() {
+			return api.Manager{}, fmt.Errorf("the daemon, pid %d, has ended while it was replaced: a signal or the new program ended it, and its log says which. "+
+				"Instances run on, and `procman run` adopts them", before.PID)
+		}
 		d, err := c.Instances(ctx)
 		if err == nil && !d.Manager.StartedAt.Equal(before.StartedAt) {
 			return d.Manager, nil
@@ -102,43 +121,55 @@ const preflightAnswer = "procman can take over"
 const preflightTime = 20 * time.Second
 
 // upgrade asks the binary on disk whether it can take over, and then has the daemon make room for it.
-func (d *daemon) upgrade(ctx context.Context) error {
-	program, err := os.Executable()
+func (d *daemon) upgrade(ctx context.Context) (program string, err error) {
+	next, err := d.origin.successor()
 	if err != nil {
-		return fmt.Errorf("the binary on disk cannot be found: %w", err)
+		return "", err
+	}
+	if err := d.staysAt(d.provider.File().Path); err != nil {
+		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, preflightTime)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
-	preflight := exec.CommandContext(ctx, program, "preflight", "-c", d.provider.File().Path)
+	preflight := exec.CommandContext(ctx, next.program, "preflight", "-c", d.provider.File().Path)
 	preflight.Stdout, preflight.Stderr = &stdout, &stderr
 	preflight.WaitDelay = time.Second
-	if err := preflight.Run(); err != nil || strings.TrimSpace(stdout.String()) != preflightAnswer {
-		if err == nil {
-			err = errors.New("it is no procman that knows how to")
-		}
-		return fmt.Errorf("%s cannot take over, and nothing was changed: %w\n%s", program, err, strings.TrimSpace(stderr.String()))
+	err = preflight.Run()
+	if err == nil && strings.TrimSpace(stdout.String()) != preflightAnswer {
+		err = errors.New("it is no procman that knows how to")
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s cannot take over, and nothing was changed: %w\n%s", next.program, err, strings.TrimSpace(stderr.String()))
 	}
 	select {
-	case d.upgrades <- program:
+	case d.upgrades <- next:
 		by := supervisor.Operator(ctx)
-		d.log.Info(string(messages.OperatorActed), "command", "upgrade", "by", by)
-		d.happened(messages.OperatorActed, by, "upgrade", "")
-		return nil
+		d.log.Info(string(messages.OperatorActed), "command", "upgrade", "by", by, "program", next.program)
+		d.happened(messages.OperatorActed, by, "upgrade", next.program)
+		return next.program, nil
 	default:
-		return errors.New("an upgrade is under way")
+		return "", errors.New("an upgrade is under way")
 	}
 }
 
-// replace puts the program in the place of this one. It returns only if that fails.
-func replace(program string, lock *os.File, store *fdStore) error {
-	env := append(os.Environ(), lockVariable+"="+strconv.Itoa(int(lock.Fd())))
-	names, release, err := store.bequeath()
-	defer release()
-	if err == nil && names != "" { // without them what is stored is stored anew
-		env = append(env, names)
+// staysAt reports why a successor that reads the file could not take over what this daemon has: the lock is on this state
+// directory.
+func (d *daemon) staysAt(path string) error {
+	file, err := config.Load(path)
+	if err != nil {
+		return nil // what is wrong with it the successor says better
 	}
-	return fmt.Errorf("%s could not be executed: %w", program, syscall.Exec(program, os.Args, env))
+	was, now := d.provider.inUse.StateDir, file.StateDir
+	if was == now {
+		return nil
+	}
+	if a, err := os.Stat(string(was)); err == nil {
+		if b, err := os.Stat(string(now)); err == nil && os.SameFile(a, b) {
+			return nil
+		}
+	}
+	return fmt.Errorf("state_dir is %s now, and the daemon holds %s: an upgrade cannot move it, and nothing was changed; put state_dir back", now, was)
 }
 
 // inherited returns the lock that a predecessor in this process has left; nil if there is none. No child may see the

@@ -59,6 +59,9 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return b.Transport.RoundTrip(r)
 }
 
+// Local reports whether the daemon is on this host: its pid means something here.
+func (c *Client) Local() bool { return !strings.HasPrefix(c.socket, "http://") }
+
 // Close gives up idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

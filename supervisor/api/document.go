@@ -23,6 +23,12 @@ type Manager struct {
 	StartedAt time.Time         `json:"started_at"`
 	StateDir  messages.StateDir `json:"state_dir"`
 	Ready     bool              `json:"ready"` // every desired instance has been healthy once; filled in by the Server
+	// Config is the configuration it runs by, and Program the file it executes; absolute. A daemon of an earlier version
+	// does not say.
+	Config  string `json:"config,omitempty"`
+	Program string `json:"program,omitempty"`
+	// UpgradeFailed is why it goes on in the place of another program; empty: it has not had to.
+	UpgradeFailed string `json:"upgrade_failed,omitempty"`
 }
 
 // Mode says what becomes of the instances when the daemon is told to end.
@@ -40,9 +46,10 @@ type Ending struct {
 	Mode    Mode    `json:"mode"`
 }
 
-// Upgrading is what POST /v1/upgrade answers: whose program is replaced.
+// Upgrading is what POST /v1/upgrade answers: whose program is replaced, and by which.
 type Upgrading struct {
 	Manager Manager `json:"manager"`
+	Program string  `json:"program,omitempty"` // the file that is executed, absolute and without links
 }
 
 // Reloaded is what POST /v1/reload answers.

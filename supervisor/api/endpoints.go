@@ -111,11 +111,12 @@ func (s *Server) shutdown(w http.ResponseWriter, r *http.Request) {
 
 // upgrade is answered once the new program has shown that it can take over, and before it does.
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
-	if err := s.options.Upgrade(r.Context()); err != nil {
+	program, err := s.options.Upgrade(r.Context())
+	if err != nil {
 		s.no(w, r, &Error{err.Error(), CodeConflict, http.StatusConflict})
 		return
 	}
-	s.yes(w, r, http.StatusAccepted, Upgrading{Manager: s.manager()})
+	s.yes(w, r, http.StatusAccepted, Upgrading{Manager: s.manager(), Program: program})
 }
 
 // modeOf reads the mode from the query, else from the body; it is stop where neither says it.

@@ -47,7 +47,7 @@ func TestEveryEndpointAnswersAsPromised(t *testing.T) {
 			answer: `{"error":"instance \"web\" is disabled in the configuration; enable it there","code":"conflict"}`, calls: []string{"start web"}},
 		{name: "stop on a full disk", request: "POST /v1/instances/web/stop", given: fails(fmt.Errorf("the hold could not be written: %w", errDisk)), status: 500,
 			answer: `{"error":"the hold could not be written: no space left on device","code":"failed"}`, calls: []string{"stop web"}},
-		{name: "upgrade", request: "POST /v1/upgrade", status: 202, answer: `{"manager":` + fmt.Sprintf(manager, false) + `}`},
+		{name: "upgrade", request: "POST /v1/upgrade", status: 202, answer: `{"manager":` + fmt.Sprintf(manager, false) + `,"program":"/new/procman"}`},
 		{name: "upgrade to what cannot", request: "POST /v1/upgrade", given: func(w *world) { w.upgradeFails = errors.New("it is no procman") }, status: 409,
 			answer: `{"error":"it is no procman","code":"conflict"}`},
 		{name: "start at the end", request: "POST /v1/instances/web/start", given: fails(supervisor.ErrStopped), status: 503,

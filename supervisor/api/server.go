@@ -35,8 +35,8 @@ type Options struct {
 	// Events reads the event log. It ends soon after ctx has ended.
 	Events func(ctx context.Context, q messages.EventQuery) iter.Seq2[messages.LoggedEvent, error]
 	// Upgrade replaces the daemon's program by the one on disk, once that has shown that it can take over; the error says
-	// why it cannot. It returns before that is done.
-	Upgrade func(context.Context) error
+	// why it cannot. It returns, with the file that will be executed, before that is done.
+	Upgrade func(context.Context) (program string, err error)
 	// Plan says what a reload would do by the configuration that is proposed, or by the daemon's own file if that is nil.
 	Plan func(ctx context.Context, p *Proposal) (Plan, error)
 	// Pending returns the changed keys that take effect in a new daemon only; nil: there never are any.

@@ -142,7 +142,7 @@ func (w *world) options() Options {
 			}
 			return plan, w.fail
 		},
-		Upgrade: func(context.Context) error { return w.upgradeFails },
+		Upgrade: func(context.Context) (string, error) { return "/new/procman", w.upgradeFails },
 	}
 }
 
