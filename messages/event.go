@@ -31,6 +31,7 @@ const (
 	PortChanged        Happening = "port changed"      // OldPort says from what, Why for what cause
 	StateUnsaved       Happening = "state not saved"   // what a later manager must know is not on disk
 	StateSaved         Happening = "state saved again" // and now it is
+	OutputMoved        Happening = "output moved"      // somebody moved or removed a file that the process writes to
 	EventsLost         Happening = "events lost"       // in place of events that are no longer there
 )
 
@@ -38,7 +39,7 @@ const (
 func Happenings() []Happening {
 	return []Happening{ManagerStarted, ManagerStopped, ConfigApplied, ConfigRejected, OperatorActed, InstanceStarted, InstanceReady,
 		InstanceAdopted, InstanceStopping, InstanceStopped, InstanceExited, InstanceUnhealthy, InstanceRestarting, StartFailed,
-		PortConflict, PortChanged, StateUnsaved, StateSaved, EventsLost}
+		PortConflict, PortChanged, StateUnsaved, StateSaved, OutputMoved, EventsLost}
 }
 
 // Who causes events, beside operators, who are named by what their way of speaking knows of them: "uid 1000".

@@ -42,6 +42,9 @@ type OutputQuery struct {
 	Place bool
 	// Earlier asks for what runs before the newest one wrote, and for nothing where it is not known when that began.
 	Earlier bool
+	// Lone leaves out other runs: what is asked for is what the newest run wrote that has a process or had one, with Earlier the
+	// one before it. Where it is not known when that began, more is there.
+	Lone bool
 }
 
 // Validate reports a query that cannot be answered.

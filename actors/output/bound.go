@@ -19,7 +19,7 @@ func (u *Outputs) bound(t *stream) {
 // them, see the package's documentation and [place.Collapsing].
 func (u *Outputs) behead(t *stream) (err error) {
 	s := t.spool
-	h, err := openHead(t.path)
+	h, err := openHead(t)
 	if err != nil {
 		return err
 	}

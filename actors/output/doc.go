@@ -31,8 +31,10 @@
 //   - JSON holds no invalid UTF-8, and slog's handler would replace it. Such a line is forwarded as Go quotes it
 //     (strconv.Unquote gives back every byte) and the record says quoted=true. Any other line, with NUL, ANSI sequences or a
 //     carriage return, is forwarded as it is.
+//   - A name is not the file: somebody may move or remove the one that a process writes to. It is found by the descriptor of
+//     the process, and followed, read and bounded there until the next run.
 //
-// What cannot be had: a process whose file was deleted writes on into the deleted file, and that output is lost to us;
-// output of a run that ends without a line end stands in the file on one line with what the next run writes; only at the
-// beginning of the newest run they are told apart.
+// What cannot be had: of a file that was removed while no manager lived, what its process wrote if it has ended by then; output
+// of a run that ends without a line end stands in the file on one line with what the next run writes; only at the beginning of
+// the newest run they are told apart.
 package output

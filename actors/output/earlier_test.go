@@ -114,3 +114,39 @@ func TestARecordOfAnOlderManagerIsRead(t *testing.T) {
 	require.Equal(t, []string{"two"}, h.rec.texts("stderr"))
 	require.Empty(t, h.earlier(-1))
 }
+
+// F150: `why` showed lines of earlier runs among those of the run that ended.
+func TestALoneRunHasTheLinesOfNoOther(t *testing.T) {
+	h := newHouse(t, t.TempDir(), Options{Forward: true})
+	lone := func(earlier bool) []string {
+		h.t.Helper()
+		return h.readTexts(messages.OutputQuery{Lines: 10, Stream: messages.Stderr, Earlier: earlier, Lone: true})
+	}
+	h.stdout("")
+	h.stderr("")
+	run := func(n int, texts ...string) {
+		h.out.Begin(web)
+		f := h.out.Follow(web, n, gonePID(t))
+		for _, text := range texts {
+			h.stderr(text + "\n")
+		}
+		f.Stop()
+	}
+	run(1, "one")
+	require.Equal(t, []string{"one"}, lone(false))
+	run(2, "two", "two again")
+	require.Equal(t, []string{"two", "two again"}, lone(false))
+	require.Equal(t, []string{"one"}, lone(true))
+	run(3)
+	require.Empty(t, lone(false), "it said nothing")
+	require.Equal(t, []string{"two", "two again"}, lone(true))
+	h.out.Begin(web)
+	require.Empty(t, lone(false), "the fourth has no process yet, and the third said nothing")
+
+	h.close()
+	h.open(Options{Forward: true})
+	require.Equal(t, []string{"two", "two again"}, lone(true), "the next manager knows it, too")
+	run(4, "four")
+	require.Equal(t, []string{"four"}, lone(false))
+	require.Empty(t, lone(true))
+}

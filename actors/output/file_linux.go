@@ -2,15 +2,18 @@ package output
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	opening "procman/actors/record"
 )
 
 const statxMask = unix.STATX_TYPE | unix.STATX_INO | unix.STATX_SIZE | unix.STATX_MTIME | unix.STATX_BTIME
 
 func statPath(path string) (facts, error) {
-	return statx(unix.AT_FDCWD, path, 0)
+	return statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW) // a link is not what was made there
 }
 
 func statFile(f *os.File) (facts, error) {
@@ -32,10 +35,19 @@ func statx(dir int, path string, flags int) (facts, error) {
 	return f, nil
 }
 
-// openFile opens for reading, and does not wait should somebody have put a FIFO there.
-func openFile(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+// openFile opens for reading.
+func openFile(path string) (*os.File, error) { return opening.Open(path, os.O_RDONLY, 0) }
+
+// openWritten opens for reading what a process writes to as its descriptor fd, whatever its name is by now.
+func openWritten(pid, fd int) (*os.File, error) {
+	return opening.OpenLinked(fmt.Sprintf("/proc/%d/fd/%d", pid, fd), os.O_RDONLY, 0)
 }
+
+// reopen opens for reading the file that is open, and has no path any more.
+func reopen(file *os.File) (*os.File, error) { return opening.OpenLinked(pathOf(file), os.O_RDONLY, 0) }
+
+// pathOf is a path of an open file for as long as it is open.
+func pathOf(file *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", file.Fd()) }
 
 // holeAtHead returns how many bytes of a file of that size are a hole at its head. Where that cannot be learned it is 0, which errs
 // towards repeating.
@@ -53,8 +65,12 @@ func holeAtHead(f *os.File, size int64) int64 {
 // head is an output file that is open for taking its head away.
 type head struct{ f *os.File }
 
-func openHead(path string) (head, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+func openHead(t *stream) (head, error) {
+	if t.held != nil {
+		f, err := opening.OpenLinked(pathOf(t.held), os.O_RDWR, 0)
+		return head{f}, err
+	}
+	f, err := opening.Open(t.path, os.O_RDWR, 0)
 	return head{f}, err
 }
 

@@ -29,6 +29,8 @@ type Options struct {
 	// Lines are masked when they are forwarded and when they are read; the files stay as they were written. Nil: nothing
 	// is masked.
 	Mask func(messages.InstanceID) *messages.Masker
+	// Moved is told, by the worker that has found it, that somebody moved or removed a file that a process writes to. Nil: nobody is.
+	Moved func(id messages.InstanceID, run, pid int, why string)
 	// Logger receives the lines, and the complaints. Nil: they go nowhere.
 	Logger *slog.Logger
 

@@ -126,10 +126,11 @@ func (u *Outputs) Follow(id messages.InstanceID, run, pid int) actors.Follower {
 	return f
 }
 
-// Close ends all followers where they are, after at most one more turn of each that is at work, and remembers their
-// places for the next manager. It does not forward what is left; [actors.Follower.Stop] does. The error says which place
-// could not be remembered.
+// Close forwards what processes that are gone have left, for two seconds at the most; then it ends all followers where they
+// are, after at most one more turn of each that is at work, and remembers their places for the next manager, which
+// forwards the rest. The error says which place could not be remembered.
 func (u *Outputs) Close() error {
+	u.drain()
 	u.mu.Lock()
 	if u.closed {
 		u.mu.Unlock()
@@ -162,8 +163,41 @@ func (u *Outputs) Close() error {
 			close(f.done)
 		}
 		s.followers = nil
+		s.letGo()
 	}
 	return errors.Join(errs...)
+}
+
+// drainTime is how long the last words of processes may keep a manager from its end.
+const drainTime = 2 * time.Second
+
+// drain waits until the followers of processes that are gone have forwarded everything: who reports an end reports it before
+// that, and may be closed at once.
+func (u *Outputs) drain() {
+	u.mu.Lock()
+	var last []*follower
+	for _, s := range u.spools {
+		for _, f := range s.followers {
+			if f.stopping || !alive(f.pid) {
+				f.stopping = true
+				last = append(last, f)
+				u.wakeLocked(s)
+			}
+		}
+	}
+	u.mu.Unlock()
+	patience := time.NewTimer(drainTime)
+	defer patience.Stop()
+	for _, f := range last {
+		select {
+		case <-f.done:
+		case <-u.closing:
+			return
+		case <-patience.C:
+			u.log.Warn("some output is left for the next manager to forward", "after", drainTime.String())
+			return
+		}
+	}
 }
 
 // follower is one run's output on its way.
@@ -220,7 +254,7 @@ func (u *Outputs) spool(id messages.InstanceID) *spool {
 
 // dropLocked forgets a spool that nobody needs; u.mu is held.
 func (u *Outputs) dropLocked(s *spool) {
-	if len(s.followers) == 0 && s.readers == 0 && !s.expectant && s.shift == idle && u.spools[s.id] == s {
+	if len(s.followers) == 0 && s.readers == 0 && !s.expectant && s.shift == idle && u.spools[s.id] == s && !s.holds() {
 		if s.timer != nil {
 			s.timer.Stop()
 		}

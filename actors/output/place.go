@@ -39,13 +39,15 @@ type place struct {
 	Era        int64 `json:"era,omitempty"`   // changes when the file becomes another one
 	Start      int64 `json:"start,omitempty"` // where the newest run begins; 0: at the very beginning, or nobody knows
 
+	Prior int64 `json:"prior,omitempty"` // where the run before that begins; 0: the same
+
 	head int64 // the first byte that is kept
 	end  int64 // where the file ended when last looked at
 }
 
 // valid reports why a place that was read back cannot be one.
 func (p *place) valid() error {
-	if p.Base < 0 || p.Era < 0 || p.Start < 0 || p.Next < p.Base || p.Collapsing < 0 || p.Collapsing > p.Next-p.Base || len(p.Tail) > tailSize || int64(len(p.Tail)) > p.Next {
+	if p.Base < 0 || p.Era < 0 || p.Start < 0 || p.Prior < 0 || p.Next < p.Base || p.Collapsing < 0 || p.Collapsing > p.Next-p.Base || len(p.Tail) > tailSize || int64(len(p.Tail)) > p.Next {
 		return errors.New("its offsets contradict each other")
 	}
 	return nil

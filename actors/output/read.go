@@ -110,12 +110,19 @@ func (r *reader) kept() error {
 		if err != nil {
 			return err
 		}
+		from := e.lone
 		if r.q.Earlier {
-			e.end = min(e.end, e.start)
+			e.end, from = min(e.end, e.start), e.prior
+			if e.lone < e.start {
+				from = e.lone // the newest run has no process yet
+			}
 		}
 		l.extent, l.seeker = e, seeker{v: l.v, rim: e.rim, pos: e.end}
 		if r.q.Since > 0 {
 			l.seeker.floor = e.marks.from(now.Add(-r.q.Since).UnixMilli())
+		}
+		if r.q.Lone {
+			l.seeker.floor = max(l.seeker.floor, from)
 		}
 		l.mask, l.era, l.none = mask, e.era, !e.there
 		l.end, l.cut, l.flush = e.end, e.cut, !r.q.Follow

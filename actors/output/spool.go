@@ -56,6 +56,7 @@ type stream struct {
 	wd    int32 // its inotify watch; 0: none; guarded by watch.mu
 
 	// Written by the worker under spool.mu.
+	held *os.File // what the newest run writes to, if that is not what is at path any more
 	place
 	settled bool  // place is in the file as it is
 	first   first // until Start says it
@@ -65,6 +66,7 @@ type stream struct {
 	anew     string // why the place began anew, until that is said
 	abreast  bool   // has caught up with what was written while nobody followed
 	missing  bool   // that the file is gone has been said
+	searched facts  // what was at path when the file was looked for in vain
 	noCut    bool   // the file system cannot collapse
 	intent   bool   // the saved place may say Collapsing
 	saved    saved
@@ -159,6 +161,9 @@ func (t *stream) noteFirst() {
 // begun says that the newest run has a follower from here on. If it is not the run that the place is of, and nobody noted
 // where it begins, nobody knows. spool.mu is held for writing.
 func (t *stream) begun(other bool) {
+	if other {
+		t.Prior = t.Start
+	}
 	switch {
 	case t.first.known:
 		t.first.begun, t.Start = true, 0
@@ -192,10 +197,18 @@ func (t *stream) newest(p *place) int64 {
 	return 0
 }
 
+// alone returns where the newest run begins that has or had a process, and the one before it.
+func (t *stream) alone(p *place) (newest, prior int64) {
+	if t.first.known && !t.first.begun {
+		return p.Start, p.Prior
+	}
+	return t.newest(p), p.Prior
+}
+
 // last returns up to where a follower that ends forwards: to the end, or to where the next run has begun.
 func (t *stream) last() int64 {
 	switch {
-	case !t.first.known || t.first.begun:
+	case !t.first.known || t.first.begun, t.held != nil: // the next run writes elsewhere
 		return t.end
 	case t.first.fixed:
 		return min(t.end, t.first.offset)
@@ -215,4 +228,44 @@ func (s *spool) tell() {
 		close(s.changed)
 		s.changed = nil
 	}
+}
+
+// open opens the file of the stream for reading.
+func (t *stream) open() (*os.File, error) {
+	if t.held != nil {
+		return reopen(t.held)
+	}
+	return openFile(t.path)
+}
+
+// at is where the file of the stream is.
+func (t *stream) at() string {
+	if t.held != nil {
+		return pathOf(t.held)
+	}
+	return t.path
+}
+
+// letGo goes back to what is at path. spool.mu is held for writing.
+func (t *stream) letGo() {
+	if t.held != nil {
+		_ = t.held.Close() // it was read only
+		t.held = nil
+	}
+}
+
+// letGo closes what is open of the spool, which no worker has.
+func (s *spool) letGo() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.streams {
+		t.letGo()
+	}
+}
+
+// holds reports whether a file is open that has no path: it is what the newest run wrote, also when that has ended.
+func (s *spool) holds() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.streams[0].held != nil || s.streams[1].held != nil
 }

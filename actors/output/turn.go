@@ -2,8 +2,10 @@ package output
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -28,6 +30,9 @@ func (u *Outputs) turn(s *spool, buf []byte) time.Duration {
 		s.mu.Lock()
 		for _, t := range s.streams {
 			t.begun(s.run != f.run)
+			if s.run != f.run {
+				t.letGo()
+			}
 		}
 		s.mu.Unlock()
 	}
@@ -127,7 +132,8 @@ func (u *Outputs) advance(t *stream, f *follower, stopping, final bool, buf []by
 
 func (u *Outputs) share(t *stream, f *follower, stopping, final bool, buf []byte) (o outlook, err error) {
 	i, before := t.index, t.place
-	file, err := openFile(t.path)
+	u.find(t, f)
+	file, err := t.open()
 	if err != nil {
 		return o, err
 	}
@@ -179,6 +185,47 @@ func (u *Outputs) sayAnew(t *stream, f *follower) {
 	t.anew, f.until[t.index] = "", -1
 }
 
+// find sees to it that the file of a run is followed by whatever name it has: somebody may have moved or removed it, while the
+// process writes on to what it has open. Which file that is, its number and time of birth tell.
+func (u *Outputs) find(t *stream, f *follower) {
+	if t.held != nil || !t.Known || f.ghost || f.pid <= 0 {
+		return
+	}
+	now, err := statPath(t.path)
+	if err == nil && t.same(now) {
+		return
+	}
+	if err != nil {
+		now = facts{Born: 1} // nothing
+	}
+	now.Size, now.Mtime = 0, 0
+	if now == t.searched {
+		return
+	}
+	t.searched = now
+	file, err := openWritten(f.pid, t.index+1)
+	if err != nil {
+		return // the process is gone, or does not show itself; what is at path counts
+	}
+	written, err := statFile(file)
+	if err != nil || !t.same(written) {
+		_ = file.Close() // it writes somewhere of its own choice: that is not ours
+		return
+	}
+	t.spool.mu.Lock()
+	t.held = file
+	t.spool.mu.Unlock()
+	if u.watch != nil {
+		u.watch.disarm(t)
+	}
+	why := fmt.Sprintf("%s was moved or removed, and the process writes on into what was there: that is read and bounded as before, until the next run makes a new file",
+		filepath.Base(t.path))
+	slog.New(f.handler(t.index)).Warn("output file was moved", "file", t.path, "consequence", why)
+	if u.o.Moved != nil {
+		u.o.Moved(t.spool.id, f.run, f.pid, why)
+	}
+}
+
 // gone logs that a file that was there is not, once.
 func (u *Outputs) gone(t *stream, f *follower) {
 	if !t.Known || t.missing {
@@ -228,6 +275,14 @@ func (u *Outputs) farAhead(s *spool) bool {
 	return false
 }
 
+// stat looks at the file of the stream where it is.
+func (t *stream) stat() (facts, error) {
+	if t.held != nil {
+		return statFile(t.held)
+	}
+	return statPath(t.path)
+}
+
 // arm sees to it that news wakes the spool, and reports whether it will.
 func (u *Outputs) arm(s *spool) bool {
 	if u.watch == nil {
@@ -247,7 +302,7 @@ func (u *Outputs) arm(s *spool) bool {
 // moved reports whether a file changed between the look at it and its watch.
 func (s *spool) moved() bool {
 	for _, t := range s.streams {
-		f, err := statPath(t.path)
+		f, err := t.stat()
 		if err != nil || !t.same(f) || t.Base+f.Size != t.end {
 			return true
 		}

@@ -29,7 +29,7 @@ func (v *view) pin(do func(p *place, file *os.File) error) error {
 	if err := v.Close(); err != nil {
 		return err
 	}
-	file, err := openFile(v.t.path)
+	file, err := v.t.open()
 	if err != nil {
 		return err
 	}
@@ -76,6 +76,8 @@ type extent struct {
 	end, cut int64 // up to where it is read, and where a line ends with its run, if it has no end of its own
 	size     int64 // where the file ends
 	start    int64 // of the newest run; 0: nobody knows
+	lone     int64 // of the newest run that has or had a process
+	prior    int64 // of the one before it
 	marks    marks
 }
 
@@ -87,7 +89,8 @@ func (v *view) extent() (e extent, err error) {
 			return err
 		}
 		size, start := p.Base+f.Size, v.t.newest(p)
-		e = extent{rim{p.head, p.Torn, p.Era}, true, size, max(v.t.cut, start), size, start, append(marks(nil), p.Marks...)}
+		e = extent{rim{p.head, p.Torn, p.Era}, true, size, max(v.t.cut, start), size, start, 0, 0, append(marks(nil), p.Marks...)}
+		e.lone, e.prior = v.t.alone(p)
 		e.marks = e.marks.add(e.end, f.Mtime)
 		return nil
 	})

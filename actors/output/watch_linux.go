@@ -47,7 +47,7 @@ func (w *watch) arm(s *stream) error {
 		return nil
 	}
 	const mask = unix.IN_MODIFY | unix.IN_ATTRIB | unix.IN_MOVE_SELF | unix.IN_DELETE_SELF | unix.IN_ONESHOT
-	wd, err := unix.InotifyAddWatch(w.fd, s.path, mask)
+	wd, err := unix.InotifyAddWatch(w.fd, s.at(), mask)
 	if err != nil {
 		return fmt.Errorf("inotify_add_watch %s: %w; see fs.inotify.max_user_watches", s.path, err)
 	}

@@ -97,7 +97,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	}
 	d.opened("the configuration", d.provider.Close)
 	outputs, err := output.New(file.StateDir, output.Options{MaxSize: file.Output.MaxSize, Forward: file.Output.Forward,
-		Mask: d.provider.secrets.mask, Logger: log.output, Settled: log.writer.Settled})
+		Mask: d.provider.secrets.mask, Moved: d.outputMoved, Logger: log.output, Settled: log.writer.Settled})
 	if err != nil {
 		return nil, err
 	}
@@ -218,6 +218,11 @@ func (d *daemon) boot(ctx context.Context) {
 // happened tells the event log what happened to the daemon itself.
 func (d *daemon) happened(what messages.Happening, by, command, why string) {
 	d.chronicle.Observe(messages.Event{At: time.Now(), What: what, By: by, Command: command, Why: why})
+}
+
+// outputMoved tells the event log, and with it `why`, that an output file is not what its process writes to.
+func (d *daemon) outputMoved(id messages.InstanceID, run, pid int, why string) {
+	d.chronicle.Observe(messages.Event{At: time.Now(), What: messages.OutputMoved, ID: id, By: messages.ByManager, Run: run, PID: pid, Why: why, Bad: true})
 }
 
 func (d *daemon) opened(part string, close func() error) {

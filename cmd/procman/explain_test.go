@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -192,4 +193,46 @@ func TestWaitReturnsWhenAllAreThere(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		require.Fail(t, "wait does not return")
 	}
+}
+
+// F150: the reason was on stdout, and `why` showed stderr only, and lines of earlier runs.
+func TestWhyShowsWhatTheRunThatEndedSaidOnEitherStreamAndNoOtherRun(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "restart: {initial: 100ms, max: 100ms, jitter: 0, max_attempts: 3}", "a: grumble")
+	s.run()
+	s.eventually("it is given up", func() bool { return s.instance("a").Phase == messages.Failed })
+	said := s.ok("why", "a")
+	require.Contains(t, said, "last lines of stdout before that exit\n")
+	require.Contains(t, said, "address already in use")
+	require.NotContains(t, said, "last lines of stderr", "there are none")
+	require.Equal(t, 1, strings.Count(said, "starting, run"), said)
+	require.Contains(t, said, fmt.Sprintf("starting, run %d\n", s.instance("a").Run))
+}
+
+func TestTheStreamThatTellsMoreComesFirst(t *testing.T) {
+	text := func(stderr, stdout string) string {
+		var s sheet
+		s.streams("now", []messages.OutputLine{{Text: stderr}}, []messages.OutputLine{{Text: stdout}})
+		return s.String()
+	}
+	require.Less(t, strings.Index(text("a warning", "panic: x"), "panic"), strings.Index(text("a warning", "panic: x"), "warning"))
+	require.Less(t, strings.Index(text("a warning", "hello"), "warning"), strings.Index(text("a warning", "hello"), "hello"))
+}
+
+// F151
+func TestAMovedOutputFileIsReadOnAndSaid(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", "a: chatter")
+	s.run()
+	s.ok("start", "a", "--wait")
+	log := filepath.Join(s.dir, "state", "instances", "a", "stdout.log")
+	require.NoError(t, os.Rename(log, log+".1"))
+	s.eventually("it is said", func() bool { return strings.Contains(s.ok("why", "a"), "output moved: stdout.log was moved or removed") })
+	before := s.ok("logs", "a", "-n", "1", "--stream", "stdout")
+	require.Contains(t, before, "line ")
+	s.eventually("it goes on", func() bool { return s.ok("logs", "a", "-n", "1", "--stream", "stdout") != before })
+	s.ok("restart", "a", "--wait")
+	_, err := os.Stat(log)
+	require.NoError(t, err)
+	require.Contains(t, s.ok("logs", "a"), "line 1\n")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ func (a *app) whyCommand() *cobra.Command {
 		Use:   "why ID",
 		Short: "Say why an instance is as it is, what happens next, and what would change that",
 		Long: `Say why an instance is as it is, on one screen: where it stands and for what reason, how its last run ended and what it
-wrote to stderr before that, what the last probes found, what has happened to it, when the next attempt comes, and what
+wrote last before that, what the last probes found, what has happened to it, when the next attempt comes, and what
 would change that.
 
 The exit code is 0, however the instance is; ` + "`procman status ID`" + ` is for scripts that ask whether all is well.`,
@@ -123,10 +124,10 @@ func whyText(w api.Why, now time.Time, colours bool) string {
 		s.fact(map[bool]string{true: "to change", false: ""}[n == 0], "%s", change)
 	}
 	if x := i.LastExit; x != nil && x.Reason != messages.ReasonStartFailed {
-		s.lines("last lines of stderr before that exit", w.Stderr)
+		s.streams("before that exit", w.Stderr, w.Stdout)
 	}
-	if len(w.Now) > 0 {
-		s.lines("last lines of stderr of the process that runs", w.Now)
+	if len(w.Now)+len(w.NowOut) > 0 {
+		s.streams("of the process that runs", w.Now, w.NowOut)
 	}
 	s.probes(w.Probes)
 	if len(w.Events) > 0 {
@@ -139,6 +140,39 @@ func whyText(w api.Why, now time.Time, colours bool) string {
 		s.head("not to be had: %s", m)
 	}
 	return s.String()
+}
+
+// streams shows what was said on two streams, the one first that tells more. Of one that says nothing there is nothing to see.
+func (s *sheet) streams(when string, stderr, stdout []messages.OutputLine) {
+	show := func(stream messages.Stream, lines []messages.OutputLine) {
+		s.lines(fmt.Sprintf("last lines of %s %s", stream, when), lines)
+	}
+	switch {
+	case len(stdout) == 0:
+		show(messages.Stderr, stderr)
+	case len(stderr) == 0:
+		show(messages.Stdout, stdout)
+	case telling(stdout) > telling(stderr):
+		show(messages.Stdout, stdout)
+		show(messages.Stderr, stderr)
+	default:
+		show(messages.Stderr, stderr)
+		show(messages.Stdout, stdout)
+	}
+}
+
+// troubles are words by which a line that tells of trouble is known.
+var troubles = regexp.MustCompile(`(?i)error|fail|fatal|panic|exception|traceback|denied|refused|in use|cannot|could not|unable|not found|no such|killed|abort|invalid|missing`)
+
+// telling counts the lines that tell of trouble.
+func telling(lines []messages.OutputLine) int {
+	n := 0
+	for _, l := range lines {
+		if troubles.MatchString(l.Text) {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *sheet) lines(head string, lines []messages.OutputLine) {

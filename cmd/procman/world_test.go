@@ -69,6 +69,10 @@ func child(how string) int {
 	case "fail":
 		fmt.Fprintln(os.Stderr, "no reason")
 		return 3
+	case "grumble": // the reason is on stdout, and differs from run to run
+		fmt.Println("starting, run", os.Getenv("PROCMAN_RUN"))
+		fmt.Println("listen tcp: address already in use")
+		return 3
 	case "once": // the second run fails
 		if err := os.Mkdir(*db, 0o700); err != nil {
 			return 3

@@ -17,10 +17,12 @@ type Why struct {
 	messages.Verdict
 	Command string      `json:"command"` // the command line, secrets masked; empty for an instance that is not in the list
 	Probes  []SeenProbe `json:"probes"`  // the newest three at the most, newest last
-	// Stderr is what the process said last that the last exit was of; before the first exit it is empty.
+	// Stderr and Stdout are what the process said last that the last exit was of; before the first exit they are empty.
 	Stderr []messages.OutputLine `json:"stderr_before_exit"`
-	// Now is what the process that runs said last, unless it is healthy.
-	Now []messages.OutputLine `json:"stderr"`
+	Stdout []messages.OutputLine `json:"stdout_before_exit"`
+	// Now and NowOut are what the process that runs said last on either, unless it is healthy.
+	Now    []messages.OutputLine `json:"stderr"`
+	NowOut []messages.OutputLine `json:"stdout"`
 	// Events are what happened to the instance last, newest last.
 	Events []messages.Event `json:"events"`
 	// Missing says what of the above could not be read.
@@ -54,7 +56,7 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), decideTimeout)
 	defer cancel()
 	d := Why{Schema: Schema, Instance: whole(x.Status), Verdict: x.Verdict, Probes: []SeenProbe{},
-		Stderr: []messages.OutputLine{}, Now: []messages.OutputLine{}, Events: []messages.Event{}}
+		Stderr: []messages.OutputLine{}, Stdout: []messages.OutputLine{}, Now: []messages.OutputLine{}, NowOut: []messages.OutputLine{}, Events: []messages.Event{}}
 	if app := x.Desired; app != nil {
 		args := app.Args // without a port they cannot be filled in
 		if x.Status.Port != 0 {
@@ -65,19 +67,23 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 	for _, p := range x.Probes {
 		d.Probes = append(d.Probes, SeenProbe{At: p.At, OK: p.OK, Status: p.Status, LatencySeconds: p.Latency.Seconds(), Error: p.Error, Body: p.Body})
 	}
-	tail := func(lines int, earlier bool) []messages.OutputLine {
-		list, err := s.tail(ctx, messages.OutputQuery{ID: id, Stream: messages.Stderr, Lines: lines, Earlier: earlier})
-		if err != nil {
-			d.Missing = append(d.Missing, "stderr: "+err.Error())
+	tail := func(lines int, earlier bool) (stderr, stdout []messages.OutputLine) {
+		of := map[messages.Stream][]messages.OutputLine{}
+		for _, stream := range []messages.Stream{messages.Stderr, messages.Stdout} {
+			list, err := s.tail(ctx, messages.OutputQuery{ID: id, Stream: stream, Lines: lines, Earlier: earlier, Lone: true})
+			if err != nil {
+				d.Missing = append(d.Missing, string(stream)+": "+err.Error())
+			}
+			of[stream] = list
 		}
-		return list
+		return of[messages.Stderr], of[messages.Stdout]
 	}
 	lives := x.Status.PID != 0
 	if exit := x.Status.LastExit; exit != nil && exit.Reason != messages.ReasonStartFailed {
-		d.Stderr = tail(whyLines, lives)
+		d.Stderr, d.Stdout = tail(whyLines, lives)
 	}
 	if lives && x.Status.Health != messages.Healthy {
-		d.Now = tail(whyNow, false)
+		d.Now, d.NowOut = tail(whyNow, false)
 	}
 	for logged, err := range s.options.Events(ctx, messages.EventQuery{ID: id, Last: whyEvents}) {
 		e, bad := logged.Event()
