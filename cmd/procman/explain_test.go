@@ -227,7 +227,9 @@ func TestAMovedOutputFileIsReadOnAndSaid(t *testing.T) {
 	s.ok("start", "a", "--wait")
 	log := filepath.Join(s.dir, "state", "instances", "a", "stdout.log")
 	require.NoError(t, os.Rename(log, log+".1"))
-	s.eventually("it is said", func() bool { return strings.Contains(s.ok("why", "a"), "output moved: stdout.log was moved or removed") })
+	s.eventually("it is said", func() bool {
+		return strings.Contains(s.ok("why", "a"), "output moved: stdout.log was moved or removed")
+	})
 	before := s.ok("logs", "a", "-n", "1", "--stream", "stdout")
 	require.Contains(t, before, "line ")
 	s.eventually("it goes on", func() bool { return s.ok("logs", "a", "-n", "1", "--stream", "stdout") != before })
