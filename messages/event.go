@@ -17,7 +17,8 @@ const (
 	ManagerStopped     Happening = "manager stopped"
 	ConfigApplied      Happening = "config applied"
 	ConfigRejected     Happening = "config rejected"
-	OperatorActed      Happening = "operator" // Command says how
+	RemovalWaits       Happening = "removal waits" // instances have left a list that may not be whole
+	OperatorActed      Happening = "operator"      // Command says how
 	InstanceStarted    Happening = "instance started"
 	InstanceReady      Happening = "instance ready"
 	InstanceAdopted    Happening = "instance adopted"
@@ -37,7 +38,7 @@ const (
 
 // Happenings lists every happening.
 func Happenings() []Happening {
-	return []Happening{ManagerStarted, ManagerStopped, ConfigApplied, ConfigRejected, OperatorActed, InstanceStarted, InstanceReady,
+	return []Happening{ManagerStarted, ManagerStopped, ConfigApplied, ConfigRejected, RemovalWaits, OperatorActed, InstanceStarted, InstanceReady,
 		InstanceAdopted, InstanceStopping, InstanceStopped, InstanceExited, InstanceUnhealthy, InstanceRestarting, StartFailed,
 		PortConflict, PortChanged, StateUnsaved, StateSaved, OutputMoved, EventsLost}
 }
@@ -128,6 +129,7 @@ type Explanation struct {
 	KillAt  time.Time    // in Stopping: when the grace period ends
 	HeldBy  string       // of a hold: who
 	HeldAt  time.Time    // and when
+	Leaving string       // it has left a list that may not be whole, and runs on: why that is in doubt; empty: it has not
 	Verdict Verdict      // all of it in words
 }
 

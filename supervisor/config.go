@@ -11,6 +11,7 @@ import (
 
 	"procman/actors"
 	"procman/messages"
+	"procman/supervisor/plan"
 )
 
 // AppInstanceProvider knows which instances should run.
@@ -24,6 +25,19 @@ type AppInstanceProvider interface {
 type Notifier interface {
 	AppInstanceProvider
 	Changes() <-chan struct{}
+}
+
+// Draft says how a list came about that nobody has confirmed.
+type Draft = plan.Draft
+
+// Drafter is a provider whose list may be seen while somebody is still at work on it. Instances that leave it are stopped
+// only when it can be taken for whole, or when Reload confirms it; see plan.Removal.
+type Drafter interface {
+	AppInstanceProvider
+	// Draft says how the list that AppInstances returned last came about since the last call of Settled.
+	Draft() Draft
+	// Settled says that that list is in force as it is.
+	Settled()
 }
 
 // ProcessController starts, stops and queries instances.

@@ -24,6 +24,8 @@ type (
 	// listed: the desired list.
 	listed struct {
 		apps    []*plan.App
+		leaving []*plan.App // those of apps that are in it only because it is in doubt that they are to go
+		doubt   string      // why; empty: that will show by itself
 		by      string
 		replies []chan<- error
 	}
@@ -99,6 +101,7 @@ type entry struct {
 	hold    hold      // in force
 	kept    bool      // whether a hold is on disk
 	unsaved string    // why what is remembered is not
+	leaving string    // why it is in doubt that it is to go; empty: it is not
 	probes  []messages.Probe
 	child   *actor.PID
 	alarm   actors.Alarm
@@ -306,9 +309,21 @@ func (r *root) gotList(c actor.Context, l listed) {
 	initial := !r.listed
 	r.listed = true
 	touched := make([]*entry, 0, len(l.apps))
+	leaving := make(map[messages.InstanceID]bool, len(l.leaving))
+	for _, app := range l.leaving {
+		leaving[app.InstanceID] = l.doubt != ""
+	}
 	for _, app := range l.apps {
 		e := r.entry(app.InstanceID)
 		delete(gone, e.ID)
+		was := e.leaving
+		e.leaving = ""
+		if leaving[e.ID] {
+			e.leaving = l.doubt
+		}
+		if e.leaving != was && e.desired != nil {
+			r.show(e)
+		}
 		switch {
 		case e.desired == nil:
 			added++
@@ -327,7 +342,7 @@ func (r *root) gotList(c actor.Context, l listed) {
 		if e.desired != nil {
 			removed++
 		}
-		e.desired = nil
+		e.desired, e.leaving = nil, ""
 		touched = append(touched, e)
 	}
 	if initial || added+changed+removed > 0 {

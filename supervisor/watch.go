@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"procman/messages"
@@ -48,6 +50,7 @@ func (s *Supervisor) watch() {
 	}
 	wait := time.NewTimer(0)
 	defer wait.Stop()
+	doubts := doubts{began: time.Now()}
 	for failures := 0; ; {
 		asked := reloading{ctx: s.life, by: messages.ByConfiguration}
 		select {
@@ -60,10 +63,13 @@ func (s *Supervisor) watch() {
 			}
 		case <-wait.C:
 		}
-		switch err := s.ask(asked); {
+		switch again, err := s.ask(asked, &doubts); {
 		case err != nil:
 			failures++
 			wait.Reset(plan.Delay(messages.RestartPolicy{}.WithDefaults(), failures, 0))
+		case again > 0:
+			failures = 0
+			wait.Reset(again)
 		case resync > 0:
 			failures = 0
 			wait.Reset(resync)
@@ -81,8 +87,55 @@ type reloading struct {
 	reply chan<- error // nil: nobody waits
 }
 
-// ask gets the list from the provider and hands it to the root.
-func (s *Supervisor) ask(asked reloading) error {
+// doubts are what is not sure of a list. They belong to the goroutine of watch.
+type doubts struct {
+	began time.Time
+	last  []*plan.App // the list in force; nil: none yet
+	told  string      // the doubt of which a person was told
+}
+
+// firstWait is how long the first list may wait for somebody who is still writing it.
+const firstWait = 5 * time.Second
+
+// judge returns the list to be put in force for one that nobody has confirmed, with what is in doubt left as it was; and
+// when to ask again, if anything is.
+func (d *doubts) judge(draft Draft, next []*plan.App) (apps, leaving []*plan.App, again time.Duration, doubt string) {
+	there := make(map[messages.InstanceID]bool, len(next))
+	for _, app := range next {
+		there[app.InstanceID] = true
+	}
+	for _, app := range d.last {
+		if !there[app.InstanceID] {
+			leaving = append(leaving, app)
+		}
+	}
+	if again, doubt = plan.Removal(draft, len(d.last), len(next), len(leaving)); again == 0 {
+		return next, nil, 0, ""
+	}
+	return append(slices.Clip(next), leaving...), leaving, again, doubt
+}
+
+// doubt tells a person, once, what only a person can settle.
+func (s *Supervisor) doubt(d *doubts, leaving []*plan.App, doubt string) {
+	var ids []string
+	for _, app := range leaving {
+		ids = append(ids, string(app.InstanceID))
+	}
+	text := ""
+	if doubt != "" {
+		text = fmt.Sprintf("%s; they run on until `procman reload` confirms it: %s", doubt, strings.Join(ids, ", "))
+	}
+	if text != "" && text != d.told {
+		s.config.Logger.Warn(string(messages.RemovalWaits), "reason", doubt, "instances", ids,
+			"consequence", "they run on", "help", "`procman reload` confirms that they are to be stopped")
+		s.tell(messages.Event{At: time.Now(), What: messages.RemovalWaits, By: messages.ByConfiguration, Why: text, Bad: true})
+	}
+	d.told = text
+}
+
+// ask gets the list from the provider and hands it to the root. If something of it is in doubt it says when to ask again.
+func (s *Supervisor) ask(asked reloading, d *doubts) (again time.Duration, err error) {
+	confirmed := asked.reply != nil
 	if asked.reply == nil {
 		asked.reply = make(chan error, 1)
 	} else {
@@ -93,7 +146,7 @@ func (s *Supervisor) ask(asked reloading) error {
 	defer context.AfterFunc(s.life, cancel)()
 	list, err := s.config.Provider.AppInstances(ctx)
 	if s.life.Err() != nil {
-		return s.life.Err()
+		return 0, s.life.Err()
 	}
 	if asked.ctx.Err() != nil { // who asked was told that it was not done
 		asked.reply <- asked.ctx.Err()
@@ -107,10 +160,24 @@ func (s *Supervisor) ask(asked reloading) error {
 		s.config.Logger.Error("config rejected", "error", err.Error(), "consequence", "the last good list stays in force")
 		s.tell(messages.Event{At: time.Now(), What: messages.ConfigRejected, By: asked.by, Why: err.Error(), Bad: true})
 		asked.reply <- err
-		return err
+		return 0, err
 	}
-	s.system.Root.Send(s.pid, listed{apps: apps, by: asked.by, replies: []chan<- error{asked.reply}})
-	return nil
+	l := listed{by: asked.by, replies: []chan<- error{asked.reply}}
+	drafter, drafts := s.config.Provider.(Drafter)
+	if drafts && !confirmed {
+		draft := drafter.Draft()
+		if d.last == nil && draft.Writing && time.Since(d.began) < firstWait {
+			return time.Second, nil
+		}
+		apps, l.leaving, again, l.doubt = d.judge(draft, apps)
+	}
+	s.doubt(d, l.leaving, l.doubt)
+	d.last, l.apps = apps, apps
+	if drafts && again == 0 {
+		drafter.Settled()
+	}
+	s.system.Root.Send(s.pid, l)
+	return again, nil
 }
 
 // tell publishes what has happened.

@@ -7,6 +7,8 @@
 //   - An error never means "no instances". A file that is empty, cut short within a value or without the key
 //     instances is refused; only the written list [] says none.
 //     The same holds for each fragment, and one broken fragment means that the whole is refused.
+//   - A file that parses may be half a file all the same. What was seen of it by watching alone is a draft: see
+//     [Provider.Draft] before anything is stopped because it is not there.
 //   - Values under env, in env files and in the token file appear in no error text, also where an alias brings them. A
 //     shown line is hidden from the secret on.
 //   - What holds for an instance, from weak to strong: the top level, its defaults, the defaults of the fragment, the

@@ -18,15 +18,19 @@ import (
 type ProviderOptions struct {
 	Logger *slog.Logger // default: nothing is logged
 	// Debounce is how long the files must be quiet before a change is signalled; default 250ms. Under writes that never
-	// pause a change is signalled every 2 s.
+	// pause a change is signalled every 2 s; while somebody has a file open for writing once he has paused for 5 s, or has
+	// been at it for a minute.
 	Debounce time.Duration
 
 	newWatcher func() (*fsnotify.Watcher, error)
 	blind      time.Duration
 }
 
-// signalAtLeast is how long a change waits for a pause.
-const signalAtLeast = 2 * time.Second
+const (
+	signalAtLeast = 2 * time.Second // how long a change waits for a pause
+	writingPause  = 5 * time.Second // how long somebody who has a file open for writing may pause and be waited for
+	mostWriting   = time.Minute     // and how long he is waited for in all
+)
 
 // Provider gives the instances of a configuration file, and says when it may have changed. Its methods may be called by
 // any number of goroutines.
@@ -42,6 +46,8 @@ type Provider struct {
 	mu    sync.Mutex
 	file  *File
 	reads reads // of file
+
+	drafting drafting
 }
 
 // NewProvider reads the file at path and watches it, together with all that it names: env files, the token file,
@@ -83,7 +89,9 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	p.running.Go(func() { w.run(ctx) })
-	p.running.Go(func() { debounce(ctx, touched, p.changes, o.Debounce, max(signalAtLeast, o.Debounce)) })
+	p.running.Go(func() {
+		debounce(ctx, touched, p.changes, pace{o.Debounce, max(signalAtLeast, o.Debounce), writingPause, mostWriting, p.writing})
+	})
 	return p, nil
 }
 
@@ -116,10 +124,12 @@ func (p *Provider) read() (*File, error) {
 	// one says, for it does not parse, may not be forgotten either.
 	if err != nil {
 		p.watch(reads.with(p.reads))
+		p.drafting.look(p.listFiles(), time.Now())
 		return nil, err
 	}
 	p.watch(reads)
 	p.file, p.reads = f, reads
+	p.drafting.look(p.listFiles(), time.Now())
 	return f, nil
 }
 

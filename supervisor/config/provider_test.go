@@ -265,7 +265,7 @@ func TestASignalFollowsAQuietTime(t *testing.T) {
 		in, out := make(chan struct{}), make(chan struct{}, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go debounce(ctx, in, out, 250*time.Millisecond, 2*time.Second)
+		go debounce(ctx, in, out, pace{quiet: 250 * time.Millisecond, most: 2 * time.Second})
 		pass := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
 
 		pass(time.Hour)
@@ -300,7 +300,7 @@ func TestASignalThatNobodyReceivesBlocksNothing(t *testing.T) {
 		in, out := make(chan struct{}), make(chan struct{}, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go debounce(ctx, in, out, time.Millisecond, time.Second)
+		go debounce(ctx, in, out, pace{quiet: time.Millisecond, most: time.Second})
 		for range 5 {
 			in <- struct{}{}
 			time.Sleep(time.Minute)

@@ -32,6 +32,10 @@ func Judge(x messages.Explanation, now time.Time) messages.Verdict {
 	default:
 		j.stopped()
 	}
+	if x.Leaving != "" {
+		j.v.Next += "; its entry has left the configuration, and it is not stopped by that: " + x.Leaving
+		j.change("`procman reload` confirms that its entry is to go, and stops it; an edit that brings the entry back ends the doubt")
+	}
 	return j.v
 }
 

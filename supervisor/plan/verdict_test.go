@@ -66,6 +66,9 @@ func TestAVerdictSaysWhyWhatNextAndWhatWouldChangeIt(t *testing.T) {
 			"is held down: stopped by uid 1000, 1m30s ago", "nothing: it stays down, also over restarts of the daemon and edits of the file", []string{"`procman start web` ends the hold"}},
 		{"disabled", messages.Explanation{Desired: &disabled, Status: messages.Status{Phase: messages.Stopped}},
 			"is disabled in the configuration", "nothing: it stays down", []string{"`enabled: true`"}},
+		{"leaving, in doubt", messages.Explanation{Leaving: "half a file", Desired: &never, Status: messages.Status{Phase: messages.Stopped, Reason: "exited with code 0"}},
+			"is stopped: exited with code 0", "nothing: it stays down; its entry has left the configuration, and it is not stopped by that: half a file",
+			[]string{"`procman start web`", "an edit of its entry", "`procman reload` confirms"}},
 		{"done", messages.Explanation{Desired: &never, Status: messages.Status{Phase: messages.Stopped, Reason: "exited with code 0; restart mode is never"}},
 			"is stopped: exited with code 0; restart mode is never", "nothing: it stays down", []string{"`procman start web`"}},
 	} {

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"procman/messages"
+)
+
+// F133, by the program itself: a file that is written line by line, and one that was cut because the disk was full.
+func TestHalfAFileStopsNothing(t *testing.T) {
+	s := newSite(t, "", "a: serve", "b: serve", "c: serve")
+	s.run()
+	s.ok("restart", "--all", "--wait")
+	text, err := os.ReadFile(s.config)
+	require.NoError(t, err)
+	pids := func() map[messages.InstanceID]int {
+		all := map[messages.InstanceID]int{}
+		for _, i := range s.status().Instances {
+			all[i.ID] = i.PID
+		}
+		return all
+	}
+	before, alive := pids(), s.living()
+	require.Len(t, alive, 3)
+
+	f, err := os.Create(s.config)
+	require.NoError(t, err)
+	for line := range strings.Lines(string(text)) {
+		_, err := f.WriteString(line)
+		require.NoError(t, err)
+		time.Sleep(150 * time.Millisecond)
+		require.ElementsMatch(t, alive, s.living(), "while it is written")
+	}
+	require.NoError(t, f.Close())
+
+	at := strings.Index(string(text), "  - id: b")
+	require.NoError(t, os.WriteFile(s.config, text[:at], 0o600))
+	s.eventually("a warning", func() bool { return len(s.events(messages.RemovalWaits)) > 0 })
+	require.Equal(t, before, pids(), "cut at a line")
+	require.Contains(t, s.events(messages.RemovalWaits)[0].Why, "b, c")
+	require.Contains(t, s.instance("b").Reason, "`procman reload` confirms")
+	require.Contains(t, s.ok("why", "b"), "half a file")
+	require.Equal(t, before["a"], s.instance("a").PID)
+
+	s.ok("reload")
+	s.eventually("the two to be gone", func() bool { return len(pids()) == 1 })
+	require.Equal(t, before["a"], s.instance("a").PID)
+}

@@ -1,0 +1,85 @@
+package config
+
+import (
+	"io/fs"
+	"os"
+	"time"
+
+	"procman/supervisor"
+)
+
+// drafting is how the files of the list came to be as they are, since the list was last known to be whole.
+type drafting struct {
+	files   map[string]fs.FileInfo // as they were seen last; nil: it was not there
+	inPlace bool                   // one of them was changed in place, or is gone
+	changed time.Time
+}
+
+// look takes in how the files are now. A file that is another one than before was put in its place in one piece, unless
+// it is seen to change after that.
+func (d *drafting) look(paths []string, now time.Time) {
+	files := make(map[string]fs.FileInfo, len(paths))
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			info = nil
+		}
+		files[path] = info
+	}
+	if d.files == nil {
+		d.files, d.changed = files, now
+		return
+	}
+	for path, was := range d.files {
+		is := files[path]
+		switch {
+		case was == nil && is == nil:
+		case is == nil:
+			d.inPlace, d.changed = true, now
+		case was == nil || !os.SameFile(was, is):
+			d.changed = now
+		case was.Size() != is.Size() || !was.ModTime().Equal(is.ModTime()):
+			d.inPlace, d.changed = true, now
+		}
+	}
+	for path := range files {
+		if _, known := d.files[path]; !known {
+			d.changed = now
+		}
+	}
+	d.files = files
+}
+
+// Draft says how the list that AppInstances returned last came about; see supervisor.Drafter.
+func (p *Provider) Draft() supervisor.Draft {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return supervisor.Draft{Whole: !p.drafting.inPlace, Writing: p.busy(), Quiet: time.Since(p.drafting.changed)}
+}
+
+// Settled says that the list that AppInstances returned last is in force.
+func (p *Provider) Settled() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drafting.inPlace = false
+}
+
+// listFiles are the files that the list is written in.
+func (p *Provider) listFiles() []string { return append([]string{p.path}, p.reads.fragments...) }
+
+// busy reports whether somebody has one of them open for writing.
+func (p *Provider) busy() bool {
+	for _, path := range p.listFiles() {
+		if beingWritten(path) {
+			return true
+		}
+	}
+	return false
+}
+
+// writing is busy for those who have not locked the provider.
+func (p *Provider) writing() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.busy()
+}

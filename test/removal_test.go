@@ -1,0 +1,177 @@
+package test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"procman/messages"
+	"procman/supervisor"
+	"procman/test/fake"
+)
+
+// drafts is a provider whose list is a draft.
+type drafts struct {
+	*fake.Provider
+	draft   supervisor.Draft
+	changed time.Time
+	settled int
+}
+
+func (d *drafts) Draft() supervisor.Draft {
+	draft := d.draft
+	draft.Quiet = time.Since(d.changed)
+	return draft
+}
+
+func (d *drafts) Settled() { d.settled++ }
+
+// F133.
+func TestInstancesThatLeaveAListWhichMayBeHalfAFileRunOnUntilThatIsKnown(t *testing.T) {
+	bubble(t, "5.2", func(t *testing.T) {
+		d := &drafts{}
+		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) {
+			d.Provider = c.Provider.(*fake.Provider)
+			c.Provider = d
+		}))
+		all := []messages.InstanceID{"a", "b", "c", "d", "e", "f"}
+		write := func(ids ...messages.InstanceID) { d.changed = time.Now(); w.Want(ids...) }
+		write(all...)
+		w.Pass(time.Minute)
+		require.NotZero(t, d.settled)
+		alive := func(want int) {
+			t.Helper()
+			live := 0
+			for _, s := range status(t, w) {
+				if s.Phase == messages.Running {
+					live++
+				}
+			}
+			require.Equal(t, want, live)
+		}
+		waits := func() []fake.Record { return w.Log.Records("removal waits", "") }
+
+		// A few, in place.
+		write(all[:4]...)
+		w.Pass(4 * time.Second)
+		alive(6)
+		w.Pass(2 * time.Second)
+		alive(4)
+		require.Empty(t, waits())
+
+		// Lines come one by one, and what is new starts at once.
+		write(all...)
+		w.Pass(time.Second)
+		alive(6)
+		for n := range all {
+			write(all[:n+1]...)
+			w.Pass(700 * time.Millisecond)
+			alive(6)
+		}
+		for _, id := range all[:4] {
+			require.Equal(t, 1, w.Spawns(id))
+		}
+
+		// Cut, and nobody writes any more.
+		write("a")
+		w.Pass(time.Hour)
+		alive(6)
+		require.Len(t, waits(), 1, "said once")
+		require.Contains(t, w.Of("b").Reason, "`procman reload` confirms")
+		require.Empty(t, w.Of("a").Reason)
+		why, _ := w.Explain("b")
+		require.Contains(t, why.Verdict.Next, "half a file")
+		settled := d.settled
+		write(all...)
+		w.Pass(time.Second)
+		require.Empty(t, w.Of("b").Reason, "the entry is back")
+		require.Greater(t, d.settled, settled)
+
+		// Cut, and confirmed.
+		write("a")
+		w.Pass(time.Minute)
+		alive(6)
+		require.NoError(t, w.Reload(context.Background()))
+		w.Pass(time.Second)
+		alive(1)
+		write(all...)
+		w.Pass(time.Second)
+		write()
+		require.NoError(t, w.Reload(context.Background()))
+		w.Pass(time.Second)
+		alive(0)
+
+		// Replaced in one piece, and open for writing.
+		write(all...)
+		w.Pass(time.Second)
+		d.draft = supervisor.Draft{Whole: true, Writing: true}
+		write("a", "b", "c", "d", "e")
+		w.Pass(time.Minute)
+		alive(6)
+		d.draft.Writing = false
+		w.Pass(2 * time.Second)
+		alive(5)
+		write()
+		w.Pass(time.Second)
+		alive(0)
+		noBugs(t, w)
+	})
+}
+
+func TestAChangeIsAppliedAtOnceBesideARemovalThatWaits(t *testing.T) {
+	bubble(t, "5.2", func(t *testing.T) {
+		d := &drafts{}
+		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) {
+			d.Provider = c.Provider.(*fake.Provider)
+			c.Provider = d
+		}))
+		w.Want("a", "b", "c")
+		w.Pass(time.Minute)
+		changed := w.App("a")
+		changed.DbName = "other.db"
+		w.Set(changed)
+		w.Pass(time.Second)
+		require.Equal(t, 2, w.Spawns("a"))
+		require.Equal(t, "other.db", w.Process("a").App.DbName)
+		require.Equal(t, messages.Running, w.Of("b").Phase)
+		require.Equal(t, 1, w.Spawns("b"))
+		noBugs(t, w)
+	})
+}
+
+func TestTheFirstListWaitsForWhoeverIsStillWritingIt(t *testing.T) {
+	bubble(t, "5.2", func(t *testing.T) {
+		d := &drafts{}
+		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) {
+			d.Provider = c.Provider.(*fake.Provider)
+			c.Provider = d
+		}))
+		w.Want("a", "b", "c")
+		w.Pass(time.Minute)
+		w.KillManager()
+		d.draft.Writing = true
+		w.Provider.Set(w.App("a"))
+		w.StartManager()
+		w.Pass(3 * time.Second)
+		require.Len(t, w.Spawner.Live(), 3)
+		w.Provider.Set(w.App("a"), w.App("b"), w.App("c"))
+		d.draft.Writing = false
+		w.Pass(2 * time.Second)
+		for _, id := range []messages.InstanceID{"a", "b", "c"} {
+			require.Equal(t, 1, w.Spawns(id))
+		}
+		w.KillManager()
+		d.draft.Writing = true
+		w.StartManager()
+		w.Pass(time.Minute)
+		select {
+		case <-w.Listed():
+		default:
+			require.Fail(t, "not for ever")
+		}
+		d.draft.Writing = false
+		noBugs(t, w)
+	})
+}
