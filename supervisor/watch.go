@@ -150,7 +150,7 @@ func (s *Supervisor) ask(asked reloading, d *doubts) (again time.Duration, err e
 	}
 	if asked.ctx.Err() != nil { // who asked was told that it was not done
 		asked.reply <- asked.ctx.Err()
-		return nil
+		return time.Second, nil // what was to be looked at again still is
 	}
 	var apps []*plan.App
 	if err == nil {
