@@ -165,7 +165,10 @@ func prepare(dir messages.StateDir) (messages.StateDir, error) {
 		return "", err
 	}
 	dir = messages.StateDir(path)
-	return dir, os.MkdirAll(dir.Instances(), 0o700)
+	if err := os.MkdirAll(dir.Instances(), 0o700); err != nil {
+		return "", err
+	}
+	return dir, trust(dir)
 }
 
 // Close gives up the state directory. It touches no process. It waits for starts that are under way, which may take as

@@ -109,6 +109,9 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	d.opened("ports", ports.Close)
 	d.provider.leaseFrom(ports, file.Ports)
 	warnOfOverlap(log.Logger, file.Ports)
+	for _, f := range distrust(file, os.Geteuid()) {
+		log.Warn("others than the daemon's user could interfere", "check", f.Check, "what", f.What, "means", f.Means, "do", f.Do)
+	}
 	shares := budget.Of(budget.Limit())
 	if limit := budget.Limit(); limit > 0 {
 		d.warnOfFiles(limit, file)

@@ -33,7 +33,7 @@ code is 1 if there is a fault: something that procman promises does not hold her
 			if err != nil {
 				return err
 			}
-			findings := doctor.Examine(facts)
+			findings := append(doctor.Examine(facts), a.distrusted()...)
 			if err := a.showFindings(findings); err != nil {
 				return err
 			}
@@ -45,6 +45,15 @@ code is 1 if there is a fault: something that procman promises does not hold her
 			return nil
 		},
 	}
+}
+
+// distrusted is what of the configuration others could change or read.
+func (a *app) distrusted() []doctor.Finding {
+	_, file, err := a.silently().load()
+	if err != nil {
+		return nil // said already
+	}
+	return distrust(file, os.Geteuid())
 }
 
 // patient returns what the doctor is to look at: by the configuration, and the daemon's own word.

@@ -24,6 +24,7 @@ type eventsCall struct {
 	since string
 	ids   []messages.InstanceID
 	out   *bufio.Writer
+	heard bool // the daemon has answered
 }
 
 func (a *app) eventsCommand() *cobra.Command {
@@ -56,7 +57,13 @@ ones, also over restarts and upgrades of the daemon.`,
 			for _, arg := range args {
 				e.ids = append(e.ids, messages.InstanceID(arg))
 			}
-			return a.ask(cmd, e.run)
+			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+				err := e.run(ctx, c)
+				if absent(err) && !e.heard {
+					return e.offline(ctx, err)
+				}
+				return err
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -75,10 +82,15 @@ func (e *eventsCall) run(ctx context.Context, c *api.Client) error {
 	if len(e.ids) == 1 {
 		e.query.ID = e.ids[0]
 	}
+	return e.show(func(do func(messages.LoggedEvent) error) error { return e.each(ctx, c, do) })
+}
+
+// show shows the events that each gives.
+func (e *eventsCall) show(each func(do func(messages.LoggedEvent) error) error) error {
 	e.out = bufio.NewWriter(e.stdout)
 	list := []json.RawMessage{}
 	all := e.output == formatJSON && !e.query.Follow
-	err := e.each(ctx, c, func(logged messages.LoggedEvent) error {
+	err := each(func(logged messages.LoggedEvent) error {
 		event, err := logged.Event()
 		switch {
 		case err != nil:
@@ -133,6 +145,7 @@ func (e *eventsCall) each(ctx context.Context, c *api.Client, do func(messages.L
 				return err
 			}
 			heard()
+			e.heard = true
 			q.Since, q.Age, q.Last = event.Cursor, 0, 0
 			if err := do(event); err != nil {
 				return err

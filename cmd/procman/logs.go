@@ -45,7 +45,13 @@ what was taken away meanwhile because the file had got too large is missing, and
 			case l.query.Since < 0:
 				return usage("--since must not be negative")
 			}
-			return a.ask(cmd, func(ctx context.Context, c *api.Client) error { return l.run(ctx, c, args) })
+			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+				err := l.run(ctx, c, args)
+				if absent(err) && l.out == nil { // it never answered
+					return l.offline(ctx, args, err)
+				}
+				return err
+			})
 		},
 	}
 	f := cmd.Flags()

@@ -28,7 +28,13 @@ The exit code is 0, however the instance is; ` + "`procman status ID`" + ` is fo
 		Args:              usages(cobra.ExactArgs(1)),
 		ValidArgsFunction: a.completeIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd, func(ctx context.Context, c *api.Client) error { return a.why(ctx, c, messages.InstanceID(args[0])) })
+			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+				err := a.why(ctx, c, messages.InstanceID(args[0]))
+				if absent(err) {
+					return a.whyOffline(ctx, messages.InstanceID(args[0]), err)
+				}
+				return err
+			})
 		},
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -36,6 +37,13 @@ func (l *Log) Read(ctx context.Context, q messages.EventQuery) iter.Seq2[message
 			yield(messages.LoggedEvent{}, err)
 		}
 	}
+}
+
+// ReadFile returns the events that are asked for of the log at path, whether or not anybody writes it. It changes nothing
+// there, and ends where the file does.
+func ReadFile(ctx context.Context, path string, q messages.EventQuery) iter.Seq2[messages.LoggedEvent, error] {
+	q.Follow = false
+	return (&Log{path: path}).Read(ctx, q)
 }
 
 // reader is one call of Read.
@@ -99,7 +107,7 @@ func (r *reader) open() (<-chan struct{}, error) {
 	}
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
-	file, err := os.Open(r.log.path)
+	file, err := record.Open(r.log.path, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		file, err = os.Open(os.DevNull) // somebody took it away; the next event brings another
 	}
