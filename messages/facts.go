@@ -141,6 +141,7 @@ const (
 	FaultUnclear           StartFault = "cannot tell"                 // whether a process that lives is the instance's
 	FaultNoPort            StartFault = "no free port"
 	FaultStateDir          StartFault = "state directory unusable"
+	FaultStalled           StartFault = "file system does not answer"
 	FaultOther             StartFault = "start failed"
 )
 
@@ -148,7 +149,7 @@ const (
 // a start waits until there is room, and that is no failed attempt.
 func (f StartFault) Host() bool {
 	switch f {
-	case FaultResources, FaultNoPort, FaultLocked, FaultUnclear, FaultStateDir:
+	case FaultResources, FaultNoPort, FaultLocked, FaultUnclear, FaultStateDir, FaultStalled:
 		return true
 	}
 	return false

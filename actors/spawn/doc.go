@@ -10,6 +10,9 @@
 //     another state directory are never adopted and never signalled.
 //   - Reality wins over records. The record of a run may be missing, torn or of another version: a live process is found
 //     by its environment all the same. What was read badly is reported, and no reason to stop.
+//   - A look at the files of a program may hang on a dead mount: it is made where nobody but that start waits for it, and no
+//     start of another program.
+//   - A child has no signal blocked and the soft limits the manager was started with, whatever became of the manager's own.
 //   - An exit status is the kernel's or unknown, never invented.
 //
 // Facts that forced the choices (measured on Linux 6.18, Go 1.26):

@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"bytes"
+	"context"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -23,9 +25,60 @@ import (
 	"procman/messages"
 )
 
-// preflight finds out before the fork whether the app can be started, and returns the program as an absolute path. To
+// programPatience is how long the file systems of a program, its directory and its module may take to answer before it is
+// said that they do not; lateTime is how long an answer that came later is good for.
+const (
+	programPatience = time.Second
+	lateTime        = 10 * time.Second
+)
+
+// inspection is what a look at the files of an app has found.
+type inspection struct {
+	spec    string // of the app
+	program string
+	err     error
+	at      time.Time
+}
+
+// preflight is check, for which nobody waits long: what lies on a file system that does not answer keeps only those starts
+// waiting that need it. Of those that need the same, two looks may hang, and not one for each instance and try. The answer of
+// one that is merely slow serves the next try.
+func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppInstance) (string, error) {
+	key := app.Executable + "\x00" + app.WorkDir + "\x00" + filepath.Dir(app.WasmPath)
+	found := &inspection{spec: app.SpecHash()}
+	s.mu.Lock()
+	disk, late := s.looks[key], i.inspection
+	if disk == nil {
+		disk = record.NewDisk("where "+app.Executable+", its module or its directory is", 2)
+		s.looks[key] = disk
+	}
+	i.inspection = nil
+	s.mu.Unlock()
+	if late != nil && late.spec == found.spec && time.Since(late.at) < lateTime {
+		return late.program, late.err
+	}
+	left, err := disk.Do(ctx, programPatience, func() error {
+		found.program, found.err = check(app)
+		return nil
+	}, func() {
+		found.at = time.Now()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		i.inspection = found
+	})
+	var stalled *record.StalledError
+	switch {
+	case errors.As(err, &stalled):
+		return "", fault(messages.FaultStalled, app.Executable, err, "look at that mount: `df`, `dmesg`")
+	case left || err != nil:
+		return "", err
+	}
+	return found.program, found.err
+}
+
+// check finds out before the fork whether the app can be started, and returns the program as an absolute path. To
 // read the program here also keeps one that lies on a dead file system from blocking every fork of the manager.
-func preflight(app messages.AppInstance) (string, error) {
+func check(app messages.AppInstance) (string, error) {
 	program, err := findProgram(app.Executable)
 	if err != nil {
 		return "", err

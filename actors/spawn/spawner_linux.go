@@ -48,6 +48,7 @@ type Spawner struct {
 	mu      sync.Mutex
 	closed  bool
 	table   map[messages.InstanceID]*instance
+	looks   map[string]*record.Disk                  // at programs, by what they need
 	stored  map[string]*os.File                      // handles of an earlier manager that nobody has asked for yet, by the name in the store
 	given   []string                                 // the names of all of them, until what nobody needs is removed
 	fds     map[*pidfd]int                           // that are open, with the pid of the process each one means
@@ -69,8 +70,9 @@ const (
 
 // instance is what the Spawner knows of one.
 type instance struct {
-	id   messages.InstanceID
-	turn chan struct{} // holds one token while somebody starts or looks for its process
+	id         messages.InstanceID
+	inspection *inspection   // by a look that came late; guarded by the Spawner's mu
+	turn       chan struct{} // holds one token while somebody starts or looks for its process
 
 	mu      sync.Mutex // never held over a call to a file system, which may stall; guards what follows
 	newest  *process   // nil: none is known
@@ -123,7 +125,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		dir: dir, log: o.Logger, env: slices.Clone(o.Env), proc: kernel.Procfs(o.Proc), boot: boot, lock: lock,
 		patience: instancePatience, quit: make(chan struct{}),
 		disk: record.NewDisk("the state disk", diskThreads), unsaved: map[*instance]bool{},
-		table: map[messages.InstanceID]*instance{}, fds: map[*pidfd]int{}, claims: map[string]*os.File{}, ending: map[string]bool{},
+		table: map[messages.InstanceID]*instance{}, looks: map[string]*record.Disk{}, fds: map[*pidfd]int{}, claims: map[string]*os.File{}, ending: map[string]bool{},
 	}
 	if o.Orphans {
 		s.work.Go(s.reapOrphans)

@@ -6,8 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"procman/actors"
 	"procman/actors/record"
@@ -39,7 +42,7 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 		}
 	}()
 
-	program, err := preflight(l.App)
+	program, err := s.preflight(ctx, i, l.App)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +165,7 @@ func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, pro
 		}
 		failpoint("before-fork")
 		known := s.forks()
-		err := cmd.Start()
+		err := startClean(cmd)
 		if err == nil {
 			defer known()
 			failpoint("after-fork")
@@ -177,6 +180,19 @@ func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, pro
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// startClean starts the command with no signal blocked, whatever was blocked when the manager was started: a child inherits
+// the mask of the thread that forks, and one in which TERM is blocked could not be asked to end.
+func startClean(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var none, before unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &none, &before); err != nil {
+		return err
+	}
+	err := cmd.Start()
+	return errors.Join(err, unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil))
 }
 
 // started puts the new process into the table and on record. fd is its pidfd.

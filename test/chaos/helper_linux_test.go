@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +26,8 @@ func helper() (code int, is bool) {
 		return complain(pidns()), true
 	case "subreaper":
 		return complain(subreaper()), true
+	case "unclean":
+		return complain(unclean()), true
 	case "limited":
 		return complain(limited()), true
 	case "held":
@@ -38,6 +42,24 @@ func complain(err error) int {
 		return 1
 	}
 	return 0
+}
+
+// unclean becomes the command line it was given as a careless parent leaves it: signals are blocked, others ignored, and few
+// descriptors allowed though more could be had.
+func unclean() error {
+	runtime.LockOSThread() // the mask is its thread's, and that of what the thread executes
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGPIPE)
+	blocked := unix.Sigset_t{}
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGCHLD, syscall.SIGUSR2} {
+		blocked.Val[0] |= 1 << (s - 1)
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &blocked, nil); err != nil {
+		return err
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 300, Max: 2000}); err != nil {
+		return err
+	}
+	return unix.Exec(os.Args[1], os.Args[1:], append(os.Environ(), envHelper+"="))
 }
 
 const envLimit = "CHAOS_LIMIT"

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -173,4 +174,136 @@ func TestAStartWithoutAFreePortWaitsForOneWhateverItsMode(t *testing.T) {
 		d.healthy(id)
 	}
 	require.Equal(t, 2, strings.Count(d.log(), "start failed"), "it was said once each")
+}
+
+// hungMount mounts a file system that answers nothing, until the test ends.
+func hungMount(t *testing.T) (dir string) {
+	dir = t.TempDir()
+	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("no FUSE here: %v", err)
+	}
+	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=%d,group_id=0", device.Fd(), os.Getuid())
+	if err := unix.Mount("hung", dir, "fuse.hung", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		_ = device.Close()
+		t.Skipf("a file system cannot be mounted here: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = unix.Unmount(dir, unix.MNT_DETACH)
+		_ = device.Close() // ends what still waits for an answer
+	})
+	return dir
+}
+
+// FAULTS 61: a program on a file system that does not answer keeps its own instances waiting, and nobody else.
+func TestAProgramOnAHungMountKeepsOnlyItsOwnInstancesWaiting(t *testing.T) {
+	t.Parallel()
+	hung := hungMount(t)
+	w := newWorld(t)
+	for n := range 12 { // more than may start at once
+		w.declare(app{id: fmt.Sprintf("h%d", n), spec: "1", policy: "executable: " + hung + "/server"}, Control{})
+	}
+	w.declare(app{id: "web", spec: "1"}, Control{})
+	w.write()
+	d := w.start().up()
+	d.healthy("web")
+	w.eventually(20*time.Second, "it is said what they wait for", func() bool {
+		out, _ := w.cli("why", "h0")
+		return strings.Contains(out, "does not answer")
+	})
+	w.declare(app{id: "later", spec: "1"}, Control{})
+	w.write()
+	require.NoError(t, d.reload())
+	d.healthy("later")
+	out, code := w.cli("stop", "h0", "h1", "--wait", "--timeout", "20s")
+	require.Zero(t, code, out)
+	out, code = w.cli("shutdown")
+	require.Zero(t, code, out)
+	require.Zero(t, d.wait(20*time.Second))
+}
+
+// FAULTS 97: what the daemon was started under is not what its children get, but for what a parent means them to have.
+func TestAChildIsCleanHoweverTheDaemonWasStarted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.declare(app{id: "a", spec: "1", policy: "executable: /bin/sleep\nargs: ['600']"}, Control{})
+	w.write()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	w.daemon = w.command(exec.Command(self, w.program, "run", "-c", w.config), envHelper+"=unclean")
+	d := w.daemon.up()
+	look := func() (status map[string]string, files string) {
+		t.Helper()
+		pid := d.await("a", "started", func(s shown) bool { return s.PID != 0 }).PID
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		require.NoError(t, err)
+		status = map[string]string{}
+		for line := range strings.Lines(string(text)) {
+			name, value, _ := strings.Cut(line, ":")
+			status[name] = strings.TrimSpace(value)
+		}
+		text, err = os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+		require.NoError(t, err)
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "Max open files") {
+				files = strings.Join(strings.Fields(line)[3:5], " of ")
+			}
+		}
+		return status, files
+	}
+	clean := func() {
+		t.Helper()
+		status, files := look()
+		for _, mask := range []string{"SigBlk", "SigIgn"} {
+			require.Equal(t, "0000000000000000", status[mask], mask)
+		}
+		require.Equal(t, "300 of 2000", files, "the soft limit is not that to which the daemon has raised its own")
+	}
+	clean()
+	out, code := w.cli("upgrade")
+	require.Zero(t, code, out)
+	d.up().mustDo("restart", "a")
+	d.await("a", "restarted", func(s shown) bool { return s.Run == 2 && s.PID != 0 })
+	clean()
+	out, code = w.cli("shutdown")
+	require.Zero(t, code, out)
+}
+
+// FAULTS 98: starts and stops leave nothing behind in the daemon. PROCMAN_SOAK says how many; by default they are few.
+func TestStartsAndStopsLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
+	cycles := 5
+	if n, err := strconv.Atoi(os.Getenv("PROCMAN_SOAK")); err == nil {
+		cycles = n
+	}
+	w := newWorld(t)
+	w.declare(app{id: "a", spec: "1"}, Control{})
+	w.write()
+	d := w.start().up()
+	cycle := func() {
+		d.healthy("a")
+		d.mustDo("stop", "a")
+		d.await("a", "stopped", func(s shown) bool { return s.Phase == "stopped" })
+		d.mustDo("start", "a")
+	}
+	for range 2 {
+		cycle()
+	}
+	d.healthy("a")
+	before := w.used()
+	for range cycles {
+		cycle()
+	}
+	d.healthy("a")
+	w.eventually(20*time.Second, "the daemon uses what it used before", func() bool {
+		return len(Settled(before, w.used(), Allowance{Descriptors: 0, Threads: 6, Resident: 24 << 20})) == 0
+	})
+}
+
+// used returns what the daemon uses now.
+func (w *world) used() Usage {
+	w.Helper()
+	u, err := usage(w.daemon.pid())
+	require.NoError(w, err)
+	return u
 }
