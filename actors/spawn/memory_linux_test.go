@@ -175,3 +175,16 @@ func TestAnExpungedInstanceIsForgottenButForItsOutput(t *testing.T) {
 	require.FileExists(t, dir.Run("a"), "the record of a live process stays")
 	require.Equal(t, p.PID(), survivors(t, s)["a"].PID)
 }
+
+// The wall clock is set by a year, there or back, while no manager runs: what was due in a minute is due in a minute.
+func TestARecordOutlivesAStepOfTheWallClock(t *testing.T) {
+	wrote := readClock()
+	record := memorize(messages.Memory{ID: "a", DueAt: wrote.now.Add(time.Minute), HealthySince: wrote.now.Add(-time.Hour), KillAt: wrote.now.Add(3 * time.Second)}, "boot", wrote)
+	for _, step := range []time.Duration{365 * 24 * time.Hour, -365 * 24 * time.Hour} {
+		read := clock{now: wrote.now.Round(0).Add(step + 10*time.Second), mono: wrote.mono + int64(10*time.Second)}
+		m := record.recall("boot", read)
+		require.Equal(t, 50*time.Second, m.DueAt.Sub(read.now))
+		require.Equal(t, -time.Hour-10*time.Second, m.HealthySince.Sub(read.now))
+		require.Equal(t, -7*time.Second, m.KillAt.Sub(read.now))
+	}
+}
