@@ -15,6 +15,9 @@ func (d StateDir) Socket() string { return filepath.Join(string(d), "procman.soc
 // Events is the bounded log of what the manager did.
 func (d StateDir) Events() string { return filepath.Join(string(d), "events.jsonl") }
 
+// LastGood is the configuration that came into force last, with all that it was read from. It holds secrets.
+func (d StateDir) LastGood() string { return filepath.Join(string(d), "last-good.json") }
+
 // Traces is by what secrets are found in old output, without being there; see [Trace].
 func (d StateDir) Traces() string { return filepath.Join(string(d), "traces.json") }
 

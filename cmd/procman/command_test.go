@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -284,26 +285,48 @@ func TestTheExitCodeOfAPlainErrorIs1(t *testing.T) {
 	require.Less(t, rank(exit{code: exitTimeout}), rank(exit{code: exitNotHealthy}))
 }
 
-func TestASocketIsFoundInAFileThatDoesNotParse(t *testing.T) {
+// F115
+func TestTheDaemonOfABrokenConfigurationIsFoundByWhatCanBeRead(t *testing.T) {
 	dir := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", dir)
 	path := filepath.Join(dir, "p.yaml")
-	for text, want := range map[string]string{
-		"state_dir: .pm\nx: [":                               filepath.Join(dir, ".pm/procman.sock"),
-		"state_dir: /var/pm # there\r\nx: [":                 "/var/pm/procman.sock",
-		"socket: \"\"\nstate_dir: \"a b\"\nx: [":             filepath.Join(dir, "a b/procman.sock"),
-		"state_dir: /var/pm\nsocket: '/run/pm.sock'\nx: [":   "/run/pm.sock",
-		"instances:\n  - id: x\n    state_dir: /wrong\nx: [": "",
-	} {
+	usual, err := defaultPlace()
+	require.NoError(t, err)
+	where := func(text string) string {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		got, err := placeIn(path)
-		require.NoError(t, err)
-		if want == "" {
-			usual, err := defaultPlace()
-			require.NoError(t, err)
-			want = usual.socket
-		}
-		require.Equal(t, want, got.socket, text)
+		r := app{stderr: io.Discard, config: path}
+		got, err := r.configured()
+		require.NoError(t, err, text)
+		require.Equal(t, path, got.config)
+		return got.socket
 	}
+	wrong := "instances: [{id: a, nonsense: 1}]"
+	for text, want := range map[string]string{
+		"state_dir: .pm\n" + wrong:                                       filepath.Join(dir, ".pm/procman.sock"),
+		"state_dir: /var/pm # there\r\n" + wrong:                         "/var/pm/procman.sock",
+		"socket: \"\"\nstate_dir: \"a b\"\n" + wrong:                     filepath.Join(dir, "a b/procman.sock"),
+		"state_dir: /var/pm\nsocket: '/run/pm.sock'\n" + wrong:           "/run/pm.sock",
+		`{"instances": [{"id": "a"}], "state_dir": "/json/pm"}`:          "/json/pm/procman.sock",
+		"instances: [{id: x, db_name: x, wasm_path: x}]\nstate_dir: [x]": usual.socket,
+		"state_dir: /half/pm\nx: [":                                      usual.socket, // it may say anything
+	} {
+		require.Equal(t, want, where(text), text)
+	}
+
+	require.NoError(t, point(&config.File{Path: path, StateDir: messages.StateDir(dir + "/was"), Socket: dir + "/was/s"}, os.Getenv))
+	require.Equal(t, dir+"/was/s", where("state_dir: /half/pm\nx: ["), "where its last daemon was")
+	require.Equal(t, dir+"/was/s", where("instances:"), "cut short before the line")
+	require.Equal(t, "/var/pm/procman.sock", where("state_dir: /var/pm\n"+wrong), "nobody lives where the last one was")
+
+	require.NoError(t, os.Chmod(filepath.Join(dir, "procman"), 0o755))
+	require.Equal(t, usual.socket, where("x: ["), "anybody could have written it")
+	require.NoError(t, os.Chmod(filepath.Join(dir, "procman"), 0o700))
+	for _, name := range pointerNames(path) {
+		name = filepath.Join(dir, "procman", name)
+		require.NoError(t, os.Rename(name, name+".moved"))
+		require.NoError(t, os.Symlink(name+".moved", name))
+	}
+	require.Equal(t, usual.socket, where("x: ["), "a link is none")
 }
 
 func TestTheNearestIDIsOneThatIsNear(t *testing.T) {

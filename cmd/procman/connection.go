@@ -3,9 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"procman/actors/spawn"
@@ -28,7 +28,7 @@ func (a *app) client() (*api.Client, error) {
 		token, err := a.token()
 		return api.NewRemoteClient(at.socket, token), err
 	}
-	return api.NewClient(at.socket), nil
+	return api.NewClient(at.socket).For(at.config), nil
 }
 
 // token reads what a daemon on TCP is to be shown.
@@ -49,6 +49,7 @@ type place struct {
 	socket string
 	dir    messages.StateDir // empty: not known
 	found  bool              // by --socket or a configuration; false: it is the default
+	config string            // by which the daemon there must run; empty: --socket says which daemon is meant
 }
 
 func (a *app) place() (place, error) {
@@ -67,7 +68,7 @@ func (a *app) place() (place, error) {
 	if err != nil {
 		at.dir = "" // the socket is enough to speak to the daemon
 	}
-	at.socket, at.found = a.socket, true
+	at.socket, at.found, at.config = a.socket, true, ""
 	return at, nil
 }
 
@@ -81,16 +82,49 @@ func (a *app) configured() (place, error) {
 		return place{}, err
 	}
 	file, err := config.Load(path)
-	if err == nil {
-		return place{file.Socket, file.StateDir, true}, nil
+	if err != nil {
+		return a.brokenPlace(path, err)
 	}
+	at := place{file.Socket, file.StateDir, true, file.Path}
+	// Whoever changes state_dir of a daemon that runs still means that daemon.
+	if p := pointed(path, os.Getenv); p != nil && p.Socket != at.socket && spawn.Owner(at.dir) == 0 && spawn.Owner(p.StateDir) != 0 {
+		a.say("the daemon of %s runs in %s; that state_dir is %s now takes effect in a new daemon only", path, p.StateDir, at.dir)
+		at.socket, at.dir = p.Socket, p.StateDir
+	}
+	return at, nil
+}
+
+// brokenPlace finds the daemon of a configuration that is broken: a broken edit must not keep an operator from the daemon
+// that runs on with the last good one. What the file says counts, if it can be read so far; then where its daemon was the
+// last time; then the default.
+func (a *app) brokenPlace(path string, why error) (place, error) {
 	var broken config.Errors
-	if !errors.As(err, &broken) {
-		return place{}, fmt.Errorf("%w; --socket says where the daemon is without it", err)
+	if errors.As(why, &broken) {
+		a.say("the configuration is broken, `procman validate` says where: %s", broken[0].Head())
+	} else {
+		a.say("%v", why)
 	}
-	// A broken edit must not keep an operator from the daemon that runs on with the last good one.
-	a.say("the configuration is broken, `procman validate` says where: %s", broken[0].Head())
-	return placeIn(path)
+	whole, err := filepath.Abs(path)
+	if err != nil {
+		return place{}, err
+	}
+	said, _ := config.Locate(path, config.ThisHost()) // what is wrong with it has been said
+	p := pointed(path, os.Getenv)
+	at := place{said.Socket, said.StateDir, true, whole}
+	if p != nil && (at.dir == "" || spawn.Owner(at.dir) == 0 && spawn.Owner(p.StateDir) != 0) {
+		at.socket, at.dir = p.Socket, p.StateDir
+	}
+	if at.dir == "" {
+		usual, err := defaultPlace()
+		if err != nil && at.socket == "" {
+			return place{}, err
+		}
+		at.dir = usual.dir
+	}
+	if at.socket == "" {
+		at.socket = at.dir.Socket()
+	}
+	return at, nil
 }
 
 // defaultPlace is the place of a configuration that says nothing.
@@ -111,46 +145,9 @@ func defaultFile() (*config.File, error) {
 	return file, nil
 }
 
-var placeLine = regexp.MustCompile(`(?m)^(state_dir|socket)[ \t]*:[ \t]*(?:"([^"\n]*)"|'([^'\n]*)'|([^"'#\n]*?))[ \t]*(?:[ \t]#.*)?\r?$`)
-
-// placeIn reads from a file that does not parse where its daemon would answer.
-func placeIn(path string) (place, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return place{}, fmt.Errorf("%w; --socket says where the daemon is without it", err)
-	}
-	said := map[string]string{}
-	for _, m := range placeLine.FindAllStringSubmatch(string(text), -1) {
-		if s := m[2] + m[3] + m[4]; s != "" {
-			said[m[1]] = s
-		}
-	}
-	folder, err := filepath.Abs(filepath.Dir(path))
-	if err != nil {
-		return place{}, err
-	}
-	for key, s := range said {
-		if !filepath.IsAbs(s) {
-			said[key] = filepath.Join(folder, s)
-		}
-	}
-	at := place{socket: said["socket"], dir: messages.StateDir(said["state_dir"]), found: true}
-	if at.dir == "" {
-		usual, err := defaultPlace()
-		if err != nil && at.socket == "" {
-			return place{}, err
-		}
-		at.dir = usual.dir
-	}
-	if at.socket == "" {
-		at.socket = at.dir.Socket()
-	}
-	return at, nil
-}
-
 // reach says what to do about a daemon that cannot be reached.
 func (a *app) reach(err error) error {
-	if !errors.Is(err, api.ErrUnreachable) {
+	if !errors.Is(err, api.ErrUnreachable) && !others(err) {
 		return err
 	}
 	if errors.Is(err, os.ErrPermission) {
@@ -160,9 +157,16 @@ func (a *app) reach(err error) error {
 	if placeErr != nil {
 		return err
 	}
+	if others(err) {
+		return fmt.Errorf("%w; nothing was asked of it. Set state_dir in one of the two, or name the daemon that is meant: --socket %s", err, at.socket)
+	}
 	if at.dir != "" {
 		if pid := spawn.Owner(at.dir); pid != 0 {
-			return fmt.Errorf("%w; but process %d has the state directory %s: it is starting or ending, or hangs; its log says which", err, pid, at.dir)
+			help := "it is starting or ending, or hangs; its log says which"
+			if errors.Is(err, fs.ErrNotExist) {
+				help = "it is starting or ending, or its socket was removed or is elsewhere; one that runs makes its socket again within seconds"
+			}
+			return fmt.Errorf("%w; but process %d has the state directory %s: %s", err, pid, at.dir, help)
 		}
 	}
 	command := "procman run"

@@ -41,6 +41,9 @@ type daemon struct {
 	reloads    chan struct{}   // a reload waits for its turn
 	reloading  sync.Mutex      // held by the reload under way
 	terms      int             // so often was it told to end by a signal
+	serving    sync.WaitGroup
+	socketNow  chan struct{} // the socket is to be looked at now
+	good       *goodKeeper
 	ending     bool
 	farewell   string // what became of the instances at its end
 	end        sync.WaitGroup
@@ -63,13 +66,14 @@ type heritage struct {
 	stored  map[string]*os.File // those that are kept there; a nil one has not been handed to this process
 	renew   bool                // what is kept there is not known
 	origin  origin
+	instead error  // why the last good configuration is in force; nil: it is not
 	failed  string // why an upgrade came to nothing; empty: none did
 }
 
 // open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has been
 // touched.
 func open(path string, file *config.File, log log, left heritage) (_ *daemon, err error) {
-	d := &daemon{log: log, served: make(chan error, 2), ends: make(chan api.Mode, 1), upgrades: make(chan *successor, 1), reloads: make(chan struct{}, 1), origin: left.origin}
+	d := &daemon{log: log, served: make(chan error, 8), socketNow: make(chan struct{}, 1), ends: make(chan api.Mode, 1), upgrades: make(chan *successor, 1), reloads: make(chan struct{}, 1), origin: left.origin}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -92,10 +96,12 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	}
 	d.opened("the addresses", doors.Close)
 	// Before anything that tells what instances say: it knows their secrets.
-	if d.provider, err = newProvider(path, file.StateDir, log.Logger); err != nil {
+	if d.provider, err = newProvider(path, file.StateDir, file, log.Logger); err != nil {
 		return nil, err
 	}
 	d.opened("the configuration", d.provider.Close)
+	d.good = keepLastGood(file.StateDir, d.provider.Provider, log.Logger)
+	d.opened("the last good configuration", d.good.Close)
 	outputs, err := output.New(file.StateDir, output.Options{MaxSize: file.Output.MaxSize, Forward: file.Output.Forward,
 		Mask: d.provider.secrets.mask, Moved: d.outputMoved, Logger: log.output, Settled: log.writer.Settled})
 	if err != nil {
@@ -125,6 +131,10 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	scrape := collector.Handler()
 	log.Info("manager started", "version", build.String(), "pid", os.Getpid(), "config", file.Path, "state_dir", string(file.StateDir), "socket", file.Socket)
 	d.happened(messages.ManagerStarted, messages.ByManager, "", fmt.Sprintf("version %s, pid %d", build, os.Getpid()))
+	d.sayInstead(left.instead, file)
+	if err := point(file, os.Getenv); err != nil {
+		log.Debug("where the daemon is cannot be left in a runtime directory", "error", err.Error())
+	}
 	d.opened("the log", func() error {
 		log.Info("manager stopped")
 		d.happened(messages.ManagerStopped, messages.ByManager, "", d.farewell)
@@ -133,7 +143,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	d.supervisor, err = supervisor.New(supervisor.Config{
 		Provider: d.provider, Spawner: spawner, Ports: ports, Outputs: outputs, Logger: log.Logger,
 		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: shares.Probes, Mask: d.provider.secrets.mask})),
-		StartParallel: file.Start.Parallel, Budget: room, Observe: []func(any){d.chronicle.Observe, collector.Observe},
+		StartParallel: file.Start.Parallel, Budget: room, Observe: []func(any){d.chronicle.Observe, collector.Observe, d.good.Observe, d.provider.Observe},
 	})
 	if err != nil {
 		return nil, err
@@ -153,7 +163,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	d.notifier = newNotifier(left.manager, d.supervisor, log.Logger)
 	d.opened("the notices to the service manager", d.notifier.Close)
 	d.server, err = api.New(api.Options{
-		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, Logger: log.Logger,
+		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, ConfigError: d.provider.fault, Logger: log.Logger,
 		Connections: shares.Connections, Opened: room.Lend,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir,
 			Config: file.Path, Program: left.origin.running, UpgradeFailed: left.failed},
@@ -166,13 +176,11 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	go func() {
 		defer close(answered)
 		d.boot(booting)
-		var serving sync.WaitGroup
 		if doors.remote != nil {
 			name, _, _ := net.SplitHostPort(file.API.Listen) // it has been listened on
-			serving.Go(func() { d.served <- d.server.ServeTCP(doors.remote, name, file.API.Token) })
+			d.serving.Go(func() { d.served <- d.server.ServeTCP(doors.remote, name, file.API.Token) })
 		}
-		d.served <- d.server.Serve(doors.socket)
-		serving.Wait()
+		d.serve(doors.socket)
 	}()
 	examining, examined := context.WithCancel(context.Background())
 	var examination sync.WaitGroup
@@ -182,9 +190,30 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		answer()
 		err := d.server.Close()
 		<-answered
+		d.serving.Wait()
 		return err
 	})
+	keeping, kept := context.WithCancel(context.Background())
+	var keeper sync.WaitGroup
+	keeper.Go(func() { d.keepSocket(keeping, file.Socket, doors.socket) })
+	d.opened("the watch of the socket", func() error { kept(); keeper.Wait(); return nil })
 	return d, nil
+}
+
+// sayInstead says loudly that the configuration on disk is not the one in force.
+func (d *daemon) sayInstead(why error, file *config.File) {
+	if why == nil {
+		return
+	}
+	since := ""
+	var instead *insteadError
+	if errors.As(why, &instead) {
+		since = ", of " + instead.at.Format(time.RFC3339) + ","
+	}
+	d.log.Error("the configuration cannot be used; the last good one"+since+" is in force", "config", file.Path, "error", why.Error(),
+		"help", "correct the file; it is watched, and comes into force then")
+	d.chronicle.Observe(messages.Event{At: time.Now(), What: messages.ConfigRejected, By: messages.ByManager, Bad: true,
+		Why: "at the start; the last good one" + since + " is in force: " + why.Error()})
 }
 
 // spareThreads are made while there is room for them, see package budget: more system calls of the manager than that do not
@@ -333,6 +362,10 @@ func (d *daemon) keep(s os.Signal) bool {
 // reload has the configuration read again. What is wrong with it is told by the supervisor. A wish that comes while another
 // waits for its turn is the same wish.
 func (d *daemon) reload() {
+	select {
+	case d.socketNow <- struct{}{}:
+	default:
+	}
 	select {
 	case d.reloads <- struct{}{}:
 	default:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"procman/supervisor/api"
 	"procman/supervisor/config"
@@ -16,6 +17,9 @@ type doors struct {
 	metrics net.Listener // nil: there is none
 }
 
+// socketPatience is how long the socket of a daemon is waited for that has ended, as its lock was.
+const socketPatience = time.Second
+
 // openDoors binds all that the configuration asks for, or none.
 func openDoors(file *config.File, log log) (d doors, err error) {
 	defer func() {
@@ -23,7 +27,13 @@ func openDoors(file *config.File, log log) (d doors, err error) {
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	if d.socket, err = api.Listen(file.Socket); err != nil {
+	// The state directory is locked: who answers there is on its way out, or has it from another configuration.
+	for late := time.Now().Add(socketPatience); ; time.Sleep(10 * time.Millisecond) {
+		if d.socket, err = api.Listen(file.Socket); !errors.Is(err, api.ErrSocketInUse) || time.Now().After(late) {
+			break
+		}
+	}
+	if err != nil {
 		return d, err
 	}
 	if file.API.Listen != "" {

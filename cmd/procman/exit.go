@@ -37,6 +37,12 @@ func (e exit) Error() string {
 
 func (e exit) Unwrap() error { return e.err }
 
+// others reports whether the daemon that answers is another's.
+func others(err error) bool {
+	var no *api.Error
+	return errors.As(err, &no) && no.Code == api.CodeOther
+}
+
 func usage(format string, args ...any) error { return exit{exitUsage, fmt.Errorf(format, args...)} }
 
 // codeOf returns the exit code for what a command came to.
@@ -50,7 +56,7 @@ func codeOf(err error) int {
 		return e.code
 	case errors.As(err, &unknown):
 		return exitUnknown
-	case errors.Is(err, api.ErrUnreachable):
+	case errors.Is(err, api.ErrUnreachable), others(err):
 		return exitUnreachable
 	case errors.Is(err, spawn.ErrInUse):
 		return exitInUse

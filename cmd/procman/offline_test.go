@@ -128,6 +128,8 @@ func TestADaemonThatHasTheDirectoryAndDoesNotAnswerIsNamed(t *testing.T) {
 	s := newSite(t, "", "a: serve")
 	d := s.run()
 	s.ok("start", "a", "--wait")
+	require.NoError(t, d.cmd.Process.Signal(syscall.SIGSTOP)) // it would make the socket again
+	defer func() { _ = d.cmd.Process.Signal(syscall.SIGCONT) }()
 	require.NoError(t, os.Remove(filepath.Join(s.dir, "state", "procman.sock")))
 	r := s.call("status")
 	require.Equal(t, exitUnreachable, r.code)
@@ -138,7 +140,7 @@ func TestADaemonThatHasTheDirectoryAndDoesNotAnswerIsNamed(t *testing.T) {
 func TestASocketByItsUsualNameTellsTheStateDirectory(t *testing.T) {
 	at, err := (&app{socket: "/x/y/procman.sock"}).place()
 	require.NoError(t, err)
-	require.Equal(t, place{"/x/y/procman.sock", "/x/y", true}, at)
+	require.Equal(t, place{socket: "/x/y/procman.sock", dir: "/x/y", found: true}, at)
 	at, err = (&app{socket: "/x/y/other.sock"}).place()
 	require.NoError(t, err)
 	require.Empty(t, at.dir, "a socket of another name may lie anywhere")

@@ -46,6 +46,16 @@ The exit code is 0 if nothing would change, and 6 if something would.`,
 func (a *app) plan(ctx context.Context, c *api.Client, file string) error {
 	var p api.Plan
 	var err error
+	if err := c.Healthy(ctx); others(err) {
+		// Another file is what a plan is for, but it is said whose list it is compared with.
+		a.say("%v", err)
+		c.For("")
+		if file == "" {
+			if file, err = config.Find(a.config); err != nil {
+				return err
+			}
+		}
+	}
 	if file == "" {
 		p, err = c.Plan(ctx)
 	} else {

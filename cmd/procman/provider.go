@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"procman/actors/port"
 	"procman/messages"
@@ -23,6 +24,8 @@ type provider struct {
 	forget  func() error
 	mu      sync.Mutex
 	warned  []string
+	wrong   string      // see fault
+	unread  atomic.Bool // the last good configuration comes into force, and the file is asked then
 	ports   *port.Ports // nil: none yet
 	leased  config.Ports
 }
@@ -30,12 +33,14 @@ type provider struct {
 var _ supervisor.Notifier = (*provider)(nil)
 
 // newProvider keeps what it knows of secrets in the state directory, which this daemon has locked.
-func newProvider(path string, dir messages.StateDir, log *slog.Logger) (*provider, error) {
-	inner, err := config.NewProvider(path, config.ProviderOptions{Logger: log})
+// It begins with the file that was loaded, if what is on disk is broken.
+func newProvider(path string, dir messages.StateDir, loaded *config.File, log *slog.Logger) (*provider, error) {
+	inner, err := config.NewProvider(path, config.ProviderOptions{Logger: log, LastGood: loaded})
 	if err != nil {
 		return nil, err
 	}
 	p := &provider{Provider: inner, log: log, inUse: inner.File()}
+	p.unread.Store(inner.Snapshot().Path == "")
 	p.forget = p.secrets.keep(dir, log)
 	p.secrets.learn(p.inUse.Instances)
 	return p, nil
@@ -47,6 +52,7 @@ func (p *provider) Close() error { return errors.Join(p.Provider.Close(), p.forg
 // AppInstances returns what the file wants to run now.
 func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, error) {
 	list, err := p.Provider.AppInstances(ctx)
+	p.note(err)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +67,31 @@ func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 	}
 	p.warned = keys
 	return list, nil
+}
+
+// Observe takes what the supervisor publishes. Once the list of the last good configuration is in force the file is asked: what
+// is wrong with it is told then, as it always is, and is the newest that is known of it.
+func (p *provider) Observe(published any) {
+	if _, is := published.(messages.Reconciled); is && p.unread.Swap(false) {
+		p.Notify()
+	}
+}
+
+func (p *provider) note(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wrong = text
+}
+
+// fault is why the configuration on disk is not in force; empty: it is.
+func (p *provider) fault() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wrong
 }
 
 // pending returns the keys that were changed and that only a new daemon takes up.

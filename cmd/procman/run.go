@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/actors/spawn"
+	"procman/supervisor/api"
 	"procman/supervisor/config"
 )
 
@@ -40,7 +43,7 @@ func (a *app) load() (path string, file *config.File, err error) {
 		return "", nil, err
 	}
 	if file, err = config.Load(path); err != nil {
-		return "", nil, fmt.Errorf("the configuration is broken:\n%w", err)
+		return path, nil, fmt.Errorf("the configuration is broken:\n%w", err)
 	}
 	return path, file, nil
 }
@@ -53,7 +56,7 @@ func (a *app) run() error {
 	}
 	defer e.shut()
 	e.inherit(a.env)
-	path, file, err := a.loadUnlessTold(e)
+	path, file, instead, err := a.loadUnlessTold(e)
 	if file == nil {
 		return err
 	}
@@ -67,7 +70,7 @@ func (a *app) run() error {
 	if err != nil {
 		return err
 	}
-	left := heritage{lock: lock, stored: stored(a.env), origin: originOf(os.Args[0])}
+	left := heritage{lock: lock, instead: instead, stored: stored(a.env), origin: originOf(os.Args[0])}
 	if err := left.learnNames(a.env); err != nil {
 		return err
 	}
@@ -75,6 +78,7 @@ func (a *app) run() error {
 	for {
 		next, kept, err := a.reign(path, file, &left, e)
 		if next == nil {
+			err = whose(err, file)
 			left.manager.Close(lastWords(err))
 			return err
 		}
@@ -87,16 +91,41 @@ func (a *app) run() error {
 	}
 }
 
+// whose says by which configuration the daemon runs that has the state directory.
+func whose(err error, file *config.File) error {
+	if !errors.Is(err, spawn.ErrInUse) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	other := ""
+	if d, askErr := api.NewClient(file.Socket).Instances(ctx, "x"); askErr == nil && d.Manager.StateDir == file.StateDir {
+		other = d.Manager.Config
+	}
+	if other == "" {
+		if g, keptErr := readLastGood(file.StateDir); keptErr == nil {
+			other = g.Snapshot.Path
+		}
+	}
+	switch {
+	case other == "":
+		return err
+	case api.Canonical(other) == api.Canonical(file.Path):
+		return fmt.Errorf("%w; it runs by this configuration, %s", err, other)
+	}
+	return fmt.Errorf("%w; it runs by %s. Set state_dir in %s to a directory of its own", err, other, file.Path)
+}
+
 // loadTime is how long a daemon that is told to end stays for its configuration, which says what that means.
 const loadTime = 5 * time.Second
 
 // loadUnlessTold loads the configuration, but does not stay for ever if it is told to end: a file may lie on a disk that
 // hangs. Without a file and an error it was told, and has touched nothing.
-func (a *app) loadUnlessTold(e ears) (path string, file *config.File, err error) {
+func (a *app) loadUnlessTold(e ears) (path string, file *config.File, instead, err error) {
 	loaded := make(chan struct{})
 	go func() {
 		defer close(loaded)
-		path, file, err = a.load()
+		path, file, instead, err = a.loadOrLastGood()
 	}()
 	var late <-chan time.Time
 	var heard []os.Signal
@@ -104,13 +133,13 @@ func (a *app) loadUnlessTold(e ears) (path string, file *config.File, err error)
 		select {
 		case <-loaded:
 			e.hear(heard)
-			return path, file, err
+			return path, file, instead, err
 		case s := <-e:
 			if s != syscall.SIGHUP && late == nil { // what HUP asks for is being done
 				late, heard = time.After(loadTime), []os.Signal{s}
 			}
 		case <-late:
-			return "", nil, nil
+			return "", nil, nil, nil
 		}
 	}
 }

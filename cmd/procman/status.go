@@ -83,6 +83,9 @@ func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Wr
 	if err != nil {
 		return err
 	}
+	if wrong := d.Manager.ConfigError; wrong != "" {
+		a.say("the configuration %s is not in force, the last good one is: %s", d.Manager.Config, head(wrong))
+	}
 	ids, unknown := choose(d.Instances, args)
 	if len(args) > 0 {
 		d.Instances = slices.DeleteFunc(d.Instances, func(s messages.Status) bool { return !slices.Contains(ids, s.ID) })

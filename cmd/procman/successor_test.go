@@ -82,12 +82,12 @@ func TestASuccessorReadsTheConfigurationThatWasInForceAlthoughTheDirectoryWasMov
 	}
 	current := filepath.Join(s.dir, "current")
 	require.NoError(t, os.Symlink("r1", current))
+	s.config = filepath.Join(current, "procman.yaml")
 	d := s.run(func(cmd *exec.Cmd) {
 		cmd.Args = []string{cmd.Args[0], "run", "-c", "procman.yaml", "--socket", "../state/procman.sock"}
 		cmd.Dir = current
 		cmd.Env = append(os.Environ(), "PWD="+current)
 	})
-	s.config = filepath.Join(current, "procman.yaml")
 	s.ok("start", "a", "--wait")
 	pid := s.instance("a").PID
 	require.Equal(t, "r1", s.instance("a").Labels["release"])

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 	}
 	dir, err := os.MkdirTemp("", "procman")
 	if err == nil {
+		_ = os.Setenv("XDG_RUNTIME_DIR", dir) // the name is one
 		binary = filepath.Join(dir, "procman")
 		build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, ".")
 		build.Stdout, build.Stderr = os.Stderr, os.Stderr

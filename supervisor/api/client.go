@@ -23,6 +23,7 @@ import (
 // ErrUnreachable, messages.ErrUnknownInstance, *Error, or that of a context that ended.
 type Client struct {
 	socket string
+	config string // see For
 	http   *http.Client
 }
 
@@ -239,6 +240,9 @@ func (c *Client) do(ctx context.Context, method, path string, id messages.Instan
 	request, err := http.NewRequestWithContext(ctx, method, "http://procman"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
+	}
+	if c.config != "" {
+		request.Header.Set(configHeader, url.QueryEscape(c.config))
 	}
 	response, err := c.http.Do(request)
 	if err != nil {

@@ -27,6 +27,8 @@ type Manager struct {
 	// does not say.
 	Config  string `json:"config,omitempty"`
 	Program string `json:"program,omitempty"`
+	// ConfigError is why Config, as it is on disk, is not in force, but the last good one; empty: it is in force.
+	ConfigError string `json:"config_error,omitempty"`
 	// UpgradeFailed is why it goes on in the place of another program; empty: it has not had to.
 	UpgradeFailed string `json:"upgrade_failed,omitempty"`
 }

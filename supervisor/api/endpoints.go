@@ -179,6 +179,9 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 func (s *Server) manager() Manager {
 	m := s.options.Manager
 	m.Ready = closed(s.options.Supervisor.Ready())
+	if s.options.ConfigError != nil {
+		m.ConfigError = s.options.ConfigError()
+	}
 	return m
 }
 

@@ -18,19 +18,20 @@ const (
 	CodeUnknownInstance Code = "unknown_instance" // 404
 	CodeNotFound        Code = "not_found"        // 404: no such path
 	CodeMethod          Code = "method_not_allowed"
-	CodeInvalid         Code = "invalid"   // 400: the request, or 422: the configuration
-	CodeForbidden       Code = "forbidden" // 403: another user
-	CodeConflict        Code = "conflict"  // 409: not as things stand
-	CodeBusy            Code = "busy"      // 503: too many streams at once
-	CodeEnding          Code = "ending"    // 503: the daemon is on its way out
-	CodeNotReady        Code = "not_ready" // 503
-	CodeTimeout         Code = "timeout"   // 504: the daemon did not decide in time
-	CodeFailed          Code = "failed"    // 500
+	CodeInvalid         Code = "invalid"             // 400: the request, or 422: the configuration
+	CodeForbidden       Code = "forbidden"           // 403: another user
+	CodeConflict        Code = "conflict"            // 409: not as things stand
+	CodeOther           Code = "other_configuration" // 409: the request is for a daemon that runs by another
+	CodeBusy            Code = "busy"                // 503: too many streams at once
+	CodeEnding          Code = "ending"              // 503: the daemon is on its way out
+	CodeNotReady        Code = "not_ready"           // 503
+	CodeTimeout         Code = "timeout"             // 504: the daemon did not decide in time
+	CodeFailed          Code = "failed"              // 500
 )
 
 // Codes lists every code.
 func Codes() []Code {
-	return []Code{CodeUnknownInstance, CodeNotFound, CodeMethod, CodeInvalid, CodeForbidden, CodeConflict, CodeBusy, CodeEnding,
+	return []Code{CodeUnknownInstance, CodeNotFound, CodeMethod, CodeInvalid, CodeForbidden, CodeConflict, CodeOther, CodeBusy, CodeEnding,
 		CodeNotReady, CodeTimeout, CodeFailed}
 }
 

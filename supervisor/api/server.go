@@ -41,6 +41,8 @@ type Options struct {
 	Plan func(ctx context.Context, p *Proposal) (Plan, error)
 	// Pending returns the changed keys that take effect in a new daemon only; nil: there never are any.
 	Pending func() []string
+	// ConfigError says why the configuration on disk is not in force; empty: it is. Nil: that is not known.
+	ConfigError func() string
 	// Metrics answers a scrape; nil: there are none.
 	Metrics http.Handler
 	// Shutdown begins the end of the daemon, on behalf of somebody, and returns at once. It may be called more than once.
@@ -171,6 +173,10 @@ func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil {
 			r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(r))
+		}
+		if e := s.meant(r); e != nil {
+			s.no(w, r, e)
+			return
 		}
 		if h, pattern := s.mux.Handler(r); pattern == "" {
 			s.refuseRoute(w, r, h)

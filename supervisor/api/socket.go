@@ -35,6 +35,17 @@ func Listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
+// Held reports whether the path of a listener made by Listen still means its socket. One that was removed or replaced cannot be
+// reached any more.
+func Held(l net.Listener) bool {
+	s, is := l.(*socket)
+	if !is {
+		return true
+	}
+	there, err := os.Lstat(s.path)
+	return err == nil && os.SameFile(there, s.made)
+}
+
 // vacant reports why the path cannot be taken.
 func vacant(path string) error {
 	there, err := os.Lstat(path)

@@ -75,11 +75,7 @@ func find(explicit string, getenv func(string) string) (string, error) {
 	if path := getenv("PROCMAN_CONFIG"); path != "" {
 		return named(path, "$PROCMAN_CONFIG")
 	}
-	places := []string{"procman.yaml"}
-	if dir := xdg(getenv, "XDG_CONFIG_HOME", ".config"); dir != "" {
-		places = append(places, filepath.Join(dir, "procman", "procman.yaml"))
-	}
-	places = append(places, "/etc/procman/procman.yaml")
+	places := Places("", getenv)
 	for _, path := range places {
 		if exists(path) {
 			return path, nil
@@ -87,6 +83,21 @@ func find(explicit string, getenv func(string) string) (string, error) {
 	}
 	return "", fmt.Errorf("%w; looked for\n  %s\n`procman init` writes an example to procman.yaml, -c FILE and $PROCMAN_CONFIG name another place",
 		ErrNotFound, strings.Join(places, "\n  "))
+}
+
+// Places returns where [Find] looks, in its order.
+func Places(explicit string, getenv func(string) string) []string {
+	if explicit == "" {
+		explicit = getenv("PROCMAN_CONFIG")
+	}
+	if explicit != "" {
+		return []string{explicit}
+	}
+	places := []string{"procman.yaml"}
+	if dir := xdg(getenv, "XDG_CONFIG_HOME", ".config"); dir != "" {
+		places = append(places, filepath.Join(dir, "procman", "procman.yaml"))
+	}
+	return append(places, "/etc/procman/procman.yaml")
 }
 
 func named(path, how string) (string, error) {

@@ -22,6 +22,10 @@ type ProviderOptions struct {
 	// been at it for a minute.
 	Debounce time.Duration
 
+	// LastGood is a configuration to begin with if the file is broken or missing then: the first list is its, and the next
+	// one is asked of the file again. Nil: then there is no Provider.
+	LastGood *File
+
 	newWatcher func() (*fsnotify.Watcher, error)
 	blind      time.Duration
 }
@@ -45,7 +49,9 @@ type Provider struct {
 
 	mu    sync.Mutex
 	file  *File
-	reads reads // of file
+	first bool     // file is ProviderOptions.LastGood, and nobody has been given it yet
+	reads reads    // of file
+	whole Snapshot // of file; empty for LastGood
 
 	drafting drafting
 }
@@ -80,7 +86,11 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 	}
 	// Watched before it is read: no change falls between.
 	w.look()
-	if _, err := p.read(); err != nil {
+	switch _, err := p.read(); {
+	case err == nil:
+	case o.LastGood != nil:
+		p.file, p.first = o.LastGood, true
+	default:
 		if w.fs != nil {
 			_ = w.fs.Close()
 		}
@@ -96,20 +106,34 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 }
 
 // AppInstances reads the file now and returns what it wants to run. An error means that this is not known; it never
-// means nothing.
+// means nothing. Of a Provider that began with LastGood the first list is that one's.
 func (p *Provider) AppInstances(ctx context.Context) ([]messages.AppInstance, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, err := p.read()
-	if err != nil {
-		return nil, err
+	f := p.begin()
+	if f == nil {
+		var err error
+		if f, err = p.read(); err != nil {
+			return nil, err
+		}
 	}
 	list := make([]messages.AppInstance, len(f.Instances))
 	for i, a := range f.Instances {
 		list[i] = a.Clone()
 	}
 	return list, nil
+}
+
+// begin returns LastGood once, if that is what the Provider began with.
+func (p *Provider) begin() *File {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.first {
+		return nil
+	}
+	p.first = false
+	return p.file
 }
 
 func (p *Provider) read() (*File, error) {
@@ -119,7 +143,13 @@ func (p *Provider) read() (*File, error) {
 	if err := regular(p.path); err != nil {
 		return nil, fmt.Errorf("the configuration cannot be read: %w", err)
 	}
-	f, reads, err := load(p.path, p.host)
+	whole := Snapshot{Path: p.path, Files: map[string][]byte{}, Dirs: map[string][]string{}}
+	text, err := Read(p.path)
+	if err != nil {
+		return nil, err
+	}
+	f, reads, err := parse(p.path, text, p.host.recorded(&whole))
+	whole.Files[p.path] = text
 	// Also of a broken file: it may be broken because an env file is missing. And what a file without a single name of
 	// one says, for it does not parse, may not be forgotten either.
 	if err != nil {
@@ -128,7 +158,7 @@ func (p *Provider) read() (*File, error) {
 		return nil, err
 	}
 	p.watch(reads)
-	p.file, p.reads = f, reads
+	p.file, p.reads, p.whole, p.first = f, reads, whole, false
 	p.drafting.look(p.listFiles(), time.Now())
 	return f, nil
 }
@@ -150,6 +180,13 @@ func (p *Provider) File() *File {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.file
+}
+
+// Snapshot returns all that the configuration of File was read from; nothing if that is LastGood.
+func (p *Provider) Snapshot() Snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.whole
 }
 
 // Notify signals a change at once, as on an operator's word.

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	onDisk "procman/actors/record"
+	"procman/messages"
+	"procman/supervisor/api"
+	"procman/supervisor/config"
+)
+
+// lastGood is a configuration that has been in force, as it is kept for a start at which the file is broken or gone.
+type lastGood struct {
+	At       time.Time       `json:"at"` // when it came into force
+	Snapshot config.Snapshot `json:"snapshot"`
+}
+
+const (
+	lastGoodKind  = "configuration"
+	lastGoodLimit = 64 << 20 // bytes: more than a configuration and what it names can have
+)
+
+// readLastGood reads what is kept in the directory. It wraps fs.ErrNotExist if nothing is.
+func readLastGood(dir messages.StateDir) (*lastGood, error) {
+	path := dir.LastGood()
+	text, err := onDisk.ReadFile(path, lastGoodLimit)
+	if err != nil {
+		return nil, err
+	}
+	// It names programs to be run: by whoever could write it.
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if stat, is := info.Sys().(*syscall.Stat_t); !is || info.Mode().Perm()&0o022 != 0 || int(stat.Uid) != os.Geteuid() && stat.Uid != 0 {
+		return nil, fmt.Errorf("%s: others than this user can have written it", path)
+	}
+	var g lastGood
+	if err := onDisk.Unseal(lastGoodKind, text, &g); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &g, nil
+}
+
+// findLastGood looks for what is kept of the configuration at path, in every state directory that may be its: the one that
+// the file says, so far as it can be read, the one of its last daemon, and the default. It returns nil and no error if
+// nothing is kept.
+func findLastGood(path string) (*config.File, time.Time, error) {
+	var dirs []messages.StateDir
+	if said, _ := config.Locate(path, config.ThisHost()); said.StateDir != "" {
+		dirs = append(dirs, said.StateDir)
+	}
+	if p := pointed(path, os.Getenv); p != nil {
+		dirs = append(dirs, p.StateDir)
+	}
+	if usual, err := defaultPlace(); err == nil {
+		dirs = append(dirs, usual.dir)
+	}
+	meant := api.Canonical(path)
+	var errs []error
+	for _, dir := range dirs {
+		g, err := readLastGood(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("the last good configuration is kept, but cannot be used: %w", err))
+			continue
+		}
+		if api.Canonical(g.Snapshot.Path) != meant {
+			continue // another's
+		}
+		file, err := g.Snapshot.Parse()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("the last good configuration, kept in %s, cannot be used by this version: %w", dir.LastGood(), err))
+			continue
+		}
+		if file.StateDir != dir { // by the environment of this start
+			if file.Socket == file.StateDir.Socket() {
+				file.Socket = dir.Socket()
+			}
+			file.StateDir = dir
+		}
+		return file, g.At, nil
+	}
+	return nil, time.Time{}, errors.Join(errs...)
+}
+
+// loadOrLastGood loads the configuration for a daemon. If it is broken or missing, and the one that was in force before is
+// kept, that one is returned with why.
+func (a *app) loadOrLastGood() (path string, file *config.File, instead, err error) {
+	path, file, err = a.load()
+	if err == nil {
+		return path, file, nil, nil
+	}
+	candidates := []string{path}
+	if path == "" {
+		candidates = config.Places(a.config, os.Getenv)
+	}
+	for _, candidate := range candidates {
+		good, at, keptErr := findLastGood(candidate)
+		if good != nil {
+			return good.Path, good, &insteadError{err, at}, nil
+		}
+		err = errors.Join(err, keptErr)
+	}
+	return "", nil, nil, err
+}
+
+// insteadError is why the last good configuration is in force.
+type insteadError struct {
+	err error
+	at  time.Time
+}
+
+func (e *insteadError) Error() string { return e.err.Error() }
+func (e *insteadError) Unwrap() error { return e.err }
+
+// goodKeeper keeps what comes into force. Nothing waits for it.
+type goodKeeper struct {
+	dir      messages.StateDir
+	provider *config.Provider
+	log      *slog.Logger
+	news     chan struct{}
+	quit     chan struct{}
+	writing  sync.WaitGroup
+}
+
+// lastGoodPatience is how long the state disk may take for it, and how long an end of the daemon waits.
+const lastGoodPatience = 2 * time.Second
+
+func keepLastGood(dir messages.StateDir, p *config.Provider, log *slog.Logger) *goodKeeper {
+	k := &goodKeeper{dir: dir, provider: p, log: log, news: make(chan struct{}, 1), quit: make(chan struct{})}
+	k.writing.Go(k.run)
+	return k
+}
+
+// Observe takes what the supervisor publishes: that a list is in force.
+func (k *goodKeeper) Observe(published any) {
+	if _, is := published.(messages.Reconciled); is {
+		k.again()
+	}
+}
+
+// again has it looked whether what is kept is what is in force.
+func (k *goodKeeper) again() {
+	select {
+	case k.news <- struct{}{}:
+	default:
+	}
+}
+
+func (k *goodKeeper) Close() error {
+	close(k.quit)
+	k.writing.Wait()
+	return nil
+}
+
+func (k *goodKeeper) run() {
+	disk := onDisk.NewDisk("the state disk", 1)
+	said := false
+	for {
+		select {
+		case <-k.quit:
+			select {
+			case <-k.news: // what came into force last is kept, too
+			default:
+				return
+			}
+		case <-k.news:
+		}
+		whole := k.provider.Snapshot()
+		if whole.Path == "" {
+			continue // it is in force by what is kept
+		}
+		_, err := disk.Do(context.Background(), lastGoodPatience, func() error { return k.save(whole) }, nil)
+		if err != nil && !said {
+			k.log.Warn("the configuration in force cannot be kept", "error", err.Error(),
+				"consequence", "a daemon that finds the file broken when it starts has an older one, or none")
+		}
+		said = err != nil
+	}
+}
+
+func (k *goodKeeper) save(whole config.Snapshot) error {
+	if g, err := readLastGood(k.dir); err == nil && g.Snapshot.Equal(whole) {
+		return nil
+	}
+	text, err := onDisk.Seal(lastGoodKind, lastGood{At: time.Now().UTC(), Snapshot: whole})
+	if err != nil {
+		return err
+	}
+	return onDisk.WriteFile(k.dir.LastGood(), text, true)
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	onDisk "procman/actors/record"
+	"procman/actors/spawn"
+	"procman/messages"
+	"procman/supervisor/api"
+	"procman/supervisor/config"
+)
+
+// pointer says where the daemon of a configuration is, or was: for those who cannot read that out of the configuration,
+// because it is broken, or says something else by now. It is a hint: whether a daemon is there its lock says.
+type pointer struct {
+	Config   string            `json:"config"` // see api.Canonical
+	StateDir messages.StateDir `json:"state_dir"`
+	Socket   string            `json:"socket"`
+}
+
+const pointerKind = "pointer"
+
+// runtimeDirs are the places for pointers, the best one first.
+func runtimeDirs(getenv func(string) string) []string {
+	var dirs []string
+	if dir := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		dirs = append(dirs, filepath.Join(dir, "procman"))
+	}
+	uid := strconv.Itoa(os.Geteuid())
+	if os.Geteuid() == 0 {
+		dirs = append(dirs, "/run/procman")
+	} else if dir := "/run/user/" + uid; ownDir(dir) == nil {
+		dirs = append(dirs, dir+"/procman")
+	}
+	return append(dirs, filepath.Join(os.TempDir(), "procman-"+uid))
+}
+
+// ownDir reports why a directory is not ours alone. In a directory that anybody may write to anybody may have made it.
+func ownDir(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	stat, is := info.Sys().(*syscall.Stat_t)
+	if !info.IsDir() || info.Mode().Perm()&0o077 != 0 || !is || int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s is not a directory of this user's alone", path)
+	}
+	return nil
+}
+
+// pointerNames are the names under which a configuration's pointer lies: by the path with its links, which is what people
+// write, and by the one without.
+func pointerNames(path string) []string {
+	names := []string{api.Canonical(path)}
+	if whole, err := filepath.Abs(path); err == nil && whole != names[0] {
+		names = append(names, whole)
+	}
+	for n, name := range names {
+		sum := sha256.Sum256([]byte(name))
+		names[n] = hex.EncodeToString(sum[:12]) + ".json"
+	}
+	return names
+}
+
+// point leaves a pointer to a daemon, in the first place that takes it.
+func point(file *config.File, getenv func(string) string) error {
+	p := pointer{Config: api.Canonical(file.Path), StateDir: file.StateDir, Socket: file.Socket}
+	var errs []error
+	for _, dir := range runtimeDirs(getenv) {
+		err := os.MkdirAll(dir, 0o700)
+		if err == nil {
+			err = ownDir(dir)
+		}
+		for _, name := range pointerNames(file.Path) {
+			if err == nil {
+				err = onDisk.Write(filepath.Join(dir, name), pointerKind, p, false)
+			}
+		}
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// pointed returns where the daemon of a configuration is, or was the last time; nil: there is no telling. One that lives
+// comes first.
+func pointed(path string, getenv func(string) string) *pointer {
+	var last *pointer
+	for _, dir := range runtimeDirs(getenv) {
+		if ownDir(dir) != nil {
+			continue
+		}
+		for _, name := range pointerNames(path) {
+			var p pointer
+			// What is damaged or missing points nowhere.
+			if onDisk.Read(filepath.Join(dir, name), pointerKind, &p) != nil || p.StateDir == "" {
+				continue
+			}
+			if spawn.Owner(p.StateDir) != 0 {
+				return &p
+			}
+			if last == nil {
+				last = &p
+			}
+		}
+	}
+	return last
+}

@@ -1,0 +1,48 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"path/filepath"
+)
+
+// configHeader says in a request by which configuration the daemon must run that is meant: where a daemon answers is a name,
+// and another's may answer there. It holds what [Canonical] returns, as in a query.
+const configHeader = "Procman-Config"
+
+// Canonical returns one name for a file, whatever links and relative paths it is spelt with. A file that does not exist has
+// one, too.
+func Canonical(path string) string {
+	whole, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	if file, err := filepath.EvalSymlinks(whole); err == nil {
+		return file
+	}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(whole)); err == nil {
+		return filepath.Join(dir, filepath.Base(whole))
+	}
+	return whole
+}
+
+// For has every request refused by a daemon that does not run by the configuration at path; empty: by none. The error has
+// CodeOther. A daemon of an earlier version answers all the same. It returns the client.
+func (c *Client) For(path string) *Client {
+	c.config = ""
+	if path != "" {
+		c.config = Canonical(path)
+	}
+	return c
+}
+
+// meant reports why the request is for another daemon; nil: it is not.
+func (s *Server) meant(r *http.Request) *Error {
+	config, err := url.QueryUnescape(r.Header.Get(configHeader))
+	ours := s.options.Manager.Config
+	if err != nil || config == "" || ours == "" || config == Canonical(ours) {
+		return nil
+	}
+	return &Error{fmt.Sprintf("the daemon that answers here, pid %d, runs by %s, not by %s", s.options.Manager.PID, ours, config), CodeOther, http.StatusConflict}
+}
