@@ -86,7 +86,7 @@ func (s *Spawner) adoptRecorded(i *instance, r *runRecord) (*doubt, error) {
 	}
 	p := s.adopted(i.id, fd, *r)
 	p.started = readClock().read(r.Started, true)
-	s.begin(i, p, false)
+	s.begin(i, p, r.lost)
 	s.mark(*r)
 	if fd.ended() {
 		<-p.done // a zombie: how it ended is known in a moment

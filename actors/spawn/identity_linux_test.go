@@ -131,7 +131,10 @@ func TestWhileItCannotBeToldWhoseAProcessIsNothingIsStartedAndNothingIsSignalled
 		proc  bool
 	}{
 		"it shows its tag, and there is no record and no lock": {
-			shell("exec sleep 300 3>&-"), func(t *testing.T, dir messages.StateDir) { require.NoError(t, os.Remove(dir.Run("a"))) }, false,
+			shell("exec sleep 300 3>&-"), func(t *testing.T, dir messages.StateDir) {
+				require.NoError(t, os.Remove(dir.Run("a")))
+				require.NoError(t, os.Truncate(dir.InstanceLock("a"), 0))
+			}, false,
 		},
 		"it holds the lock, which was emptied, and there is no record": {
 			bare(""), func(t *testing.T, dir messages.StateDir) {
@@ -170,23 +173,25 @@ func TestWhileItCannotBeToldWhoseAProcessIsNothingIsStartedAndNothingIsSignalled
 // A record that cannot be used, and a program that has cleared its environment: its lock tells whose it is.
 func TestTheLockTellsWhoseAProcessIsThatHasNothingElse(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, dir messages.StateDir){
+		"a record of the run before": func(t *testing.T, dir messages.StateDir) {
+			rewrite(t, dir, func(r *runRecord) { r.PID, r.Run, r.Tag, r.Exit = 1, 6, "other", &exitRecord{} })
+		},
 		"no record":     func(t *testing.T, dir messages.StateDir) { require.NoError(t, os.Remove(dir.Run("a"))) },
 		"a torn record": func(t *testing.T, dir messages.StateDir) { require.NoError(t, os.Truncate(dir.Run("a"), 60)) },
-		"the record of another process": func(t *testing.T, dir messages.StateDir) {
-			rewrite(t, dir, func(r *runRecord) { r.PID, r.Start, r.Tag, r.Run = 1, 1, "other", 6 })
-		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			dir := stateDir(t)
-			app := bare("")
-			pid := orphanedAs(t, dir, app)
-			spoil(t, dir)
-			s := opened(t, dir)
-			p := adopted(t, s)
-			require.Equal(t, []any{pid, 7, 30007, app.SpecHash()}, []any{p.PID(), p.Run(), p.Port(), p.SpecHash()})
-			v := survivors(t, s)["a"]
-			require.Equal(t, []any{true, pid, ""}, []any{v.Alive, v.PID, v.Unclear})
-		})
+		for _, closed := range []string{"", "3>&-"} {
+			t.Run(name+" "+closed, func(t *testing.T) {
+				dir := stateDir(t)
+				app := bare(closed)
+				pid := orphanedAs(t, dir, app)
+				spoil(t, dir)
+				s := opened(t, dir)
+				p := adopted(t, s)
+				require.Equal(t, []any{pid, 7, 30007, app.SpecHash()}, []any{p.PID(), p.Run(), p.Port(), p.SpecHash()})
+				v := survivors(t, s)["a"]
+				require.Equal(t, []any{true, pid, ""}, []any{v.Alive, v.PID, v.Unclear})
+			})
+		}
 	}
 }
 

@@ -171,7 +171,7 @@ func (s *Spawner) wasHeld(i *instance) bool {
 }
 
 // Expunge forgets an instance that is no longer known: what is remembered of it, and the record of its newest run unless
-// that still lives. Its output files stay.
+// that still lives, or may live. Its output files stay.
 func (s *Spawner) Expunge(id messages.InstanceID) error {
 	if err := id.Validate(); err != nil {
 		return err
@@ -190,7 +190,7 @@ func (s *Spawner) Expunge(id messages.InstanceID) error {
 	i.pen <- struct{}{} // or a record on its way would come after us
 	defer func() { <-i.pen }()
 	i.mu.Lock()
-	gone := i.newest == nil || i.newest.ended()
+	gone := (i.newest == nil || i.newest.ended()) && i.doubt == nil
 	if gone {
 		i.newest, i.unsaved = nil, nil
 	}
@@ -201,6 +201,11 @@ func (s *Spawner) Expunge(id messages.InstanceID) error {
 	var errs []error
 	for _, path := range paths {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if gone {
+		if err := forgetTestimony(s.dir.InstanceLock(id)); err != nil {
 			errs = append(errs, err)
 		}
 	}

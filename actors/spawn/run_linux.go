@@ -28,7 +28,9 @@ type runRecord struct {
 	Spec    string              `json:"spec_hash"`
 	Started stamp               `json:"started_at"`
 	Dir     string              `json:"state_dir,omitempty"` // under which it was started; it stays when the directory is moved or copied
-	Exit    *exitRecord         `json:"exit"`                // nil until the process was seen to end
+
+	lost bool        // it is not what is on disk
+	Exit *exitRecord `json:"exit"` // nil until the process was seen to end
 }
 
 type exitRecord struct {
@@ -76,22 +78,43 @@ func unknownExit(at time.Time) messages.Exit {
 	return messages.Exit{Code: -1, At: at, Reason: messages.ReasonUnknown}
 }
 
-// readRun returns the record of the newest run; nil if there is none that can be read.
+// readRun returns the record of the newest run; nil if there is none that can be read. Where it is lost, damaged or of an
+// earlier run than the last, the lock tells the same. What is wrong with it is in the error, also beside a record.
 func (s *Spawner) readRun(id messages.InstanceID) (*runRecord, error) {
-	var r runRecord
-	err := record.Read(s.dir.Run(id), runKind, &r)
+	var r *runRecord
+	var read runRecord
+	err := record.Read(s.dir.Run(id), runKind, &read)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
-	case err == nil && r.ID != id:
+		err = nil
+	case err == nil && read.ID != id:
 		err = &fs.PathError{Op: "read", Path: s.dir.Run(id), Err: errForeign}
+	case err == nil:
+		r = &read
 	}
 	if err != nil {
 		s.log.Warn("the record of a run cannot be used", "instance", string(id), "error", err,
 			"consequence", "its process, if it lives, is looked for among all processes")
-		return nil, err
 	}
-	return &r, nil
+	if r != nil && r.Exit == nil && r.Boot == s.boot {
+		return r, nil
+	}
+	if t := s.testimony(id); t != nil && (r == nil || t.Run > r.Run) {
+		t.lost = true
+		r = t
+	}
+	return r, err
+}
+
+// testimony returns what the lock of the instance says of the run that took it last; nil if that is nothing, or of another
+// boot.
+func (s *Spawner) testimony(id messages.InstanceID) *runRecord {
+	text, err := record.ReadFile(s.dir.InstanceLock(id), maxTestimony)
+	var r runRecord
+	if err != nil || record.Unseal(lockKind, text, &r) != nil || r.ID != id || r.Boot != s.boot {
+		return nil
+	}
+	return &r
 }
 
 // save puts the record of the newest run on disk. Nobody on the way to a deed or a report waits for it; who starts a

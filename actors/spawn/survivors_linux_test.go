@@ -151,6 +151,7 @@ func TestOfTwoProcessesWithoutARecordTheOneWithTheLockStays(t *testing.T) {
 	second := imitate(t, dir, "other", 99, "sleep 300; exit")
 	require.NoError(t, os.Remove(dir.Run("a")))
 	s := opened(t, dir)
+	require.Equal(t, pid, survivors(t, s)["a"].PID)
 	require.Equal(t, pid, adopted(t, s).PID())
 	eventually(t, "the second is ended", func() bool { return !alive(second) })
 	require.True(t, alive(pid))
