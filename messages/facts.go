@@ -139,6 +139,7 @@ const (
 	FaultResources         StartFault = "out of resources"            // EAGAIN, ENOMEM, EMFILE, ENFILE
 	FaultLocked            StartFault = "still locked"                // a process of the instance, or a grandchild, lives
 	FaultUnclear           StartFault = "cannot tell"                 // whether a process that lives is the instance's
+	FaultElsewhere         StartFault = "runs elsewhere"              // under another state directory
 	FaultNoPort            StartFault = "no free port"
 	FaultStateDir          StartFault = "state directory unusable"
 	FaultStalled           StartFault = "file system does not answer"
@@ -149,7 +150,7 @@ const (
 // a start waits until there is room, and that is no failed attempt.
 func (f StartFault) Host() bool {
 	switch f {
-	case FaultResources, FaultNoPort, FaultLocked, FaultUnclear, FaultStateDir, FaultStalled:
+	case FaultResources, FaultNoPort, FaultLocked, FaultUnclear, FaultElsewhere, FaultStateDir, FaultStalled:
 		return true
 	}
 	return false

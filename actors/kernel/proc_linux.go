@@ -185,6 +185,9 @@ func (p Procfs) FDs(pid int) ([]int, error) {
 	return fds, err
 }
 
+// Link returns what a link of the process leads to: "exe", "cwd".
+func (p Procfs) Link(pid int, name string) (string, error) { return os.Readlink(p.file(pid, name)) }
+
 // FD returns what the descriptor of the process is, as the kernel names it: a path, "socket:[inode]".
 func (p Procfs) FD(pid, fd int) (string, error) {
 	var link [4096]byte

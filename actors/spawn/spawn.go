@@ -68,3 +68,11 @@ type Trace struct {
 	Survivor *messages.Survivor // nil: no run is on record, and no process lives
 	Memory   *messages.Memory   // nil: nothing is remembered
 }
+
+// Foreign is a live process of an instance that was started under another state directory.
+type Foreign struct {
+	ID      messages.InstanceID
+	PID     int
+	Dir     messages.StateDir
+	Manager int // the pid of the manager that has Dir; 0: none that is visible here
+}

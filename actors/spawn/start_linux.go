@@ -42,6 +42,9 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 		}
 	}()
 
+	if err := s.elsewhere(l.App); err != nil {
+		return nil, err
+	}
 	program, err := s.preflight(ctx, i, l.App)
 	if err != nil {
 		return nil, err

@@ -10,7 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/actors/spawn"
 	"procman/cmd/procman/doctor"
+	"procman/messages"
 	"procman/supervisor/api"
 	"procman/supervisor/config"
 )
@@ -57,8 +59,8 @@ func (a *app) distrusted() []doctor.Finding {
 }
 
 // patient returns what the doctor is to look at: by the configuration, and the daemon's own word.
-func (a *app) patient(ctx context.Context) (doctor.Options, error) {
-	o := doctor.Options{Brief: brief()}
+func (a *app) patient(ctx context.Context) (o doctor.Options, err error) {
+	o = doctor.Options{Brief: brief()}
 	file, err := a.examined(&o.Config)
 	if err != nil {
 		return o, err
@@ -69,6 +71,16 @@ func (a *app) patient(ctx context.Context) (doctor.Options, error) {
 		at = place{socket: file.Socket, dir: file.StateDir}
 	}
 	o.Socket, o.StateDir = at.socket, at.dir
+	defer func() {
+		dir := messages.StateDir(o.Daemon.StateDir)
+		if dir == "" {
+			dir = o.StateDir
+		}
+		others, _ := spawn.Elsewhere(ctx, dir, file.Instances) // a /proc that cannot be read is found out elsewhere
+		for _, p := range others {
+			o.Foreign = append(o.Foreign, doctor.Foreign{ID: string(p.ID), Dir: string(p.Dir), PID: p.PID, Manager: p.Manager})
+		}
+	}()
 	client := api.NewClient(at.socket)
 	defer client.Close()
 	d, err := a.instances(ctx, client, answerTime)

@@ -134,7 +134,7 @@ func planText(p api.Plan, colours bool) string {
 		line("=", "", key, "applied live: to every lease from now on; what runs keeps its port until its next start")
 	}
 	for _, key := range p.Daemon {
-		line("!", yellow, key, "has changed; it takes effect in a new daemon only (`procman detach`, then `procman run`: no instance restarts)")
+		line("!", yellow, key, "has changed; it takes effect in a new daemon only ("+newDaemon(p.Daemon...)+": no instance restarts)")
 	}
 	var sum []string
 	for _, d := range []struct {
@@ -271,4 +271,13 @@ func (d *daemon) plan(_ context.Context, p *api.Proposal) (api.Plan, error) {
 		live = append(live, "ports")
 	}
 	return api.Plan{Config: path, Changes: changes, Live: live, Daemon: daemon}, nil
+}
+
+// newDaemon says how a changed key comes into force without a restart of any instance. What runs is known by the records in
+// the state directory: they have to come with it.
+func newDaemon(keys ...string) string {
+	if slices.Contains(keys, "state_dir") {
+		return "`procman detach`, then `mv` the state directory to where state_dir says, then `procman run`"
+	}
+	return "`procman detach`, then `procman run`"
 }

@@ -22,6 +22,7 @@ type Facts struct {
 	Init    Init
 	OOM     *int64 // the daemon's oom_score_adj
 	Core    *int64 // the size of a core dump, in bytes
+	Foreign []Foreign
 }
 
 // Unlimited is the value of a limit that is none.
@@ -155,6 +156,13 @@ type Init struct {
 	Err        error
 }
 
+// Foreign is a live process of a wanted instance that was started under another state directory.
+type Foreign struct {
+	ID, Dir string
+	PID     int
+	Manager int // the pid of the daemon that has Dir; 0: none
+}
+
 // Options say what to look at.
 type Options struct {
 	Config   Config
@@ -165,4 +173,5 @@ type Options struct {
 	Children []int    // pids of instances that live
 	Adopted  []int    // those of them that an earlier daemon has started
 	Brief    []string // a command that ends at once, for a trial; nil: the trial is not made
+	Foreign  []Foreign
 }

@@ -1,6 +1,12 @@
 package doctor
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
 
 // Verdict says how bad a finding is.
 type Verdict string
@@ -24,7 +30,8 @@ type Finding struct {
 
 // Examine returns one finding for every check, always in the same order.
 func Examine(f Facts) []Finding {
-	return append(append([]Finding{configuration(f), daemon(f)}, Adoption(f)...),
+	findings := append([]Finding{configuration(f), daemon(f)}, foreign(f)...)
+	return append(append(findings, Adoption(f)...),
 		kernel(f), groupSignals(f), exitStatus(f),
 		openFiles(f), processes(f), inotify(f), portRange(f), outgoingPorts(f),
 		stateDirectory(f), fileSystem(f), diskSpace(f), socket(f), outOfMemory(f), coreDumps(f))
@@ -81,4 +88,41 @@ func count(n int, word string) string {
 		return "1 " + word
 	}
 	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// foreign tells of processes that the daemon does not know, and that run what it is to run; there is one finding for each
+// state directory.
+func foreign(f Facts) []Finding {
+	const check = "other state directories"
+	byDir := map[string][]Foreign{}
+	for _, p := range f.Foreign {
+		byDir[p.Dir] = append(byDir[p.Dir], p)
+	}
+	var findings []Finding
+	for _, dir := range slices.Sorted(maps.Keys(byDir)) {
+		var names, pids []string
+		for _, p := range byDir[dir] {
+			names = append(names, fmt.Sprintf("%s (pid %d)", p.ID, p.PID))
+			pids = append(pids, strconv.Itoa(p.PID))
+		}
+		what := func(whose string) string {
+			return fmt.Sprintf("%s of this configuration under %s, which %s: %s", plural(len(names)), dir, whose, strings.Join(names, ", "))
+		}
+		const means = "they are not started here meanwhile: nothing is to run twice on one database"
+		if m := byDir[dir][0].Manager; m != 0 {
+			findings = append(findings, Finding{check, Warning, what(fmt.Sprintf("the daemon with pid %d has", m)), means,
+				fmt.Sprintf("one of the two daemons is too many: procman --socket %s/procman.sock shutdown", dir)})
+			continue
+		}
+		findings = append(findings, Finding{check, Warning, what("no daemon has"), means,
+			fmt.Sprintf("state_dir: %s, and a new daemon takes them over as they are; or end them: kill %s", dir, strings.Join(pids, " "))})
+	}
+	return findings
+}
+
+func plural(processes int) string {
+	if processes == 1 {
+		return "1 process"
+	}
+	return fmt.Sprintf("%d processes", processes)
 }
