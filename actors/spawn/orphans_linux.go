@@ -153,10 +153,14 @@ func (s *Spawner) own() (pids map[int]bool, forking bool) {
 func (s *Spawner) forks() (known func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.forking++
+	if s.forking++; s.forking == 1 {
+		s.oom.giveUp()
+	}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.forking--
+		if s.forking--; s.forking == 0 {
+			s.oom.regain()
+		}
 	}
 }

@@ -145,7 +145,7 @@ func TestTheUnitsKeepInstancesAliveOverWhateverBecomesOfTheDaemon(t *testing.T) 
 			require.Equal(t, value, u.value(key), "%s: %s", u.path, key)
 		}
 		for _, key := range []string{"ExecReload", "ExecStop", "PrivateTmp", "ProtectSystem", "ProtectHome", "PrivateDevices", "DynamicUser",
-			"ProtectProc", "MemoryDenyWriteExecute", "PIDFile", "RemainAfterExit", "OOMScoreAdjust"} {
+			"ProtectProc", "MemoryDenyWriteExecute", "PIDFile", "RemainAfterExit"} {
 			require.Empty(t, u.value(key), "%s: %s", u.path, key)
 		}
 		program := strings.Fields(u.value("ExecStart"))

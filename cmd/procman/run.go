@@ -55,6 +55,9 @@ func (a *app) run() error {
 		e.open()
 	}
 	defer e.shut()
+	if err := settleFiles(a.env, e); err != nil {
+		fmt.Fprintf(failures(a.stderr), "procman: %v\n", err) // no reason not to run
+	}
 	e.inherit(a.env)
 	path, file, instead, err := a.loadUnlessTold(e)
 	if file == nil {
