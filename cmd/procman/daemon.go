@@ -430,5 +430,5 @@ func (d *daemon) verdict() error {
 		return nil
 	}
 	d.log.Error("manager failed; instances run on, and the next manager adopts them", "error", err.Error())
-	return fmt.Errorf("the supervisor has failed; instances run on, and the next `procman run` adopts them: %w", err)
+	return fmt.Errorf("the supervisor has failed; instances run on, and the next daemon adopts them: %w", err)
 }

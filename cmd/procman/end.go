@@ -55,7 +55,7 @@ type ending struct {
 
 var (
 	shutdownEnd = ending{"shutdown", "End the daemon and stop all instances", "every instance was stopped", ", which takes as long as its instances take to stop", api.ModeStop}
-	detachEnd   = ending{"detach", "End the daemon and leave all instances running", "its instances run on", "; the next `procman run` adopts what still runs", api.ModeLeave}
+	detachEnd   = ending{"detach", "End the daemon and leave all instances running", "its instances run on", "; the next daemon adopts what still runs", api.ModeLeave}
 )
 
 func (a *app) endCommand(e ending) *cobra.Command {
@@ -65,7 +65,7 @@ func (a *app) endCommand(e ending) *cobra.Command {
 		Use: e.name, Short: e.short,
 		Long: e.short + ". It returns when the daemon has ended" + e.takes + `.
 
-systemd does not start it again, if the unit is procman's own: it has ended as it was told to.`,
+systemd does not start it again, if the unit is procman's own: it has ended as it was told to. `+"`systemctl start`"+` does.`,
 		Args: usages(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {

@@ -274,10 +274,15 @@ func (d *daemon) plan(_ context.Context, p *api.Proposal) (api.Plan, error) {
 }
 
 // newDaemon says how a changed key comes into force without a restart of any instance. What runs is known by the records in
-// the state directory: they have to come with it.
+// the state directory: they have to come with it. An upgrade keeps the process, and with it the service that it may be; but
+// whoever waits for its answer looks for the socket.
 func newDaemon(keys ...string) string {
-	if slices.Contains(keys, "state_dir") {
-		return "`procman detach`, then `mv` the state directory to where state_dir says, then `procman run`"
+	const started = "then `procman run` (a service: `systemctl start`)"
+	switch {
+	case slices.Contains(keys, "state_dir"):
+		return "`procman detach`, then `mv` the state directory to where state_dir says, " + started
+	case slices.Contains(keys, "socket"):
+		return "`procman detach`, " + started
 	}
-	return "`procman detach`, then `procman run`"
+	return "`procman upgrade`"
 }

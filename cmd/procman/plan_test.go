@@ -38,7 +38,7 @@ func TestPlanSaysWhatAReloadWouldDoAndDoesNothing(t *testing.T) {
     env.TEST_CHILD: serve -> fail
     stop.grace: 10s -> 3s
 + e    start: new in the file
-! log  has changed; it takes effect in a new daemon only (`+"`procman detach`, then `procman run`"+`: no instance restarts)
+! log  has changed; it takes effect in a new daemon only (`+"`procman upgrade`"+`: no instance restarts)
 1 to start, 1 to stop, 2 to restart, 1 applied live
 `, r.stdout)
 

@@ -63,7 +63,7 @@ func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 	p.lease(p.File().Ports)
 	if len(keys) > 0 && !slices.Equal(keys, p.warned) {
 		p.log.Warn("some changed keys take effect in a new daemon only", "keys", strings.Join(keys, ", "),
-			"help", newDaemon(keys...)+" make a new daemon of this one; no instance is restarted")
+			"help", newDaemon(keys...)+": no instance restarts")
 	}
 	p.warned = keys
 	return list, nil

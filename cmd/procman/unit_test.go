@@ -78,7 +78,7 @@ func TestSystemdFindsNothingWrongWithTheUnits(t *testing.T) {
 		path := filepath.Join(dir, "procman.service")
 		text = regexp.MustCompile(`(?m)^ExecStart=\S+`).ReplaceAllString(text, "ExecStart="+self)
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		args := []string{"verify", "--man=no", "--recursive-errors=no", path}
+		args := []string{"verify", "--recursive-errors=no", path}
 		if strings.Contains(u.path, "user") {
 			args = slices.Insert(args, 1, "--user")
 		}

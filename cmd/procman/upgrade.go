@@ -89,7 +89,7 @@ func succeeded(ctx context.Context, c *api.Client, before api.Manager) (api.Mana
 		select {
 		case <-look.C:
 		case <-ctx.Done():
-			return api.Manager{}, fmt.Errorf("the new daemon does not answer; its log says why. Instances run on, and `procman run` adopts them: %w", ctx.Err())
+			return api.Manager{}, fmt.Errorf("the new daemon does not answer; its log says why. Instances run on, and the next daemon adopts them: %w", ctx.Err())
 		}
 	}
 }

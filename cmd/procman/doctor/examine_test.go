@@ -114,7 +114,7 @@ func TestEachFaultIsFoundAndSaysWhatToDo(t *testing.T) {
 		{"socket", func(f *Facts) { f.Socket.Path = strings.Repeat("x", 100) }, Fault, "100 of 99 bytes", "", "shorter"},
 		{"socket", func(f *Facts) { f.Socket.Mode = mode(0o600) }, Fault, "no socket", "", "rm /s/procman.sock"},
 		{"socket", func(f *Facts) { f.Socket.Mode = mode(fs.ModeSocket | 0o660) }, Warning, "mode 0660", "", "chmod 600"},
-		{"out of memory", func(f *Facts) { f.OOM = new(int64(-900)) }, Warning, "-900", "inherited", "OOMScoreAdjust"},
+		{"out of memory", func(f *Facts) { f.OOM = new(int64(-900)) }, OK, "-900; instances are not protected", "", ""},
 
 		{"pid 1", func(f *Facts) { f.Init.PID = 1 }, Fault, "the daemon is pid 1", "kernel kills every instance", "docker run --init"},
 		{"pid 1", func(f *Facts) { f.Init.Comm = "node" }, Warning, "node is not known as an init", "zombie", "tini"},
@@ -200,6 +200,21 @@ then systemctl daemon-reload`, got.Do)
 		require.Contains(t, got.Do, "systemctl --user daemon-reload")
 	}
 	f = healthy()
+	f.Unit.Properties["LimitNOFILESoft"], f.Unit.Properties["LimitNOFILE"] = "575", "524288"
+	got = serviceManager(f)
+	require.Equal(t, Warning, got.Verdict, "512 may be stored, and 64 beside them")
+	require.Contains(t, got.Means, "status=202/FDS")
+	require.Contains(t, got.Do, "[Service]\n  LimitNOFILE=576:524288\nthen")
+	f.Unit.Properties["LimitNOFILESoft"], f.Unit.Properties["LimitNOFILE"] = "160", "200"
+	require.Contains(t, serviceManager(f).Do, "LimitNOFILE=576:576\n")
+	require.Equal(t, Warning, serviceManager(f).Verdict)
+	f.Unit.Properties["LimitNOFILESoft"] = "150"
+	require.Equal(t, Fault, serviceManager(f).Verdict, "with its hundred instances it cannot be started again")
+	for _, enough := range []string{"576", "infinity", ""} {
+		f.Unit.Properties["LimitNOFILESoft"] = enough
+		require.Equal(t, OK, serviceManager(f).Verdict)
+	}
+	f = healthy()
 	f.Unit.Properties["KillMode"] = "none"
 	require.Equal(t, Warning, serviceManager(f).Verdict)
 	f.Unit.Properties["KillMode"], f.Unit.Own = "control-group", true
@@ -247,15 +262,16 @@ func TestTheUnitIsTheInnermostOneOfACgroup(t *testing.T) {
 func TestCgroupsAreReadInAllTheirForms(t *testing.T) {
 	for name, c := range map[string]struct {
 		text, unit, pids string
-		old              bool
+		old, unified     bool
 	}{
-		"one hierarchy": {"0::/system.slice/p.service\n", "/system.slice/p.service", "/system.slice/p.service", false},
-		"both kinds":    {"9:name=systemd:/system.slice/p.service\n8:pids:/a\n1:cpu,cpuacct:/\n0::/b\n", "/system.slice/p.service", "/a", true},
-		"the old kind":  {"3:cpu,pids:/c\n1:name=systemd:/d\n", "/d", "/c", true},
-		"a colon":       {"0::/system.slice/a:b.service\n", "/system.slice/a:b.service", "/system.slice/a:b.service", false},
-		"nothing":       {"garbage\n", "", "", false},
+		"one hierarchy": {"0::/system.slice/p.service\n", "/system.slice/p.service", "/system.slice/p.service", false, true},
+		"both kinds":    {"9:name=systemd:/system.slice/p.service\n8:pids:/a\n1:cpu,cpuacct:/\n0::/b\n", "/system.slice/p.service", "/a", true, false},
+		"the old kind":  {"3:cpu,pids:/c\n1:name=systemd:/d\n", "/d", "/c", true, false},
+		"a colon":       {"0::/system.slice/a:b.service\n", "/system.slice/a:b.service", "/system.slice/a:b.service", false, false},
+		"nothing":       {"garbage\n", "", "", false, false},
+		"a container's systemd on a host of both kinds": {"9:name=systemd:/\n8:pids:/\n0::/system.slice/p.service\n", "/system.slice/p.service", "/", true, true},
 	} {
-		unit, pids, old := cgroupsOf(c.text)
+		unit, pids, old := cgroupsOf(c.text, c.unified)
 		require.Equal(t, []any{c.unit, c.pids, c.old}, []any{unit, pids, old}, name)
 	}
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -21,9 +22,11 @@ func unitOf(path string) (name string, user bool) {
 	return name, user
 }
 
-// cgroupsOf reads /proc/PID/cgroup: the path in systemd's own hierarchy or else in the common one, the paths of the
-// hierarchy that counts processes, and whether that is an old one (v1).
-func cgroupsOf(text string) (unit, pids string, old bool) {
+// cgroupsOf reads /proc/PID/cgroup: the path in the hierarchy that systemd uses, that in the one that counts processes, and
+// whether that is an old one (v1). systemd uses its own old hierarchy, and the common one where that is mounted alone
+// (unified). A line of the other tells nothing: the host's own systemd may have it, and in a container it is "/" then.
+func cgroupsOf(text string, unified bool) (unit, pids string, old bool) {
+	own := false
 	for line := range strings.Lines(text) {
 		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
 		if len(parts) != 3 {
@@ -32,11 +35,13 @@ func cgroupsOf(text string) (unit, pids string, old bool) {
 		controllers, path := strings.Split(parts[1], ","), parts[2]
 		switch {
 		case parts[1] == "name=systemd":
-			unit = path
+			if own = !unified; own || unit == "" {
+				unit = path
+			}
 		case slices.Contains(controllers, "pids"):
 			pids, old = path, true
 		case parts[0] == "0" && parts[1] == "":
-			if unit == "" {
+			if !own {
 				unit = path
 			}
 			if !old {
@@ -79,6 +84,7 @@ func serviceManager(f Facts) Finding {
 	}
 	c := unitCheck{unit: u, verdict: OK}
 	c.judge(f.Wants.Instances)
+	c.judgeLimit(f.Wants.Instances)
 	what := fmt.Sprintf("%s is in %s: KillMode=%s, OOMPolicy=%s, FileDescriptorStoreMax=%d", who, u.Name, u.Properties["KillMode"], u.Properties["OOMPolicy"], storeOf(u))
 	if u.Own && c.verdict == Fault {
 		c.verdict = Warning // it counts if the daemon is started from here
@@ -122,6 +128,29 @@ func (c *unitCheck) judge(instances int) {
 	if p["Restart"] == "no" {
 		c.needs(Warning, "Restart=always", "nobody starts the daemon again when it has died")
 	}
+}
+
+// filesBeside is how many descriptors systemd needs beside the stored ones to start a service.
+const filesBeside = 64
+
+// judgeLimit compares two settings of which neither is wrong alone: before it starts a service, systemd brings all stored
+// descriptors below the unit's soft limit.
+func (c *unitCheck) judgeLimit(instances int) {
+	soft, err := strconv.Atoi(c.unit.Properties["LimitNOFILESoft"])
+	store := storeOf(c.unit)
+	if err != nil || store == 0 || soft >= store+filesBeside {
+		return // infinity, or the service manager does not say
+	}
+	verdict, hard := Warning, c.unit.Properties["LimitNOFILE"]
+	if instances+filesBeside > soft {
+		verdict = Fault
+	}
+	if n, err := strconv.Atoi(hard); err == nil && n < store+filesBeside {
+		hard = strconv.Itoa(store + filesBeside)
+	}
+	c.needs(verdict, fmt.Sprintf("LimitNOFILE=%d:%s", store+filesBeside, cmp.Or(hard, "infinity")),
+		fmt.Sprintf("with some %d handles in the descriptor store, of up to %d, systemd cannot start the daemon again after a crash (status=202/FDS): "+
+			"the soft limit of open files, %d, is too small for them", max(soft-filesBeside, 0), store, soft))
 }
 
 func (c *unitCheck) needs(v Verdict, line, means string) {

@@ -24,7 +24,8 @@ func openFiles(f Facts) Finding {
 	if f.Files.Used != nil {
 		what += fmt.Sprintf(", %d open now", *f.Files.Used)
 	}
-	do := fmt.Sprintf("service: LimitNOFILE=%d in its [Service] section; shell: ulimit -n %d before `procman run`; container: --ulimit nofile=%d", 2*need, 2*need, 2*need)
+	do := fmt.Sprintf("service: LimitNOFILE=%d in its [Service] section; shell: ulimit -n %d before `procman run`; container: --ulimit nofile=%d",
+		max(2*need, int64(storeOf(f.Unit)+filesBeside)), 2*need, 2*need)
 	switch {
 	case fit < f.Wants.Instances:
 		return Finding{check, Fault, what, fmt.Sprintf("%d of them fit beside what is kept for control; the others wait: \"out of resources\"", fit), do}
@@ -92,13 +93,10 @@ func outOfMemory(f Facts) Finding {
 	if f.OOM == nil {
 		return unknown(check, nil, "")
 	}
-	what := fmt.Sprintf("oom_score_adj is %d, and so it is for every instance", *f.OOM)
 	if *f.OOM < 0 {
-		return Finding{check, Warning, what,
-			"the protection is inherited: when memory is short, the kernel kills other programs before an instance that leaks",
-			"leave OOMScoreAdjust out of the service (or at 0): the daemon needs no protection, its death harms nothing"}
+		return ok(check, "oom_score_adj is %d; instances are not protected with the daemon, they get 0", *f.OOM)
 	}
-	return ok(check, "%s", what)
+	return ok(check, "oom_score_adj is %d, and so it is for every instance", *f.OOM)
 }
 
 func coreDumps(f Facts) Finding {

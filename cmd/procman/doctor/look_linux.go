@@ -117,7 +117,7 @@ func lookUnit(ctx context.Context, p process) (u Unit) {
 		u.Err = err
 		return u
 	}
-	u.Cgroup, _, _ = cgroupsOf(string(text))
+	u.Cgroup, _, _ = cgroupsOf(string(text), unified())
 	if u.Name, u.User = unitOf(u.Cgroup); strings.HasSuffix(u.Name, ".service") {
 		u.Properties, u.Err = properties(ctx, u)
 	}

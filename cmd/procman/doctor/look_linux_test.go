@@ -200,7 +200,7 @@ func hierarchy(t *testing.T) string {
 		if _, err := os.Stat(dir + "/cgroup.procs"); err == nil {
 			text, err := os.ReadFile("/proc/self/cgroup")
 			require.NoError(t, err)
-			at, _, _ := cgroupsOf(string(text))
+			at, _, _ := cgroupsOf(string(text), false)
 			return strings.TrimSuffix(dir+at, "/")
 		}
 	}

@@ -139,7 +139,7 @@ func (p process) cgroupLimit() (name string, limit *int64, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	_, at, old := cgroupsOf(string(text))
+	_, at, old := cgroupsOf(string(text), unified())
 	if at == "" {
 		return "", nil, nil
 	}
@@ -156,4 +156,10 @@ func (p process) cgroupLimit() (name string, limit *int64, err error) {
 			return name, limit, nil
 		}
 	}
+}
+
+// unified reports whether systemd uses the common hierarchy of cgroups here.
+func unified() bool {
+	var fs unix.Statfs_t
+	return unix.Statfs("/sys/fs/cgroup", &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC
 }

@@ -17,7 +17,7 @@ func properties(ctx context.Context, u Unit) (map[string]string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	args := []string{"show", "-p", "KillMode,OOMPolicy,Type,Restart,FileDescriptorStoreMax,NotifyAccess", "--", u.Name}
+	args := []string{"show", "-p", "KillMode,OOMPolicy,Type,Restart,FileDescriptorStoreMax,NotifyAccess,LimitNOFILE,LimitNOFILESoft", "--", u.Name}
 	if u.User {
 		args = append([]string{"--user"}, args...)
 	}
