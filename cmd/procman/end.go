@@ -65,7 +65,7 @@ func (a *app) endCommand(e ending) *cobra.Command {
 		Use: e.name, Short: e.short,
 		Long: e.short + ". It returns when the daemon has ended" + e.takes + `.
 
-systemd does not start it again, if the unit is procman's own: it has ended as it was told to. `+"`systemctl start`"+` does.`,
+systemd does not start it again, if the unit is procman's own: it has ended as it was told to. ` + "`systemctl start`" + ` does.`,
 		Args: usages(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
