@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,6 +92,7 @@ type reloading struct {
 type doubts struct {
 	began time.Time
 	last  []*plan.App // the list in force; nil: none yet
+	some  bool        // something of the list before was in doubt
 	told  string      // the doubt of which a person was told
 }
 
@@ -100,19 +102,34 @@ const firstWait = 5 * time.Second
 // judge returns the list to be put in force for one that nobody has confirmed, with what is in doubt left as it was; and
 // when to ask again, if anything is.
 func (d *doubts) judge(draft Draft, next []*plan.App) (apps, leaving []*plan.App, again time.Duration, doubt string) {
-	there := make(map[messages.InstanceID]bool, len(next))
-	for _, app := range next {
-		there[app.InstanceID] = true
+	there := make(map[messages.InstanceID]int, len(next))
+	for n, app := range next {
+		there[app.InstanceID] = n
 	}
+	apps = slices.Clone(next)
+	var edited []*plan.App
 	for _, app := range d.last {
-		if !there[app.InstanceID] {
+		switch n, is := there[app.InstanceID]; {
+		case !is:
 			leaving = append(leaving, app)
+		case next[n].Spec != app.Spec:
+			edited = append(edited, app)
 		}
 	}
-	if again, doubt = plan.Removal(draft, len(d.last), len(next), len(leaving)); again == 0 {
-		return next, nil, 0, ""
+	left := len(leaving)
+	if again, doubt = plan.Removal(draft, len(d.last), len(next), left); again == 0 {
+		leaving = nil
 	}
-	return append(slices.Clip(next), leaving...), leaving, again, doubt
+	if left > 0 || d.some {
+		if soon := plan.HalfEdit(draft); soon > 0 && len(edited) > 0 {
+			for _, app := range edited {
+				apps[there[app.InstanceID]] = app
+			}
+			again = min(soon, cmp.Or(again, soon))
+		}
+	}
+	d.some = again > 0
+	return append(apps, leaving...), leaving, again, doubt
 }
 
 // doubt tells a person, once, what only a person can settle.
@@ -170,6 +187,8 @@ func (s *Supervisor) ask(asked reloading, d *doubts) (again time.Duration, err e
 			return time.Second, nil
 		}
 		apps, l.leaving, again, l.doubt = d.judge(draft, apps)
+	} else {
+		d.some = false
 	}
 	s.doubt(d, l.leaving, l.doubt)
 	d.last, l.apps = apps, apps

@@ -120,22 +120,45 @@ func TestInstancesThatLeaveAListWhichMayBeHalfAFileRunOnUntilThatIsKnown(t *test
 	})
 }
 
-func TestAChangeIsAppliedAtOnceBesideARemovalThatWaits(t *testing.T) {
+func TestOnlyWhatHalfAnEntryWouldReplaceWaitsBesideARemovalThatWaits(t *testing.T) {
 	bubble(t, "5.2", func(t *testing.T) {
 		d := &drafts{}
 		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) {
 			d.Provider = c.Provider.(*fake.Provider)
 			c.Provider = d
 		}))
-		w.Want("a", "b", "c")
+		write := func(list ...messages.AppInstance) {
+			d.changed = time.Now()
+			w.Set(list...)
+			w.Pass(700 * time.Millisecond)
+		}
+		half := w.App("a")
+		half.Env = map[string]string{"KEY": "half"}
+		labelled := w.App("b")
+		labelled.Labels = map[string]string{"new": "label"}
+		write(w.App("a"), w.App("b"), w.App("c"))
 		w.Pass(time.Minute)
-		changed := w.App("a")
-		changed.DbName = "other.db"
-		w.Set(changed)
-		w.Pass(time.Second)
+
+		write(half, labelled, w.App("new"))
+		require.Equal(t, 1, w.Spawns("a"))
+		require.Equal(t, "label", w.Of("b").Labels["new"], "a policy at once")
+		require.Equal(t, messages.Running, w.Of("new").Phase, "what is new at once")
+		write(half, labelled, w.App("new"), w.App("c"))
+		require.Equal(t, 1, w.Spawns("a"), "a moment ago it was half a file")
+		write(w.App("a"), labelled, w.App("new"), w.App("c"))
+		w.Pass(time.Minute)
+		require.Equal(t, 1, w.Spawns("a"), "and was never meant")
+		require.Equal(t, 1, w.Spawns("c"))
+
+		write(half, labelled, w.App("new"), w.App("c"))
+		require.Equal(t, 2, w.Spawns("a"), "where nothing is missing an edit holds at once")
+		again := half
+		again.DbName = "other.db"
+		write(again, labelled)
+		w.Pass(3 * time.Second)
 		require.Equal(t, 2, w.Spawns("a"))
-		require.Equal(t, "other.db", w.Process("a").App.DbName)
-		require.Equal(t, messages.Running, w.Of("b").Phase)
+		w.Pass(2 * time.Second)
+		require.Equal(t, 3, w.Spawns("a"), "quiet")
 		require.Equal(t, 1, w.Spawns("b"))
 		noBugs(t, w)
 	})

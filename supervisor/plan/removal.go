@@ -22,7 +22,7 @@ const (
 
 // Removal decides what becomes of instances that have left a list of so many, of which so many are left: half a file looks
 // like a file in which instances were removed. It returns 0 if they are to go now; else when to decide again, and why a
-// person should look, if one should. Whoever confirms a list is not asked; and nothing but a removal ever waits.
+// person should look, if one should. Whoever confirms a list is not asked.
 func Removal(d Draft, before, after, removed int) (again time.Duration, doubt string) {
 	switch {
 	case removed == 0:
@@ -40,4 +40,13 @@ func Removal(d Draft, before, after, removed int) (again time.Duration, doubt st
 			removed, before)
 	}
 	return 0, ""
+}
+
+// HalfEdit returns when to decide whether what runs is to be replaced, by a list that lacks instances or was seen to lack
+// some a moment ago: where one entry is missing another may be half written. 0: now.
+func HalfEdit(d Draft) time.Duration {
+	if d.Whole && !d.Writing {
+		return 0
+	}
+	return max(0, removalQuiet-d.Quiet)
 }
