@@ -5,9 +5,17 @@
 //     again, exactly once. Closing the Spawner touches no process either.
 //   - Never two processes of one instance: a flock on the state directory admits one manager; a flock on the instance's
 //     lock file is inherited by its process and held by it, and by all it forks, for life.
-//   - A process is ours by boot id, pid, start time and the random run tag in its environment, and it is signalled
-//     through a pidfd only, opened before those were compared: a reused pid, a process started by hand, the process of
-//     another state directory are never adopted and never signalled.
+//   - Whose a process is has three answers, see package kernel: ours, a stranger, cannot tell. Boot id, pid and start time on
+//     record name one process for ever, whatever it shows; the run tag in its environment and what its lock says tell the
+//     rest. That nothing proves a process ours is no proof that ours has ended. In doubt nothing is started in its place and
+//     nothing is signalled, and the error names the process and what settles it.
+//   - To belong to a run is not to be its process. A helper carries the tag, and perhaps the lock: it is never adopted. A run
+//     below the one on record is neither survivor nor rival.
+//   - A process has one manager. One that was started under another state directory is ours by its record, which came along,
+//     unless a manager lives there; the lock there is then taken, too, and what it holds tells others from where it is
+//     managed. Without a record it is not ours, and is not started a second time either.
+//   - A process is signalled through a pidfd only, opened before anything was compared: a reused pid, a process started by
+//     hand are never adopted and never signalled.
 //   - Reality wins over records. The record of a run may be missing, torn or of another version: a live process is found
 //     by its environment all the same. What was read badly is reported, and no reason to stop.
 //   - A look at the files of a program may hang on a dead mount: it is made where nobody but that start waits for it, and no

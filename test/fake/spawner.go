@@ -3,6 +3,7 @@ package fake
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -26,6 +27,7 @@ type Spawner struct {
 	mu    sync.Mutex
 	all   map[messages.InstanceID][]*Process
 	fails map[messages.InstanceID]error
+	doubt map[messages.InstanceID]string
 	slow  time.Duration
 	born  func(*Process)
 	tries int
@@ -36,7 +38,7 @@ var _ actors.Spawner = (*Spawner)(nil)
 
 // NewSpawner returns a spawner without processes.
 func NewSpawner(t TB) *Spawner {
-	return &Spawner{t: t, all: map[messages.InstanceID][]*Process{}, fails: map[messages.InstanceID]error{}, pids: 1000}
+	return &Spawner{t: t, all: map[messages.InstanceID][]*Process{}, fails: map[messages.InstanceID]error{}, doubt: map[messages.InstanceID]string{}, pids: 1000}
 }
 
 // Fail makes every Spawn of the instance fail, until it is called with nil.
@@ -44,6 +46,21 @@ func (s *Spawner) Fail(id messages.InstanceID, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fails[id] = err
+}
+
+// Doubt has it that nobody can tell whether a process that lives is the instance's, until it is called with no reason.
+func (s *Spawner) Doubt(id messages.InstanceID, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doubt[id] = why
+}
+
+// doubted is called with mu held.
+func (s *Spawner) doubted(id messages.InstanceID) error {
+	if why := s.doubt[id]; why != "" {
+		return &messages.StartError{Fault: messages.FaultUnclear, Err: errors.New(why)}
+	}
+	return nil
 }
 
 // Tries returns how often Spawn was called, also in vain.
@@ -77,6 +94,9 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	s.tries++
 	id := l.App.InstanceID
 	if err := s.fails[id]; err != nil {
+		return nil, err
+	}
+	if err := s.doubted(id); err != nil {
 		return nil, err
 	}
 	for _, list := range s.all {
@@ -120,6 +140,9 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Pro
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.doubted(id); err != nil {
+		return nil, err
+	}
 	list := s.all[id]
 	if len(list) == 0 {
 		return nil, messages.ErrNoRun
@@ -138,6 +161,10 @@ func (s *Spawner) Survivors(context.Context) ([]messages.Survivor, error) {
 	var found []messages.Survivor
 	for id, list := range s.all {
 		p := list[len(list)-1]
+		if err := s.doubted(id); err != nil {
+			found = append(found, messages.Survivor{ID: id, Run: p.run, PID: p.pid, Port: p.port, SpecHash: p.SpecHash(), Alive: true, Unclear: err.Error()})
+			continue
+		}
 		found = append(found, messages.Survivor{
 			ID: id, Run: p.run, PID: p.pid, Port: p.port, StartedAt: p.started, SpecHash: p.SpecHash(), Alive: p.alive(), Exit: p.end(),
 		})
