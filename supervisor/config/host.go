@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -31,11 +32,7 @@ func ThisHost() Host {
 		Getenv: os.Getenv,
 		Root:   os.Geteuid() == 0,
 		ReadFile: func(path string) ([]byte, error) {
-			// A read from a pipe could wait for ever.
-			if err := regular(path); err != nil {
-				return nil, err
-			}
-			return readAtMost(path, maxFile)
+			return readRegular(path)
 		},
 		ReadDir: readDir,
 	}
@@ -140,15 +137,14 @@ func xdg(getenv func(string) string, name, underHome string) string {
 	return ""
 }
 
-func regular(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
+// readRegular returns what a regular file holds, and waits for nothing else: a read from a pipe could wait for ever.
+func readRegular(path string) ([]byte, error) {
+	text, err := record.ReadLinked(path, maxFile)
+	var other *record.NotRegularError
+	if errors.As(err, &other) {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%s, not a regular file", other.Is)}
 	}
-	if !info.Mode().IsRegular() {
-		return &fs.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
-	}
-	return nil
+	return text, err
 }
 
 func readAtMost(path string, limit int64) ([]byte, error) {

@@ -2,15 +2,18 @@ package config
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -34,6 +37,8 @@ const (
 	signalAtLeast = 2 * time.Second // how long a change waits for a pause
 	writingPause  = 5 * time.Second // how long somebody who has a file open for writing may pause and be waited for
 	mostWriting   = time.Minute     // and how long he is waited for in all
+	readPatience  = 8 * time.Second // for a file system that does not answer
+	closePatience = 2 * time.Second
 )
 
 // Provider gives the instances of a configuration file, and says when it may have changed. Its methods may be called by
@@ -47,8 +52,11 @@ type Provider struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
+	disk *record.Disk // one read at a time, and nobody has to wait for it
+
+	file atomic.Pointer[File] // asked for by who ends the daemon: no lock, and no disk, may keep him from it
+
 	mu    sync.Mutex
-	file  *File
 	first bool     // file is ProviderOptions.LastGood, and nobody has been given it yet
 	reads reads    // of file
 	whole Snapshot // of file; empty for LastGood
@@ -76,7 +84,7 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 		o.blind = pollBlind
 	}
 	touched := make(chan struct{}, 1)
-	p := &Provider{path: whole, host: ThisHost(), changes: make(chan struct{}, 1), watcher: &watcher{
+	p := &Provider{path: whole, host: ThisHost(), disk: record.NewDisk("the configuration's disk", 1), changes: make(chan struct{}, 1), watcher: &watcher{
 		log: o.Logger, want: make(chan sights, 1), touched: touched, blind: o.blind, sights: sights{files: []string{whole}},
 	}}
 	w := p.watcher
@@ -86,10 +94,11 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 	}
 	// Watched before it is read: no change falls between.
 	w.look()
-	switch _, err := p.read(); {
+	switch _, err := p.read(context.Background()); {
 	case err == nil:
 	case o.LastGood != nil:
-		p.file, p.first = o.LastGood, true
+		p.file.Store(o.LastGood)
+		p.first = true
 	default:
 		if w.fs != nil {
 			_ = w.fs.Close()
@@ -106,7 +115,8 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 }
 
 // AppInstances reads the file now and returns what it wants to run. An error means that this is not known; it never
-// means nothing. Of a Provider that began with LastGood the first list is that one's.
+// means nothing. It waits for a file system that does not answer until ctx ends, and for eight seconds at the most. Of a
+// Provider that began with LastGood the first list is that one's.
 func (p *Provider) AppInstances(ctx context.Context) ([]messages.AppInstance, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -114,7 +124,7 @@ func (p *Provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 	f := p.begin()
 	if f == nil {
 		var err error
-		if f, err = p.read(); err != nil {
+		if f, err = p.read(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -133,36 +143,49 @@ func (p *Provider) begin() *File {
 		return nil
 	}
 	p.first = false
-	return p.file
+	return p.file.Load()
 }
 
-func (p *Provider) read() (*File, error) {
+func (p *Provider) read(ctx context.Context) (*File, error) {
+	var f *File
+	var names reads
+	var whole Snapshot
+	_, err := p.disk.Do(ctx, readPatience, func() (err error) {
+		read := Snapshot{Path: p.path, Files: map[string][]byte{}, Dirs: map[string][]string{}}
+		text, err := readRegular(p.path)
+		if err != nil {
+			return err
+		}
+		f, names, err = parse(p.path, text, p.host.recorded(&read))
+		read.Files[p.path] = text
+		whole = read
+		return err
+	}, nil)
+	var stalled *record.StalledError
+	var wrong Errors
+	switch {
+	case errors.As(err, &stalled), ctx.Err() != nil && errors.Is(err, ctx.Err()): // it may still be under way
+		return nil, fmt.Errorf("the configuration cannot be read: %w", err)
+	case err != nil && !errors.As(err, &wrong):
+		err = fmt.Errorf("the configuration cannot be read: %w", err)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// A read from a pipe could wait for ever.
-	if err := regular(p.path); err != nil {
-		return nil, fmt.Errorf("the configuration cannot be read: %w", err)
-	}
-	whole := Snapshot{Path: p.path, Files: map[string][]byte{}, Dirs: map[string][]string{}}
-	text, err := Read(p.path)
-	if err != nil {
-		return nil, err
-	}
-	f, reads, err := parse(p.path, text, p.host.recorded(&whole))
-	whole.Files[p.path] = text
 	// Also of a broken file: it may be broken because an env file is missing. And what a file without a single name of
 	// one says, for it does not parse, may not be forgotten either.
 	if err != nil {
-		p.watch(reads.with(p.reads))
+		p.watch(names.with(p.reads))
 		p.drafting.look(p.listFiles(), time.Now())
 		return nil, err
 	}
-	p.watch(reads)
-	p.file, p.reads, p.whole, p.first = f, reads, whole, false
+	p.watch(names)
+	p.file.Store(f)
+	p.reads, p.whole, p.first = names, whole, false
 	p.drafting.look(p.listFiles(), time.Now())
 	return f, nil
 }
 
+// watch has the watcher look at all of it; p.mu is held.
 func (p *Provider) watch(r reads) {
 	s := sights{files: slices.Concat([]string{p.path}, r.others, r.fragments), dirs: r.dirs}
 	select {
@@ -177,9 +200,7 @@ func (p *Provider) Changes() <-chan struct{} { return p.changes }
 
 // File returns the last good configuration that was read. It is never nil, and not to be changed.
 func (p *Provider) File() *File {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.file
+	return p.file.Load()
 }
 
 // Snapshot returns all that the configuration of File was read from; nothing if that is LastGood.
@@ -195,6 +216,14 @@ func (p *Provider) Notify() { signal(p.changes) }
 // Close ends the watch. Changes gives nothing more; AppInstances still reads.
 func (p *Provider) Close() error {
 	p.cancel()
-	p.running.Wait()
-	return nil
+	ended := make(chan struct{})
+	go func() { p.running.Wait(); close(ended) }()
+	late := time.NewTimer(closePatience)
+	defer late.Stop()
+	select {
+	case <-ended:
+		return nil
+	case <-late.C:
+		return errors.New("the watch of the configuration still waits for its disk, and is left behind")
+	}
 }

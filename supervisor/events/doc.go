@@ -1,6 +1,8 @@
 // Package events keeps the event log: who did what, why and when, in a bounded file that outlives the daemon.
 //
 // Invariants:
+//   - No lock that whoever tells of an event takes is held over a call to a file system: a disk that stalls stalls the writer
+//     and readers, and nobody else.
 //   - Whoever tells of an event never waits: events are queued, and one goroutine writes what waits with one write. What
 //     finds no room, or cannot be written, is counted, and an event "events lost" says so as soon as there is one again.
 //   - A line is an event: JSON, with its cursor first. Cursors only grow, also over restarts of the daemon, over a log that

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -33,6 +34,7 @@ type Log struct {
 	max  int64
 	log  *slog.Logger
 
+	// Never held over a call to a file system, which may stall: whoever tells of an event takes it.
 	mu      sync.Mutex
 	more    *sync.Cond
 	waiting []messages.Event
@@ -71,10 +73,7 @@ func Open(path string, o Options) (*Log, error) {
 
 // open opens the file and finds the cursor to go on with.
 func (l *Log) open() error {
-	if there, err := os.Lstat(l.path); err == nil && !there.Mode().IsRegular() {
-		return errors.New("what is there is not a regular file")
-	}
-	file, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	file, err := record.Open(l.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
@@ -226,9 +225,7 @@ func (l *Log) write(events []messages.Event) error {
 	if err != nil {
 		if n > 0 { // half a line would garble the next one
 			err = errors.Join(err, l.file.Truncate(l.size))
-			l.mu.Lock()
-			l.era++ // readers may have come further than that
-			l.mu.Unlock()
+			l.turnEra() // readers may have come further than that
 		}
 		return err
 	}
@@ -259,10 +256,16 @@ func (l *Log) reopen() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	defer l.turnEra()
+	return l.open()
+}
+
+// turnEra says that another file is in the place of the old one, once it is: a reader who opens the new one before that
+// opens it twice.
+func (l *Log) turnEra() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.era++
-	return l.open()
 }
 
 // trim puts the newest half of the file in its place. When that fails it is tried again later: the file is a bit larger.
@@ -279,7 +282,10 @@ func (l *Log) halve() error {
 		return err
 	}
 	name := l.path + ".new"
-	half, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	half, err := record.Open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
@@ -287,14 +293,12 @@ func (l *Log) halve() error {
 	if err != nil {
 		return errors.Join(err, half.Close(), os.Remove(name))
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if err := os.Rename(name, l.path); err != nil {
 		return errors.Join(err, half.Close())
 	}
 	_ = l.file.Close() // nothing is buffered in it
 	l.file, l.size, l.trimAt = half, size, l.max
-	l.era++
+	l.turnEra()
 	return nil
 }
 

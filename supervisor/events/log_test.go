@@ -396,7 +396,7 @@ func TestAReasonThatIsTooLongIsShortened(t *testing.T) {
 func TestALogThatCannotBeCutDownStopsGrowing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events.jsonl")
 	l := open(t, path, Options{MaxSize: 4 << 10})
-	require.NoError(t, os.Mkdir(path+".new", 0o700)) // in the way of its successor
+	require.NoError(t, os.MkdirAll(path+".new/x", 0o700)) // in the way of its successor
 	for n := range 1000 {
 		l.Append(event(n))
 		if n%10 == 0 {
@@ -407,7 +407,7 @@ func TestALogThatCannotBeCutDownStopsGrowing(t *testing.T) {
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.Less(t, info.Size(), int64(12<<10))
-	require.NoError(t, os.Remove(path+".new"))
+	require.NoError(t, os.RemoveAll(path+".new"))
 	l.Append(event(1000))
 	require.Eventually(t, func() bool {
 		got, _ := runs(t, l, messages.EventQuery{Last: 1})

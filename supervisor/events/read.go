@@ -105,14 +105,18 @@ func (r *reader) open() (<-chan struct{}, error) {
 		_ = r.file.Close() // it was only read
 		r.file = nil
 	}
-	r.log.mu.Lock()
-	defer r.log.mu.Unlock()
-	file, err := record.Open(r.log.path, os.O_RDONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		file, err = os.Open(os.DevNull) // somebody took it away; the next event brings another
+	for {
+		changed, era := r.log.state()
+		file, err := record.Open(r.log.path, os.O_RDONLY, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			file, err = os.Open(os.DevNull) // somebody took it away; the next event brings another
+		}
+		if _, now := r.log.state(); now == era || err != nil {
+			r.file, r.era, r.at = file, era, 0
+			return changed, err
+		}
+		_ = file.Close() // it may be the old one
 	}
-	r.file, r.era, r.at = file, r.log.era, 0
-	return r.log.changed, err
 }
 
 // goOn finds the place in a file that has come in place of the one read so far.
@@ -133,9 +137,15 @@ func (r *reader) goOn() error {
 }
 
 func (r *reader) look() (changed <-chan struct{}, moved bool) {
-	r.log.mu.Lock()
-	defer r.log.mu.Unlock()
-	return r.log.changed, r.era != r.log.era
+	changed, era := r.log.state()
+	return changed, r.era != era
+}
+
+// state returns what tells of news, and which file is in force.
+func (l *Log) state() (changed <-chan struct{}, era int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changed, l.era
 }
 
 // end returns where the last whole line ends.
