@@ -79,6 +79,13 @@ func (d *Disk) Do(ctx context.Context, patience time.Duration, f func() error, l
 	return true, err
 }
 
+// Enter says that the caller may have to wait for the file system from now on, until it calls leave. It waits for no room:
+// the caller bounds how many there are.
+func (d *Disk) Enter() (leave func()) {
+	c := d.begin()
+	return func() { d.done(c) }
+}
+
 func (d *Disk) begin() *call {
 	c := &call{time.Now()}
 	d.mu.Lock()
@@ -92,6 +99,10 @@ func (d *Disk) begin() *call {
 
 func (d *Disk) end(c *call) {
 	<-d.slots
+	d.done(c)
+}
+
+func (d *Disk) done(c *call) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if delete(d.calls, c); len(d.calls) == 0 {

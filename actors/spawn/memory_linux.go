@@ -132,6 +132,7 @@ func (s *Spawner) Remember(m messages.Memory) error {
 		return err
 	}
 	defer leave()
+	defer s.disk.Enter()()
 	failpoint("before-remember")
 	i := s.instance(m.ID)
 	i.files.Lock()
@@ -181,6 +182,7 @@ func (s *Spawner) Expunge(id messages.InstanceID) error {
 		return err
 	}
 	defer leave()
+	defer s.disk.Enter()()
 	i := s.instance(id)
 	i.files.Lock()
 	defer i.files.Unlock()

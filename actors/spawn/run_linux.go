@@ -126,6 +126,10 @@ func (s *Spawner) save(i *instance) {
 	}
 }
 
+// Stalled returns why whoever needs the state directory now would wait for its file system; nil: he would not. A program
+// cannot even be executed in place of this one then: the kernel waits for the threads that wait.
+func (s *Spawner) Stalled() error { return s.disk.Stalled(diskPatience) }
+
 // trySave returns nil if nothing is left to be written.
 func (s *Spawner) trySave(i *instance, patience time.Duration) error {
 	began := time.Now()

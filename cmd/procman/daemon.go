@@ -261,12 +261,31 @@ func (d *daemon) opened(part string, close func() error) {
 	d.closers = append(d.closers, closer{part, close})
 }
 
-// close closes the parts, the last one first.
+// How long a part may take to be closed, and each part after one that took longer.
+const (
+	partPatience  = 4 * time.Second
+	partImpatient = time.Second
+)
+
+// close closes the parts, the last one first. One that waits for a disk which does not answer is left behind, and that is
+// said: the end of a daemon does not wait for it.
 func (d *daemon) close() error {
 	d.log.writer.Hurry()
 	var errs []error
+	patience := partPatience
 	for _, c := range slices.Backward(d.closers) {
-		if err := c.close(); err != nil {
+		closed := make(chan error, 1)
+		go func() { closed <- c.close() }()
+		late := time.NewTimer(patience)
+		var err error
+		select {
+		case err = <-closed:
+		case <-late.C:
+			patience = partImpatient
+			err = errors.New("it still waits for the operating system, and is left behind")
+		}
+		late.Stop()
+		if err != nil {
 			err = fmt.Errorf("closing %s: %w", c.part, err)
 			d.log.Error("a part of the manager could not be closed", "error", err.Error())
 			errs = append(errs, err)

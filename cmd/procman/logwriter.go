@@ -30,6 +30,7 @@ type logWriter struct {
 	settled int // of those, the ones that were written, or could not be
 	flying  int // bytes taken out of pending and not yet written
 	dropped int
+	turn    int  // of the write under way
 	blocked bool // the writer has not moved for logPatience
 	hurry   bool // nobody waits any more
 	closed  bool
@@ -165,11 +166,11 @@ func (w *logWriter) take(flows bool) (batch []byte, records, dropped int, ok boo
 func (w *logWriter) write(batch []byte) bool {
 	for len(batch) > 0 {
 		piece := batch[:min(len(batch), logPiece)]
-		late := time.AfterFunc(logPatience, func() { w.set(true) })
+		turn := w.begin()
+		late := time.AfterFunc(logPatience, func() { w.late(turn) })
 		n, err := w.to.Write(piece)
-		if !late.Stop() {
-			w.set(false)
-		}
+		late.Stop()
+		w.wrote()
 		if err != nil {
 			return false
 		}
@@ -182,9 +183,32 @@ func (w *logWriter) write(batch []byte) bool {
 	return true
 }
 
-func (w *logWriter) set(blocked bool) {
+// begin says that a write begins, and returns its number.
+func (w *logWriter) begin() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.blocked = blocked
-	w.change.Broadcast()
+	w.turn++
+	return w.turn
+}
+
+// late says that a write takes long, unless it has ended in the same instant: a timer that was stopped too late must not
+// have the last word.
+func (w *logWriter) late(turn int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if turn == w.turn {
+		w.blocked = true
+		w.change.Broadcast()
+	}
+}
+
+// wrote says that the write has ended.
+func (w *logWriter) wrote() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.turn++
+	if w.blocked {
+		w.blocked = false
+		w.change.Broadcast()
+	}
 }

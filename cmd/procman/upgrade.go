@@ -120,8 +120,25 @@ const preflightAnswer = "procman can take over"
 // preflightTime is how long a new binary may take to answer.
 const preflightTime = 20 * time.Second
 
+// unfit says why a successor would know less than this daemon does.
+func (d *daemon) unfit() error {
+	if err := d.spawner.Stalled(); err != nil {
+		return fmt.Errorf("%w; a new program could not read what it must know", err)
+	}
+	all, _ := d.supervisor.Status(context.Background()) // it has no error: it is a snapshot
+	for _, s := range all {
+		if s.Unsaved != "" {
+			return fmt.Errorf("instance %q: what a new program must know is %s", string(s.ID), s.Unsaved)
+		}
+	}
+	return nil
+}
+
 // upgrade asks the binary on disk whether it can take over, and then has the daemon make room for it.
 func (d *daemon) upgrade(ctx context.Context) (program string, err error) {
+	if err := d.unfit(); err != nil {
+		return "", fmt.Errorf("nothing was changed: %w", err)
+	}
 	next, err := d.origin.successor()
 	if err != nil {
 		return "", err
