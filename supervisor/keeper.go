@@ -23,7 +23,8 @@ type keeper struct {
 
 	mu      sync.Mutex
 	pages   map[messages.InstanceID]*page
-	order   []messages.InstanceID // that wait for a writer
+	kept    map[messages.InstanceID]hold // as they are on disk
+	order   []messages.InstanceID        // that wait for a writer
 	writers int
 	turns   int
 	troubled
@@ -57,24 +58,45 @@ const (
 )
 
 func newKeeper(m Memory, log *slog.Logger, tell func(messages.InstanceID, error), event func(messages.Event)) *keeper {
-	return &keeper{memory: m, log: log, tell: tell, event: event, pages: map[messages.InstanceID]*page{}, idle: make(chan struct{}),
+	return &keeper{memory: m, log: log, tell: tell, event: event, pages: map[messages.InstanceID]*page{},
+		kept: map[messages.InstanceID]hold{}, idle: make(chan struct{}),
 		troubled: troubled{instances: map[messages.InstanceID]error{}}}
 }
 
-// remember has m written. then is called, if it is not nil, in another goroutine once the hold in m is written, or could not
-// be at the first try.
+// remember has m written. then is called, if it is not nil, once the hold in m is on disk, or could not be
+// written at the first try; it must not wait, or call the keeper.
 func (k *keeper) remember(m messages.Memory, then func(error)) {
 	k.put(m.ID, func(p *page) {
 		p.memory, p.expunge = m, false
 		switch f := p.flying; {
 		case then == nil:
-		case f != nil && !f.expunge && f.memory.Held == m.Held && f.memory.HeldBy == m.HeldBy && f.memory.HeldAt.Equal(m.HeldAt):
+		case f == nil && k.kept[m.ID] == holdOf(m), f != nil && !f.expunge && k.kept[m.ID] == holdOf(m) && holdOf(f.memory) == holdOf(m):
+			then(nil)
+		case f != nil && !f.expunge && holdOf(f.memory) == holdOf(m):
 			f.then = append(f.then, then)
 		default:
 			p.then = append(p.then, then)
 		}
 	})
 }
+
+// knows says what is on disk of a hold.
+func (k *keeper) knows(m messages.Memory) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.keep(m)
+}
+
+// keep notes what is on disk of a hold; k.mu is held.
+func (k *keeper) keep(m messages.Memory) {
+	if h := holdOf(m); h != (hold{}) {
+		k.kept[m.ID] = h
+	} else {
+		delete(k.kept, m.ID)
+	}
+}
+
+func holdOf(m messages.Memory) hold { return hold{m.Held, m.HeldBy, m.HeldAt} }
 
 // expunge has what is remembered of the instance deleted.
 func (k *keeper) expunge(id messages.InstanceID) {
@@ -163,6 +185,11 @@ func (k *keeper) wrote(id messages.InstanceID, was *page, err error) []func(erro
 	if err != nil {
 		k.trouble(id, err)
 	} else {
+		if was.expunge {
+			delete(k.kept, id)
+		} else {
+			k.keep(was.memory)
+		}
 		k.well(id)
 	}
 	switch {

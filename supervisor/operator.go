@@ -47,24 +47,7 @@ func (r *root) gotCommand(c actor.Context, m command) {
 		e.hold = wish
 	}
 	r.obey(c, e, m)
-	if e.hold.on == e.kept {
-		m.saved <- nil
-		return
-	}
-	root, self, on := c.ActorSystem().Root, c.Self(), e.hold.on
-	r.keeper.remember(e.memory(), func(err error) {
-		if err == nil {
-			root.Send(self, held{id: m.id, on: on})
-		}
-		m.saved <- err
-	})
-}
-
-// gotHeld notes what is on disk of a hold.
-func (r *root) gotHeld(h held) {
-	if e := r.entries[h.id]; e != nil {
-		e.kept = h.on
-	}
+	r.keeper.remember(e.memory(), func(err error) { m.saved <- err })
 }
 
 // gotUnsaved notes whether what is remembered of an instance is on disk.

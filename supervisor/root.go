@@ -38,11 +38,6 @@ type (
 		reply chan<- error // what came of it
 		saved chan<- error // whether it is on disk; follows a reply of nil
 	}
-	// held: a hold has been written, or its end has.
-	held struct {
-		id messages.InstanceID
-		on bool
-	}
 	// unsaved: what is remembered of an instance cannot be written, or is written again.
 	unsaved struct {
 		id  messages.InstanceID
@@ -99,7 +94,6 @@ type entry struct {
 	plan.Instance
 	desired *plan.App // from the list; nil: not in it
 	hold    hold      // in force
-	kept    bool      // whether a hold is on disk
 	unsaved string    // why what is remembered is not
 	leaving string    // why it is in doubt that it is to go; empty: it is not
 	probes  []messages.Probe
@@ -202,8 +196,6 @@ func (r *root) Receive(c actor.Context) {
 		r.gotList(c, m)
 	case command:
 		r.gotCommand(c, m)
-	case held:
-		r.gotHeld(m)
 	case unsaved:
 		r.gotUnsaved(m)
 	case due:
@@ -275,7 +267,7 @@ func (r *root) gotBoot(c actor.Context, b booted) {
 func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survivor) {
 	e := r.entry(m.ID)
 	e.hold = hold{m.Held, m.HeldBy, m.HeldAt}
-	e.kept = m.Held
+	r.keeper.knows(e.memory())
 	if found != nil && found.Alive && found.Unclear == "" {
 		r.adopting[e.ID] = struct{}{}
 	}
