@@ -55,3 +55,6 @@ func (*Spawner) Expunge(messages.InstanceID) error { return errUnsupported }
 
 // AdoptsOrphans reports whether the kernel gives orphans to this process.
 func AdoptsOrphans() bool { return false }
+
+// Stalled returns nil: there is no state directory to wait for.
+func (*Spawner) Stalled() error { return nil }
