@@ -111,7 +111,11 @@ func stored(env func(string) string) map[string]*os.File {
 	count, err := strconv.Atoi(env("LISTEN_FDS"))
 	pid := env("LISTEN_PID")
 	names := strings.Split(env("LISTEN_FDNAMES"), ":")
-	for _, name := range []string{"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"} {
+	start, startErr := strconv.Atoi(env(asideVariable))
+	if startErr != nil {
+		start = listenStart
+	}
+	for _, name := range []string{asideVariable, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"} {
 		_ = os.Unsetenv(name) // fails for names that are none
 	}
 	if err != nil || pid != strconv.Itoa(os.Getpid()) {
@@ -119,7 +123,7 @@ func stored(env func(string) string) map[string]*os.File {
 	}
 	files := map[string]*os.File{}
 	for n := range count {
-		fd := listenStart + n
+		fd := start + n
 		unix.CloseOnExec(fd)
 		if n >= len(names) || files[names[n]] != nil {
 			_ = unix.Close(fd) // nobody could ask for it
