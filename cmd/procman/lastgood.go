@@ -177,7 +177,7 @@ func (k *goodKeeper) run() {
 			}
 		case <-k.news:
 		}
-		whole := k.provider.Snapshot()
+		whole := k.provider.InForce()
 		if whole.Path == "" {
 			continue // it is in force by what is kept
 		}

@@ -62,6 +62,15 @@ func (p *Provider) Settled() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drafting.inPlace = false
+	p.settled = p.whole
+}
+
+// InForce returns the configuration that was last said to be in force; its Path is empty if none was that was read from the
+// file. One that may be half of what is meant is not.
+func (p *Provider) InForce() Snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.settled
 }
 
 // listFiles are the files that the list is written in.

@@ -73,6 +73,9 @@ func TestADraftTellsAFileThatWasReplacedFromOneThatWasWrittenInPlace(t *testing.
 		return p.Draft().Whole
 	}
 	require.True(t, whole(), "nothing has happened")
+	require.Empty(t, p.InForce().Path)
+	p.Settled()
+	require.Equal(t, path, p.InForce().Path)
 
 	replace(path, main("a"))
 	require.True(t, whole())
@@ -80,6 +83,7 @@ func TestADraftTellsAFileThatWasReplacedFromOneThatWasWrittenInPlace(t *testing.
 	write(t, path, main("a", "b", "c"))
 	require.False(t, whole())
 	require.False(t, whole(), "until it is settled")
+	require.NotEqual(t, main("a", "b", "c"), p.InForce().Files[path], "and what may be half of it is not kept as good")
 	replace(path, main("a", "b", "c", "d"))
 	require.False(t, whole(), "one of two edits was in place")
 	p.Settled()

@@ -62,6 +62,7 @@ type Provider struct {
 	whole Snapshot // of file; empty for LastGood
 
 	drafting drafting
+	settled  Snapshot // see InForce
 }
 
 // NewProvider reads the file at path and watches it, together with all that it names: env files, the token file,
