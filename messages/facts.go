@@ -150,7 +150,7 @@ const (
 // a start waits until there is room, and that is no failed attempt.
 func (f StartFault) Host() bool {
 	switch f {
-	case FaultResources, FaultNoPort, FaultLocked, FaultUnclear, FaultElsewhere, FaultStateDir, FaultStalled:
+	case FaultResources, FaultNoPort, FaultLocked, FaultUnclear, FaultElsewhere, FaultStateDir, FaultStalled, FaultBusy:
 		return true
 	}
 	return false

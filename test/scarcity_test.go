@@ -184,3 +184,25 @@ func TestAManagerThatIsKilledWhileStartsWaitHasSpentNoAttempt(t *testing.T) {
 		require.Equal(t, messages.Running, w.Of("web").Phase)
 	})
 }
+
+// A port that somebody else takes again and again is the host's fault as well.
+func TestPortConflictsWithoutEndSpendNoAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Each(func(a *messages.AppInstance) {
+			a.Restart = messages.RestartPolicy{Mode: messages.RestartNever, Initial: time.Second, Max: 4 * time.Second}
+		}))
+		for port := 30000; port < 31000; port++ {
+			w.Ports.Steal(port)
+		}
+		w.Want("web")
+		for range 20 {
+			if p := w.Process("web"); p.Alive() {
+				p.Exit(5)
+			}
+			w.Pass(time.Second)
+		}
+		require.NotEqual(t, messages.Failed, w.Of("web").Phase)
+		require.Zero(t, w.Of("web").ConsecutiveFailures)
+		require.Less(t, w.Spawns("web"), 16)
+	})
+}

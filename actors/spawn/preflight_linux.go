@@ -214,7 +214,7 @@ func checkInterpreter(path string, script []byte, workDir string) error {
 		err = unix.Faccessat(unix.AT_FDCWD, interpreter, unix.X_OK, unix.AT_EACCESS)
 	}
 	if err != nil {
-		return fault(messages.FaultInterpreter, interpreter, cause(err), help)
+		return missing(messages.FaultInterpreter, interpreter, err, help)
 	}
 	return nil
 }
@@ -263,7 +263,7 @@ func checkDir(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
 	case err != nil:
-		return fault(messages.FaultDirMissing, dir, cause(err), help)
+		return missing(messages.FaultDirMissing, dir, err, help)
 	case !info.IsDir():
 		return fault(messages.FaultDirMissing, dir, errors.New("not a directory"), help)
 	}
@@ -294,7 +294,7 @@ func checkWasm(app messages.AppInstance) error {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return fault(messages.FaultWasmMissing, path, cause(err), help)
+		return missing(messages.FaultWasmMissing, path, err, help)
 	case !info.Mode().IsRegular():
 		return fault(messages.FaultWasmMissing, path, errors.New("not a regular file"), help)
 	}
@@ -302,6 +302,14 @@ func checkWasm(app messages.AppInstance) error {
 		return fault(messages.FaultWasmMissing, path, err, "let the manager's user read it")
 	}
 	return nil
+}
+
+// missing says that a file that a start needs cannot be had: by its own fault, unless the file system or the host is what fails.
+func missing(f messages.StartFault, path string, err error, help string) error {
+	if e := startError(err, path); e.Fault.Host() {
+		return e
+	}
+	return fault(f, path, cause(err), help)
 }
 
 // cause returns the error without the path, which the StartError names already.
@@ -323,6 +331,8 @@ func startError(err error, path string) *messages.StartError {
 	switch errno {
 	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
 		e.Fault, e.Help = messages.FaultResources, "look at the limits of processes, open files and memory: procman doctor"
+	case syscall.EIO, syscall.ESTALE, syscall.ETIMEDOUT, syscall.ENOTCONN, syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ECONNABORTED:
+		e.Fault, e.Help = messages.FaultStalled, "look at that mount: `df`, `dmesg`"
 	case syscall.ETXTBSY:
 		e.Fault, e.Help = messages.FaultBusy, "replace programs by rename, not in place"
 	case syscall.ENOEXEC, syscall.ELIBBAD:

@@ -4,11 +4,14 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"procman/messages"
 )
 
 // FAULTS 50: whoever waits for the end of a process occupies no thread.
@@ -43,4 +46,15 @@ func TestTenThousandWaitsNeedFewThreads(t *testing.T) {
 	waiting.Wait()
 	t.Logf("%d waits, %d threads; all knew %v after the end", waits, len(threads), time.Since(began))
 	_ = child.Wait() // killed
+}
+
+func TestAFileSystemThatFailsIsTheHostsFaultAndAFileThatIsNotThereIsNot(t *testing.T) {
+	for errno, host := range map[syscall.Errno]bool{
+		syscall.EIO: true, syscall.ESTALE: true, syscall.ENOTCONN: true, syscall.ETIMEDOUT: true, syscall.EMFILE: true, syscall.EAGAIN: true,
+		syscall.ENOENT: false, syscall.EACCES: false, syscall.ENOTDIR: false, syscall.ELOOP: false,
+	} {
+		err := missing(messages.FaultWasmMissing, "/x", &os.PathError{Op: "stat", Path: "/x", Err: errno}, "")
+		require.Equal(t, host, messages.HostFault(err) != nil, "%v", errno)
+		require.ErrorIs(t, err, errno)
+	}
 }

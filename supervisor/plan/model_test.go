@@ -115,6 +115,7 @@ func fold(i Instance) Instance {
 	i.counted, i.left = false, 0
 	i.Run, i.Starts, i.LastExit, i.LastProbe, i.StartedAt = 1, 1, nil, nil, time.Time{}
 	i.Adoptions, i.PID, i.Port, i.Adopted, i.Health = min(i.Adoptions, 1), min(i.PID, 1), min(i.Port, 1), false, ""
+	i.Conflicts = min(i.Conflicts, maxConflicts+1)
 	i.Attempts, i.Losses = min(i.Attempts, 2), min(i.Losses, 2)
 	if !i.DueAt.IsZero() && i.DueAt.After(modelNow) {
 		i.DueAt = later

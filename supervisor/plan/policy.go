@@ -39,6 +39,11 @@ func (m *move) retry(f failure) {
 		m.launch()
 		return
 	}
+	if f.conflict { // somebody else's deed all the same: no attempt is spent, and nothing is given up for it
+		m.Conflicts++
+		m.wait(Delay(policy, m.Conflicts-maxConflicts, m.draw()), f.reason)
+		return
+	}
 	if policy.Mode == messages.RestartNever || policy.Mode == messages.RestartOnFailure && f.clean {
 		m.giveUp(fmt.Sprintf("%s; restart mode is %s", f.reason, policy.Mode), f.clean)
 		return
