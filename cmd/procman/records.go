@@ -73,7 +73,7 @@ func (l *logs) offline(ctx context.Context, args []string, why error) error {
 	defer k.outputs.Close() // it has written nothing
 	ids, err := choose(k.statuses, args)
 	if err != nil {
-		return errors.Join(why, fmt.Errorf("on record there is %w", err))
+		return errors.Join(why, fmt.Errorf("on record there is %v", err))
 	}
 	l.fromFiles(k)
 	l.prefix, l.query.Follow = prefixes(ids, l.colours()), false
@@ -125,7 +125,7 @@ func (a *app) whyOffline(ctx context.Context, id messages.InstanceID, why error)
 	at := slices.IndexFunc(k.statuses, func(s messages.Status) bool { return s.ID == id })
 	if at < 0 {
 		_, unknown := choose(k.statuses, []string{string(id)})
-		return errors.Join(why, fmt.Errorf("on record there is %w", unknown))
+		return errors.Join(why, fmt.Errorf("on record there is %v", unknown))
 	}
 	a.fromFiles(k)
 	w := k.why(ctx, k.statuses[at])
