@@ -127,6 +127,7 @@ type Explanation struct {
 	Probes  []Probe      // the newest ones, newest last, at most [KeptProbes]; those of earlier runs too
 	Desired *AppInstance // what the list says of it; nil: it is not in the list. Not to be changed.
 	KillAt  time.Time    // in Stopping: when the grace period ends
+	StopAs  ExitReason   // in Stopping: why
 	HeldBy  string       // of a hold: who
 	HeldAt  time.Time    // and when
 	Leaving string       // it has left a list that may not be whole, and runs on: why that is in doubt; empty: it has not

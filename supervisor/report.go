@@ -11,7 +11,7 @@ import (
 
 // show publishes what Status and Lookup return.
 func (r *root) show(e *entry) {
-	r.handle.shown.Store(e.ID, &shown{absent: r.absent(e), status: r.status(e), probes: e.probes, desired: e.desired, hold: e.hold, killAt: e.KillAt, leaving: e.leaving})
+	r.handle.shown.Store(e.ID, &shown{absent: r.absent(e), status: r.status(e), probes: e.probes, desired: e.desired, hold: e.hold, killAt: e.KillAt, stopAs: e.StopAs, leaving: e.leaving})
 }
 
 // shown is what the handle's readers see of an instance. It is never changed.
@@ -22,6 +22,7 @@ type shown struct {
 	desired *plan.App
 	hold    hold
 	killAt  time.Time
+	stopAs  messages.ExitReason // in Stopping: why
 	leaving string
 }
 

@@ -167,7 +167,7 @@ func (s *Supervisor) Explain(id messages.InstanceID) (messages.Explanation, bool
 	if k == nil {
 		return messages.Explanation{}, false
 	}
-	e := messages.Explanation{Status: k.status, Probes: k.probes, KillAt: k.killAt, HeldBy: k.hold.by, HeldAt: k.hold.at, Leaving: k.leaving}
+	e := messages.Explanation{Status: k.status, Probes: k.probes, KillAt: k.killAt, StopAs: k.stopAs, HeldBy: k.hold.by, HeldAt: k.hold.at, Leaving: k.leaving}
 	if k.desired != nil {
 		e.Desired = &k.desired.AppInstance
 	}

@@ -76,7 +76,7 @@ func (j *judge) running() {
 	}
 	switch {
 	case failures > 0:
-		j.v.Next = fmt.Sprintf("it is probed every %v; when %d in a row have failed it is stopped and started again", j.policy.Health.Interval, j.policy.Health.Failures)
+		j.v.Next = fmt.Sprintf("it is probed every %v; when %d in a row have failed it is stopped, and %s", j.policy.Health.Interval, j.policy.Health.Failures, j.afterFailure())
 		j.change("a probe that succeeds (GET %s answers 200 within %v) forgives those that failed", j.policy.Health.Path, j.policy.Health.Timeout)
 		j.change("%s replaces it now", j.word("restart"))
 	default:
@@ -89,15 +89,27 @@ func (j *judge) afterFailure() string {
 	p := j.policy.Restart
 	failures := j.s.ConsecutiveFailures + 1
 	stable := j.s.HealthySince != nil && j.now.Sub(*j.s.HealthySince) >= p.StableAfter
+	switch down := j.stays(failures); {
+	case p.Mode == messages.RestartNever:
+		return down
+	case stable:
+		return "it is started again at once"
+	case down != "":
+		return down
+	}
+	return fmt.Sprintf("it is started again after about %v", round(Delay(p, failures, 0.5)))
+}
+
+// stays says why an instance would stay down after so many failures in a row; empty: it would not.
+func (j *judge) stays(failures int) string {
+	p := j.policy.Restart
 	switch {
 	case p.Mode == messages.RestartNever:
 		return "it stays down: restart.mode is never"
-	case stable:
-		return "it is started again at once"
 	case p.MaxAttempts > 0 && failures >= p.MaxAttempts:
 		return fmt.Sprintf("it is given up: that would be failure %d of %d in a row", failures, p.MaxAttempts)
 	}
-	return fmt.Sprintf("it is started again after about %v", round(Delay(p, failures, 0.5)))
+	return ""
 }
 
 func (j *judge) starting() {
@@ -118,13 +130,13 @@ func (j *judge) starting() {
 		}
 	case j.s.Adopted:
 		j.v.Summary = "was started by an earlier daemon, and has not answered healthy yet"
-		j.v.Next = fmt.Sprintf("it is probed until it answers 200, for %v at the most; then it is stopped and started again", deadline)
+		j.v.Next = fmt.Sprintf("it is probed until it answers 200, for %v at the most; then it is stopped, and %s", deadline, j.afterFailure())
 	default:
 		j.v.Summary = "has been started" + j.since(" ", j.s.StartedAt) + " ago, and has not answered healthy yet"
 		j.v.Next = "it is probed until it answers 200"
 		if j.s.StartedAt != nil {
-			j.v.Next += fmt.Sprintf(", for another %v at the most (start.deadline is %v); then it is stopped and started again",
-				round(max(0, j.s.StartedAt.Add(deadline).Sub(j.now))), deadline)
+			j.v.Next += fmt.Sprintf(", for another %v at the most (start.deadline is %v); then it is stopped, and %s",
+				round(max(0, j.s.StartedAt.Add(deadline).Sub(j.now))), deadline, j.afterFailure())
 		}
 	}
 	if p := j.s.LastProbe; p != nil && p.Error != "" {
@@ -151,6 +163,8 @@ func (j *judge) stopping() {
 	switch {
 	case j.s.Held, j.x.Desired == nil, j.x.Desired.Disabled:
 		j.v.Next += "; then it stays down"
+	case j.x.StopAs == messages.ReasonUnhealthy && j.stays(j.s.ConsecutiveFailures+1) != "":
+		j.v.Next += "; then " + j.stays(j.s.ConsecutiveFailures+1)
 	default:
 		j.v.Next += "; then another is started"
 	}
@@ -170,9 +184,13 @@ func (j *judge) backoff() {
 	if left := j.s.NextStartAt.Sub(j.now); left > 0 {
 		j.v.Next = fmt.Sprintf("it is started again in %v", round(left))
 	}
-	j.v.Next += fmt.Sprintf("; should that fail, the next attempt waits about %v (restart.max is %v)", round(Delay(p, j.v.Attempt+1, 0.5)), p.Max)
-	if p.MaxAttempts > 0 {
-		j.v.Next += fmt.Sprintf("; it is given up after %d failures in a row", p.MaxAttempts)
+	if down := j.stays(j.s.ConsecutiveFailures + 1); down != "" {
+		j.v.Next += "; should that fail, " + down
+	} else {
+		j.v.Next += fmt.Sprintf("; should that fail, the next attempt waits about %v (restart.max is %v)", round(Delay(p, j.v.Attempt+1, 0.5)), p.Max)
+		if p.MaxAttempts > 0 {
+			j.v.Next += fmt.Sprintf("; it is given up after %d failures in a row", p.MaxAttempts)
+		}
 	}
 	j.change("%s starts it now, as if nothing had failed", j.word("start"))
 	j.change("an edit of its entry in the configuration starts it at once, as if nothing had failed, if it changes %s", wishful)
