@@ -281,7 +281,7 @@ func (k *keeper) close(patience time.Duration) error {
 	for _, err := range k.instances {
 		why = err
 	}
-	return fmt.Errorf("what is remembered of %d instances could not be written, and the next manager will not know it: %w", len(k.pages), why)
+	return fmt.Errorf("what is remembered of %s could not be written, and the next manager will not know it: %w", counted(len(k.pages)), why)
 }
 
 // rest closes idle when its time has come; k.mu is held.

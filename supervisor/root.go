@@ -340,7 +340,7 @@ func (r *root) gotList(c actor.Context, l listed) {
 	if initial || added+changed+removed > 0 {
 		r.log.Info(string(messages.ConfigApplied), "instances", len(l.apps), "added", added, "changed", changed, "removed", removed)
 		r.handle.tell(messages.Event{At: began, What: messages.ConfigApplied, By: l.by,
-			Why: fmt.Sprintf("%d instances: %d added, %d changed, %d removed", len(l.apps), added, changed, removed)})
+			Why: fmt.Sprintf("%s: %d added, %d changed, %d removed", counted(len(l.apps)), added, changed, removed)})
 	}
 	for _, e := range touched {
 		r.reconcile(c, e)
@@ -524,4 +524,11 @@ func (r *root) gotStopped() {
 		}
 	}
 	close(r.stopped)
+}
+
+func counted(instances int) string {
+	if instances == 1 {
+		return "1 instance"
+	}
+	return fmt.Sprintf("%d instances", instances)
 }

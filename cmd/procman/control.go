@@ -296,10 +296,17 @@ func (c control) print(outcomes []outcome) error {
 	return nil
 }
 
-// sum tells of everything that went wrong, and returns the error with the exit code for all.
+// Of how many instances it is told what went wrong, and of how many under --quiet.
+const mostFailures, fewFailures = 20, 3
+
+// sum tells of what went wrong, of very many in part, and returns the error with the exit code for all.
 func (c control) sum(outcomes []outcome) error {
 	var worst error
-	skipped := 0
+	skipped, failed := 0, 0
+	most := mostFailures
+	if c.quiet {
+		most = fewFailures
+	}
 	for _, o := range outcomes {
 		if o.skipped {
 			skipped++
@@ -318,10 +325,15 @@ func (c control) sum(outcomes []outcome) error {
 		if errors.Is(o.err, api.ErrUnreachable) {
 			return o.err // it is the same for all
 		}
-		fmt.Fprintf(c.stderr, "procman: %s: %v\n", o.status.ID, o.err)
+		if failed++; failed <= most {
+			fmt.Fprintf(c.stderr, "procman: %s: %v\n", o.status.ID, o.err)
+		}
 		if worst == nil || rank(o.err) > rank(worst) {
 			worst = o.err
 		}
+	}
+	if failed > most {
+		fmt.Fprintf(c.stderr, "procman: and %d more like these; `procman status` shows all\n", failed-most)
 	}
 	if skipped > 0 {
 		c.say("%d more %s left alone", skipped, map[bool]string{true: "was", false: "were"}[skipped == 1])

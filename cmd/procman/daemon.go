@@ -140,10 +140,13 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		d.happened(messages.ManagerStopped, messages.ByManager, "", d.farewell)
 		return nil
 	})
+	holds := func() bool { return d.provider.leasing().Hold }
+	held := newHeldPorts(log.Logger, holds, outputs.Read)
+	d.opened("the look at held ports", held.Close)
 	d.supervisor, err = supervisor.New(supervisor.Config{
 		Provider: d.provider, Spawner: spawner, Ports: ports, Outputs: outputs, Logger: log.Logger,
 		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: shares.Probes, Mask: d.provider.secrets.mask})),
-		StartParallel: file.Start.Parallel, Budget: room, Observe: []func(any){d.chronicle.Observe, collector.Observe, d.good.Observe, d.provider.Observe},
+		StartParallel: file.Start.Parallel, Budget: room, Observe: []func(any){d.chronicle.Observe, collector.Observe, d.good.Observe, d.provider.Observe, held.Observe},
 	})
 	if err != nil {
 		return nil, err
@@ -163,7 +166,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	d.notifier = newNotifier(left.manager, d.supervisor, log.Logger)
 	d.opened("the notices to the service manager", d.notifier.Close)
 	d.server, err = api.New(api.Options{
-		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, ConfigError: d.provider.fault, Logger: log.Logger,
+		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Holds: holds, Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, ConfigError: d.provider.fault, Logger: log.Logger,
 		Connections: shares.Connections, Opened: room.Lend,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir,
 			Config: file.Path, Program: left.origin.running, UpgradeFailed: left.failed},

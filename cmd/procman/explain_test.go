@@ -2,11 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -237,4 +239,56 @@ func TestAMovedOutputFileIsReadOnAndSaid(t *testing.T) {
 	_, err := os.Stat(log)
 	require.NoError(t, err)
 	require.Contains(t, s.ok("logs", "a"), "line 1\n")
+}
+
+// F154: a server without SO_REUSEADDR loops on EADDRINUSE, and nobody said that procman holds the port.
+func TestAnInstanceThatCannotBindTheHeldPortIsToldSo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "restart: {initial: 100ms, max: 100ms}", "a: grumble")
+	d := s.run()
+	s.eventually("it is logged", func() bool {
+		return strings.Contains(d.log.String(), `"msg":"an instance finds its address in use","instance":"a"`)
+	})
+	require.Equal(t, 1, strings.Count(d.log.String(), "an instance finds its address in use"), "once")
+	require.Contains(t, s.ok("why", "a"), "procman keeps that bound for it (ports.hold)")
+	require.Contains(t, s.ok("why", "a"), "`ports: {hold: false}`")
+	text, err := os.ReadFile(s.config)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(s.config, []byte(strings.Replace(string(text), "ports: {", "ports: {hold: false, ", 1)), 0o600))
+	s.ok("reload")
+	require.NotContains(t, s.ok("why", "a"), "ports.hold", "it is not held any more")
+}
+
+// F156
+func TestADaemonDoesNotRunByAPipeAndSaysWhy(t *testing.T) {
+	s := newSite(t, "")
+	pipe := filepath.Join(s.dir, "pipe.yaml")
+	text, err := os.ReadFile(s.config)
+	require.NoError(t, err)
+	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	for _, c := range []struct {
+		command, says string
+		code          int
+	}{{"validate", "ok, 0 instances", 0}, {"run", "not a regular file; a daemon reads it again and again, which a pipe does not allow: write it to a file", 1}} {
+		written := make(chan error, 1)
+		go func() { written <- os.WriteFile(pipe, text, 0o600) }()
+		r := (&site{t: t, config: pipe}).call(c.command)
+		require.Equal(t, c.code, r.code, r.stderr)
+		require.Contains(t, r.stdout+r.stderr, c.says)
+		require.NoError(t, <-written)
+	}
+}
+
+func TestOfVeryManyFailuresSomeAreShown(t *testing.T) {
+	outcomes := make([]outcome, 900)
+	for n := range outcomes {
+		outcomes[n] = outcome{status: messages.Status{ID: messages.InstanceID(fmt.Sprint("i", n))}, err: exit{exitTimeout, errors.New("not healthy")}}
+	}
+	for quiet, lines := range map[bool]int{false: mostFailures + 1, true: fewFailures + 1} {
+		var stderr strings.Builder
+		c := control{app: &app{stderr: &stderr, quiet: quiet}}
+		require.Equal(t, exitTimeout, codeOf(c.sum(outcomes)))
+		require.Equal(t, lines, strings.Count(stderr.String(), "\n"))
+		require.Contains(t, stderr.String(), fmt.Sprintf("and %d more like these", 900-lines+1))
+	}
 }

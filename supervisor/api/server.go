@@ -43,6 +43,8 @@ type Options struct {
 	Pending func() []string
 	// ConfigError says why the configuration on disk is not in force; empty: it is. Nil: that is not known.
 	ConfigError func() string
+	// Holds reports whether a leased port is kept bound by the manager while its instance uses it. Nil: it is not.
+	Holds func() bool
 	// Metrics answers a scrape; nil: there are none.
 	Metrics http.Handler
 	// Shutdown begins the end of the daemon, on behalf of somebody, and returns at once. It may be called more than once.

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +87,9 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 	if lives && x.Status.Health != messages.Healthy {
 		d.Now, d.NowOut = tail(whyNow, false)
 	}
+	if exit := x.Status.LastExit; exit != nil && s.options.Holds != nil && s.options.Holds() && CannotBind(*exit, d.Stderr, d.Stdout) {
+		d.Change = append([]string{HeldPort}, d.Change...)
+	}
 	for logged, err := range s.options.Events(ctx, messages.EventQuery{ID: id, Last: whyEvents}) {
 		e, bad := logged.Event()
 		if err = cmp.Or(err, bad); err != nil {
@@ -117,4 +122,24 @@ func clip(text string) string {
 		return text[:lineShown] + "…"
 	}
 	return text
+}
+
+// HeldPort is the advice for an instance that cannot bind the port which the manager holds for it.
+const HeldPort = "if the port in use is its own: procman keeps that bound for it (ports.hold), and a program that does not set SO_REUSEADDR cannot bind it then; " +
+	"`ports: {hold: false}` in the configuration lets go of it, from the next start on"
+
+var inUse = regexp.MustCompile(`(?i)EADDRINUSE|address (is )?already in use|address in use`)
+
+// CannotBind reports whether a process that has ended by itself said last that an address is in use. One whose port somebody else
+// took has another reason on record.
+func CannotBind(exit messages.Exit, streams ...[]messages.OutputLine) bool {
+	if exit.Reason != messages.ReasonExit || exit.Known && exit.Code == 0 {
+		return false
+	}
+	for _, lines := range streams {
+		if slices.ContainsFunc(lines, func(l messages.OutputLine) bool { return inUse.MatchString(l.Text) }) {
+			return true
+		}
+	}
+	return false
 }

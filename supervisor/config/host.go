@@ -137,12 +137,14 @@ func xdg(getenv func(string) string, name, underHome string) string {
 	return ""
 }
 
+var errNotRegular = errors.New("not a regular file")
+
 // readRegular returns what a regular file holds, and waits for nothing else: a read from a pipe could wait for ever.
 func readRegular(path string) ([]byte, error) {
 	text, err := record.ReadLinked(path, maxFile)
 	var other *record.NotRegularError
 	if errors.As(err, &other) {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%s, not a regular file", other.Is)}
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%s, %w", other.Is, errNotRegular)}
 	}
 	return text, err
 }

@@ -154,6 +154,9 @@ func (p *Provider) read(ctx context.Context) (*File, error) {
 	_, err := p.disk.Do(ctx, readPatience, func() (err error) {
 		read := Snapshot{Path: p.path, Files: map[string][]byte{}, Dirs: map[string][]string{}}
 		text, err := readRegular(p.path)
+		if errors.Is(err, errNotRegular) {
+			return fmt.Errorf("%w; a daemon reads it again and again, which a pipe does not allow: write it to a file", err)
+		}
 		if err != nil {
 			return err
 		}
