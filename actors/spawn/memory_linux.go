@@ -21,6 +21,7 @@ var errForeign = errors.New("the record is another instance's")
 type memoryRecord struct {
 	ID           messages.InstanceID `json:"instance"`
 	Boot         string              `json:"boot_id"`
+	Init         uint64              `json:"init_ticks,omitempty"` // when pid 1 was started; 0: not known
 	Run          int                 `json:"run"`
 	Exited       bool                `json:"exited"`
 	Spec         string              `json:"spec_hash"`
@@ -117,7 +118,21 @@ func (s *Spawner) readMemory(id messages.InstanceID) (memoryRecord, error) {
 	if err == nil && r.ID != id {
 		err = fmt.Errorf("%s: %w", s.dir.Memory(id), errForeign)
 	}
+	// A container that was started again has the host's boot id as before. But its processes have all ended, and by no
+	// failure of theirs.
+	if init := s.initStart(); r.Init != 0 && init != 0 && r.Init != init {
+		r.Boot = ""
+	}
 	return r, err
+}
+
+// initStart returns when pid 1 was started, in ticks; 0 if it is not shown.
+func (s *Spawner) initStart() uint64 {
+	st, err := s.proc.Stat(1)
+	if err != nil {
+		return 0
+	}
+	return st.Start
 }
 
 // Remember replaces what is remembered of one instance. What it said last is what Recall returns, also after this
@@ -142,7 +157,9 @@ func (s *Spawner) Remember(m messages.Memory) error {
 	}
 	sync := m.Held || s.wasHeld(i)
 	path := s.dir.Memory(m.ID)
-	if err := record.Stage(path, memoryKind, memorize(m, s.boot, readClock()), sync); err != nil {
+	r := memorize(m, s.boot, readClock())
+	r.Init = s.initStart()
+	if err := record.Stage(path, memoryKind, r, sync); err != nil {
 		return err
 	}
 	failpoint("mid-remember")

@@ -188,3 +188,23 @@ func TestARecordOutlivesAStepOfTheWallClock(t *testing.T) {
 		require.Equal(t, -7*time.Second, m.KillAt.Sub(read.now))
 	}
 }
+
+// F127: every instance was told to have failed.
+func TestAContainerThatWasStartedAgainIsAnotherBootThoughTheBootIDIsTheHosts(t *testing.T) {
+	s := opened(t, messages.StateDir(t.TempDir()))
+	require.NoError(t, s.Remember(fullMemory(t)))
+	require.False(t, recalled(t, s)[0].Rebooted)
+	r, err := s.readMemory("a")
+	require.NoError(t, err)
+	require.NotZero(t, r.Init)
+	init := r.Init
+	for _, c := range []struct {
+		init     uint64
+		rebooted bool
+	}{{init + 1, true}, {0, false}, {init, false}} { // 0: an older procman has written it
+		r.Init = c.init
+		require.NoError(t, record.Stage(s.dir.Memory("a"), memoryKind, r, false))
+		require.NoError(t, record.Commit(s.dir.Memory("a"), false))
+		require.Equal(t, c.rebooted, recalled(t, s)[0].Rebooted)
+	}
+}
