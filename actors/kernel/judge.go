@@ -61,7 +61,8 @@ func judge(e Evidence) (Verdict, Doubt) {
 	}
 	tag := e.Shows.Tag
 	tagged := r.Tag != "" && tag == r.Tag
-	if e.PID == r.PID && !r.Ended {
+	// What procman starts leads a session, and a session leader can change neither that nor its group.
+	if e.PID == r.PID && !r.Ended && (tagged || e.Hidden || e.Stat.Zombie() || e.Stat.Leads(e.PID)) {
 		thisBoot := e.Boot == r.Boot
 		switch {
 		case tagged, thisBoot && e.Child && (e.Hidden || r.Start == 0 || e.Stat.Start == r.Start):

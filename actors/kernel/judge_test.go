@@ -22,7 +22,8 @@ func TestWhatAProcessIsToARun(t *testing.T) {
 	}{
 		{"boot, pid and start on record, its tag shown", onRecord, func(e *Evidence) { e.Shows = own }, Leader, ""},
 		{"boot, pid and start on record, nothing shown", onRecord, func(*Evidence) {}, Leader, ""},
-		{"boot, pid and start on record, another session by now", onRecord, func(e *Evidence) { e.Stat.Session = 3 }, Leader, ""},
+		{"boot, pid and start on record, and leads no session", onRecord, func(e *Evidence) { e.Stat.Session = 3 }, Stranger, ""},
+		{"boot, pid and start on record, a zombie", onRecord, func(e *Evidence) { e.Stat.State, e.Stat.Session, e.Stat.Group = 'Z', 0, 0 }, Leader, ""},
 		{"boot, pid and start on record, another tag shown", onRecord, func(e *Evidence) { e.Shows, e.Ours = Tags{Tag: "X", Run: 9}, false }, Stranger, ""},
 		{"a newer run of the same instance under another state directory", other, func(e *Evidence) { e.Shows, e.Ours, e.Lock = newer, false, true }, Stranger, ""},
 		{"the pid on record, another start", onRecord, func(e *Evidence) { e.Stat.Start++ }, Stranger, ""},

@@ -97,7 +97,7 @@ func (s *Spawner) adoptRecorded(i *instance, r *runRecord) (*doubt, error) {
 // consult makes the process on record known, if it lives and nobody has asked for it yet. So a Spawner that was never told
 // to look for survivors does not start a second process either, not even if the lock of the instance was deleted. The
 // error says that it cannot be told whether one lives.
-func (s *Spawner) consult(i *instance) error {
+func (s *Spawner) consult(i *instance, app messages.AppInstance) error {
 	if i.live() != nil {
 		return nil
 	}
@@ -105,10 +105,19 @@ func (s *Spawner) consult(i *instance) error {
 	if err := s.examine(i, r, nil); err != nil {
 		return startError(err, "")
 	}
-	if d := i.doubts(); d != nil {
-		return s.unclear(i.id, d)
+	d := i.doubts()
+	if d == nil {
+		return nil
 	}
-	return nil
+	if x, live := s.again(d); d.why == kernel.DoubtManaged && live {
+		// It is proved to be another manager's, and a copy of that one's records is no claim. What is not to be is that the same
+		// thing runs twice.
+		if x.Spec = d.spec; d.spec != app.SpecHash() && !s.sameInstance(x, app) {
+			i.setDoubt(nil)
+			return nil
+		}
+	}
+	return s.unclear(i.id, d)
 }
 
 // adoptSeen makes a process that has no usable record the instance's, and puts it on record.

@@ -25,6 +25,7 @@ type doubt struct {
 	pid     int    // 0: none that is visible here
 	start   uint64 // 0: not known
 	run     int
+	spec    string
 	manager otherManager
 }
 
@@ -86,7 +87,7 @@ func (s *Spawner) judgeRecorded(fd *pidfd, r *runRecord) (kernel.Verdict, *doubt
 		return kernel.Stranger, nil // whatever it was, it is no more
 	}
 	if verdict == kernel.Unclear {
-		return verdict, &doubt{why: why, pid: r.PID, start: e.Stat.Start, run: r.Run, manager: m}
+		return verdict, &doubt{why: why, pid: r.PID, start: e.Stat.Start, run: r.Run, spec: r.Spec, manager: m}
 	}
 	return verdict, nil
 }
@@ -121,7 +122,7 @@ func (s *Spawner) judgeSeen(id messages.InstanceID, r *runRecord, seen []kernel.
 		switch verdict {
 		case kernel.Unclear:
 			if f.doubt == nil || x.Start < f.doubt.start { // what a process starts was started later
-				f.doubt = &doubt{why: why, pid: x.PID, start: x.Start, run: x.Run, manager: m}
+				f.doubt = &doubt{why: why, pid: x.PID, start: x.Start, run: x.Run, spec: x.Spec, manager: m}
 			}
 		case kernel.Leader:
 			c := candidate{Process: x, record: s.recordOf(id, x)}

@@ -341,13 +341,26 @@ func TestACopyOfAStateDirectoryThatHasAManagerIsNoSecondOwner(t *testing.T) {
 			endAfter(t, pid)
 			next := messages.StateDir(string(dir) + "-next")
 			copyDir(t, dir, next)
-			require.NoError(t, os.Remove(next.Lock()))
+			t.Cleanup(func() { killAll(t, next) })
 			v := looked(t, next).Survivor
 			require.Contains(t, v.Unclear, "the manager with pid "+strconv.Itoa(m.cmd.Process.Pid))
 			s := opened(t, next)
-			requireDoubt(t, s, pid)
-			require.Contains(t, survivors(t, s)["a"].Unclear, "the manager with pid "+strconv.Itoa(m.cmd.Process.Pid)+" has")
-			require.Contains(t, survivors(t, s)["a"].Unclear, string(dir))
+			require.Empty(t, survivors(t, s), "the record is no claim")
+			_, err := s.Adopt(t.Context(), "a")
+			require.Equal(t, messages.FaultUnclear, faultOf(t, err))
+			_, err = s.Spawn(t.Context(), messages.Launch{App: app, Run: 8})
+			require.Equal(t, messages.FaultUnclear, faultOf(t, err), "the same is not started twice")
+			for _, named := range []string{"process " + strconv.Itoa(pid), string(dir), "the manager with pid " + strconv.Itoa(m.cmd.Process.Pid)} {
+				require.Contains(t, err.Error(), named)
+			}
+			require.True(t, alive(pid))
+			if what == "it shows nothing" {
+				p, err := s.Spawn(t.Context(), messages.Launch{App: shell("exec sleep 299"), Run: 8})
+				require.NoError(t, err, "something else is")
+				require.NoError(t, p.Signal(syscall.SIGKILL))
+				require.True(t, alive(pid))
+				return
+			}
 			m.kill()
 			require.Equal(t, pid, adopted(t, s).PID(), "its manager has gone: it is settled")
 		})

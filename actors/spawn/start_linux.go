@@ -49,7 +49,7 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	if err != nil {
 		return nil, err
 	}
-	f, left, err := s.openFiles(ctx, i)
+	f, left, err := s.openFiles(ctx, i, l.App)
 	held = !left
 	if err != nil {
 		return nil, err
@@ -94,9 +94,9 @@ func (f *files) close() {
 // openFiles opens the files of the instance, once it is known that no process of it is on record. A start is the one deed
 // that has to wait for the disk. But whoever waits for the start is told when the disk does not answer; then the
 // result says that the instance's turn goes on until it does.
-func (s *Spawner) openFiles(ctx context.Context, i *instance) (*files, bool, error) {
+func (s *Spawner) openFiles(ctx context.Context, i *instance, app messages.AppInstance) (*files, bool, error) {
 	f := &files{}
-	left, err := s.disk.Do(ctx, lockPatience+diskPatience, func() error { return s.openAll(i, f) }, func() {
+	left, err := s.disk.Do(ctx, lockPatience+diskPatience, func() error { return s.openAll(i, app, f) }, func() {
 		f.close()
 		i.give()
 	})
@@ -113,11 +113,11 @@ func (s *Spawner) openFiles(ctx context.Context, i *instance) (*files, bool, err
 	return f, left, nil
 }
 
-func (s *Spawner) openAll(i *instance, f *files) (err error) {
+func (s *Spawner) openAll(i *instance, app messages.AppInstance, f *files) (err error) {
 	if err := s.guard(); err != nil {
 		return stateError(err, string(s.dir))
 	}
-	if err := s.consult(i); err != nil {
+	if err := s.consult(i, app); err != nil {
 		return err
 	}
 	if err := s.makeDir(i.id); err != nil {

@@ -78,6 +78,9 @@ func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survi
 		return v, v.Alive || v.Run > 0
 	}
 	if d := s.instance(id).doubts(); d != nil {
+		if d.why == kernel.DoubtManaged {
+			return messages.Survivor{}, false // it is another manager's; whether one may be started here is for the start to say
+		}
 		v := messages.Survivor{ID: id, Run: d.run, PID: d.pid, Alive: true, Unclear: s.unclear(id, d).Error()}
 		if r != nil {
 			v.Run, v.Port, v.SpecHash = r.Run, r.Port, r.Spec
