@@ -6,12 +6,17 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
+
+	opening "procman/actors/record"
 )
 
 // recordName is the file, in the directory of an instance, that remembers the places.
 const recordName = "output.json"
 
 const recordVersion = 1
+
+// maxRecord is more than any record has.
+const maxRecord = 1 << 20
 
 // record is what is remembered of an instance's output over the manager's death.
 type record struct {
@@ -58,7 +63,7 @@ func decodeRecord(data []byte) (record, error) {
 // loadRecord reads a record. One that does not exist is the zero record. Beside an error it is one that knows nothing, but
 // that the offsets which were in use are so no more.
 func loadRecord(path string) (record, error) {
-	data, err := os.ReadFile(path)
+	data, err := opening.ReadFile(path, maxRecord)
 	if errors.Is(err, os.ErrNotExist) {
 		return record{}, nil
 	}
@@ -82,16 +87,5 @@ func (r record) save(path string) error {
 	if err != nil {
 		return err
 	}
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
-		return errors.Join(err, ignoreMissing(os.Remove(tmp)))
-	}
-	return os.Rename(tmp, path)
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
+	return opening.WriteFile(path, data, false)
 }

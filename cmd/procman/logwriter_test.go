@@ -202,7 +202,7 @@ func TestHoweverMuchIsPrintedTheManagersOwnRecordsFindRoom(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			for range 500 {
+			for range 200 {
 				record(t, w.Patient(), "an instance prints")
 			}
 		}()
@@ -254,4 +254,23 @@ func TestTheEndDoesNotWaitForABlockedStderr(t *testing.T) {
 		close(v.open)
 		<-w.done
 	})
+}
+
+// A write that ends in the very instant in which it counts as blocked has ended (F159).
+func TestAWriteThatEndsInTheInstantOfItsPatienceIsNotBlockedForEver(t *testing.T) {
+	for range 200 {
+		synctest.Test(t, func(t *testing.T) {
+			v := newValve(false)
+			w := newLogWriter(v, 1<<10, note)
+			defer w.Close(time.Second)
+			time.AfterFunc(logPatience, func() { close(v.open) })
+			record(t, w, "x")
+			time.Sleep(2 * logPatience)
+			synctest.Wait()
+			require.True(t, w.Settled())
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			require.False(t, w.blocked)
+		})
+	}
 }

@@ -1,0 +1,172 @@
+package supervisor
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"procman/messages"
+)
+
+// disk is a memory on a disk that may be full, or may not answer.
+type disk struct {
+	forgetful
+	mu      sync.Mutex
+	err     error
+	stalled map[messages.InstanceID]chan struct{}
+	pages   map[messages.InstanceID]messages.Memory
+	at      map[messages.InstanceID]time.Time
+	under   int
+	most    int
+}
+
+func newDisk() *disk {
+	return &disk{stalled: map[messages.InstanceID]chan struct{}{}, pages: map[messages.InstanceID]messages.Memory{}, at: map[messages.InstanceID]time.Time{}}
+}
+
+func (d *disk) Remember(m messages.Memory) error {
+	d.mu.Lock()
+	stall := d.stalled[m.ID]
+	d.under++
+	d.most = max(d.most, d.under)
+	d.mu.Unlock()
+	if stall != nil {
+		<-stall
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.under--
+	if d.err != nil {
+		return d.err
+	}
+	d.pages[m.ID], d.at[m.ID] = m, time.Now()
+	return nil
+}
+
+func (d *disk) full(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.err = err
+}
+
+type told struct {
+	mu     sync.Mutex
+	state  map[messages.InstanceID]error
+	events []messages.Happening
+}
+
+func keeperOn(d *disk) (*keeper, *told) {
+	t := &told{state: map[messages.InstanceID]error{}}
+	return newKeeper(d, slog.New(slog.DiscardHandler), func(id messages.InstanceID, err error) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.state[id] = err
+	}, func(e messages.Event) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.events = append(t.events, e.What)
+	}), t
+}
+
+func TestWhatAFullDiskRefusedIsSaidOnceAndWrittenWhenThereIsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.full(syscall.ENOSPC)
+		k, told := keeperOn(d)
+		said := make(chan error, 1)
+		k.remember(messages.Memory{ID: "a", Held: true}, func(err error) { said <- err })
+		k.remember(messages.Memory{ID: "b"}, nil)
+		require.ErrorIs(t, <-said, syscall.ENOSPC)
+		time.Sleep(time.Minute)
+		require.ErrorIs(t, told.state["a"], syscall.ENOSPC)
+		require.Equal(t, []messages.Happening{messages.StateUnsaved}, told.events, "not again with every try")
+		d.full(nil)
+		time.Sleep(saveAtLeast)
+		synctest.Wait()
+		require.True(t, d.pages["a"].Held)
+		require.Contains(t, d.pages, messages.InstanceID("b"))
+		require.NoError(t, told.state["a"])
+		require.Equal(t, []messages.Happening{messages.StateUnsaved, messages.StateSaved}, told.events)
+		require.NoError(t, k.close(time.Second))
+	})
+}
+
+func TestOneRecordThatStallsDelaysNoOtherInstancesAndHoldsOneWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		heal := make(chan struct{})
+		d.stalled["slow"] = heal
+		k, told := keeperOn(d)
+		k.remember(messages.Memory{ID: "slow"}, nil)
+		began := time.Now()
+		for n := range 1000 {
+			k.remember(messages.Memory{ID: "quick", Run: n}, nil)
+			k.remember(messages.Memory{ID: "slow", Run: n}, nil)
+		}
+		synctest.Wait()
+		require.Equal(t, 999, d.pages["quick"].Run)
+		require.Equal(t, began, d.at["quick"])
+		time.Sleep(savePatience)
+		synctest.Wait()
+		require.ErrorContains(t, told.state["slow"], "does not answer")
+		close(heal)
+		synctest.Wait()
+		require.Equal(t, 999, d.pages["slow"].Run, "the newest, when the disk answers")
+		require.NoError(t, told.state["slow"])
+		require.LessOrEqual(t, d.most, maxWriters)
+		require.NoError(t, k.close(time.Second))
+	})
+}
+
+func TestTheEndDoesNotWaitForADiskThatStalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		heal := make(chan struct{})
+		d.stalled["a"] = heal
+		k, _ := keeperOn(d)
+		k.remember(messages.Memory{ID: "a"}, nil)
+		began := time.Now()
+		require.ErrorContains(t, k.close(farewell), "1 instances could not be written")
+		require.Equal(t, farewell, time.Since(began))
+		close(heal)
+	})
+}
+
+// A write that ends in the very instant in which it counts as slow is written, and nothing else.
+func TestAWriteThatEndsInTheInstantInWhichItIsSlowIsNotSlowForEver(t *testing.T) {
+	for range 200 {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDisk()
+			heal := make(chan struct{})
+			d.stalled["a"] = heal
+			k, told := keeperOn(d)
+			time.AfterFunc(savePatience, func() { close(heal) })
+			k.remember(messages.Memory{ID: "a"}, nil)
+			time.Sleep(2 * savePatience)
+			synctest.Wait()
+			require.NoError(t, told.state["a"])
+			require.NoError(t, k.close(time.Second))
+		})
+	}
+}
+
+func TestWhatIsOnDiskAlreadyIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.full(errors.New("full"))
+		k, _ := keeperOn(d)
+		said := make(chan error, 1)
+		k.knows(messages.Memory{ID: "a", Held: true, HeldBy: "uid 0"})
+		k.remember(messages.Memory{ID: "a", Held: true, HeldBy: "uid 0", Run: 2}, func(err error) { said <- err })
+		require.NoError(t, <-said)
+		_ = k.close(time.Second)
+	})
+}
+
+var _ Memory = (*disk)(nil)
