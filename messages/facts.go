@@ -134,6 +134,7 @@ const (
 	FaultWrongFormat       StartFault = "wrong format"        // another architecture, or no program at all
 	FaultInterpreter       StartFault = "interpreter missing" // of a script
 	FaultWasmMissing       StartFault = "wasm file missing"
+	FaultEnvFile           StartFault = "env file unusable"
 	FaultDirMissing        StartFault = "directory missing"
 	FaultBusy              StartFault = "executable is being written" // ETXTBSY
 	FaultResources         StartFault = "out of resources"            // EAGAIN, ENOMEM, EMFILE, ENFILE

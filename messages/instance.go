@@ -66,6 +66,9 @@ type AppInstance struct {
 	Labels  map[string]string // free for the user; shown in Status
 
 	Disabled bool // listed, but not to be run
+	// EnvFault is why Env is not known in full; empty: it is. Such an instance cannot be started, and one that runs is left as
+	// it is. It holds no secret.
+	EnvFault string
 
 	Health  HealthPolicy
 	Restart RestartPolicy

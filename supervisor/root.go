@@ -307,6 +307,10 @@ func (r *root) gotList(c actor.Context, l listed) {
 	}
 	for _, app := range l.apps {
 		e := r.entry(app.InstanceID)
+		if app.EnvFault != "" && e.Spec != "" {
+			// What it would run cannot be known, so it does not differ from what runs.
+			app = app.As(e.Spec)
+		}
 		delete(gone, e.ID)
 		was := e.leaving
 		e.leaving = ""

@@ -44,6 +44,9 @@ type inspection struct {
 // waiting that need it. Of those that need the same, two looks may hang, and not one for each instance and try. The answer of
 // one that is merely slow serves the next try.
 func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppInstance) (string, error) {
+	if app.EnvFault != "" {
+		return "", fault(messages.FaultEnvFile, "", errors.New(app.EnvFault), "correct the file; it is watched, and what waits for it is started then")
+	}
 	key := app.Executable + "\x00" + app.WorkDir + "\x00" + filepath.Dir(app.WasmPath)
 	found := &inspection{spec: app.SpecHash()}
 	s.mu.Lock()

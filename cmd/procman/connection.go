@@ -81,7 +81,7 @@ func (a *app) configured() (place, error) {
 	if err != nil {
 		return place{}, err
 	}
-	file, err := config.Load(path)
+	file, err := config.LoadFor(path, config.DaemonHost())
 	if err != nil {
 		return a.brokenPlace(path, err)
 	}

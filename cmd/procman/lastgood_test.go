@@ -179,3 +179,34 @@ func TestASocketThatWasRemovedIsMadeAgain(t *testing.T) {
 	require.Equal(t, pid, s.instance("a").PID)
 	require.Equal(t, exitInUse, s.call("run").code, "and nobody else has that")
 }
+
+// F110
+func TestAMissingEnvFileIsTheStartFaultOfItsInstanceAlone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "restart: {initial: 100ms, max: 200ms}", "a: serve; env_file: secrets.env", "b: serve")
+	secrets := filepath.Join(s.dir, "secrets.env")
+	d := s.run()
+	s.ok("start", "b", "--wait")
+	s.eventually("a waits", func() bool { return s.instance("a").Phase == messages.Backoff })
+	require.Contains(t, s.instance("a").Reason, `env file unusable: `+s.config)
+	require.Contains(t, s.instance("a").Reason, `env_file "secrets.env": no such file or directory`)
+	r := s.call("validate")
+	require.Equal(t, exitFailed, r.code)
+	require.Contains(t, r.stderr, `env_file "secrets.env"`)
+
+	require.NoError(t, os.WriteFile(secrets, []byte("SECRET=one-hunter22\n"), 0o600))
+	s.eventually("it is started when the file is there", func() bool { return s.call("status", "a").code == 0 })
+	pid := s.instance("a").PID
+	require.NoError(t, os.Remove(secrets))
+	s.ok("reload")
+	require.Equal(t, pid, s.instance("a").PID, "what runs is left alone")
+	require.NoError(t, d.cmd.Process.Kill())
+	d.ends()
+	s.run()
+	s.eventually("also by the next daemon", func() bool { return s.call("status", "a", "b").code == 0 })
+	require.Equal(t, pid, s.instance("a").PID)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	s.eventually("and not started again", func() bool { return strings.Contains(s.instance("a").Reason, "env file unusable") })
+	require.NoError(t, os.WriteFile(secrets, []byte("SECRET=one-hunter22\n"), 0o600))
+	s.eventually("until the file is back", func() bool { return s.call("status", "a").code == 0 })
+}

@@ -219,7 +219,7 @@ func proposed(p api.Proposal) config.Host {
 		}
 		return &fs.PathError{Op: "read", Path: path, Err: err}
 	}
-	h := config.ThisHost()
+	h := config.DaemonHost()
 	h.ReadFile = func(path string) ([]byte, error) {
 		f, sent := p.Files[path]
 		switch {
@@ -246,7 +246,7 @@ func proposed(p api.Proposal) config.Host {
 // plan compares a configuration with what the daemon runs by; nil is its own file.
 func (d *daemon) plan(_ context.Context, p *api.Proposal) (api.Plan, error) {
 	inUse := d.provider.inUse
-	path, host := inUse.Path, config.ThisHost()
+	path, host := inUse.Path, config.DaemonHost()
 	if p != nil {
 		path, host = p.Config, proposed(*p)
 	}

@@ -24,6 +24,7 @@ type provider struct {
 	forget  func() error
 	mu      sync.Mutex
 	warned  []string
+	blind   string      // see warnOfEnv
 	wrong   string      // see fault
 	unread  atomic.Bool // the last good configuration comes into force, and the file is asked then
 	ports   *port.Ports // nil: none yet
@@ -35,7 +36,7 @@ var _ supervisor.Notifier = (*provider)(nil)
 // newProvider keeps what it knows of secrets in the state directory, which this daemon has locked.
 // It begins with the file that was loaded, if what is on disk is broken.
 func newProvider(path string, dir messages.StateDir, loaded *config.File, log *slog.Logger) (*provider, error) {
-	inner, err := config.NewProvider(path, config.ProviderOptions{Logger: log, LastGood: loaded})
+	inner, err := config.NewProvider(path, config.ProviderOptions{Logger: log, LastGood: loaded, StartFaults: true})
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +59,7 @@ func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 	}
 	p.secrets.learn(list)
 	keys := p.pending()
+	p.warnOfEnv(list)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lease(p.File().Ports)
@@ -67,6 +69,24 @@ func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 	}
 	p.warned = keys
 	return list, nil
+}
+
+// warnOfEnv says which instances could not be started, once.
+func (p *provider) warnOfEnv(list []messages.AppInstance) {
+	var faults []string
+	for _, app := range list {
+		if app.EnvFault != "" {
+			faults = append(faults, string(app.InstanceID)+": "+app.EnvFault)
+		}
+	}
+	text := strings.Join(faults, "\n")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if text != "" && text != p.blind {
+		p.log.Warn("some instances cannot be started: their env_file cannot be used", "instances", faults,
+			"consequence", "what runs is left as it is; the rest of the list is in force")
+	}
+	p.blind = text
 }
 
 // Observe takes what the supervisor publishes. Once the list of the last good configuration is in force the file is asked: what

@@ -42,7 +42,7 @@ func (a *app) load() (path string, file *config.File, err error) {
 	if path, err = config.Find(a.config); err != nil {
 		return "", nil, err
 	}
-	if file, err = config.Load(path); err != nil {
+	if file, err = config.LoadFor(path, config.DaemonHost()); err != nil {
 		return path, nil, fmt.Errorf("the configuration is broken:\n%w", err)
 	}
 	return path, file, nil

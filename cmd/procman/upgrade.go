@@ -173,7 +173,7 @@ func (d *daemon) upgrade(ctx context.Context) (program string, err error) {
 // staysAt reports why a successor that reads the file could not take over what this daemon has: the lock is on this state
 // directory.
 func (d *daemon) staysAt(path string) error {
-	file, err := config.Load(path)
+	file, err := config.LoadFor(path, config.DaemonHost())
 	if err != nil {
 		return nil // what is wrong with it the successor says better
 	}

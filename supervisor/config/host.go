@@ -24,6 +24,16 @@ type Host struct {
 	// ReadDir returns the names of the regular files in a directory, and of links to them, in their order. A link that
 	// cannot be followed is one of them: reading it tells why, and to pass over it would end its instances.
 	ReadDir func(path string) ([]string, error)
+	// StartFaults makes an env file that cannot be used a fault of the start of its instances (messages.AppInstance.EnvFault),
+	// and not of the configuration: for a daemon, whose other instances have nothing to do with it.
+	StartFaults bool
+}
+
+// DaemonHost is ThisHost for a daemon: with StartFaults.
+func DaemonHost() Host {
+	h := ThisHost()
+	h.StartFaults = true
+	return h
 }
 
 // ThisHost is the host this process runs on. Its ReadFile refuses what is no regular file, and more than 16 MiB.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -277,6 +278,10 @@ func (d *decoder) readEnvFile(i *draft) map[string]string {
 	if !known {
 		file.values, file.err = d.loadEnvFile(path)
 		d.envFiles[path] = file
+	}
+	if file.err != nil && d.host.StartFaults {
+		i.app.EnvFault = fmt.Sprintf("%s:%d:%d: env_file %s: %v", d.src.path, i.envFile.at.Line, i.envFile.at.Column, i.envFile.quoted(i.file), file.err)
+		return nil
 	}
 	if file.err != nil {
 		d.failf(i.envFile.at, "env_file %s: %v", i.envFile.quoted(i.file), file.err)

@@ -18,6 +18,12 @@ func Load(path string) (*File, error) {
 	return f, err
 }
 
+// LoadFor is Load by another host.
+func LoadFor(path string, h Host) (*File, error) {
+	f, _, err := load(path, h)
+	return f, err
+}
+
 // load also returns what the configuration names, as far as that could be learned.
 func load(path string, h Host) (*File, reads, error) {
 	text, err := Read(path)

@@ -28,6 +28,8 @@ type ProviderOptions struct {
 	// LastGood is a configuration to begin with if the file is broken or missing then: the first list is its, and the next
 	// one is asked of the file again. Nil: then there is no Provider.
 	LastGood *File
+	// StartFaults is that of the Host.
+	StartFaults bool
 
 	newWatcher func() (*fsnotify.Watcher, error)
 	blind      time.Duration
@@ -84,8 +86,10 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 	if o.blind <= 0 {
 		o.blind = pollBlind
 	}
+	host := ThisHost()
+	host.StartFaults = o.StartFaults
 	touched := make(chan struct{}, 1)
-	p := &Provider{path: whole, host: ThisHost(), disk: record.NewDisk("the configuration's disk", 1), changes: make(chan struct{}, 1), watcher: &watcher{
+	p := &Provider{path: whole, host: host, disk: record.NewDisk("the configuration's disk", 1), changes: make(chan struct{}, 1), watcher: &watcher{
 		log: o.Logger, want: make(chan sights, 1), touched: touched, blind: o.blind, sights: sights{files: []string{whole}},
 	}}
 	w := p.watcher
@@ -207,10 +211,14 @@ func (p *Provider) File() *File {
 	return p.file.Load()
 }
 
-// Snapshot returns all that the configuration of File was read from; nothing if that is LastGood.
+// Snapshot returns all that the configuration of File was read from; nothing if that is LastGood, or as long as it may be half
+// of one; see Draft.
 func (p *Provider) Snapshot() Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.drafting.inPlace {
+		return Snapshot{}
+	}
 	return p.whole
 }
 

@@ -17,7 +17,7 @@ type Snapshot struct {
 // Parse reads the configuration from the snapshot alone, and from the environment of this host. Relative paths mean what they
 // meant in the file.
 func (s Snapshot) Parse() (*File, error) {
-	h := ThisHost()
+	h := DaemonHost()
 	missing := func(path string) error { return &fs.PathError{Op: "read", Path: path, Err: fs.ErrNotExist} }
 	h.ReadFile = func(path string) ([]byte, error) {
 		text, is := s.Files[path]

@@ -31,8 +31,15 @@ func (a *App) wishes(b *App) bool { return a.Spec != b.Spec || a.Rule != b.Rule 
 
 // Equal reports whether a and b say the same. It hashes nothing: a list of thousands is compared in the root's mailbox.
 func (a *App) Equal(b *App) bool {
-	return a.Spec == b.Spec && a.SamePolicy(b.AppInstance) && a.Disabled == b.Disabled &&
+	return a.Spec == b.Spec && a.SamePolicy(b.AppInstance) && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault &&
 		slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Labels, b.Labels)
+}
+
+// As returns the app as one whose specification is that one.
+func (a *App) As(spec string) *App {
+	b := *a
+	b.Spec = spec
+	return &b
 }
 
 // Instance is all that the root knows of one instance. The zero value but for its ID and Phase Stopped is an instance

@@ -24,6 +24,9 @@ func Preview(phase messages.Phase, held bool, now, next *App) (messages.Change, 
 	case now.Equal(next):
 		return messages.Change{}, false
 	}
+	if next.EnvFault != "" {
+		next = next.As(now.Spec) // what it would run is not known, and so no reason to restart it
+	}
 	c := messages.Change{ID: next.InstanceID, Deed: messages.DeedApply, Fields: fields(now, next)}
 	names := make([]string, 0, len(c.Fields))
 	starts := idle(phase) && now.wishes(next)
@@ -106,8 +109,11 @@ func fields(now, next *App) []messages.FieldChange {
 	d.text("args", strings.Join(now.Args, " "), strings.Join(next.Args, " "))
 	d.text("work_dir", now.WorkDir, next.WorkDir)
 	d.text("enabled", strconv.FormatBool(!now.Disabled), strconv.FormatBool(!next.Disabled))
-	for _, name := range namesOf(now.Env, next.Env) {
-		d.env(name, now, next)
+	d.text("env_file", now.EnvFault, next.EnvFault)
+	if next.EnvFault == "" { // else what is in it is not known, and nothing is restarted for it
+		for _, name := range namesOf(now.Env, next.Env) {
+			d.env(name, now, next)
+		}
 	}
 	for _, name := range namesOf(now.Labels, next.Labels) {
 		d.text("labels."+name, entryOf(now.Labels, name), entryOf(next.Labels, name))
