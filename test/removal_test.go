@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,18 +16,44 @@ import (
 // drafts is a provider whose list is a draft.
 type drafts struct {
 	*fake.Provider
+	mu      sync.Mutex
 	draft   supervisor.Draft
 	changed time.Time
 	settled int
 }
 
 func (d *drafts) Draft() supervisor.Draft {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	draft := d.draft
 	draft.Quiet = time.Since(d.changed)
 	return draft
 }
 
-func (d *drafts) Settled() { d.settled++ }
+func (d *drafts) Settled() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.settled++
+}
+
+func (d *drafts) settlements() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.settled
+}
+
+// now says how the list comes about from now on, touch that it is another one.
+func (d *drafts) now(draft supervisor.Draft) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.draft = draft
+}
+
+func (d *drafts) touch() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.changed = time.Now()
+}
 
 // F133.
 func TestInstancesThatLeaveAListWhichMayBeHalfAFileRunOnUntilThatIsKnown(t *testing.T) {
@@ -37,10 +64,10 @@ func TestInstancesThatLeaveAListWhichMayBeHalfAFileRunOnUntilThatIsKnown(t *test
 			c.Provider = d
 		}))
 		all := []messages.InstanceID{"a", "b", "c", "d", "e", "f"}
-		write := func(ids ...messages.InstanceID) { d.changed = time.Now(); w.Want(ids...) }
+		write := func(ids ...messages.InstanceID) { d.touch(); w.Want(ids...) }
 		write(all...)
 		w.Pass(time.Minute)
-		require.NotZero(t, d.settled)
+		require.NotZero(t, d.settlements())
 		alive := func(want int) {
 			t.Helper()
 			live := 0
@@ -83,11 +110,11 @@ func TestInstancesThatLeaveAListWhichMayBeHalfAFileRunOnUntilThatIsKnown(t *test
 		require.Empty(t, w.Of("a").Reason)
 		why, _ := w.Explain("b")
 		require.Contains(t, why.Verdict.Next, "half a file")
-		settled := d.settled
+		settled := d.settlements()
 		write(all...)
 		w.Pass(time.Second)
 		require.Empty(t, w.Of("b").Reason, "the entry is back")
-		require.Greater(t, d.settled, settled)
+		require.Greater(t, d.settlements(), settled)
 
 		// Cut, and confirmed.
 		write("a")
@@ -106,11 +133,11 @@ func TestInstancesThatLeaveAListWhichMayBeHalfAFileRunOnUntilThatIsKnown(t *test
 		// Replaced in one piece, and open for writing.
 		write(all...)
 		w.Pass(time.Second)
-		d.draft = supervisor.Draft{Whole: true, Writing: true}
+		d.now(supervisor.Draft{Whole: true, Writing: true})
 		write("a", "b", "c", "d", "e")
 		w.Pass(time.Minute)
 		alive(6)
-		d.draft.Writing = false
+		d.now(supervisor.Draft{Whole: true})
 		w.Pass(2 * time.Second)
 		alive(5)
 		write()
@@ -174,19 +201,19 @@ func TestTheFirstListWaitsForWhoeverIsStillWritingIt(t *testing.T) {
 		w.Want("a", "b", "c")
 		w.Pass(time.Minute)
 		w.KillManager()
-		d.draft.Writing = true
+		d.now(supervisor.Draft{Writing: true})
 		w.Provider.Set(w.App("a"))
 		w.StartManager()
 		w.Pass(3 * time.Second)
 		require.Len(t, w.Spawner.Live(), 3)
 		w.Provider.Set(w.App("a"), w.App("b"), w.App("c"))
-		d.draft.Writing = false
+		d.now(supervisor.Draft{})
 		w.Pass(2 * time.Second)
 		for _, id := range []messages.InstanceID{"a", "b", "c"} {
 			require.Equal(t, 1, w.Spawns(id))
 		}
 		w.KillManager()
-		d.draft.Writing = true
+		d.now(supervisor.Draft{Writing: true})
 		w.StartManager()
 		w.Pass(time.Minute)
 		select {
@@ -194,7 +221,7 @@ func TestTheFirstListWaitsForWhoeverIsStillWritingIt(t *testing.T) {
 		default:
 			require.Fail(t, "not for ever")
 		}
-		d.draft.Writing = false
+		d.now(supervisor.Draft{})
 		noBugs(t, w)
 	})
 }

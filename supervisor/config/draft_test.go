@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,8 +23,9 @@ func TestASignalWaitsForWhoeverHasTheFileOpenForWriting(t *testing.T) {
 		in, out := make(chan struct{}), make(chan struct{}, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		writing := true
-		go debounce(ctx, in, out, pace{250 * time.Millisecond, 2 * time.Second, 5 * time.Second, time.Minute, func() bool { return writing }})
+		var writing atomic.Bool
+		writing.Store(true)
+		go debounce(ctx, in, out, pace{250 * time.Millisecond, 2 * time.Second, 5 * time.Second, time.Minute, writing.Load})
 		pass := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
 		slowly := func(lines int) (signals int) {
 			for range lines {
@@ -38,12 +40,12 @@ func TestASignalWaitsForWhoeverHasTheFileOpenForWriting(t *testing.T) {
 		}
 
 		require.Zero(t, slowly(40), "0.7 s a line")
-		writing = false
+		writing.Store(false)
 		pass(250 * time.Millisecond)
 		require.Len(t, out, 1, "soon after he has closed it")
 		<-out
 
-		writing = true
+		writing.Store(true)
 		in <- struct{}{}
 		pass(4 * time.Second)
 		require.Empty(t, out)
@@ -51,7 +53,7 @@ func TestASignalWaitsForWhoeverHasTheFileOpenForWriting(t *testing.T) {
 		require.Len(t, out, 1, "he has paused")
 		<-out
 		require.NotZero(t, slowly(100), "and one who never ends keeps nothing up for ever")
-		writing = false
+		writing.Store(false)
 	})
 }
 
