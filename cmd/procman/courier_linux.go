@@ -51,9 +51,6 @@ func newCourier(env func(string) string) *courier {
 // behindTime is how long somebody who asks is kept waiting by a service manager that takes nothing.
 const behindTime = time.Second
 
-// errBehind says that a message waits. It will be delivered.
-var errBehind = errors.New("the service manager is behind with its reading; it is told later")
-
 // tell hands over a message, and waits for a moment until it is delivered.
 func (c *courier) tell(state string) error {
 	if c == nil {

@@ -37,6 +37,9 @@ type notifier struct {
 	work      sync.WaitGroup
 }
 
+// errBehind says that a message waits. It will be delivered.
+var errBehind = errors.New("the service manager is behind with its reading; it is told later")
+
 // statusEvery bounds how often the status is told.
 const statusEvery = time.Second
 
@@ -203,7 +206,7 @@ func (n *notifier) extend() {
 
 func (n *notifier) say(state string) {
 	text := ""
-	if err := n.send(state); err != nil {
+	if err := n.send(state); err != nil && !errors.Is(err, errBehind) {
 		if text = err.Error(); text != n.failed {
 			n.log.Warn("the service manager does not hear how the manager is", "error", text)
 		}
@@ -223,7 +226,9 @@ func (n *notifier) pulse() {
 		cancel()
 		switch {
 		case err == nil:
-			err = n.send(sd.SdNotifyWatchdog)
+			if err = n.send(sd.SdNotifyWatchdog); errors.Is(err, errBehind) {
+				err = nil // it has the sign of life before it, in its queue
+			}
 		case errors.Is(err, supervisor.ErrStopped), n.life.Err() != nil:
 			return
 		}
