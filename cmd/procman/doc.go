@@ -9,4 +9,6 @@
 //   - Nothing that happens to the daemon's stderr reaches supervision: records wait in a bounded backlog, and what finds
 //     no room is counted and reported.
 //   - However the daemon ends, processes are stopped only if that was asked for.
+//   - A name is no possession: a path, a link, a socket or a working directory may mean another thing by now. What is used again
+//     is looked for again and compared, and what was held goes on being used until then.
 package main
