@@ -10,6 +10,8 @@
 //   - To be absent is not to be forgotten: a hold outlives the absence of its entry from the list.
 //   - A report counts only if it comes from the instance's current actor. Only the root stops an instance actor, after
 //     reading its last report; an actor that ends without one is lost, and its process is adopted by another.
+//   - Done first, written afterwards: no deed, no report and no end waits for a disk. What could not be made durable is said,
+//     and tried again until it is; what an asker gave up is not done later.
 //   - Stopping the root never stops a process. Only an instance that is not wanted is stopped.
 //
 // # Recovery

@@ -21,6 +21,8 @@
 //   - A look at the files of a program may hang on a dead mount: it is made where nobody but that start waits for it, and no
 //     start of another program.
 //   - A child has no signal blocked and the soft limits the manager was started with, whatever became of the manager's own.
+//   - A death is reported before it is recorded, and no lock that a report takes is held over a call to a file system. A start
+//     has to wait for the state disk, and is told when that does not answer.
 //   - An exit status is the kernel's or unknown, never invented.
 //
 // Facts that forced the choices (measured on Linux 6.18, Go 1.26):
