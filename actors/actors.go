@@ -13,6 +13,10 @@ type Spawner interface {
 	// Spawn starts one process. It may take as long as an exec takes. When it returns an error, no process is left
 	// behind; the error is a *messages.StartError unless ctx ended first.
 	Spawn(ctx context.Context, l messages.Launch) (Process, error)
+	// Clear returns an error as long as something that an earlier run left keeps a run of a from starting. It is asked before
+	// anything is taken for the start: who waits takes nothing away from others. The error is a *messages.StartError with
+	// FaultLocked, and says for whom is waited, unless ctx ended first.
+	Clear(ctx context.Context, a messages.AppInstance) error
 	// Adopt returns the newest process of the instance, which this or an earlier manager started. The error is a
 	// *messages.GoneError if that process has ended, and messages.ErrNoRun if none is known.
 	Adopt(ctx context.Context, id messages.InstanceID) (Process, error)
@@ -28,12 +32,18 @@ type Process interface {
 	Run() int
 	StartedAt() time.Time
 	SpecHash() string
-	// Signal sends sig to every process of the group, also after its leader has ended. It never reaches a stranger
-	// that was given the same id. Signalling a group that is gone is no error.
-	Signal(sig syscall.Signal) error
-	// Wait returns when the leader has ended, and ends what is left of its group. It may be called any number of
-	// times, and by several goroutines; it occupies no OS thread. Reason is ReasonExit, ReasonSignal or ReasonUnknown.
+	// Tag is what every process of the run carries, and no other.
+	Tag() string
+	// Signal sends sig to every process of the run, also after its first one has ended; with LeftoversLeave not to those
+	// that are away. It never reaches a stranger that was given the same id, and never waits: those that have to be looked
+	// for get it a moment later. Signalling a run that is over is no error.
+	Signal(sig syscall.Signal, leftovers messages.Leftovers) error
+	// Wait returns when the first process has ended. It may be called any number of times, and by several goroutines; it
+	// occupies no OS thread. Reason is ReasonExit, ReasonSignal or ReasonUnknown.
 	Wait() messages.Exit
+	// Rest returns those of the run that outlived its first process, as soon as they are others than those given, by their
+	// pids. It is called after Wait; with nil it returns at once who lives. The error is that of ctx.
+	Rest(ctx context.Context, than []messages.Member) ([]messages.Member, error)
 }
 
 // Ports leases TCP ports.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"syscall"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -37,13 +36,13 @@ type Order struct {
 }
 
 // Props makes the actor that carries out the order. It reports to its parent, by Request, with messages.Launched,
-// Refused, LaunchFailed, Probed, Ready, Unhealthy and Exited; it takes messages.StopRun and SetPolicy.
+// Refused, LaunchFailed, Probed, Ready, Unhealthy, Lingers and Exited; it takes messages.StopRun and SetPolicy.
 func Props(w World, o Order) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
 		i := &instance{
 			world: w, order: o, leave: func() {},
 			log:   w.Logger.With("instance", string(o.App.InstanceID), "run", o.Run),
-			state: run.Begin(o.App.InstanceID, o.App.Health, o.App.Start, o.Ready),
+			state: run.Begin(o.App, o.Ready),
 		}
 		i.life, i.end = context.WithCancel(context.Background())
 		i.launch, i.cancel = context.WithCancel(i.life)
@@ -102,8 +101,7 @@ type (
 	}
 	refused  struct{ err *messages.StartError }
 	released struct {
-		exit      messages.Exit
-		contested bool
+		messages.Exited
 	}
 )
 
@@ -127,9 +125,9 @@ func (i *instance) Receive(c actor.Context) {
 	case released:
 		i.gotReleased(c, m)
 	case messages.StopRun:
-		i.step(c, run.StopAsked{Grace: m.Grace})
+		i.step(c, run.StopAsked(m))
 	case messages.SetPolicy:
-		i.step(c, run.PolicyChanged{Health: m.Health, Start: m.Start})
+		i.step(c, run.PolicyChanged(m))
 	case run.Event:
 		i.step(c, m)
 	}
@@ -167,6 +165,9 @@ func (i *instance) startOrAdopt() (d launchDone) {
 	id := i.order.App.InstanceID
 	if i.order.Adopt {
 		return i.adopt()
+	}
+	if err := i.world.Spawner.Clear(i.launch, i.order.App); err != nil {
+		return launchDone{err: err}
 	}
 	leave, err := i.world.Gate.pass(i.launch)
 	if err != nil {
@@ -249,11 +250,19 @@ func (i *instance) gotLaunch(c actor.Context, d launchDone) {
 	i.step(c, run.Launched{})
 }
 
-// wait reports the end of the process, unless the actor ended first: then it is left for whoever adopts it.
+// wait reports the end of the process and of those that outlive it, unless the actor ended first: then they are left for
+// whoever adopts the run.
 func (i *instance) wait(root *actor.RootContext, self *actor.PID, p Process) {
 	exit := p.Wait()
-	if i.life.Err() == nil {
-		root.Send(self, run.ProcessExited{Exit: exit})
+	rest, err := p.Rest(i.life, nil)
+	if i.life.Err() != nil {
+		return
+	}
+	root.Send(self, run.ProcessExited{Exit: exit, Rest: rest})
+	for err == nil && len(rest) > 0 {
+		if rest, err = p.Rest(i.life, rest); err == nil {
+			root.Send(self, run.RestChanged{Rest: rest})
+		}
 	}
 }
 
@@ -272,14 +281,15 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 		i.cancel()
 	case run.Probe:
 		go i.check(c.ActorSystem().Root, c.Self(), messages.Target{
-			ID: id, PID: i.process.PID(), Port: i.process.Port(), Path: i.state.Health.Path, Timeout: i.state.Health.Timeout,
+			ID: id, PID: i.process.PID(), Tag: i.process.Tag(), Owner: i.state.Health.Owner,
+			Port: i.process.Port(), Path: i.state.Health.Path, Timeout: i.state.Health.Timeout,
 		})
 	case run.ArmProbe:
 		i.probe.Set(c, a.At, run.ProbeDue(a))
 	case run.ArmGrace:
 		i.grace.Set(c, a.At, run.GraceOver(a))
 	case run.Signal:
-		i.signal(a.Signal)
+		i.signal(a)
 	case run.ReportLaunched:
 		p := i.process
 		i.report(c, messages.Launched{ID: id, Run: number, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(), Adopted: i.adopted,
@@ -292,6 +302,8 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 	case run.ReportUnhealthy:
 		i.foul = i.foul || a.Conflict
 		i.report(c, messages.Unhealthy{ID: id, Run: number, Cause: a.Cause, Since: a.Since, Conflict: a.Conflict})
+	case run.ReportLingers:
+		i.report(c, messages.Lingers{ID: id, Run: number, Exit: a.Exit, Rest: a.Rest, Killed: a.Killed, Stuck: a.Stuck})
 	case run.Release:
 		i.release(c, a)
 	case run.Bug:
@@ -306,9 +318,9 @@ func (i *instance) check(root *actor.RootContext, self *actor.PID, t messages.Ta
 	}
 }
 
-func (i *instance) signal(s syscall.Signal) {
-	if err := i.process.Signal(s); err != nil {
-		i.log.Error("the process could not be signalled; its end is waited for all the same", "signal", s.String(), "error", err)
+func (i *instance) signal(s run.Signal) {
+	if err := i.process.Signal(s.Signal, s.Leftovers); err != nil {
+		i.log.Error("the process could not be signalled; its end is waited for all the same", "signal", s.Signal.String(), "error", err)
 	}
 }
 
@@ -323,26 +335,39 @@ func (i *instance) release(c actor.Context, r run.Release) {
 	root, self, lease, follower, foul := c.ActorSystem().Root, c.Self(), i.lease, i.follower, i.foul
 	i.follower = nil
 	go func() {
-		contested := false
+		ended := messages.Exited{ID: i.id(), Run: i.order.Run, Exit: r.Exit, Rest: r.Rest}
 		if lease != nil {
-			contested = foul || r.Young && lease.Contested()
-			if contested {
+			// Nobody of the run lives: who has its port now is somebody else, unless some were left on purpose.
+			taken := foul && !freed(lease) || !foul && r.Young && lease.Contested()
+			ended.PortFree, ended.Conflict = foul && !taken, !foul && taken && len(r.Rest.Left) == 0
+			if taken {
 				lease.Discard()
 			} else {
 				lease.Release()
 			}
 		}
 		i.world.Waits.Wake(messages.FaultNoPort, messages.FaultResources)
-		root.Send(self, released{exit: r.Exit, contested: contested && !foul})
+		root.Send(self, released{ended})
 		if follower != nil {
 			follower.Stop()
 		}
 	}()
 }
 
-func (i *instance) gotReleased(c actor.Context, r released) {
-	i.report(c, messages.Exited{ID: i.id(), Run: i.order.Run, Exit: r.exit, Conflict: r.contested})
+// freed reports whether nobody listens on the port soon after the end of a run that a stranger answered for. Whoever
+// serves elsewhere on the run's behalf, as the daemon behind `docker run` does, needs a moment to notice its end.
+func freed(lease Lease) bool {
+	const tries, pause = 20, 100 * time.Millisecond
+	for n := 1; lease.Contested(); n++ {
+		if n == tries {
+			return false
+		}
+		time.Sleep(pause)
+	}
+	return true
 }
+
+func (i *instance) gotReleased(c actor.Context, r released) { i.report(c, r.Exited) }
 
 // report tells the root, with the actor's own PID as sender: by it the root knows the one child whose word counts.
 func (i *instance) report(c actor.Context, fact any) { c.Request(c.Parent(), fact) }

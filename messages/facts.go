@@ -3,8 +3,11 @@ package messages
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 )
 
 // Launch asks for one process of an instance.
@@ -24,9 +27,10 @@ type Survivor struct {
 	SpecHash  string // of what runs, see AppInstance.SpecHash
 	// Unclear says why it cannot be told whether the process PID is the run; empty: it can. Then Alive is true, for it is not
 	// known to have ended, but nothing is started in its place, and nothing is signalled.
-	Unclear string
-	Alive   bool // a live process; otherwise Exit says how it ended
-	Exit    Exit // Known only if the status could still be learned
+	Unclear  string
+	Alive    bool // it is not over; otherwise Exit says how its first process ended
+	Outlived bool // its first process has ended: if Alive, others of it live
+	Exit     Exit // Known only if the status could still be learned
 }
 
 // Memory is what the root remembers of an instance across its own death. Times are read back as times of this
@@ -45,6 +49,7 @@ type Memory struct {
 	DueAt        time.Time     // in Backoff: when the next start is due
 	HealthySince time.Time     // of Run; zero if it was not healthy
 	Grace        time.Duration // that Run gets when it is stopped
+	Leftovers    Leftovers     // of Run; empty: not known
 	StopAs       ExitReason
 	KillAt       time.Time // in Stopping: when the grace period ends
 	Held         bool      // see Status.Held
@@ -56,13 +61,15 @@ type Memory struct {
 
 // StopRun tells an instance actor to end its process: TERM, the grace period, KILL.
 type StopRun struct {
-	Grace time.Duration
+	Grace     time.Duration
+	Leftovers Leftovers
 }
 
 // SetPolicy tells an instance actor new rules for the process that it already runs.
 type SetPolicy struct {
 	Health HealthPolicy
 	Start  StartPolicy
+	Stop   StopPolicy
 }
 
 // Launched says that the process of a run exists.
@@ -115,13 +122,89 @@ type Unhealthy struct {
 	Conflict bool      // somebody else answers on its port
 }
 
-// Exited says that the process of a run is gone.
+// Lingers says that a run is not over yet, though it is at its end: its first process has ended and others of it live, or
+// there is a process that KILL does not end.
+type Lingers struct {
+	ID     InstanceID
+	Run    int
+	Exit   *Exit    // of the first process; nil: it lives
+	Rest   []Member // those beside the first process that live
+	Killed bool     // KILL was sent
+	Stuck  bool     // and that some time ago
+}
+
+// Exited says that the run is over: no process of it lives, but for those that were left on purpose.
 type Exited struct {
 	ID   InstanceID
 	Run  int
-	Exit Exit
+	Exit Exit // of its first process
+	Rest Rest
+	// PortFree: somebody else answered on its port, and after its end nobody does.
+	PortFree bool
 	// Conflict: it never became healthy, and after its end somebody else listens on its port.
 	Conflict bool
+}
+
+// Member is a process of a run beside its first one.
+type Member struct {
+	PID  int
+	Name string // what it calls itself, at most 15 bytes of anything
+	Away bool   // it has left the session and the process group of the run
+}
+
+// Members describes processes for a person.
+func Members(list []Member) string {
+	const shown = 5
+	var b strings.Builder
+	for n, m := range list {
+		if n == shown {
+			fmt.Fprintf(&b, " and %d more", len(list)-shown)
+			break
+		}
+		if n > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "pid %d (%s)", m.PID, m.printable())
+	}
+	return b.String()
+}
+
+func (m Member) printable() string {
+	return strings.Map(func(r rune) rune {
+		if !strconv.IsPrint(r) || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, m.Name)
+}
+
+// Rest is what became of the processes of a run that outlived its first one.
+type Rest struct {
+	Killed int      // so many were sent KILL
+	AtOnce bool     // when the first had ended by itself; else when the grace was over
+	Left   []Member // left on purpose
+}
+
+// Text says so in words that follow "exited with code 0"; it is empty if there is nothing to say.
+func (r Rest) Text(grace time.Duration) string {
+	s := ""
+	if r.Killed > 0 {
+		s = fmt.Sprintf("; %d other %s of it %s killed", r.Killed, plural(r.Killed, "process", "processes"), plural(r.Killed, "was", "were"))
+		if !r.AtOnce {
+			s += fmt.Sprintf(" after the grace of %v", grace)
+		}
+	}
+	if len(r.Left) > 0 {
+		s += "; leaves " + Members(r.Left)
+	}
+	return s
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }
 
 // StartFault classifies why a process could not be started.

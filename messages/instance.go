@@ -180,7 +180,17 @@ type HealthPolicy struct {
 	Interval time.Duration // between two probes of a running instance; default 15s
 	Timeout  time.Duration // of one probe; default 5s
 	Failures int           // this many failures in a row make an instance unhealthy; default 3
+	Owner    Owner         // whose the listener must be; default OwnerChild
 }
+
+// Owner says whose process may answer an instance's health checks.
+type Owner string
+
+// The owners.
+const (
+	OwnerChild Owner = "child" // a process of the instance itself
+	OwnerAny   Owner = "any"   // whoever answers: a daemon elsewhere serves for the instance, as with `docker run`
+)
 
 // WithDefaults returns p with every field left at its zero value filled in.
 func (p HealthPolicy) WithDefaults() HealthPolicy {
@@ -188,6 +198,7 @@ func (p HealthPolicy) WithDefaults() HealthPolicy {
 	def(&p.Interval, 15*time.Second)
 	def(&p.Timeout, 5*time.Second)
 	def(&p.Failures, 3)
+	def(&p.Owner, OwnerChild)
 	return p
 }
 
@@ -198,7 +209,8 @@ func (p HealthPolicy) Validate() error {
 		unless(p.Failures >= 1, "health.failures is %d; it must be at least 1", p.Failures),
 		unless(strings.HasPrefix(p.Path, "/"), "health.path is %q; it must begin with /", p.Path),
 		unless(!strings.ContainsFunc(p.Path, func(r rune) bool { return r <= ' ' || r == 0x7f }),
-			"health.path is %q; it must hold neither blanks nor control characters", p.Path))
+			"health.path is %q; it must hold neither blanks nor control characters", p.Path),
+		unless(p.Owner == OwnerChild || p.Owner == OwnerAny, "health.owner is %q; it must be child or any", p.Owner))
 }
 
 // RestartMode says after which exits an instance is started again.
@@ -272,17 +284,33 @@ func (p StartPolicy) Validate() error { return positive("start.deadline", p.Dead
 
 // StopPolicy says how an instance is ended.
 type StopPolicy struct {
-	Grace time.Duration // between TERM and KILL; default 10s
+	Grace     time.Duration // between TERM and KILL; default 10s
+	Leftovers Leftovers     // what becomes of processes that outlive the first one; default LeftoversEnd
 }
+
+// Leftovers says what becomes of what a run has started, once its first process has ended. Its session and its process
+// group are ended with it in any case.
+type Leftovers string
+
+// The policies for leftovers.
+const (
+	LeftoversEnd   Leftovers = "end"   // it is ended too, whatever session it has begun: it carries the run's tag
+	LeftoversLeave Leftovers = "leave" // what has begun a session of its own is not signalled, and lives on
+)
 
 // WithDefaults returns p with every field left at its zero value filled in.
 func (p StopPolicy) WithDefaults() StopPolicy {
 	def(&p.Grace, 10*time.Second)
+	def(&p.Leftovers, LeftoversEnd)
 	return p
 }
 
 // Validate reports values that cannot be meant.
-func (p StopPolicy) Validate() error { return positive("stop.grace", p.Grace) }
+func (p StopPolicy) Validate() error {
+	return errors.Join(positive("stop.grace", p.Grace),
+		unless(p.Leftovers == LeftoversEnd || p.Leftovers == LeftoversLeave,
+			"stop.leftovers is %q; it must be end or leave", p.Leftovers))
+}
 
 func def[T comparable](field *T, value T) {
 	var zero T

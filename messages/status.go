@@ -143,7 +143,9 @@ type Status struct {
 // Target is what a health check is aimed at.
 type Target struct {
 	ID      InstanceID
-	PID     int // the leader of the process group that must own the listener; 0: do not ask
+	PID     int    // the first process of the run that must own the listener; 0: do not ask
+	Tag     string // of that run; empty: not known
+	Owner   Owner  // OwnerAny: do not ask either
 	Port    int
 	Path    string
 	Timeout time.Duration

@@ -218,6 +218,8 @@ func (r *root) Receive(c actor.Context) {
 		r.gotReport(c, m.ID, plan.Ready(m))
 	case messages.Unhealthy:
 		r.gotReport(c, m.ID, plan.Unhealthy(m))
+	case messages.Lingers:
+		r.gotReport(c, m.ID, plan.Lingers(m))
 	case messages.Exited:
 		r.gotReport(c, m.ID, plan.Exited(m))
 	}
@@ -268,7 +270,7 @@ func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survi
 	e := r.entry(m.ID)
 	e.hold = hold{m.Held, m.HeldBy, m.HeldAt}
 	r.keeper.knows(e.memory())
-	if found != nil && found.Alive && found.Unclear == "" {
+	if found != nil && found.Alive && found.Unclear == "" && !(found.Outlived && m.Exited && m.Run >= found.Run) {
 		r.adopting[e.ID] = struct{}{}
 	}
 	r.step(c, e, plan.Survivor{Memory: m, Found: found})
@@ -428,15 +430,15 @@ func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 	case plan.Launch:
 		r.spawn(c, e, fmt.Sprintf("%s@%d", e.ID, a.Run), actors.Order{App: a.App.AppInstance, Run: a.Run})
 	case plan.Adopt:
-		app := messages.AppInstance{InstanceID: e.ID}.WithDefaults()
+		app := messages.AppInstance{InstanceID: e.ID, Stop: messages.StopPolicy{Leftovers: a.Leftovers}}.WithDefaults()
 		if a.App != nil {
 			app = a.App.AppInstance
 		}
 		r.spawn(c, e, fmt.Sprintf("%s@%d+%d", e.ID, a.Run, a.Adoption), actors.Order{App: app, Run: a.Run, Adopt: true, Ready: a.Ready})
 	case plan.Stop:
-		r.tell(c, e, messages.StopRun{Grace: a.Grace})
+		r.tell(c, e, messages.StopRun(a))
 	case plan.Apply:
-		r.tell(c, e, messages.SetPolicy{Health: a.App.Health, Start: a.App.Start})
+		r.tell(c, e, messages.SetPolicy{Health: a.App.Health, Start: a.App.Start, Stop: a.App.Stop})
 	case plan.Drop:
 		if e.child != nil {
 			c.Stop(e.child)

@@ -173,6 +173,12 @@ func (p Procfs) read(pid int, name string, buffer []byte) ([]byte, error) {
 	return buffer[:n], nil
 }
 
+// Threads reports whether a zombie is none but for its first thread: others of it live.
+func (p Procfs) Threads(pid int) bool {
+	tasks, err := entries(p.file(pid, "task"))
+	return err == nil && len(tasks) > 1
+}
+
 // FDs returns the descriptors of the process; see Gone.
 func (p Procfs) FDs(pid int) ([]int, error) {
 	names, err := entries(p.file(pid, "fd"))

@@ -6,8 +6,11 @@
 //     nothing and is reported as a bug.
 //   - While a process is starting it is probed at once and fast, and refused probes are no failures before the start
 //     deadline. Once it runs, Failures failures in a row make it unhealthy, and that is reported once.
-//   - A stop is TERM (then CONT, for a process that was stopped), the grace period, KILL, and KILL again: each to the
-//     whole group. Nothing ends a stop but the end of the process.
+//   - A run is its first process and all that belong to it (kernel.Circle). A stop is TERM (then CONT, for a process that was
+//     stopped), the grace period, KILL, and KILL again: each to all of them. Those that outlive the first one keep what is
+//     left of the grace. Nothing ends a run but the end of all, except that what has begun a session of its own may be left by
+//     policy, and then that is said.
+//   - A first process that ends by itself takes the others with it, and that is said.
 //   - A timer that fires late is no failure, and neither is a probe that could not be made: only one that was made and
 //     failed is. What a start loses while the manager stood still is added to its deadline.
 //   - A policy counts from the moment it is told, also for a start under way: see policyChanged before adding a field that
@@ -23,6 +26,7 @@
 //	| Probed | ! | 200: report ready -> running; else probe again, after the deadline report unhealthy | 200: forget failures; else count, at the threshold report unhealthy | . | . | . |
 //	| StopAsked | cancel, or TERM once launched | TERM, CONT, arm grace | TERM, CONT, arm grace | shorten grace | . | . |
 //	| GraceOver | ! | ! | ! | KILL, arm again | KILL again | . |
-//	| ProcessExited | ! | release, report | release, report | release, report | release, report | ! |
+//	| ProcessExited | ! | release, report; KILL first what outlives it | release, report; KILL first what outlives it | release, report, once nobody outlives it | release, report, once nobody outlives it; KILL | ! |
+//	| RestChanged | ! | ! | ! | release, report, once nobody is left | release, report, once nobody is left | . |
 //	| PolicyChanged | use | use | use, probe at the new pace | . | . | . |
 package run

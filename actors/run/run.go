@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"syscall"
 	"time"
 
@@ -43,6 +44,8 @@ type State struct {
 	Start  messages.StartPolicy
 	Ready  bool // the process was healthy before it was adopted; until its first probe
 
+	Leftovers messages.Leftovers // what becomes of those that are away
+
 	Deadline time.Time     // Starting: when it must have been healthy
 	Pace     time.Duration // Starting: until the next probe
 	ProbeAt  time.Time     // the one probe timer that counts; zero: none
@@ -54,11 +57,17 @@ type State struct {
 	Asked  bool          // New: a stop was asked for before there was a process
 	Grace  time.Duration // New: of that stop
 	KillAt time.Time     // the one grace timer that counts
+	Kills  int           // how often KILL was sent
+
+	Exit  *messages.Exit    // how the first process ended; nil: it lives
+	Rest  []messages.Member // those beside it that lived when they were looked for the last time
+	Young bool              // it ended before it was healthy
+	Ended messages.Rest     // what became of those that outlived it, so far
 }
 
 // Begin returns the state of a run about to be launched.
-func Begin(id messages.InstanceID, health messages.HealthPolicy, start messages.StartPolicy, ready bool) State {
-	return State{ID: id, Phase: New, Health: health, Start: start, Ready: ready}
+func Begin(a messages.AppInstance, ready bool) State {
+	return State{ID: a.InstanceID, Phase: New, Health: a.Health, Start: a.Start, Leftovers: a.Stop.Leftovers, Ready: ready}
 }
 
 // Event is something that happened to the run.
@@ -74,16 +83,25 @@ type (
 	ProbeDue struct{ At time.Time }
 	// Probed says what a probe found.
 	Probed struct{ Probe messages.Probe }
-	// StopAsked is the wish that the process ends.
-	StopAsked struct{ Grace time.Duration }
+	// StopAsked is the wish that the run ends.
+	StopAsked struct {
+		Grace     time.Duration
+		Leftovers messages.Leftovers
+	}
 	// GraceOver says that the timer armed for At has fired.
 	GraceOver struct{ At time.Time }
-	// ProcessExited says that the process is gone.
-	ProcessExited struct{ Exit messages.Exit }
+	// ProcessExited says that the first process is gone, and which others of the run live.
+	ProcessExited struct {
+		Exit messages.Exit
+		Rest []messages.Member
+	}
+	// RestChanged says which others live, after ProcessExited.
+	RestChanged struct{ Rest []messages.Member }
 	// PolicyChanged gives new rules for the process that runs.
 	PolicyChanged struct {
 		Health messages.HealthPolicy
 		Start  messages.StartPolicy
+		Stop   messages.StopPolicy
 	}
 )
 
@@ -94,6 +112,7 @@ func (Probed) name() string        { return "Probed" }
 func (StopAsked) name() string     { return "StopAsked" }
 func (GraceOver) name() string     { return "GraceOver" }
 func (ProcessExited) name() string { return "ProcessExited" }
+func (RestChanged) name() string   { return "RestChanged" }
 func (PolicyChanged) name() string { return "PolicyChanged" }
 
 // Action is something the actor has to do. Actions are carried out in their order.
@@ -109,8 +128,11 @@ type (
 	ArmProbe struct{ At time.Time }
 	// ArmGrace: send GraceOver{At} at that time, and only that.
 	ArmGrace struct{ At time.Time }
-	// Signal: send it to the whole group.
-	Signal struct{ Signal syscall.Signal }
+	// Signal: send it to every process of the run. With LeftoversLeave, not to those that are away.
+	Signal struct {
+		Signal    syscall.Signal
+		Leftovers messages.Leftovers
+	}
 	// ReportLaunched, ReportReady, ReportUnhealthy, ReportProbed: tell the root.
 	ReportLaunched  struct{}
 	ReportReady     struct{}
@@ -120,9 +142,16 @@ type (
 		Conflict bool
 	}
 	ReportProbed struct{ Probe messages.Probe }
+	// ReportLingers: tell the root that the run is at its end, but not over.
+	ReportLingers struct {
+		Exit          *messages.Exit
+		Rest          []messages.Member
+		Killed, Stuck bool
+	}
 	// Release: let go of the port and the output, then tell the root of the end: Exit, or Err if there never was a process.
 	Release struct {
 		Exit  messages.Exit
+		Rest  messages.Rest
 		Err   error
 		Young bool // it was never healthy
 	}
@@ -142,6 +171,7 @@ func (ReportLaunched) action()  {}
 func (ReportReady) action()     {}
 func (ReportUnhealthy) action() {}
 func (ReportProbed) action()    {}
+func (ReportLingers) action()   {}
 func (Release) action()         {}
 func (Bug) action()             {}
 
@@ -174,7 +204,7 @@ func launched(m *move, _ Event) {
 	m.act(ReportLaunched{})
 	switch {
 	case m.Asked:
-		m.terminate(m.Grace)
+		m.terminate(m.Grace, m.Leftovers)
 	case m.Ready:
 		m.Phase = Running
 		m.probe()
@@ -280,23 +310,25 @@ func policyChanged(m *move, e Event) {
 	p := e.(PolicyChanged)
 	before := m.Health.Interval
 	m.Deadline = m.Deadline.Add(p.Start.Deadline - m.Start.Deadline) // Starting: it counts from the same moment
-	m.Health, m.Start = p.Health, p.Start
+	m.Health, m.Start, m.Leftovers = p.Health, p.Start, p.Stop.Leftovers
 	if m.Phase == Running && !m.Probing && before != p.Health.Interval {
 		m.armProbe(m.firstSteady())
 	}
 }
 
 func stopBeforeLaunch(m *move, e Event) {
-	m.Asked, m.Grace = true, e.(StopAsked).Grace
+	s := e.(StopAsked)
+	m.Asked, m.Grace, m.Leftovers = true, s.Grace, s.Leftovers
 	m.act(Cancel{})
 }
 
-func stop(m *move, e Event) { m.terminate(e.(StopAsked).Grace) }
+func stop(m *move, e Event) { m.terminate(e.(StopAsked).Grace, e.(StopAsked).Leftovers) }
 
-func (m *move) terminate(grace time.Duration) {
-	m.Phase, m.ProbeAt = Stopping, time.Time{}
+func (m *move) terminate(grace time.Duration, leftovers messages.Leftovers) {
+	m.Phase, m.ProbeAt, m.Leftovers = Stopping, time.Time{}, leftovers
 	// CONT, or a stopped process would sleep through its grace period.
-	m.act(Signal{syscall.SIGTERM}, Signal{syscall.SIGCONT})
+	m.signal(syscall.SIGTERM)
+	m.signal(syscall.SIGCONT)
 	m.KillAt = m.now.Add(grace)
 	m.act(ArmGrace{m.KillAt})
 }
@@ -313,17 +345,92 @@ func graceOver(m *move, e Event) {
 	if !e.(GraceOver).At.Equal(m.KillAt) {
 		return
 	}
+	first := m.Phase != Killing
+	if first && m.Exit != nil {
+		m.Ended.Killed = len(m.bound())
+	}
+	m.kill()
+	if first && m.Exit != nil || m.Kills == stuckAfter {
+		m.lingers()
+	}
+}
+
+// stuckAfter is how often KILL is sent before it is said that it does not help.
+const stuckAfter = 2
+
+// kill is done again and again: a process in an uninterruptible sleep dies when it wakes, and a group may fork while it is
+// killed.
+func (m *move) kill() {
 	m.Phase = Killing
-	// Again and again: a process in an uninterruptible sleep dies when it wakes, and a group may fork while it is killed.
-	m.act(Signal{syscall.SIGKILL})
+	m.Kills++
+	m.signal(syscall.SIGKILL)
 	m.KillAt = m.now.Add(killAgain)
 	m.act(ArmGrace{m.KillAt})
 }
 
-func processExited(m *move, e Event) {
-	young := m.Phase == Starting
-	m.Phase, m.ProbeAt, m.KillAt = Exited, time.Time{}, time.Time{}
-	m.act(Release{Exit: e.(ProcessExited).Exit, Young: young})
+func (m *move) signal(s syscall.Signal) { m.act(Signal{s, m.Leftovers}) }
+
+// bound returns those beside the first process that must end before the run is over.
+func (m *move) bound() []messages.Member {
+	if m.Leftovers != messages.LeftoversLeave {
+		return m.Rest
+	}
+	return slices.DeleteFunc(slices.Clone(m.Rest), func(r messages.Member) bool { return r.Away })
+}
+
+// exitedAlone is the end of a first process that nobody asked for. What it leaves behind answers on a port and writes to a
+// database that the next run needs, and has nobody any more to tell it to end well.
+func exitedAlone(m *move, e Event) {
+	m.Young = m.Phase == Starting
+	if m.ended(e) {
+		return
+	}
+	m.Ended.Killed, m.Ended.AtOnce = len(m.bound()), true
+	m.kill()
+	m.lingers()
+}
+
+// exitedAsked is the end of the first process after a stop was asked for. The others keep what is left of the grace.
+func exitedAsked(m *move, e Event) {
+	if !m.ended(e) {
+		m.lingers()
+	}
+}
+
+// exitedKilled: those that were killed with it need a moment, and one that was just being forked another KILL.
+func exitedKilled(m *move, e Event) {
+	if !m.ended(e) {
+		m.signal(syscall.SIGKILL)
+	}
+}
+
+// ended notes the end of the first process, and reports whether the run is over with it.
+func (m *move) ended(e Event) bool {
+	x := e.(ProcessExited)
+	m.Exit, m.Rest, m.ProbeAt = &x.Exit, x.Rest, time.Time{}
+	return m.over()
+}
+
+func restChanged(m *move, e Event) {
+	m.Rest = e.(RestChanged).Rest
+	if !m.over() {
+		m.lingers()
+	}
+}
+
+// over ends the run if nobody is left who must end before.
+func (m *move) over() bool {
+	if len(m.bound()) > 0 {
+		return false
+	}
+	m.Phase, m.KillAt = Exited, time.Time{}
+	m.Ended.Left = m.Rest
+	m.act(Release{Exit: *m.Exit, Rest: m.Ended, Young: m.Young})
+	return true
+}
+
+func (m *move) lingers() {
+	m.act(ReportLingers{Exit: m.Exit, Rest: m.bound(), Killed: m.Phase == Killing, Stuck: m.Kills >= stuckAfter})
 }
 
 func earliest(a, b time.Time) time.Time {

@@ -22,7 +22,7 @@ func everyEvent() map[string]Event {
 	return map[string]Event{
 		"Launched": Launched{}, "LaunchFailed": LaunchFailed{messages.ErrNoRun}, "ProbeDue": ProbeDue{}, "Probed": good,
 		"StopAsked": StopAsked{}, "GraceOver": GraceOver{}, "ProcessExited": ProcessExited{},
-		"PolicyChanged": PolicyChanged{policy.Health, policy.Start},
+		"RestChanged": RestChanged{}, "PolicyChanged": PolicyChanged{policy.Health, policy.Start, policy.Stop},
 	}
 }
 
@@ -38,6 +38,9 @@ func TestEveryEventHasACellInEveryPhase(t *testing.T) {
 			require.NotEmpty(t, Cell(name, phase), "%s in %s", name, phase)
 			s := begin()
 			s.Phase = phase
+			if name == "ProcessExited" || name == "RestChanged" {
+				s.Exit = &messages.Exit{}
+			}
 			next, actions := Step(s, start, events[name])
 			switch Cell(name, phase) {
 			case ".":
@@ -50,10 +53,14 @@ func TestEveryEventHasACellInEveryPhase(t *testing.T) {
 			count++
 		}
 	}
-	require.Equal(t, 8*6, count)
+	require.Equal(t, 9*6, count)
 }
 
-func begin() State { return Begin("web", policy.Health, policy.Start, false) }
+func begin() State {
+	app := policy
+	app.InstanceID = "web"
+	return Begin(app, false)
+}
 
 // play feeds events at one instant and returns the state and the actions of the last.
 func play(s State, now time.Time, events ...Event) (State, []Action) {
@@ -99,7 +106,7 @@ func TestTheLastProbeOfAStartComesAtTheDeadline(t *testing.T) {
 // F137: a policy is applied to the process that runs, also while it starts.
 func TestAChangedStartDeadlineCountsFromTheStartThatIsUnderWay(t *testing.T) {
 	with := func(d time.Duration) PolicyChanged {
-		return PolicyChanged{policy.Health, messages.StartPolicy{Deadline: d}}
+		return PolicyChanged{policy.Health, messages.StartPolicy{Deadline: d}, policy.Stop}
 	}
 	reports := func(actions []Action) bool {
 		for _, a := range actions {
@@ -223,7 +230,7 @@ func TestAnOldTimerIsNotTheTimer(t *testing.T) {
 	old := s.ProbeAt
 	health := policy.Health
 	health.Interval = time.Minute
-	s, _ = play(s, start, PolicyChanged{health, policy.Start})
+	s, _ = play(s, start, PolicyChanged{health, policy.Start, policy.Stop})
 	_, actions := play(s, start, ProbeDue{old})
 	require.Empty(t, actions)
 	_, actions = play(s, start, ProbeDue{s.ProbeAt})
@@ -231,31 +238,31 @@ func TestAnOldTimerIsNotTheTimer(t *testing.T) {
 }
 
 func TestAStopBeforeThereIsAProcessCancelsOrEndsIt(t *testing.T) {
-	s, actions := play(begin(), start, StopAsked{time.Second})
+	s, actions := play(begin(), start, StopAsked{Grace: time.Second})
 	require.Equal(t, []Action{Cancel{}}, actions)
 	_, actions = play(s, start, LaunchFailed{messages.ErrNoRun})
 	require.Equal(t, []Action{Release{Err: messages.ErrNoRun}}, actions)
 	s, actions = play(s, start, Launched{})
 	require.Equal(t, Stopping, s.Phase)
-	require.Equal(t, []Action{ReportLaunched{}, Signal{syscall.SIGTERM}, Signal{syscall.SIGCONT}, ArmGrace{start.Add(time.Second)}}, actions)
+	require.Equal(t, []Action{ReportLaunched{}, Signal{Signal: syscall.SIGTERM}, Signal{Signal: syscall.SIGCONT}, ArmGrace{start.Add(time.Second)}}, actions)
 }
 
 func TestAfterTheGraceKillIsRepeated(t *testing.T) {
-	s, _ := play(begin(), start, Launched{}, good, StopAsked{time.Second})
+	s, _ := play(begin(), start, Launched{}, good, StopAsked{Grace: time.Second})
 	for range 3 {
 		at := s.KillAt
 		var actions []Action
 		s, actions = Step(s, at, GraceOver{at})
-		require.Equal(t, []Action{Signal{syscall.SIGKILL}, ArmGrace{at.Add(5 * time.Second)}}, actions)
+		require.Equal(t, []Action{Signal{Signal: syscall.SIGKILL}, ArmGrace{at.Add(5 * time.Second)}}, actions[:2])
 		require.Equal(t, Killing, s.Phase)
 	}
 }
 
 func TestASecondStopOnlyShortensTheGrace(t *testing.T) {
-	s, _ := play(begin(), start, Launched{}, StopAsked{10 * time.Second})
-	s, actions := play(s, start, StopAsked{time.Minute})
+	s, _ := play(begin(), start, Launched{}, StopAsked{Grace: 10 * time.Second})
+	s, actions := play(s, start, StopAsked{Grace: time.Minute})
 	require.Empty(t, actions)
-	_, actions = play(s, start, StopAsked{time.Second})
+	_, actions = play(s, start, StopAsked{Grace: time.Second})
 	require.Equal(t, []Action{ArmGrace{start.Add(time.Second)}}, actions)
 }
 
@@ -290,16 +297,16 @@ func TestWhateverHappensAProcessThatWasAskedToStopIsKilledAndItsEndIsReportedOnc
 			case what == 3 && !s.ProbeAt.IsZero():
 				feed(ProbeDue{s.ProbeAt})
 			case what == 4:
-				feed(PolicyChanged{policy.Health, policy.Start})
+				feed(PolicyChanged{policy.Health, policy.Start, policy.Stop})
 			case what == 5 && rapid.IntRange(0, 9).Draw(t, "stop") == 0:
-				feed(StopAsked{time.Second})
+				feed(StopAsked{Grace: time.Second})
 			}
 			require.True(t, s.Phase != Running || s.Probing || !s.ProbeAt.IsZero(), "a running process is always about to be probed")
 		}
 		if !launched {
 			feed(Launched{})
 		}
-		feed(StopAsked{time.Second})
+		feed(StopAsked{Grace: time.Second})
 		if s.Phase == Stopping {
 			feed(GraceOver{s.KillAt})
 		}

@@ -39,8 +39,14 @@ var table = map[string]row{
 		New: bug, Starting: bug, Running: bug, Stopping: {"KILL, arm again", graceOver}, Killing: {"KILL again", graceOver}, Exited: ignore,
 	},
 	"ProcessExited": {
-		New: bug, Starting: {"release, report", processExited}, Running: {"release, report", processExited},
-		Stopping: {"release, report", processExited}, Killing: {"release, report", processExited}, Exited: bug,
+		New: bug, Starting: {"release, report; KILL first what outlives it", exitedAlone},
+		Running:  {"release, report; KILL first what outlives it", exitedAlone},
+		Stopping: {"release, report, once nobody outlives it", exitedAsked},
+		Killing:  {"release, report, once nobody outlives it; KILL", exitedKilled}, Exited: bug,
+	},
+	"RestChanged": {
+		New: bug, Starting: bug, Running: bug, Stopping: {"release, report, once nobody is left", restChanged},
+		Killing: {"release, report, once nobody is left", restChanged}, Exited: ignore,
 	},
 	"PolicyChanged": {
 		New: {"use", policyChanged}, Starting: {"use", policyChanged}, Running: {"use, probe at the new pace", policyChanged},
@@ -50,7 +56,7 @@ var table = map[string]row{
 
 // Events lists the names of all events, in the order of the table as it is shown.
 func Events() []string {
-	return []string{"Launched", "LaunchFailed", "ProbeDue", "Probed", "StopAsked", "GraceOver", "ProcessExited", "PolicyChanged"}
+	return []string{"Launched", "LaunchFailed", "ProbeDue", "Probed", "StopAsked", "GraceOver", "ProcessExited", "RestChanged", "PolicyChanged"}
 }
 
 // Cell returns the name of what the event does in the phase; empty if there is no such cell.

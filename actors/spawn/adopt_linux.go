@@ -55,7 +55,7 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Pro
 }
 
 func answer(p *process) (actors.Process, error) {
-	if p.ended() {
+	if p.over() {
 		return nil, &messages.GoneError{Exit: p.exit}
 	}
 	return p, nil

@@ -90,7 +90,7 @@ func TestAProcessOutlivesItsManagerAndIsAdopted(t *testing.T) {
 		require.WithinRange(t, started, before, time.Now())
 	}
 	p := adopted(t, s)
-	require.NoError(t, p.Signal(syscall.SIGTERM))
+	require.NoError(t, p.Signal(syscall.SIGTERM, messages.LeftoversEnd))
 	exit := p.Wait()
 	require.False(t, alive(pid))
 	require.Equal(t, exit, goneWith(t, s))
@@ -129,7 +129,7 @@ func TestTheExitOfAnAdoptedProcessIsExactOrUnknown(t *testing.T) {
 			sig = signals[n-len(codes)]
 			want.Signal = signalName(sig)
 		}
-		require.NoError(t, p.Signal(sig))
+		require.NoError(t, p.Signal(sig, messages.LeftoversEnd))
 		exit := p.Wait()
 		exit.At = time.Time{}
 		if told || exit.Known {
@@ -200,7 +200,7 @@ func TestAnAdoptedChildOfOursIsReaped(t *testing.T) {
 	s = opened(t, dir)
 	p := adopted(t, s)
 	require.Equal(t, pid, p.PID())
-	require.NoError(t, p.Signal(syscall.SIGTERM))
+	require.NoError(t, p.Signal(syscall.SIGTERM, messages.LeftoversEnd))
 	require.Equal(t, 12, p.Wait().Code)
 	require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
 }
@@ -293,11 +293,11 @@ func TestAProcessThatOverwroteItsEnvironmentIsAdoptedByItsLock(t *testing.T) {
 	require.True(t, survivors(t, s)["a"].Alive)
 	p := adopted(t, s)
 	require.Equal(t, first.PID(), p.PID())
-	require.NoError(t, p.Signal(syscall.SIGKILL))
+	require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 	require.Equal(t, "KILL", p.Wait().Signal)
 }
 
-func TestTheGroupOfAnAdoptedProcessEndsWithIt(t *testing.T) {
+func TestTheGroupOfAnAdoptedProcessIsReachedAfterItsEnd(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		dir := stateDir(t)
 		pid := orphaned(t, dir, shell("sleep 300 & echo ready; wait"))
@@ -307,6 +307,7 @@ func TestTheGroupOfAnAdoptedProcessEndsWithIt(t *testing.T) {
 		p := adopted(t, s)
 		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 		p.Wait()
+		require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 		eventually(t, "nobody is left", func() bool { return len(tagged(t, dir)) == 0 })
 	}
 }

@@ -57,7 +57,7 @@ func TestCloseTouchesNoProcessAndEndsEveryWait(t *testing.T) {
 	require.Equal(t, messages.ReasonUnknown, exit.Reason)
 	require.False(t, exit.Known)
 	require.True(t, alive(p.PID()))
-	require.ErrorIs(t, p.Signal(syscall.SIGKILL), ErrClosed)
+	require.ErrorIs(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd), ErrClosed)
 	require.True(t, alive(p.PID()))
 	_, err := s.Adopt(t.Context(), "a")
 	require.ErrorIs(t, err, ErrClosed)

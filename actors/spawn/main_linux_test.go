@@ -155,7 +155,7 @@ func spawnWithoutDescriptors() error {
 		}
 		p, err := s.Spawn(context.Background(), messages.Launch{App: app, Run: 1})
 		if err == nil {
-			if err := p.Signal(syscall.SIGKILL); err != nil {
+			if err := p.Signal(syscall.SIGKILL, messages.LeftoversEnd); err != nil {
 				return err
 			}
 			p.Wait()

@@ -29,6 +29,7 @@ type memoryRecord struct {
 	Starts       int                 `json:"starts"`
 	Counted      bool                `json:"counted"`
 	Grace        time.Duration       `json:"grace_ns"`
+	Leftovers    messages.Leftovers  `json:"leftovers,omitempty"`
 	Attempts     int                 `json:"attempts"`
 	Phase        messages.Phase      `json:"phase"`
 	Reason       string              `json:"reason"`
@@ -52,7 +53,7 @@ type memoryExit struct {
 
 func memorize(m messages.Memory, boot string, c clock) memoryRecord {
 	r := memoryRecord{
-		ID: m.ID, Boot: boot, Run: m.Run, Exited: m.Exited, Spec: m.Spec, Rule: m.Rule, Starts: m.Starts, Counted: m.Counted, Grace: m.Grace, Attempts: m.Attempts,
+		ID: m.ID, Boot: boot, Run: m.Run, Exited: m.Exited, Spec: m.Spec, Rule: m.Rule, Starts: m.Starts, Counted: m.Counted, Grace: m.Grace, Leftovers: m.Leftovers, Attempts: m.Attempts,
 		Phase: m.Phase, Reason: m.Reason, DueAt: c.nanos(m.DueAt), HealthySince: c.nanos(m.HealthySince),
 		StopAs: m.StopAs, KillAt: c.nanos(m.KillAt),
 		Held: m.Held, HeldBy: m.HeldBy, HeldAt: m.HeldAt.Round(0),
@@ -68,7 +69,7 @@ func (r memoryRecord) recall(boot string, c clock) messages.Memory {
 		r.DueAt, r.HealthySince, r.KillAt = nil, nil, nil
 	}
 	m := messages.Memory{
-		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Rule: r.Rule, Starts: r.Starts, Counted: r.Counted, Grace: r.Grace, Attempts: r.Attempts,
+		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Rule: r.Rule, Starts: r.Starts, Counted: r.Counted, Grace: r.Grace, Leftovers: r.Leftovers, Attempts: r.Attempts,
 		Phase: r.Phase, Reason: r.Reason, DueAt: c.time(r.DueAt), HealthySince: c.time(r.HealthySince),
 		StopAs: r.StopAs, KillAt: c.time(r.KillAt),
 		Held: r.Held, HeldBy: r.HeldBy, HeldAt: r.HeldAt, Rebooted: r.Boot != boot,

@@ -23,6 +23,7 @@ type process struct {
 	started time.Time
 	done    chan struct{} // closed once exit is valid
 	exit    messages.Exit
+	rest    rest
 }
 
 var _ actors.Process = (*process)(nil)
@@ -32,6 +33,7 @@ func (p *process) Port() int            { return p.record.Port }
 func (p *process) Run() int             { return p.record.Run }
 func (p *process) StartedAt() time.Time { return p.started }
 func (p *process) SpecHash() string     { return p.record.Spec }
+func (p *process) Tag() string          { return p.record.Tag }
 
 // Wait returns how the process ended. If the Spawner is closed first, it returns at once with an Exit that is not known
 // while the process lives on, and nothing is recorded: who closes a Spawner ends first what listens to Wait.
@@ -49,25 +51,32 @@ func (p *process) ended() bool {
 	}
 }
 
-// Signal sends sig to the group. After the Spawner was closed the error is ErrClosed, unless the group is gone.
-func (p *process) Signal(sig syscall.Signal) error {
+// Signal sends sig to the group at once, and to all others of the run a moment later. After the Spawner was closed the
+// error is ErrClosed, unless the run is over.
+func (p *process) Signal(sig syscall.Signal, leftovers messages.Leftovers) error {
 	failpoint("before-signal")
-	err := p.home.signal(&p.group, sig)
+	err := error(unix.ESRCH)
+	if p.fd != nil {
+		err = p.home.signal(&p.group, sig)
+	}
 	failpoint("after-signal")
+	leave, closed := p.home.enter()
 	switch {
-	case err == nil, errors.Is(err, unix.ESRCH):
+	case closed != nil && errors.Is(err, unix.ESRCH):
 		return nil
-	case errors.Is(err, os.ErrClosed):
-		if p.home.isClosed() {
-			return ErrClosed
-		}
+	case closed != nil:
+		return closed
+	}
+	p.signalRest(sending{sig, leftovers})
+	leave()
+	switch {
+	case err == nil, errors.Is(err, unix.ESRCH), errors.Is(err, os.ErrClosed):
 		return nil // it is closed when the group is gone
 	}
 	return fmt.Errorf("instance %q: signal %s to the group of process %d: %w", string(p.id), signalName(sig), p.pid, err)
 }
 
-// watch waits for the end of the process, concludes the run and ends what is left of the group. It is the process's own
-// goroutine, and ends with the Spawner.
+// watch waits for the end of the process and concludes the run. It is the process's own goroutine, and ends with the Spawner.
 func (p *process) watch() {
 	p.put()
 	if err := p.fd.wait(); err != nil {
@@ -76,16 +85,18 @@ func (p *process) watch() {
 		return
 	}
 	p.conclude()
-	p.sweep()
 }
 
 // conclude is called once the process has ended.
 func (p *process) conclude() {
 	at := time.Now()
-	p.kill() // before the leader is reaped: until then nobody else can be given its pid
+	p.look(at) // before the leader is reaped: until then nobody else can be given its pid
 	status, known := p.collect()
 	p.exit = exitOf(status, known, at)
 	close(p.done) // reported first, recorded afterwards
+	if !p.groupLives() {
+		p.home.drop(p.fd) // Signal needs it no more
+	}
 	p.home.work.Go(func() {
 		p.home.conclude(p)
 		p.remove()
@@ -118,25 +129,6 @@ func (p *process) collect() (syscall.WaitStatus, bool) {
 		}
 	}
 	return 0, false
-}
-
-// kill kills the group, and reports whether there is nobody left whom it could kill.
-func (p *process) kill() bool {
-	err := p.home.signal(&p.group, syscall.SIGKILL)
-	if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrClosed) {
-		p.home.log.Warn("what is left of a process group cannot be killed", "instance", string(p.id), "pid", p.pid, "error", err)
-	}
-	return err != nil
-}
-
-// sweep kills what is left of the group until nobody is: a group may fork while it is killed.
-func (p *process) sweep() {
-	defer p.home.drop(p.fd)
-	for pause := time.Millisecond; !p.kill(); pause = min(2*pause, time.Second) {
-		if !p.home.sleep(pause) {
-			return
-		}
-	}
 }
 
 // exitOf turns what wait tells into what procman says.

@@ -48,7 +48,7 @@ func TestTheSignalThatEndedAProcessIsReportedExactly(t *testing.T) {
 	for _, sig := range deadly() {
 		p := spawned(t, s, shell("ulimit -c 0; trap '' USR2; trap - USR2; exec sleep 300"))
 		// sh is replaced by sleep; either dies of the signal.
-		require.NoError(t, p.Signal(sig))
+		require.NoError(t, p.Signal(sig, messages.LeftoversEnd))
 		exit := p.Wait()
 		require.Equal(t, messages.ReasonSignal, exit.Reason, sig)
 		require.True(t, exit.Known)
@@ -62,13 +62,14 @@ func TestTheSignalThatEndedAProcessIsReportedExactly(t *testing.T) {
 	require.Equal(t, "33", signalName(33))
 }
 
-func TestTheRestOfTheGroupEndsWithItsLeaderAndDoesNotDelayWait(t *testing.T) {
+func TestTheRestOfTheGroupDoesNotDelayWaitAndIsReachedAfterIt(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		s := opened(t, stateDir(t))
 		s.old = old
 		before := time.Now()
 		// The grandchild holds stdout, ignores TERM and has none of the instance's environment.
-		exit := spawned(t, s, shell("(trap '' TERM; exec env -i /bin/sleep 300) & echo $!; exit 3")).Wait()
+		p := spawned(t, s, shell("(trap '' TERM; exec env -i /bin/sleep 300) & echo $!; exit 3"))
+		exit := p.Wait()
 		require.Equal(t, 3, exit.Code)
 		require.Less(t, time.Since(before), 5*time.Second)
 		grandchild, err := strconv.Atoi(strings.TrimSpace(output(t, s)))
@@ -78,6 +79,15 @@ func TestTheRestOfTheGroupEndsWithItsLeaderAndDoesNotDelayWait(t *testing.T) {
 				_ = syscall.Kill(grandchild, syscall.SIGKILL)
 			}
 		})
+		rest, err := p.Rest(t.Context(), nil)
+		require.NoError(t, err)
+		require.Len(t, rest, 1)
+		require.Equal(t, grandchild, rest[0].PID)
+		require.False(t, rest[0].Away)
+		require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversLeave))
+		rest, err = p.Rest(t.Context(), rest)
+		require.NoError(t, err)
+		require.Empty(t, rest)
 		eventually(t, "nobody is left", func() bool { return !alive(grandchild) && len(tagged(t, s.dir)) == 0 })
 	}
 }
@@ -88,10 +98,10 @@ func TestASignalReachesTheWholeGroup(t *testing.T) {
 		s.old = old
 		p := spawned(t, s, shell("(trap 'echo inner; exit' TERM; echo ready; while :; do sleep 0.02; done) & trap 'wait; exit 9' TERM; echo ready; wait; wait"))
 		eventually(t, "both are ready", func() bool { return output(t, s) == "ready\nready\n" })
-		require.NoError(t, p.Signal(syscall.SIGTERM))
+		require.NoError(t, p.Signal(syscall.SIGTERM, messages.LeftoversEnd))
 		require.Equal(t, 9, p.Wait().Code)
 		require.Contains(t, output(t, s), "inner")
-		require.NoError(t, p.Signal(syscall.SIGTERM), "a group that is gone")
+		require.NoError(t, p.Signal(syscall.SIGTERM, messages.LeftoversEnd), "a group that is gone")
 	}
 }
 
@@ -131,7 +141,7 @@ func TestWaitMayBeCalledByManyAndAgain(t *testing.T) {
 	for range cap(exits) {
 		go func() { exits <- p.Wait() }()
 	}
-	require.NoError(t, p.Signal(syscall.SIGKILL))
+	require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 	first := p.Wait()
 	for range cap(exits) {
 		require.Equal(t, first, <-exits)
@@ -158,7 +168,7 @@ func TestAWatchedProcessCostsNoThreadAndOneDescriptor(t *testing.T) {
 	var ended sync.WaitGroup
 	for _, p := range all {
 		ended.Go(func() {
-			_ = p.Signal(syscall.SIGKILL)
+			_ = p.Signal(syscall.SIGKILL, messages.LeftoversEnd)
 			if p.Wait().Signal != "KILL" {
 				t.Error("not how it ended")
 			}

@@ -41,6 +41,8 @@ type Spawner struct {
 
 	searched atomic.Bool // Survivors has seen all processes: none is unknown, unless its instance's lock is held
 
+	tables *tables
+
 	quit chan struct{}  // closed by Close
 	work sync.WaitGroup // goroutines
 	runs sync.WaitGroup // calls under way
@@ -128,6 +130,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		disk: record.NewDisk("the state disk", diskThreads), unsaved: map[*instance]bool{},
 		table: map[messages.InstanceID]*instance{}, looks: map[string]*record.Disk{}, fds: map[*pidfd]int{}, claims: map[string]*os.File{}, ending: map[string]bool{},
 	}
+	s.tables = &tables{start: s.work.Go, read: func() (map[int]kernel.Process, error) { return s.proc.TaggedTable(context.Background()) }}
 	if o.Orphans {
 		s.work.Go(s.reapOrphans)
 	}

@@ -36,6 +36,11 @@ func (*Spawner) Spawn(context.Context, messages.Launch) (actors.Process, error) 
 	return nil, &messages.StartError{Fault: messages.FaultOther, Err: errUnsupported}
 }
 
+// Clear returns an error.
+func (*Spawner) Clear(context.Context, messages.AppInstance) error {
+	return &messages.StartError{Fault: messages.FaultOther, Err: errUnsupported}
+}
+
 // Adopt returns an error.
 func (*Spawner) Adopt(context.Context, messages.InstanceID) (actors.Process, error) {
 	return nil, errUnsupported

@@ -28,7 +28,7 @@ func TestAProcessHasItsStreamsAndItsLockAndNoOtherDescriptor(t *testing.T) {
 	other := spawned(t, s, sleeper("other"))
 	require.True(t, spawned(t, s, player(t, "descriptors")).Wait().Clean())
 	require.Equal(t, fmt.Sprintf("0 /dev/null\n1 %s\n2 %s\n3 %s\n", s.dir.Stdout("a"), s.dir.Stderr("a"), s.dir.InstanceLock("a")), output(t, s))
-	require.NoError(t, other.Signal(syscall.SIGKILL))
+	require.NoError(t, other.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 }
 
 func TestAProcessLeadsItsOwnSessionAndDoesNotDieWithItsParent(t *testing.T) {
@@ -271,30 +271,36 @@ func strayed(t *testing.T, s *Spawner) int {
 	return pid
 }
 
-func TestAGrandchildInItsOwnSessionKeepsTheInstanceLockedAndIsNamed(t *testing.T) {
+func TestAGrandchildInItsOwnSessionBelongsToTheRunAndIsNamed(t *testing.T) {
 	s := opened(t, stateDir(t))
 	pid := strayed(t, s)
-	_, err := s.Spawn(t.Context(), messages.Launch{App: sleeper("a"), Run: 2})
+	p := s.instance("a").process()
+	rest, err := p.Rest(t.Context(), nil)
+	require.NoError(t, err)
+	require.Equal(t, []messages.Member{{PID: pid, Name: "sleep", Away: true}}, rest)
+	_, err = s.Spawn(t.Context(), messages.Launch{App: sleeper("a"), Run: 2})
 	var start *messages.StartError
 	require.ErrorAs(t, err, &start)
 	require.Equal(t, messages.FaultLocked, start.Fault)
 	require.Contains(t, err.Error(), strconv.Itoa(pid))
-	require.True(t, alive(pid))
 
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err = s.Spawn(ctx, messages.Launch{App: sleeper("a"), Run: 2})
 	require.Equal(t, context.DeadlineExceeded, err)
 
-	// It is not taken for the process of the instance either, not by a later manager.
-	require.Equal(t, 3, goneWith(t, s).Code)
-	require.False(t, survivors(t, s)["a"].Alive)
+	// It is not taken for the process of the instance either, not by a later manager; but its run is not over.
 	require.NoError(t, s.Close())
 	s = opened(t, s.dir)
-	require.Equal(t, 3, goneWith(t, s).Code)
-	require.False(t, survivors(t, s)["a"].Alive)
+	v := survivors(t, s)["a"]
+	require.True(t, v.Alive && v.Outlived)
+	require.Equal(t, 3, adopted(t, s).Wait().Code)
 	require.True(t, alive(pid))
-	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	require.NoError(t, adopted(t, s).Signal(syscall.SIGTERM, messages.LeftoversLeave))
+	require.NoError(t, adopted(t, s).Signal(syscall.SIGCONT, messages.LeftoversEnd))
+	require.True(t, alive(pid), "what is left by policy is not signalled")
+	require.NoError(t, adopted(t, s).Signal(syscall.SIGTERM, messages.LeftoversEnd))
+	eventually(t, "it is ended", func() bool { return !alive(pid) })
 	require.NotNil(t, spawned(t, s, sleeper("a")))
 }
 
@@ -314,6 +320,6 @@ func TestAStartWithoutSpaceForTheRecordIsNoFailure(t *testing.T) {
 	require.NoError(t, os.MkdirAll(s.dir.Run("a")+"/in/the/way", 0o700))
 	p := spawned(t, s, sleeper("a"))
 	require.Contains(t, log.String(), "the record of a run cannot be written")
-	require.NoError(t, p.Signal(syscall.SIGKILL))
+	require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 	require.Equal(t, "KILL", p.Wait().Signal)
 }

@@ -17,11 +17,12 @@ import (
 )
 
 // A process that executes a program has no environment for some microseconds, and one that was killed takes a moment to
-// die. While the lock of an instance is held and no process of it is found, all are looked at again, so often and after
-// such pauses.
+// die. While the lock of an instance is held by one that is so young, or not seen, all are looked at again, for so long and
+// after such pauses. All instances wait meanwhile.
 const (
-	looks     = 20
-	lookAgain = 5 * time.Millisecond
+	looksFor   = time.Second
+	looksBlind = 100 * time.Millisecond
+	lookAgain  = 5 * time.Millisecond
 )
 
 // endGrace is what a process gets between TERM and KILL that is one too many.
@@ -29,7 +30,7 @@ const endGrace = 5 * time.Second
 
 // Survivors looks at every record and at every process of the host, once. A live process counts, whatever its record
 // says. Of two live processes of one instance, the one on record or else the one that holds the lock stays, and the
-// other is ended. What is left of the group of a run whose process has ended is killed.
+// other is ended. A run whose process has ended while others of it live is a survivor too.
 func (s *Spawner) Survivors(ctx context.Context) ([]messages.Survivor, error) {
 	leave, err := s.enter()
 	if err != nil {
@@ -70,7 +71,7 @@ func (s *Spawner) Survivors(ctx context.Context) ([]messages.Survivor, error) {
 func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survivor, bool) {
 	if p := s.instance(id).process(); p != nil {
 		v := messages.Survivor{
-			ID: id, Run: p.Run(), PID: p.pid, Port: p.Port(), StartedAt: p.started, SpecHash: p.SpecHash(), Alive: !p.ended(),
+			ID: id, Run: p.Run(), PID: p.pid, Port: p.Port(), StartedAt: p.started, SpecHash: p.SpecHash(), Alive: !p.over(), Outlived: p.ended(),
 		}
 		if !v.Alive {
 			v.Exit = p.exit
@@ -100,6 +101,7 @@ func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survi
 // which are then added to the records. It looks again for those that are locked and have no process. It
 // returns the instances of which it is known now whether a process lives.
 func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*runRecord, all bool, times int) (map[messages.InstanceID]bool, error) {
+	began := time.Now()
 	wanted, surveyed := records, map[messages.InstanceID]bool{}
 	for n := 1; ; n++ {
 		seen, err := s.scan(ctx, records)
@@ -114,27 +116,49 @@ func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*r
 			}
 		}
 		var errs []error
-		unexplained := map[messages.InstanceID]*runRecord{}
+		unexplained, settled := map[messages.InstanceID]*runRecord{}, true
 		for id, r := range wanted {
 			i := s.instance(id)
 			err := s.survey(ctx, i, r, seen[id])
 			errs = append(errs, err)
 			surveyed[id] = err == nil
-			if i.live() == nil && !s.unlocked(id) {
+			switch {
+			case i.live() != nil || err != nil:
+			case s.unlocked(id):
+				s.outlived(i, r, seen[id])
+			default:
 				unexplained[id] = r
+				settled = settled && s.explained(i, seen[id], began)
 			}
 		}
 		if err := errors.Join(errs...); err != nil || len(unexplained) == 0 {
 			return surveyed, err
 		}
-		if n >= times {
-			return surveyed, s.explain(ctx, unexplained, surveyed)
+		if n >= times || settled {
+			return surveyed, s.explain(ctx, unexplained, seen, surveyed)
 		}
 		wanted = unexplained
 		if err := s.pause(ctx, lookAgain); err != nil {
 			return surveyed, err
 		}
 	}
+}
+
+// explained reports whether those who hold the lock of an instance without a process are known, so that another look would
+// show the same.
+func (s *Spawner) explained(i *instance, seen []kernel.Process, began time.Time) bool {
+	holders := s.proc.Holders(s.dir.InstanceLock(i.id))
+	for _, pid := range holders {
+		st, err := s.proc.Stat(pid)
+		if err != nil {
+			return false // it has just ended
+		}
+		shown := slices.ContainsFunc(seen, func(x kernel.Process) bool { return x.PID == pid && x.Start == st.Start })
+		if !shown && time.Since(sinceBoot(st.Start)) < looksFor {
+			return false // perhaps it executes a program right now
+		}
+	}
+	return len(holders) > 0 || time.Since(began) > looksBlind
 }
 
 // survey finds the process of one instance, if one lives: the one that is known, else the one on record, else the best
@@ -189,9 +213,6 @@ func (s *Spawner) examine(i *instance, r *runRecord, seen []kernel.Process) erro
 		d = f.doubt
 	}
 	i.setDoubt(d)
-	if d == nil { // what belongs to a process that may live is not what is left of it
-		s.killLeft(i, r, seen)
-	}
 	return nil
 }
 
@@ -241,28 +262,6 @@ func (s *Spawner) end(x kernel.Process, stays int) {
 	})
 }
 
-// killLeft kills what is left of the groups of runs whose process has ended: it would hold the instance's lock for ever.
-func (s *Spawner) killLeft(i *instance, r *runRecord, seen []kernel.Process) {
-	for _, x := range seen {
-		if x.PID == x.Group || x.Session != x.Group {
-			continue // the leader of a group, or in a group that it made itself
-		}
-		if !s.ledBy(i.id, r, x) {
-			continue // of another run, or in a session that the run began beside its own
-		}
-		if p := i.live(); p != nil && p.pid == x.Group {
-			continue
-		}
-		if leader, err := s.proc.Stat(x.Group); err == nil && !leader.Zombie() {
-			continue
-		}
-		s.log.Warn("a process was left of a run that has ended; it is killed", "instance", string(i.id), "pid", x.PID, "run", x.Run)
-		if err := s.signalOne(x, syscall.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-			s.log.Error("a process that was left of a run cannot be killed", "instance", string(i.id), "pid", x.PID, "error", err)
-		}
-	}
-}
-
 // scan looks at every process once and returns those that show a tag of this state directory, or of a run on record, by
 // instance. Those of other state directories are kept for who starts an instance, see elsewhere.
 func (s *Spawner) scan(ctx context.Context, records map[messages.InstanceID]*runRecord) (map[messages.InstanceID][]kernel.Process, error) {
@@ -303,18 +302,10 @@ func (s *Spawner) scan(ctx context.Context, records map[messages.InstanceID]*run
 	return seen, err
 }
 
-// ledBy reports whether it is proved that the session of x is that of its run's own process, as the record or its lock says.
-func (s *Spawner) ledBy(id messages.InstanceID, r *runRecord, x kernel.Process) bool {
-	if r != nil && r.Tag == x.Tag {
-		return r.PID == x.Group
-	}
-	_, w, _ := s.lockOf(x.PID, id)
-	return w != nil && w.Boot == s.boot && w.Tag == x.Tag && w.PID == x.Group
-}
-
 // explain finds out who holds the locks of instances that have no process. What is proved to be the process of a run,
 // though it shows no environment, is adopted; what cannot be told is a doubt.
-func (s *Spawner) explain(ctx context.Context, locked map[messages.InstanceID]*runRecord, surveyed map[messages.InstanceID]bool) error {
+func (s *Spawner) explain(ctx context.Context, locked map[messages.InstanceID]*runRecord, seen map[messages.InstanceID][]kernel.Process,
+	surveyed map[messages.InstanceID]bool) error {
 	holders, err := s.lockHolders(ctx, locked)
 	if err != nil {
 		return fmt.Errorf("the processes of the host cannot be looked at: %w", err)
@@ -326,6 +317,9 @@ func (s *Spawner) explain(ctx context.Context, locked map[messages.InstanceID]*r
 		errs = append(errs, err)
 		surveyed[id] = err == nil
 		if i.live() != nil || err != nil {
+			continue
+		}
+		if s.outlived(i, r, slices.Concat(seen[id], holders[id])); i.process() != nil && !i.process().over() {
 			continue
 		}
 		if i.doubts() == nil && len(holders[id]) == 0 && !s.unlocked(id) {

@@ -171,7 +171,7 @@ func TestASecondProcessThatIgnoresTERMDoesNotKeepCloseWaiting(t *testing.T) {
 	require.True(t, alive(second))
 }
 
-func TestWhatIsLeftOfAGroupWhoseLeaderEndedWhileNobodyWatchedIsKilled(t *testing.T) {
+func TestARunWhoseLeaderEndedWhileNobodyWatchedIsNotOverWhileOthersOfItLive(t *testing.T) {
 	for _, record := range []string{"with its record", "without a record"} {
 		t.Run(record, func(t *testing.T) {
 			dir := stateDir(t)
@@ -183,8 +183,19 @@ func TestWhatIsLeftOfAGroupWhoseLeaderEndedWhileNobodyWatchedIsKilled(t *testing
 				require.NoError(t, os.Remove(dir.Run("a")))
 			}
 			s := opened(t, dir)
-			_, err := s.Adopt(t.Context(), "a")
-			require.Error(t, err)
+			v := survivors(t, s)["a"]
+			require.True(t, v.Alive && v.Outlived)
+			p := adopted(t, s)
+			p.Wait() // returns
+			rest, err := p.Rest(t.Context(), nil)
+			require.NoError(t, err)
+			require.Len(t, rest, 1)
+			require.Equal(t, "sleep", rest[0].Name)
+			require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
+			rest, err = p.Rest(t.Context(), rest)
+			require.NoError(t, err)
+			require.Empty(t, rest)
+			goneWith(t, s)
 			eventually(t, "nobody is left", func() bool { return len(tagged(t, dir)) == 0 })
 			require.NotNil(t, spawned(t, s, sleeper("a")), "the lock is free")
 		})
@@ -263,7 +274,7 @@ func TestAProcessThatHasNoEnvironmentYetIsWaitedFor(t *testing.T) {
 			v := survivors(t, s)["a"]
 			require.Equal(t, []any{true, pid, 3, 5}, []any{v.Alive, v.PID, v.Run, v.Port})
 			p := adopted(t, s)
-			require.NoError(t, p.Signal(syscall.SIGKILL))
+			require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 			require.Equal(t, "KILL", p.Wait().Signal)
 		})
 	}
@@ -291,7 +302,7 @@ func TestAManagerKilledAtAnyInstantLosesNoProcess(t *testing.T) {
 		for id := range found {
 			p, err := s.Adopt(t.Context(), id)
 			require.NoError(t, err)
-			require.NoError(t, p.Signal(syscall.SIGKILL))
+			require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 			p.Wait()
 			require.NoError(t, s.Expunge(id))
 		}

@@ -83,10 +83,11 @@ func defaults() File {
 		OnShutdown: ShutdownStop,
 		Ports:      Ports{First: 30000, Last: 31000, Hold: true},
 		Start:      Start{Deadline: 60 * time.Second},
-		Health:     messages.HealthPolicy{Path: "/api/status", Interval: 15 * time.Second, Timeout: 5 * time.Second, Failures: 3},
+		Health: messages.HealthPolicy{Path: "/api/status", Interval: 15 * time.Second, Timeout: 5 * time.Second, Failures: 3,
+			Owner: messages.OwnerChild},
 		Restart: messages.RestartPolicy{Initial: time.Second, Multiplier: 2, Jitter: 0.2, StableAfter: 60 * time.Second,
 			Mode: messages.RestartAlways},
-		Stop:   messages.StopPolicy{Grace: 10 * time.Second},
+		Stop:   messages.StopPolicy{Grace: 10 * time.Second, Leftovers: messages.LeftoversEnd},
 		Output: Output{MaxSize: 16 << 20, Forward: true},
 		Log:    Log{Level: slog.LevelInfo, Format: LogJSON},
 	}

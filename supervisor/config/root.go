@@ -85,6 +85,8 @@ var healthKeys = []key[messages.HealthPolicy]{
 	durationKey("interval", "between two probes of a running instance", func(h *messages.HealthPolicy) *time.Duration { return &h.Interval }),
 	durationKey("timeout", "of one probe", func(h *messages.HealthPolicy) *time.Duration { return &h.Timeout }),
 	integerKey("failures", "so many failed probes in a row make an instance unhealthy", func(h *messages.HealthPolicy) *int { return &h.Failures }, atLeast(1)),
+	choiceKey("owner", "whose the listener must be: a process of the instance, or any, as where a daemon elsewhere serves for it",
+		func(h *messages.HealthPolicy) *messages.Owner { return &h.Owner }, messages.OwnerChild, messages.OwnerAny),
 }
 
 var restartKeys = []key[messages.RestartPolicy]{
@@ -108,6 +110,8 @@ func checkRestart(d *decoder, v value, p *messages.RestartPolicy) {
 
 var stopKeys = []key[messages.StopPolicy]{
 	durationKey("grace", "between TERM and KILL", func(s *messages.StopPolicy) *time.Duration { return &s.Grace }),
+	choiceKey("leftovers", "what has begun a session of its own and outlives the first process: end it, or leave it",
+		func(s *messages.StopPolicy) *messages.Leftovers { return &s.Leftovers }, messages.LeftoversEnd, messages.LeftoversLeave),
 }
 
 var outputKeys = []key[Output]{

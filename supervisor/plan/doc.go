@@ -26,6 +26,7 @@
 //	| Ready | ! | -> running | . | . | ! | ! |
 //	| Probed | ! | note | note | . | ! | ! |
 //	| Unhealthy | ! | stop(unhealthy) | stop(unhealthy) | . | ! | ! |
+//	| Lingers | ! | stop(exit) | stop(exit) | note who lives | ! | ! |
 //	| Exited | ! | retry | retry | finish | ! | ! |
 //	| Lost | ! | orphan: adopt | orphan: adopt | orphan: adopt, stop | ! | ! |
 //	| Due | . | . | forgive failures, if stable | . | launch, if at the time armed | . |

@@ -34,6 +34,8 @@ type (
 	Probed messages.Probed
 	// Unhealthy: see messages.Unhealthy.
 	Unhealthy messages.Unhealthy
+	// Lingers: see messages.Lingers.
+	Lingers messages.Lingers
 	// Exited: see messages.Exited.
 	Exited messages.Exited
 	// Lost says that the instance's actor is gone and has not reported an end of the process.
@@ -55,6 +57,7 @@ func (LaunchFailed) name() string { return "LaunchFailed" }
 func (Ready) name() string        { return "Ready" }
 func (Probed) name() string       { return "Probed" }
 func (Unhealthy) name() string    { return "Unhealthy" }
+func (Lingers) name() string      { return "Lingers" }
 func (Exited) name() string       { return "Exited" }
 func (Lost) name() string         { return "Lost" }
 func (Due) name() string          { return "Due" }
@@ -76,13 +79,17 @@ type (
 	}
 	// Adopt: spawn an actor that takes over the process of Run. App is nil while it is not known what runs there.
 	Adopt struct {
-		App      *App
-		Run      int
-		Adoption int
-		Ready    bool // it was healthy before
+		App       *App
+		Run       int
+		Adoption  int
+		Ready     bool               // it was healthy before
+		Leftovers messages.Leftovers // by which the run is ended
 	}
-	// Stop: tell the actor to end its process.
-	Stop struct{ Grace time.Duration }
+	// Stop: tell the actor to end its run.
+	Stop struct {
+		Grace     time.Duration
+		Leftovers messages.Leftovers
+	}
 	// Apply: tell the actor the policy of App.
 	Apply struct{ App *App }
 	// Drop: stop the actor, its last report has been read.

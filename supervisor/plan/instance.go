@@ -3,6 +3,7 @@ package plan
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"procman/messages"
@@ -67,9 +68,10 @@ type Instance struct {
 	HealthyUntil time.Time // zero: it still is
 	LastProbe    *messages.Probe
 
-	left   time.Duration       // the grace of Run, from memory; 0: not known
-	StopAs messages.ExitReason // in Stopping: why
-	KillAt time.Time           // in Stopping: when the grace period ends
+	left      messages.StopPolicy // how Run is ended, from memory; zero: not known
+	StopAs    messages.ExitReason // in Stopping: why
+	Lingering string              // in Stopping, for a person: what has not ended; empty: nothing is known of that
+	KillAt    time.Time           // in Stopping: when the grace period ends
 
 	Starts    int  // runs that had a process
 	counted   bool // Run is among them
@@ -112,7 +114,7 @@ func (i Instance) Memory(held bool) messages.Memory {
 	return messages.Memory{
 		ID: i.ID, Run: i.Run, Exited: !i.Live(), Spec: i.Spec, Rule: i.Rule, Starts: i.Starts, Counted: i.counted, Attempts: i.Attempts,
 		Phase: i.Phase, Reason: reason, DueAt: i.DueAt, HealthySince: i.HealthySince,
-		Grace: i.grace(), StopAs: i.StopAs, KillAt: i.KillAt, Held: held, LastExit: i.LastExit,
+		Grace: i.ending().Grace, Leftovers: i.ending().Leftovers, StopAs: i.StopAs, KillAt: i.KillAt, Held: held, LastExit: i.LastExit,
 	}
 }
 
@@ -124,6 +126,9 @@ func (i Instance) Status() messages.Status {
 		Restarts: i.Restarts(), ConsecutiveFailures: i.Attempts,
 		HealthySince: moment(i.HealthySince), NextStartAt: moment(i.DueAt),
 		LastExit: i.LastExit, LastProbe: i.LastProbe,
+	}
+	if i.Lingering != "" {
+		s.Reason = strings.TrimPrefix(i.Reason+"; "+i.Lingering, "; ")
 	}
 	if i.PID != 0 {
 		s.StartedAt = moment(i.StartedAt)

@@ -29,7 +29,8 @@ type reality struct {
 	launching bool // has its launch under way,
 	adopting  bool // which is an adoption,
 	asked     bool // and has been told to end its process
-	process   bool // a process lives
+	process   bool // a process lives,
+	outlived  bool // but not the first one of its run
 	armed     bool // a timer runs
 }
 
@@ -112,7 +113,7 @@ func (m *model) once(r reality, e Event) reality {
 
 // fold maps equal futures to equal values.
 func fold(i Instance) Instance {
-	i.counted, i.left = false, 0
+	i.counted, i.left = false, messages.StopPolicy{}
 	i.Run, i.Starts, i.LastExit, i.LastProbe, i.StartedAt = 1, 1, nil, nil, time.Time{}
 	i.Adoptions, i.PID, i.Port, i.Adopted, i.Health = min(i.Adoptions, 1), min(i.PID, 1), min(i.Port, 1), false, ""
 	i.Conflicts = min(i.Conflicts, maxConflicts+1)
@@ -126,6 +127,7 @@ func fold(i Instance) Instance {
 	if i.Reason != "" {
 		i.Reason = "some reason"
 	}
+	i.Lingering = ""
 	i.HealthyUntil = time.Time{}
 	if i.pending != nil {
 		i.pending = pendings[*i.pending == failure{}]
@@ -176,7 +178,13 @@ func (m *model) next(r reality) map[string]func() reality {
 		put("launched", func(n *reality) { n.launching, n.process = false, true }, launched)
 		put("refused", nil, Refused{Err: &messages.StartError{Fault: messages.FaultNoPort}})
 		put("launch failed", func(n *reality) { n.launching = false }, LaunchFailed{Err: messages.ErrNoRun})
+	case r.actor && r.process && r.outlived:
+		put("lingers", nil, Lingers{Exit: &messages.Exit{Known: true}, Rest: []messages.Member{{PID: 9}}})
+		put("exit", func(n *reality) { n.process, n.outlived = false, false }, Exited{Exit: messages.Exit{Known: true, Code: 1}})
+		put("clean exit", func(n *reality) { n.process, n.outlived = false, false }, Exited{Exit: messages.Exit{Known: true}})
 	case r.actor && r.process:
+		put("lingers", func(n *reality) { n.outlived = true }, Lingers{Exit: &messages.Exit{Known: true, Code: 1}, Rest: []messages.Member{{PID: 9}}})
+		put("port free after all", func(n *reality) { n.process = false }, Exited{Exit: messages.Exit{Known: true}, PortFree: true})
 		put("ready", nil, Ready{})
 		put("unhealthy", nil, Unhealthy{})
 		put("impostor", nil, Unhealthy{Conflict: true})
@@ -186,7 +194,7 @@ func (m *model) next(r reality) map[string]func() reality {
 		put("conflict", func(n *reality) { n.process = false }, Exited{Conflict: true})
 	}
 	if r.process && (!r.actor || r.launching) {
-		out["dies unseen"] = func() reality { n := r; n.process = false; return n }
+		out["dies unseen"] = func() reality { n := r; n.process, n.outlived = false, false; return n }
 	}
 	if !r.inst.HealthySince.IsZero() {
 		out["time passes"] = func() reality { n := r; n.inst.HealthySince = longAgo; return n }
@@ -207,7 +215,7 @@ func (m *model) next(r reality) map[string]func() reality {
 				continue
 			}
 			out[fmt.Sprintf("manager killed, process %v, memory written %v", made, written)] = func() reality {
-				n := reality{process: r.process || made, desired: r.desired}
+				n := reality{process: r.process || made, outlived: r.outlived, desired: r.desired}
 				mem := r.inst.Memory(false)
 				found := &messages.Survivor{ID: "web", Run: mem.Run, SpecHash: r.inst.Spec, Alive: n.process}
 				if !written {
@@ -236,7 +244,7 @@ func (m *model) calm(r reality) reality {
 		}
 		switch {
 		case step != nil:
-		case r.actor && r.asked && r.process:
+		case r.actor && r.process && (r.asked || r.outlived):
 			step = n["exit"]
 		case r.actor && r.process && r.inst.Phase == messages.Starting:
 			step = n["ready"]

@@ -122,6 +122,7 @@ func fields(now, next *App) []messages.FieldChange {
 	d.time("health.interval", now.Health.Interval, next.Health.Interval)
 	d.time("health.timeout", now.Health.Timeout, next.Health.Timeout)
 	d.text("health.failures", strconv.Itoa(now.Health.Failures), strconv.Itoa(next.Health.Failures))
+	d.text("health.owner", string(now.Health.Owner), string(next.Health.Owner))
 	d.time("restart.initial", now.Restart.Initial, next.Restart.Initial)
 	d.time("restart.max", now.Restart.Max, next.Restart.Max)
 	d.number("restart.multiplier", now.Restart.Multiplier, next.Restart.Multiplier)
@@ -131,6 +132,7 @@ func fields(now, next *App) []messages.FieldChange {
 	d.text("restart.mode", string(now.Restart.Mode), string(next.Restart.Mode))
 	d.time("start.deadline", now.Start.Deadline, next.Start.Deadline)
 	d.time("stop.grace", now.Stop.Grace, next.Stop.Grace)
+	d.text("stop.leftovers", string(now.Stop.Leftovers), string(next.Stop.Leftovers))
 	return d.list
 }
 

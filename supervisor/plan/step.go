@@ -55,7 +55,7 @@ func (m *move) to(p messages.Phase, reason string) {
 	m.Phase, m.Reason, m.DueAt = p, reason, time.Time{}
 	m.Waits = ""
 	if p != messages.Stopping {
-		m.StopAs, m.KillAt = "", time.Time{}
+		m.StopAs, m.KillAt, m.Lingering = "", time.Time{}, ""
 	}
 }
 
@@ -75,7 +75,7 @@ func (m *move) adopt() {
 	m.to(messages.Starting, "")
 	m.Adoptions++
 	m.Orphan = false
-	m.act(Adopt{App: m.shown(), Run: m.Run, Adoption: m.Adoptions, Ready: !m.HealthySince.IsZero()})
+	m.act(Adopt{App: m.shown(), Run: m.Run, Adoption: m.Adoptions, Ready: !m.HealthySince.IsZero(), Leftovers: m.ending().Leftovers})
 }
 
 // fresh launches as if nothing had failed before.
@@ -90,25 +90,22 @@ func (m *move) fresh() {
 
 // stop asks for the end of the run.
 func (m *move) stop(as messages.ExitReason, reason string) {
-	grace := m.grace()
+	end := m.ending()
 	m.to(messages.Stopping, reason)
-	m.StopAs, m.KillAt = as, m.now.Add(grace)
+	m.StopAs, m.KillAt = as, m.now.Add(end.Grace)
 	m.note(Note{Msg: "instance stopping", Detail: reason})
-	m.act(Stop{Grace: grace})
+	m.act(Stop(end))
 }
 
-// grace is what the run gets between TERM and KILL: by what it was launched with, else by what is wanted, else by what
-// a predecessor remembered.
-func (i Instance) grace() time.Duration {
+// ending is how the run is ended: by what it was launched with, else by what is wanted, else by what a predecessor
+// remembered.
+func (i Instance) ending() messages.StopPolicy {
 	for _, app := range []*App{i.Have, i.Want} {
 		if app != nil {
-			return app.Stop.Grace
+			return app.Stop
 		}
 	}
-	if i.left > 0 {
-		return i.left
-	}
-	return messages.StopPolicy{}.WithDefaults().Grace
+	return i.left.WithDefaults()
 }
 
 // --- the wish ---
@@ -258,32 +255,103 @@ func unhealthy(m *move, e Event) {
 }
 
 // conclude notes the end of the run.
-func (m *move) conclude(x messages.Exit, as messages.ExitReason) {
+func (m *move) conclude(e messages.Exited, as messages.ExitReason) {
+	x := e.Exit
 	x.Reason = as
 	m.LastExit = &x
-	m.note(Note{Msg: "instance exited", Detail: x.String(), Exit: &x, Bad: m.Phase != messages.Stopping})
+	m.note(Note{Msg: "instance exited", Detail: x.String() + e.Rest.Text(m.ending().Grace), Exit: &x, Bad: m.Phase != messages.Stopping || e.Rest.Killed > 0})
 	m.PID, m.Port, m.Orphan, m.Health, m.Doubt = 0, 0, false, messages.HealthUnknown, ""
 	m.act(Drop{})
 }
 
 func exited(m *move, e Event) {
 	x := messages.Exited(e.(Exited))
-	as := messages.ReasonExit
-	switch {
-	case x.Conflict:
+	as := reasonOf(x.Exit)
+	if x.Conflict {
 		as = messages.ReasonPortConflict
 		m.note(Note{Msg: "port conflict", Detail: fmt.Sprintf("port %d was taken by another process", m.Port), Bad: true})
-	case !x.Exit.Known:
-		as = messages.ReasonUnknown
-	case x.Exit.Signal != "":
-		as = messages.ReasonSignal
 	}
-	m.conclude(x.Exit, as)
+	m.conclude(x, as)
 	m.retry(failure{reason: x.Exit.String(), clean: x.Exit.Clean(), conflict: x.Conflict, until: m.now})
 }
 
+// reasonOf is why a run ended that nobody asked to.
+func reasonOf(x messages.Exit) messages.ExitReason {
+	switch {
+	case !x.Known:
+		return messages.ReasonUnknown
+	case x.Signal != "":
+		return messages.ReasonSignal
+	}
+	return messages.ReasonExit
+}
+
+// lingers: its first process ended by itself and has left others behind, which its actor ends. Until they have ended
+// nothing else may be started.
+func lingers(m *move, e Event) {
+	l := messages.Lingers(e.(Lingers))
+	if l.Exit == nil {
+		m.act(Bug{Event: e.name(), Phase: m.Phase})
+		return
+	}
+	young := m.HealthySince.IsZero()
+	m.to(messages.Stopping, outlived(*l.Exit, l.Rest, young))
+	m.StopAs, m.KillAt, m.HealthyUntil = reasonOf(*l.Exit), m.now, m.now
+	m.note(Note{Msg: "instance stopping", Detail: m.Reason, Bad: true})
+	m.PID, m.Health = 0, messages.HealthUnknown
+}
+
+// outlived says what happened, and to whoever started a server in the background also what to do.
+func outlived(x messages.Exit, rest []messages.Member, young bool) string {
+	s := fmt.Sprintf("%s, though %s, which it had started, lived on; that was sent KILL", x, messages.Members(rest))
+	if young && x.Known && x.Signal == "" {
+		s += "; the process that procman starts must not end before the server does: `exec` it, without & and not as a daemon"
+	}
+	return s
+}
+
+// lingersStopping notes how far the end has come.
+func lingersStopping(m *move, e Event) {
+	l := messages.Lingers(e.(Lingers))
+	before := m.Lingering
+	switch {
+	case l.Exit == nil:
+		m.Lingering = fmt.Sprintf("KILL does not end pid %d: it hangs in the kernel; nothing is started in its place before it has ended", m.PID)
+	case len(l.Rest) == 0:
+		m.Lingering = ""
+	case l.Stuck:
+		m.Lingering = fmt.Sprintf("KILL does not end %s; nothing is started in their place before that", messages.Members(l.Rest))
+	default:
+		m.Lingering = fmt.Sprintf("its first process %s, and %s %s", x(*l.Exit), messages.Members(l.Rest), verb(l))
+	}
+	if l.Exit != nil {
+		m.PID, m.Health = 0, messages.HealthUnknown
+	}
+	if l.Stuck && m.Lingering != before {
+		m.note(Note{Msg: "instance stopping", Detail: m.Lingering, Bad: true})
+	}
+}
+
+func x(e messages.Exit) string {
+	if !e.Known {
+		return "has ended"
+	}
+	return e.String()
+}
+
+func verb(l messages.Lingers) string {
+	if l.Killed {
+		return "was sent KILL"
+	}
+	return "may end within the grace"
+}
+
 func exitedStopping(m *move, e Event) {
-	m.conclude(e.(Exited).Exit, m.StopAs)
+	x := messages.Exited(e.(Exited))
+	if x.PortFree && m.StopAs == messages.ReasonPortConflict {
+		m.StopAs = messages.ReasonUnhealthy // nobody else has the port: another would be refused as well
+	}
+	m.conclude(x, m.StopAs)
 	m.finish()
 }
 
@@ -296,6 +364,8 @@ func (m *move) finish() {
 	switch {
 	case (m.Want != nil || m.restored) && (as == messages.ReasonUnhealthy || as == messages.ReasonPortConflict):
 		m.retry(failure{reason: reason, conflict: as == messages.ReasonPortConflict, until: until})
+	case (m.Want != nil || m.restored) && m.LastExit != nil && as == reasonOf(*m.LastExit):
+		m.retry(failure{reason: reason, clean: m.LastExit.Clean(), until: until}) // it had ended by itself, and left others
 	case m.Want == nil:
 		m.to(messages.Stopped, "")
 		if m.Doubt != "" {
@@ -384,7 +454,7 @@ func lostStopping(m *move, _ Event) {
 func (m *move) resumeStop(as messages.ExitReason, reason string, killAt time.Time) {
 	m.to(messages.Stopping, reason)
 	m.StopAs, m.KillAt = as, killAt
-	m.act(Stop{Grace: max(0, killAt.Sub(m.now))})
+	m.act(Stop{Grace: max(0, killAt.Sub(m.now)), Leftovers: m.ending().Leftovers})
 }
 
 // --- time, operators, boot ---
@@ -425,7 +495,8 @@ func restore(m *move, e Event) {
 	counted := found == nil || found.Run < mem.Run || found.Run == mem.Run && mem.Exited
 	m.restored = true
 	m.Run, m.Starts, m.Spec, m.LastExit = mem.Run, mem.Starts, mem.Spec, mem.LastExit
-	m.Attempts, m.counted, m.left, m.Rule = mem.Attempts, mem.Counted, mem.Grace, mem.Rule
+	m.Attempts, m.counted, m.Rule = mem.Attempts, mem.Counted, mem.Rule
+	m.left = messages.StopPolicy{Grace: mem.Grace, Leftovers: mem.Leftovers}
 	if found != nil && found.Run > mem.Run {
 		m.Run, m.Spec, m.counted = found.Run, found.SpecHash, false
 		mem.StopAs, mem.HealthySince = "", time.Time{}
@@ -433,7 +504,7 @@ func restore(m *move, e Event) {
 	if found != nil && found.Run == m.Run && !m.counted {
 		m.Starts, m.counted = m.Starts+1, true
 	}
-	if found != nil && found.Alive && (found.Unclear == "" || !counted) {
+	if found != nil && found.Alive && (found.Unclear == "" || !counted) && !(counted && found.Outlived) { // or they were left by policy
 		m.survive(mem, *found)
 		return
 	}
@@ -443,7 +514,7 @@ func restore(m *move, e Event) {
 		m.Attempts, m.restored = 0, false
 	case !counted && mem.StopAs != "":
 		m.Phase, m.StopAs, m.Reason, m.HealthySince = messages.Stopping, mem.StopAs, mem.Reason, mem.HealthySince
-		m.conclude(found.Exit, mem.StopAs)
+		m.conclude(messages.Exited{Exit: found.Exit}, mem.StopAs)
 		m.finish()
 	case !counted:
 		m.Phase, m.HealthySince = messages.Starting, mem.HealthySince

@@ -92,6 +92,14 @@ var table = map[string]row{
 		messages.Backoff:  bug,
 		messages.Failed:   bug,
 	},
+	"Lingers": {
+		messages.Stopped:  bug,
+		messages.Starting: {"stop(exit)", lingers},
+		messages.Running:  {"stop(exit)", lingers},
+		messages.Stopping: {"note who lives", lingersStopping},
+		messages.Backoff:  bug,
+		messages.Failed:   bug,
+	},
 	"Exited": {
 		messages.Stopped:  bug,
 		messages.Starting: {"retry", exited},
@@ -136,7 +144,7 @@ var table = map[string]row{
 
 // Events lists the names of all events, in the order of the table as it is shown.
 func Events() []string {
-	return []string{"Want", "Unwant", "Survivor", "Launched", "Refused", "LaunchFailed", "Ready", "Probed", "Unhealthy", "Exited", "Lost", "Due", "Retry", "Restart"}
+	return []string{"Want", "Unwant", "Survivor", "Launched", "Refused", "LaunchFailed", "Ready", "Probed", "Unhealthy", "Lingers", "Exited", "Lost", "Due", "Retry", "Restart"}
 }
 
 // Cell returns the name of what the event does in the phase; empty if there is no such cell.

@@ -15,7 +15,7 @@ func everyEvent(app *App) map[string]Event {
 		"Want": Want{app}, "Unwant": Unwant{}, "Survivor": Survivor{}, "Launched": Launched{PID: 1, Port: 1, SpecHash: app.Spec},
 		"Refused":      Refused{Err: &messages.StartError{Fault: messages.FaultNoPort}},
 		"LaunchFailed": LaunchFailed{Err: messages.ErrNoRun}, "Ready": Ready{}, "Probed": Probed{}, "Unhealthy": Unhealthy{},
-		"Exited": Exited{}, "Lost": Lost{}, "Due": Due{}, "Retry": Retry{}, "Restart": Restart{},
+		"Lingers": Lingers{Exit: &messages.Exit{Known: true}}, "Exited": Exited{}, "Lost": Lost{}, "Due": Due{}, "Retry": Retry{}, "Restart": Restart{},
 	}
 }
 
@@ -44,7 +44,7 @@ func TestEveryEventHasACellInEveryPhase(t *testing.T) {
 			count++
 		}
 	}
-	require.Equal(t, 14*6, count)
+	require.Equal(t, 15*6, count)
 }
 
 func TestAnIgnoredEventChangesNothingAndABugIsReported(t *testing.T) {

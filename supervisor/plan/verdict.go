@@ -151,15 +151,15 @@ func (j *judge) starting() {
 
 func (j *judge) stopping() {
 	j.v.Summary = "has been told to end" + j.because()
-	kill := "when its grace is over"
-	if !j.x.KillAt.IsZero() {
-		if left := j.x.KillAt.Sub(j.now); left > 0 {
-			kill = fmt.Sprintf("in %v", round(left))
-		} else {
-			kill = "which was sent, and is sent again"
-		}
+	left := j.x.KillAt.Sub(j.now)
+	switch {
+	case j.x.KillAt.IsZero():
+		j.v.Next = "TERM was sent to every process of it; what has not ended when its grace is over gets KILL"
+	case left > 0:
+		j.v.Next = fmt.Sprintf("TERM was sent to every process of it; what has not ended in %v gets KILL", round(left))
+	default:
+		j.v.Next = "KILL was sent to every process of it, and is sent again until all have ended"
 	}
-	j.v.Next = fmt.Sprintf("TERM was sent to its process group; what has not ended then gets KILL, %s", kill)
 	switch {
 	case j.s.Held, j.x.Desired == nil, j.x.Desired.Disabled:
 		j.v.Next += "; then it stays down"
@@ -168,7 +168,7 @@ func (j *judge) stopping() {
 	default:
 		j.v.Next += "; then another is started"
 	}
-	if !j.x.KillAt.IsZero() && j.now.Sub(j.x.KillAt) > 10*time.Second {
+	if !j.x.KillAt.IsZero() && j.now.Sub(j.x.KillAt) > 10*time.Second && j.s.PID != 0 {
 		j.change("a process that KILL does not end hangs in the kernel, mostly on a disk or a network file system: `ps -o pid,stat,wchan -p %d`", j.s.PID)
 	}
 }

@@ -24,21 +24,22 @@ type TB interface {
 type Spawner struct {
 	t TB
 
-	mu    sync.Mutex
-	all   map[messages.InstanceID][]*Process
-	fails map[messages.InstanceID]error
-	doubt map[messages.InstanceID]string
-	slow  time.Duration
-	born  func(*Process)
-	tries int
-	pids  int
+	mu         sync.Mutex
+	all        map[messages.InstanceID][]*Process
+	fails      map[messages.InstanceID]error
+	doubt      map[messages.InstanceID]string
+	obstructed map[messages.InstanceID]error
+	slow       time.Duration
+	born       func(*Process)
+	tries      int
+	pids       int
 }
 
 var _ actors.Spawner = (*Spawner)(nil)
 
 // NewSpawner returns a spawner without processes.
 func NewSpawner(t TB) *Spawner {
-	return &Spawner{t: t, all: map[messages.InstanceID][]*Process{}, fails: map[messages.InstanceID]error{}, doubt: map[messages.InstanceID]string{}, pids: 1000}
+	return &Spawner{t: t, all: map[messages.InstanceID][]*Process{}, fails: map[messages.InstanceID]error{}, doubt: map[messages.InstanceID]string{}, obstructed: map[messages.InstanceID]error{}, pids: 1000}
 }
 
 // Fail makes every Spawn of the instance fail, until it is called with nil.
@@ -101,7 +102,7 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	}
 	for _, list := range s.all {
 		for _, p := range list {
-			if p.alive() && p.App.InstanceID == id {
+			if !p.over() && p.App.InstanceID == id && len(p.away()) < len(p.others()) || p.alive() && p.App.InstanceID == id {
 				s.t.Errorf("a second process of %s: run %d lives, and run %d is started", id, p.run, l.Run)
 			}
 			if p.alive() && p.port == l.Port {
@@ -110,7 +111,7 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 		}
 	}
 	s.pids++
-	p := &Process{App: l.App, t: s.t, pid: s.pids, port: l.Port, run: l.Run, started: time.Now(), done: make(chan struct{})}
+	p := &Process{App: l.App, t: s.t, pid: s.pids, port: l.Port, run: l.Run, started: time.Now(), done: make(chan struct{}), changed: make(chan struct{})}
 	s.all[id] = append(s.all[id], p)
 	if s.born != nil {
 		s.born(p)
@@ -133,6 +134,20 @@ func (s *Spawner) dawdle(ctx context.Context) error {
 	}
 }
 
+// Clear returns the error that Obstruct gave.
+func (s *Spawner) Clear(ctx context.Context, a messages.AppInstance) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cmp.Or(s.obstructed[a.InstanceID], ctx.Err())
+}
+
+// Obstruct keeps every start of the instance waiting, until it is called with nil.
+func (s *Spawner) Obstruct(id messages.InstanceID, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.obstructed[id] = err
+}
+
 // Adopt finds the newest process of an instance.
 func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Process, error) {
 	if err := s.dawdle(ctx); err != nil {
@@ -148,7 +163,7 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Pro
 		return nil, messages.ErrNoRun
 	}
 	p := list[len(list)-1]
-	if !p.alive() {
+	if p.over() {
 		return nil, &messages.GoneError{Exit: p.end()}
 	}
 	return p, nil
@@ -166,7 +181,7 @@ func (s *Spawner) Survivors(context.Context) ([]messages.Survivor, error) {
 			continue
 		}
 		found = append(found, messages.Survivor{
-			ID: id, Run: p.run, PID: p.pid, Port: p.port, StartedAt: p.started, SpecHash: p.SpecHash(), Alive: p.alive(), Exit: p.end(),
+			ID: id, Run: p.run, PID: p.pid, Port: p.port, StartedAt: p.started, SpecHash: p.SpecHash(), Alive: !p.over(), Exit: p.end(),
 		})
 	}
 	slices.SortFunc(found, func(a, b messages.Survivor) int { return cmp.Compare(a.ID, b.ID) })
@@ -187,7 +202,7 @@ func (s *Spawner) Live() []*Process {
 	var live []*Process
 	for _, list := range s.all {
 		for _, p := range list {
-			if p.alive() {
+			if !p.over() {
 				live = append(live, p)
 			}
 		}
@@ -208,6 +223,9 @@ type Process struct {
 
 	mu       sync.Mutex
 	stubborn bool
+	immortal bool
+	rest     []messages.Member
+	changed  chan struct{} // closed and replaced when rest is another
 	signals  []syscall.Signal
 	trip     int // calls until the panic; 0: none
 	exit     messages.Exit
@@ -220,6 +238,61 @@ func (p *Process) IgnoreTERM() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stubborn = true
+}
+
+// IgnoreKILL makes the process live on also when it is killed, as one does that hangs in the kernel, until it is called
+// with false; then it dies of the KILL it was sent.
+func (p *Process) IgnoreKILL(ignore bool) {
+	p.mu.Lock()
+	p.immortal = ignore
+	killed := slices.Contains(p.signals, syscall.SIGKILL)
+	p.mu.Unlock()
+	if !ignore && killed {
+		p.Die("KILL")
+	}
+}
+
+// Fork says which others of the run live from now on. They end by KILL, with the process or on their own; TERM they leave
+// to the test.
+func (p *Process) Fork(rest ...messages.Member) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rest = rest
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *Process) others() []messages.Member {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rest
+}
+
+func (p *Process) away() []messages.Member {
+	return slices.DeleteFunc(slices.Clone(p.others()), func(m messages.Member) bool { return !m.Away })
+}
+
+// over reports whether nobody of the run lives.
+func (p *Process) over() bool { return !p.alive() && len(p.others()) == 0 }
+
+// Tag returns what names the run.
+func (p *Process) Tag() string { return fmt.Sprintf("%s@%d", p.App.InstanceID, p.pid) }
+
+// Rest returns what Fork said, as soon as it is not what is given.
+func (p *Process) Rest(ctx context.Context, than []messages.Member) ([]messages.Member, error) {
+	for {
+		p.mu.Lock()
+		rest, changed := p.rest, p.changed
+		p.mu.Unlock()
+		if than == nil || !slices.Equal(rest, than) {
+			return rest, ctx.Err()
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // PanicAt makes the n-th call of PID or Signal from now on panic: so a test strikes its actor at different moments.
@@ -311,14 +384,20 @@ func (p *Process) StartedAt() time.Time { return p.started }
 func (p *Process) SpecHash() string { return p.App.SpecHash() }
 
 // Signal does what a well-behaved process does: TERM ends it with code 0, KILL ends it, the rest is noted.
-func (p *Process) Signal(sig syscall.Signal) error {
+func (p *Process) Signal(sig syscall.Signal, leftovers messages.Leftovers) error {
 	p.touch()
 	p.mu.Lock()
 	p.signals = append(p.signals, sig)
-	stubborn := p.stubborn
+	stubborn, immortal := p.stubborn, p.immortal
 	p.mu.Unlock()
 	switch {
+	case sig == syscall.SIGKILL && immortal:
 	case sig == syscall.SIGKILL:
+		if leftovers == messages.LeftoversLeave {
+			p.Fork(p.away()...)
+		} else {
+			p.Fork()
+		}
 		p.Die("KILL")
 	case sig == syscall.SIGTERM && !stubborn:
 		p.Exit(0)

@@ -1,0 +1,332 @@
+package spawn
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"procman/actors/kernel"
+	"procman/messages"
+)
+
+// tables reads the process table for many at once: who asks while it is being read waits for the next reading, with all
+// others who do. So a thousand stops cost a few readings.
+type tables struct {
+	read  func() (map[int]kernel.Process, error)
+	start func(func()) // a goroutine
+
+	mu      sync.Mutex
+	running *reading
+	next    *reading // asked for while another was under way
+	last    *reading
+}
+
+type reading struct {
+	began time.Time
+	done  chan struct{}
+	table map[int]kernel.Process
+	err   error
+}
+
+// tablePatience is how long anybody waits for a reading: to read the environment of a process that hangs in the kernel may
+// never end.
+const tablePatience = time.Second
+
+// after returns a table that was read after since.
+func (t *tables) after(since time.Time) (map[int]kernel.Process, error) {
+	t.mu.Lock()
+	r := t.last
+	switch {
+	case r != nil && r.began.After(since):
+	case t.running == nil:
+		r = &reading{done: make(chan struct{})}
+		t.begin(r)
+	default:
+		if t.next == nil {
+			t.next = &reading{done: make(chan struct{})}
+		}
+		r = t.next
+	}
+	t.mu.Unlock()
+	late := time.NewTimer(tablePatience)
+	defer late.Stop()
+	select {
+	case <-r.done:
+		return r.table, r.err
+	case <-late.C:
+		return nil, errors.New("the processes of the host cannot be looked at: to read the environment of one of them takes for ever")
+	}
+}
+
+// begin is called with the lock held.
+func (t *tables) begin(r *reading) {
+	r.began = time.Now()
+	t.running = r
+	t.start(func() {
+		r.table, r.err = t.read()
+		close(r.done)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.running, t.last = nil, r
+		if next := t.next; next != nil {
+			t.next = nil
+			t.begin(next)
+		}
+	})
+}
+
+// processes returns the process table, with tags where they can be had.
+func (s *Spawner) processes(since time.Time) (map[int]kernel.Process, error) {
+	table, err := s.tables.after(since)
+	if err == nil {
+		return table, nil
+	}
+	s.log.Warn("helpers in sessions of their own may be missed", "error", err)
+	return s.proc.Table(context.Background())
+}
+
+// rest is what is known of the processes of a run beside its first one.
+type rest struct {
+	mu      sync.Mutex
+	seen    map[int]member // that belong to it, by pid; those that have ended are taken out at each look
+	sent    sending         // TERM or KILL, if that was sent: who is forked later gets it too
+	at      time.Time      // when
+	waiting []sending       // what the worker has to send
+	working bool
+}
+
+// member is a process of the run.
+type member struct {
+	kernel.Process
+	told bool // it was sent TERM on its own: once is enough, some programs take a second for impatience
+}
+
+type sending struct {
+	syscall.Signal
+	leftovers messages.Leftovers
+}
+
+// circle picks the living processes of the run beside its first one.
+func (p *process) circle(table map[int]kernel.Process) map[int]kernel.Process {
+	// Once its first process has been reaped, its number is nobody else's as long as one that we know has it as its
+	// session or group.
+	unbroken := false
+	for pid, was := range p.rest.seen {
+		now, there := table[pid]
+		unbroken = unbroken || there && now.Start == was.Start && (now.Session == p.pid || now.Group == p.pid)
+	}
+	r := p.record
+	found := map[int]kernel.Process{}
+	for _, x := range kernel.Circle(table, kernel.Run{Boot: r.Boot, PID: r.PID, Start: r.Start, Tag: r.Tag, Number: r.Run}, unbroken) {
+		found[x.PID] = x
+	}
+	for pid, was := range p.rest.seen {
+		if now, there := table[pid]; there && now.Start == was.Start && (now.Tag == "" || now.Tag == r.Tag) {
+			found[pid] = now
+		}
+	}
+	for grown := true; grown; { // what those have started that show no sign of the run any more
+		grown = false
+		for pid, x := range table {
+			_, known := found[pid]
+			_, child := found[x.Parent]
+			if !known && child && (x.Tag == "" || x.Tag == r.Tag) {
+				found[pid] = x
+				grown = true
+			}
+		}
+	}
+	delete(found, os.Getpid())
+	delete(found, 1)
+	if leader, there := found[p.pid]; there && (leader.Start == p.start || p.start == 0) {
+		delete(found, p.pid)
+	}
+	for pid, x := range found {
+		if x.Zombie() && !p.home.proc.Threads(pid) {
+			delete(found, pid)
+		}
+	}
+	return found
+}
+
+// away reports whether a process of the run has left its session and its group.
+func (p *process) away(x kernel.Process) bool { return x.Session != p.pid && x.Group != p.pid }
+
+// look brings what is known of the run's others up to date. Those that were forked after all were sent TERM or KILL get it
+// now. since is when the table may have been read at the earliest.
+func (p *process) look(since time.Time) {
+	table, err := p.home.processes(since)
+	if err != nil {
+		p.home.log.Error("the processes of a run cannot be looked for", "instance", string(p.id), "run", p.record.Run, "error", err)
+		return
+	}
+	p.rest.mu.Lock()
+	now, late := map[int]member{}, []int{}
+	for pid, x := range p.circle(table) {
+		was, known := p.rest.seen[pid]
+		now[pid] = member{x, known && was.Start == x.Start && was.told}
+		if !known && !p.rest.at.IsZero() && sinceBoot(x.Start).After(p.rest.at) {
+			late = append(late, pid)
+		}
+	}
+	p.rest.seen = now
+	sent := p.rest.sent
+	p.rest.mu.Unlock()
+	if sent.Signal != 0 {
+		p.send(late, sent)
+	}
+	if p.fd != nil && p.ended() && !p.groupLives() {
+		p.home.drop(p.fd) // Signal needs it no more
+	}
+}
+
+// groupLives reports whether others than the first process are known in its group.
+func (p *process) groupLives() bool {
+	p.rest.mu.Lock()
+	defer p.rest.mu.Unlock()
+	for _, x := range p.rest.seen {
+		if x.Group == p.pid {
+			return true
+		}
+	}
+	return false
+}
+
+// others returns those that are known, without another look.
+func (p *process) others() []messages.Member {
+	p.rest.mu.Lock()
+	defer p.rest.mu.Unlock()
+	list := make([]messages.Member, 0, len(p.rest.seen))
+	for pid, x := range p.rest.seen {
+		list = append(list, messages.Member{PID: pid, Name: x.Name, Away: p.away(x.Process)})
+	}
+	slices.SortFunc(list, func(a, b messages.Member) int { return cmp.Compare(a.PID, b.PID) })
+	return list
+}
+
+// over reports whether nobody of the run lives, as far as is known.
+func (p *process) over() bool { return p.ended() && len(p.others()) == 0 }
+
+// Rest returns those of the run that live beside its first process, as soon as they are others than those given.
+func (p *process) Rest(ctx context.Context, than []messages.Member) ([]messages.Member, error) {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		same := func(a, b messages.Member) bool { return a.PID == b.PID }
+		if now := p.others(); than == nil || !slices.EqualFunc(now, than, same) {
+			return now, ctx.Err()
+		}
+		if err := p.home.pause(ctx, pause); err != nil {
+			return nil, err
+		}
+		if !p.allLive() {
+			p.look(time.Now())
+		}
+	}
+}
+
+// allLive reports whether all that are known live. It reads a line each, and not the table.
+func (p *process) allLive() bool {
+	p.rest.mu.Lock()
+	defer p.rest.mu.Unlock()
+	for pid, x := range p.rest.seen {
+		st, err := p.home.proc.Stat(pid)
+		if err != nil && kernel.Gone(err) || err == nil && (st.Start != x.Start || st.Zombie() && !p.home.proc.Threads(pid)) {
+			return false
+		}
+	}
+	return true
+}
+
+// send sends the signal to those processes of the run, by their pids.
+func (p *process) send(to []int, s sending) {
+	for _, pid := range to {
+		p.rest.mu.Lock()
+		x, known := p.rest.seen[pid]
+		if x.told && s.Signal == syscall.SIGTERM || s.leftovers == messages.LeftoversLeave && p.away(x.Process) {
+			known = false
+		}
+		if known && s.Signal == syscall.SIGTERM {
+			x.told = true
+			p.rest.seen[pid] = x
+		}
+		p.rest.mu.Unlock()
+		if !known {
+			continue
+		}
+		err := p.home.signalMember(x.Process, s.Signal)
+		if s.Signal == syscall.SIGTERM && err == nil {
+			err = p.home.signalMember(x.Process, syscall.SIGCONT) // or one that is stopped would sleep through its grace
+		}
+		if err != nil && !errors.Is(err, unix.ESRCH) {
+			p.home.log.Error("a process of a run cannot be signalled", "instance", string(p.id), "run", p.record.Run,
+				"pid", pid, "signal", signalName(s.Signal), "error", err)
+		}
+	}
+}
+
+// signalRest has the signal sent to those beside the group. They have to be looked for, which may take a while: so it is
+// done by a worker, in order, and for several signals at once.
+func (p *process) signalRest(s sending) {
+	p.rest.mu.Lock()
+	defer p.rest.mu.Unlock()
+	p.rest.waiting = append(p.rest.waiting, s)
+	if s.Signal == syscall.SIGTERM || s.Signal == syscall.SIGKILL {
+		p.rest.sent, p.rest.at = s, time.Now()
+	}
+	if p.rest.working {
+		return
+	}
+	p.rest.working = true
+	p.home.work.Go(p.signalWaiting)
+}
+
+func (p *process) signalWaiting() {
+	for {
+		since := time.Now()
+		p.rest.mu.Lock()
+		batch := p.rest.waiting
+		p.rest.waiting = nil
+		if len(batch) == 0 || p.home.isClosed() {
+			p.rest.working = false
+			p.rest.mu.Unlock()
+			return
+		}
+		p.rest.mu.Unlock()
+		p.look(since)
+		var to []int
+		p.rest.mu.Lock()
+		for pid, x := range p.rest.seen {
+			if x.Group != p.pid || p.fd == nil {
+				to = append(to, pid) // the group has it already
+			}
+		}
+		p.rest.mu.Unlock()
+		for _, s := range batch {
+			p.send(to, s)
+		}
+	}
+}
+
+// signalMember sends the signal to the process that was seen, and to no other that was given its pid.
+func (s *Spawner) signalMember(x kernel.Process, sig syscall.Signal) error {
+	fd, err := openPidfd(x.PID)
+	if err != nil {
+		return err
+	}
+	defer fd.close()
+	// Only now: had it been compared before, the pid could have changed hands in between.
+	now, err := s.proc.Stat(x.PID)
+	if kernel.Gone(err) || err == nil && now.Start != x.Start {
+		return unix.ESRCH
+	}
+	if err != nil {
+		return err
+	}
+	return fd.signal(sig)
+}
