@@ -96,9 +96,9 @@ func (s *Spawner) processes(since time.Time) (map[int]kernel.Process, error) {
 type rest struct {
 	mu      sync.Mutex
 	seen    map[int]member // that belong to it, by pid; those that have ended are taken out at each look
-	sent    sending         // TERM or KILL, if that was sent: who is forked later gets it too
+	sent    sending        // TERM or KILL, if that was sent: who is forked later gets it too
 	at      time.Time      // when
-	waiting []sending       // what the worker has to send
+	waiting []sending      // what the worker has to send
 	working bool
 }
 

@@ -120,7 +120,7 @@ func requireSettled(t testing.TB, s *Spawner, pid int) {
 	var gone *messages.GoneError
 	require.True(t, errors.As(err, &gone) || errors.Is(err, messages.ErrNoRun), "%v", err)
 	p := spawned(t, s, sleeper("a"))
-	require.NoError(t, p.Signal(syscall.SIGKILL))
+	require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 	p.Wait()
 }
 
@@ -252,15 +252,21 @@ func TestAHelperOfAnEarlierRunIsNeitherSurvivorNorRival(t *testing.T) {
 	require.Equal(t, []any{false, 3, ""}, []any{v.Alive, v.Run, v.Unclear})
 	s = opened(t, dir)
 	found := survivors(t, s)["a"]
-	require.Equal(t, []any{false, 3, ""}, []any{found.Alive, found.Run, found.Unclear}, "no helper is taken for it")
-	goneWith(t, s)
-	for _, pid := range helpers {
+	require.Equal(t, []any{true, 3, ""}, []any{found.Outlived, found.Run, found.Unclear}, "no helper is taken for it")
+	left := adopted(t, s)
+	rest, err := left.Rest(t.Context(), nil)
+	require.NoError(t, err)
+	require.Len(t, rest, 1, "those of earlier runs are none of its business")
+	require.Equal(t, helpers[2], rest[0].PID)
+	require.NoError(t, left.Signal(syscall.SIGKILL, messages.LeftoversEnd))
+	eventually(t, "its helper is ended", func() bool { return !alive(helpers[2]) })
+	for _, pid := range helpers[:2] {
 		require.True(t, alive(pid))
 	}
 	p, err := s.Spawn(t.Context(), messages.Launch{App: sleeper("a"), Run: 4})
 	require.NoError(t, err)
 	require.Empty(t, s.ending)
-	require.NoError(t, p.Signal(syscall.SIGKILL))
+	require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 }
 
 // The process has forked a child with all its descriptors, in a session of its own, and has ended: a daemon.
@@ -276,9 +282,10 @@ func TestAChildThatHasTheTagAndTheLockIsNotItsParent(t *testing.T) {
 		}
 		s := opened(t, dir)
 		v := survivors(t, s)["a"]
-		require.Equal(t, []any{false, ""}, []any{v.Alive, v.Unclear}, record)
-		_, err := s.Adopt(t.Context(), "a")
-		require.Error(t, err)
+		require.Equal(t, []any{true, ""}, []any{v.Outlived, v.Unclear}, record)
+		rest, err := adopted(t, s).Rest(t.Context(), nil)
+		require.NoError(t, err)
+		require.Equal(t, child, rest[0].PID, "it belongs to the run, and is not its process")
 		require.True(t, alive(child))
 		require.NoError(t, s.Close())
 	}
@@ -386,7 +393,7 @@ func TestADirectoryThatWasMovedUnderItsManagerGetsNoSecondOne(t *testing.T) {
 	require.ErrorIs(t, err, ErrInUse)
 	_, err = Open(dir, Options{})
 	require.ErrorIs(t, err, ErrInUse)
-	require.NoError(t, first.Signal(syscall.SIGKILL))
+	require.NoError(t, first.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 	first.Wait()
 }
 

@@ -17,12 +17,13 @@ import (
 )
 
 // A process that executes a program has no environment for some microseconds, and one that was killed takes a moment to
-// die. While the lock of an instance is held by one that is so young, or not seen, all are looked at again, for so long and
-// after such pauses. All instances wait meanwhile.
+// die. While the lock of an instance is held by one that is so young, or that is not seen, all are looked at again, so often
+// and after such pauses. All instances wait meanwhile: so nobody waits for one that has shown what it is, or is older.
 const (
-	looksFor   = time.Second
-	looksBlind = 100 * time.Millisecond
+	looks      = 20
 	lookAgain  = 5 * time.Millisecond
+	young      = time.Second
+	looksBlind = 100 * time.Millisecond
 )
 
 // endGrace is what a process gets between TERM and KILL that is one too many.
@@ -154,7 +155,7 @@ func (s *Spawner) explained(i *instance, seen []kernel.Process, began time.Time)
 			return false // it has just ended
 		}
 		shown := slices.ContainsFunc(seen, func(x kernel.Process) bool { return x.PID == pid && x.Start == st.Start })
-		if !shown && time.Since(sinceBoot(st.Start)) < looksFor {
+		if !shown && time.Since(sinceBoot(st.Start)) < young {
 			return false // perhaps it executes a program right now
 		}
 	}
