@@ -148,6 +148,12 @@ func (p Procfs) tagged(pid int, buffer []byte) (Process, bool) {
 	return Process{PID: pid, Stat: st, Tags: tags}, true
 }
 
+// TagsOf returns the tags that the process shows; none if it cannot be looked at.
+func (p Procfs) TagsOf(pid int, buffer []byte) Tags {
+	x, _ := p.tagged(pid, buffer)
+	return x.Tags
+}
+
 // read fills the buffer from a file of the process. Bare system calls: this is done for every process of the host, and
 // os.Open would try to watch each file.
 func (p Procfs) read(pid int, name string, buffer []byte) ([]byte, error) {

@@ -82,6 +82,37 @@ func (t *tables) begin(r *reading) {
 	})
 }
 
+// register reads the process table with tags. It remembers what a process showed: no process gets a tag later but by the
+// program it was started for, and one that shows none any more carries it all the same. So a reading costs a line for each
+// process, and an environment for each that is new. It is used by one goroutine at a time.
+type register struct {
+	proc  kernel.Procfs
+	known map[int]kernel.Process // that were no longer young when they were asked
+}
+
+func (g *register) read() (map[int]kernel.Process, error) {
+	table, err := g.proc.Table(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[int]kernel.Process, len(table))
+	buffer := make([]byte, 64<<10)
+	settled := time.Now().Add(-young)
+	for pid, x := range table {
+		if was, ok := g.known[pid]; ok && was.Start == x.Start {
+			x.Tags = was.Tags
+		} else {
+			x.Tags = g.proc.TagsOf(pid, buffer)
+		}
+		table[pid] = x
+		if sinceBoot(x.Start).Before(settled) {
+			known[pid] = x
+		}
+	}
+	g.known = known
+	return table, nil
+}
+
 // processes returns the process table, with tags where they can be had.
 func (s *Spawner) processes(since time.Time) (map[int]kernel.Process, error) {
 	table, err := s.tables.after(since)

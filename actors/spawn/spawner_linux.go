@@ -130,7 +130,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		disk: record.NewDisk("the state disk", diskThreads), unsaved: map[*instance]bool{},
 		table: map[messages.InstanceID]*instance{}, looks: map[string]*record.Disk{}, fds: map[*pidfd]int{}, claims: map[string]*os.File{}, ending: map[string]bool{},
 	}
-	s.tables = &tables{start: s.work.Go, read: func() (map[int]kernel.Process, error) { return s.proc.TaggedTable(context.Background()) }}
+	s.tables = &tables{start: s.work.Go, read: (&register{proc: s.proc}).read}
 	if o.Orphans {
 		s.work.Go(s.reapOrphans)
 	}

@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -143,30 +142,32 @@ func (w *world) grandchildren(n int) (found []Process) {
 	return found
 }
 
-// TestAGrandchildInASessionOfItsOwnIsNamedAndWaitedFor: who left the group on purpose is not killed. While it holds the lock of
-// the instance no second process is started, and the reason says who it is.
-func TestAGrandchildInASessionOfItsOwnIsNamedAndWaitedFor(t *testing.T) { // 38, 44
+// TestAGrandchildInASessionOfItsOwnEndsWithTheRunOrIsLeftByPolicy: it holds the lock of the instance and carries the tag. Where
+// it is left, the next run gets a lock of its own.
+func TestAGrandchildInASessionOfItsOwnEndsWithTheRunOrIsLeftByPolicy(t *testing.T) { // 38, 44
 	t.Parallel()
-	w := one(t, app{}, Control{Grandchildren: []Descent{{Setsid: true, Lock: true}}})
-	g := w.grandchildren(1)[0]
-	p := w.daemon.process("a")
-	w.control("a", Control{})
-	require.True(t, signalProcess(p, unix.SIGKILL))
-	s := w.daemon.await("a", "said to be locked", func(s shown) bool {
-		return strings.Contains(s.Reason, "locked") && strings.Contains(s.Reason, fmt.Sprint(g.PID))
-	})
-	t.Log(s.Reason)
-	w.again() // the next manager does not take it for the process
-	w.daemon.await("a", "said to be locked", func(s shown) bool { return strings.Contains(s.Reason, fmt.Sprint(g.PID)) })
-	require.Len(t, Of(w.lives(), "a"), 1)
-	require.True(t, signalProcess(g, unix.SIGKILL), "nobody but us kills it")
-	w.judge(w.converge(nil))
-	require.Len(t, Of(w.lives(), "a"), 2)
+	for _, policy := range []string{"end", "leave"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			w := one(t, app{policy: "stop: {leftovers: " + policy + "}"}, Control{Grandchildren: []Descent{{Setsid: true, Lock: true}}})
+			g := w.grandchildren(1)[0]
+			p := w.daemon.process("a")
+			w.control("a", Control{})
+			w.again() // the next manager does not take it for the process
+			require.True(t, signalProcess(p, unix.SIGKILL))
+			if policy == "end" {
+				w.gone(g)
+			}
+			w.judge(w.converge(nil))
+			require.Len(t, Of(w.lives(), "a"), 2)
+			require.Equal(t, policy == "leave", signalProcess(g, unix.SIGKILL))
+		})
+	}
 }
 
 func TestAnExitIsReportedThoughAGrandchildHoldsStdout(t *testing.T) { // 45
 	t.Parallel()
-	w := one(t, app{policy: "restart: {mode: never}"}, Control{Grandchildren: []Descent{{Setsid: true, Stdout: true}}, Rate: 50})
+	w := one(t, app{policy: "restart: {mode: never}\nstop: {leftovers: leave}"}, Control{Grandchildren: []Descent{{Setsid: true, Stdout: true}}, Rate: 50})
 	g := w.grandchildren(1)[0]
 	p := w.daemon.process("a")
 	w.cue(p, "a", Control{Cue: &End{Code: 5}})
