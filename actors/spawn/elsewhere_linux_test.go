@@ -48,7 +48,7 @@ func TestAnInstanceThatRunsUnderAnotherStateDirectoryIsNotStarted(t *testing.T) 
 			eventually(t, "it has ended", func() bool { return !alive(pid) })
 			p, err := s.Spawn(t.Context(), messages.Launch{App: app, Run: 1})
 			require.NoError(t, err, "it goes on by itself")
-			require.NoError(t, p.Signal(syscall.SIGKILL))
+			require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 		})
 	}
 }
@@ -67,7 +67,7 @@ func TestWhatBelongsToAnotherProjectIsNoReasonNotToStart(t *testing.T) {
 			survivors(t, s)
 			p, err := s.Spawn(t.Context(), messages.Launch{App: worker(work), Run: 1})
 			require.NoError(t, err)
-			require.NoError(t, p.Signal(syscall.SIGKILL))
+			require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 		})
 	}
 }
