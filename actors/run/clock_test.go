@@ -33,7 +33,7 @@ func TestTheWallClockHastensNoProbeNoDeadlineAndNoKill(t *testing.T) {
 		require.LessOrEqual(t, s.ProbeAt.Sub(at(2*time.Second)), policy.Health.Interval)
 		s, _ = play(s, at(3*time.Second), StopAsked{Grace: 10 * time.Second})
 		require.Equal(t, 13*time.Second, s.KillAt.Sub(began))
-		s, actions = play(s, at(4*time.Second), StopAsked{10 * time.Second})
+		s, actions = play(s, at(4*time.Second), StopAsked{Grace: 10 * time.Second})
 		require.Empty(t, actions, "a second stop comes no later")
 		_, actions = play(s, at(13*time.Second), GraceOver{s.KillAt})
 		require.Contains(t, kinds(actions), "Signal")
