@@ -35,7 +35,7 @@ func TestAManagersProtectionFromTheOOMKillerIsNotTheInstances(t *testing.T) { //
 	p, err := s.Spawn(t.Context(), messages.Launch{App: sleeper("a"), Run: 1})
 	require.NoError(t, err)
 	require.Equal(t, []int{0, -500, 0, -500}, set)
-	require.NoError(t, p.Signal(unix.SIGKILL))
+	require.NoError(t, p.Signal(unix.SIGKILL, messages.LeftoversEnd))
 	p.Wait()
 }
 
