@@ -364,7 +364,7 @@ func TestACopyOfAStateDirectoryThatHasAManagerIsNoSecondOwner(t *testing.T) {
 			if what == "it shows nothing" {
 				p, err := s.Spawn(t.Context(), messages.Launch{App: shell("exec sleep 299"), Run: 8})
 				require.NoError(t, err, "something else is")
-				require.NoError(t, p.Signal(syscall.SIGKILL))
+				require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 				require.True(t, alive(pid))
 				return
 			}

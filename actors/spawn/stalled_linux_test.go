@@ -30,7 +30,7 @@ func TestADiskThatStallsHidesNoDeathAndTheRecordCatchesUp(t *testing.T) {
 	p := spawned(t, s, shell("exit 7"))
 	before := spawned(t, s, sleeper("b"))
 	heal := stall(t, s)
-	require.NoError(t, before.Signal(syscall.SIGKILL))
+	require.NoError(t, before.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 	require.Equal(t, 7, p.Wait().Code)
 	require.Equal(t, "KILL", before.Wait().Signal)
 	eventually(t, "it is said", func() bool { return s.Stalled() != nil })
@@ -62,7 +62,7 @@ func TestWhatWasPutInTheWayOfARecordKeepsNobodyWaiting(t *testing.T) {
 	for _, path := range []string{dir.Run("a"), dir.Memory("a")} {
 		require.NoError(t, syscall.Mkfifo(record.Staged(path), 0o600))
 	}
-	require.NoError(t, p.Signal(syscall.SIGKILL))
+	require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 	require.Equal(t, "KILL", p.Wait().Signal)
 	require.NoError(t, s.Remember(messages.Memory{ID: "a", Run: 1, Held: true}))
 	eventually(t, "the end is on record", func() bool {
