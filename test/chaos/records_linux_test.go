@@ -70,7 +70,8 @@ func TestAStateDirectoryDeletedUnderTheManagerLosesNoProcess(t *testing.T) { // 
 	t.Parallel()
 	w := one(t, app{}, Control{})
 	before := w.processes()
-	require.NoError(t, os.RemoveAll(w.state))
+	// The event log is made anew with the next event, which may come while the directory is being removed.
+	w.eventually(5*time.Second, "the directory is gone", func() bool { return os.RemoveAll(w.state) == nil })
 	w.daemon.kill()
 	w.start().up()
 	w.judge(w.converge(nil))
