@@ -35,6 +35,10 @@
 //   - While the leader of a group is a zombie its pid cannot be given away. So the rest of the group is killed before the
 //     leader is reaped.
 //   - The os package's copy of a pidfd shares O_NONBLOCK with ours, and its Wait then fails. So children are reaped here.
+//   - A child of this process is not always one that we started: as pid 1 or subreaper it is given orphans. Nothing waits for
+//     any child (Wait4(-1)): orphans are told from what is waited for, see orphanage, and only they are reaped so.
+//   - What is set for the manager is not the instances': its protection from the OOM killer is given up while it forks.
+//   - A container that was started again has the host's boot id; when pid 1 was started tells it from the one before.
 //   - The exit status of a process that init has reaped is still told by the pidfd (PIDFD_GET_INFO, Linux 6.15).
 //   - Wall clocks jump. Times are stored as CLOCK_MONOTONIC with the boot id, which is also the clock of time.Time.
 //   - Records are written by rename and not synced: the page cache outlives us, and after a crash of the host there is no

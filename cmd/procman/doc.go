@@ -8,6 +8,9 @@
 //     the codes in exit.go.
 //   - Nothing that happens to the daemon's stderr reaches supervision: records wait in a bounded backlog, and what finds
 //     no room is counted and reported.
+//   - The service manager is told everything in order, later if it must be, and nobody waits for it. What instances print
+//     has a share of its own of whatever carries records: the backlog's half, and in the journal a class of priorities, so
+//     that none of them silences the daemon.
 //   - However the daemon ends, processes are stopped only if that was asked for.
 //   - A name is no possession: a path, a link, a socket or a working directory may mean another thing by now. What is used again
 //     is looked for again and compared, and what was held goes on being used until then.
