@@ -64,7 +64,7 @@ func New(o Options) *Checker {
 // used, no redirect followed, no name resolved, no compression asked for.
 //
 // If t.PID is not 0 and the checker asks for owners, the socket that listens on the port must belong to that process, to one of
-// its group or session, or to a descendant. If it belongs to somebody else, the probe has Conflict set and is not OK,
+// its group or session, to a descendant, or to one that carries the run's tag, unless t.Owner is OwnerAny. If it belongs to somebody else, the probe has Conflict set and is not OK,
 // whatever was answered. If the owner cannot be learned, the probe is judged without it.
 //
 // The time it waits for one of Options.Concurrency slots is part of t.Timeout, but not of Latency. It takes no
@@ -101,11 +101,12 @@ func (c *Checker) Check(ctx context.Context, t messages.Target) messages.Probe {
 		}
 	}
 	switch {
-	case c.owners == nil || t.PID == 0 || ctx.Err() != nil:
+	case c.owners == nil || t.PID == 0 || t.Owner == messages.OwnerAny || ctx.Err() != nil:
 	case answerer != nil:
-		if stranger := c.owners.stranger(t.PID, answerer); stranger != "" {
+		if stranger := c.owners.stranger(t.PID, t.Tag, answerer); stranger != "" {
 			p.Conflict, p.Void = true, false
-			p.Error = fmt.Sprintf("port %d is answered by another process (%s)", t.Port, stranger)
+			p.Error = fmt.Sprintf("port %d is answered by another process (%s); if it serves for this instance, as the daemon behind `docker run` does, "+
+				"set health.owner: any", t.Port, stranger)
 		}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		if elsewhere := elsewhere(t.PID, t.Port); elsewhere != "" {

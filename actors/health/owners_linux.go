@@ -30,7 +30,7 @@ func newOwners() *owners { return &owners{found: make(map[int]place)} }
 
 // stranger describes the process that answers at the address if it is proved to be none of leader's. It returns "" if
 // it is one of them, and if that cannot be learned.
-func (o *owners) stranger(leader int, answerer *net.TCPAddr) string {
+func (o *owners) stranger(leader int, tag string, answerer *net.TCPAddr) string {
 	began := time.Now()
 	l, err := listenerAt(answerer)
 	if err != nil {
@@ -64,6 +64,9 @@ func (o *owners) stranger(leader int, answerer *net.TCPAddr) string {
 			continue
 		}
 		if fd, _ := socketFD(pid, l.inode); fd >= 0 { // one that cannot be read only goes without a name
+			if tag != "" && kernel.Procfs("/proc").TagsOf(pid, make([]byte, 64<<10)).Tag == tag {
+				return "" // in a session of its own, and ours: a stop ends it
+			}
 			return fmt.Sprintf("pid %d, %s", pid, printable(p.Name))
 		}
 	}

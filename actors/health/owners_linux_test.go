@@ -64,7 +64,11 @@ func TestAnImpostorsAnswerIsAConflict(t *testing.T) {
 			require.False(t, p.OK)
 			require.True(t, p.Conflict)
 			require.Equal(t, 200, p.Status)
-			require.Equal(t, fmt.Sprintf("port %d is answered by another process (pid %d, health.test)", port, impostor), p.Error)
+			require.Equal(t, fmt.Sprintf("port %d is answered by another process (pid %d, health.test); "+
+				"if it serves for this instance, as the daemon behind `docker run` does, set health.owner: any", port, impostor), p.Error)
+			any := New(Options{Owner: true}).Check(context.Background(),
+				messages.Target{PID: sleeper(t), Owner: messages.OwnerAny, Port: port, Timeout: 5 * time.Second})
+			require.True(t, any.OK, "F155: health.owner: any asks nobody")
 		})
 	}
 }
@@ -229,10 +233,10 @@ func TestAnOwnerThatCannotBeLearnedIsNoFailure(t *testing.T) {
 			got <- verdict{errno: errno}
 			return
 		}
-		got <- verdict{stranger: newOwners().stranger(pid, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})}
+		got <- verdict{stranger: newOwners().stranger(pid, "", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})}
 	}()
 	require.Equal(t, verdict{}, <-got)
-	require.NotEmpty(t, newOwners().stranger(pid, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}))
+	require.NotEmpty(t, newOwners().stranger(pid, "", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}))
 }
 
 func BenchmarkCheck(b *testing.B) {

@@ -16,6 +16,8 @@
 //     managed. Without a record it is not ours, and is not started a second time either.
 //   - A process is signalled through a pidfd only, opened before anything was compared: a reused pid, a process started by
 //     hand are never adopted and never signalled.
+//   - A run is over when nobody of it lives, not when its first process has ended. Who belongs to it is kernel.Circle's word, for
+//     health, stop, the lock and survivors alike: two words for it are two circles, and between them somebody lives on.
 //   - Reality wins over records. The record of a run may be missing, torn or of another version: a live process is found
 //     by its environment all the same. What was read badly is reported, and no reason to stop.
 //   - A look at the files of a program may hang on a dead mount: it is made where nobody but that start waits for it, and no
@@ -32,8 +34,8 @@
 //     owner has died may stay locked for an instant, and is asked for again before anybody is refused. After that
 //     instant, for some microseconds, the new program has no environment yet: so a held instance lock without
 //     a visible owner makes us look again.
-//   - While the leader of a group is a zombie its pid cannot be given away. So the rest of the group is killed before the
-//     leader is reaped.
+//   - While the leader of a session is a zombie its pid cannot be given away. So its others are looked for before it is
+//     reaped; later the number is trusted only while one of them that we know has it.
 //   - The os package's copy of a pidfd shares O_NONBLOCK with ours, and its Wait then fails. So children are reaped here.
 //   - A child of this process is not always one that we started: as pid 1 or subreaper it is given orphans. Nothing waits for
 //     any child (Wait4(-1)): orphans are told from what is waited for, see orphanage, and only they are reaped so.
