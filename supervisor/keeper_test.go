@@ -132,7 +132,7 @@ func TestTheEndDoesNotWaitForADiskThatStalls(t *testing.T) {
 		k, _ := keeperOn(d)
 		k.remember(messages.Memory{ID: "a"}, nil)
 		began := time.Now()
-		require.ErrorContains(t, k.close(farewell), "1 instances could not be written")
+		require.ErrorContains(t, k.close(farewell), "1 instance could not be written")
 		require.Equal(t, farewell, time.Since(began))
 		close(heal)
 	})

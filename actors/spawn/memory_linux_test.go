@@ -26,7 +26,7 @@ func recalled(t testing.TB, s *Spawner) []messages.Memory {
 func fullMemory(t testing.TB) messages.Memory {
 	now := time.Now()
 	m := messages.Memory{
-		ID: "a", Run: 4, Exited: true, Spec: "spec", Rule: "rule", Starts: 3, Counted: true, Grace: time.Second, Attempts: 2, Phase: messages.Backoff, Reason: "why",
+		ID: "a", Run: 4, Exited: true, Spec: "spec", Rule: "rule", Starts: 3, Counted: true, Grace: time.Second, Leftovers: messages.LeftoversLeave, Attempts: 2, Phase: messages.Backoff, Reason: "why",
 		DueAt: now.Add(time.Minute), HealthySince: now.Add(-time.Hour), StopAs: messages.ReasonChanged, KillAt: now.Add(time.Second), Held: true,
 		HeldBy: "uid 1000", HeldAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 		LastExit: &messages.Exit{Code: -1, Signal: "SEGV", Known: true, At: now.Add(-time.Second), Reason: messages.ReasonSignal},
