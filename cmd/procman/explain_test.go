@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -259,23 +259,27 @@ func TestAnInstanceThatCannotBindTheHeldPortIsToldSo(t *testing.T) {
 	require.NotContains(t, s.ok("why", "a"), "ports.hold", "it is not held any more")
 }
 
-// F156
+// F156: validate takes <(...), and run refused it without the reason.
 func TestADaemonDoesNotRunByAPipeAndSaysWhy(t *testing.T) {
 	s := newSite(t, "")
-	pipe := filepath.Join(s.dir, "pipe.yaml")
 	text, err := os.ReadFile(s.config)
 	require.NoError(t, err)
-	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
 	for _, c := range []struct {
 		command, says string
 		code          int
-	}{{"validate", "ok, 0 instances", 0}, {"run", "not a regular file; a daemon reads it again and again, which a pipe does not allow: write it to a file", 1}} {
-		written := make(chan error, 1)
-		go func() { written <- os.WriteFile(pipe, text, 0o600) }()
-		r := (&site{t: t, config: pipe}).call(c.command)
-		require.Equal(t, c.code, r.code, r.stderr)
-		require.Contains(t, r.stdout+r.stderr, c.says)
-		require.NoError(t, <-written)
+	}{{"validate", "ok, 0 instances", 0}, {"run", "/dev/fd/3 can be read once only", 1}} {
+		read, write, err := os.Pipe()
+		require.NoError(t, err)
+		_, err = write.Write(text) // there is room for it
+		require.NoError(t, errors.Join(err, write.Close()))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		cmd := exec.CommandContext(ctx, binary, "-c", "/dev/fd/3", c.command)
+		cmd.ExtraFiles = []*os.File{read}
+		said, _ := cmd.CombinedOutput()
+		cancel()
+		require.NoError(t, read.Close())
+		require.Contains(t, string(said), c.says)
+		require.Equal(t, c.code, cmd.ProcessState.ExitCode())
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -48,7 +49,15 @@ func (a *app) load() (path string, file *config.File, err error) {
 	return path, file, nil
 }
 
+// passing reports whether a configuration is a stream of the caller's, as <(...) makes one: it can be read once only.
+func passing(path string) bool {
+	return strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/proc/")
+}
+
 func (a *app) run() error {
+	if path, err := config.Find(a.config); err == nil && passing(path) {
+		return fmt.Errorf("%s can be read once only, and a daemon reads its configuration again and again: write it to a file", path)
+	}
 	e := a.ears
 	if e == nil {
 		e = newEars()
