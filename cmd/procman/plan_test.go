@@ -85,7 +85,8 @@ func TestWhatAClientReadIsAllThatTheDaemonKnowsOfAProposedConfiguration(t *testi
 	require.Equal(t, want, got)
 
 	p.Files[p.Config] = api.ProposedFile{Text: []byte("state_dir: state\ninstances: [{id: a, args: [x], env_file: /etc/passwd}]\n")}
-	_, err = config.Parse(p.Config, p.Files[p.Config].Text, proposed(p))
-	require.ErrorContains(t, err, "it was not sent with the configuration")
-	require.NotContains(t, err.Error(), "line 1")
+	got, err = config.Parse(p.Config, p.Files[p.Config].Text, proposed(p))
+	require.NoError(t, err)
+	require.Contains(t, got.Instances[0].EnvFault, "it was not sent with the configuration")
+	require.NotContains(t, got.Instances[0].EnvFault, "line 1", "it was not opened")
 }
