@@ -3,6 +3,7 @@ package messages
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -138,6 +139,19 @@ type Status struct {
 	WasmPath string            `json:"wasm_path"`
 	DbName   string            `json:"db_name"`
 	Labels   map[string]string `json:"labels"`
+}
+
+// LeftAlone begins what the reason of a stopped instance says of what lives all the same: a process that may be its own and
+// that nobody has signalled, or one that stop.leftovers leaves.
+const LeftAlone = "a process is left alone: "
+
+// ByLeftovers ends what it says of those that a policy leaves.
+const ByLeftovers = ", as stop.leftovers says"
+
+// Left returns what is left alone of a stopped instance, with the reason; empty if nothing is, as far as is known.
+func (s Status) Left() string {
+	_, left, _ := strings.Cut(s.Reason, LeftAlone)
+	return left
 }
 
 // Target is what a health check is aimed at.

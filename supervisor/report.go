@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"procman/messages"
@@ -41,13 +42,15 @@ func (r *root) status(e *entry) messages.Status {
 	s.Held, s.Unsaved = e.hold.on, e.unsaved
 	if app := e.desired; app != nil {
 		s.WasmPath, s.DbName, s.Labels, s.Disabled = app.WasmPath, app.DbName, app.Labels, app.Disabled
-		if s.Phase == messages.Stopped && s.Reason == "" {
+		if s.Phase == messages.Stopped && (s.Reason == "" || s.Left() != "") {
+			why := ""
 			switch {
 			case e.hold.on:
-				s.Reason = e.hold.String()
+				why = e.hold.String()
 			case app.Disabled:
-				s.Reason = "disabled in the configuration"
+				why = "disabled in the configuration"
 			}
+			s.Reason = strings.TrimSuffix(strings.TrimPrefix(why+"; "+s.Reason, "; "), "; ")
 		}
 	}
 	if e.leaving != "" && s.Reason == "" {

@@ -49,6 +49,11 @@ func (*Spawner) Adopt(context.Context, messages.InstanceID) (actors.Process, err
 // Survivors returns an error.
 func (*Spawner) Survivors(context.Context) ([]messages.Survivor, error) { return nil, errUnsupported }
 
+// Remain returns an error.
+func (*Spawner) Remain() (map[messages.InstanceID][]messages.Member, error) {
+	return nil, errUnsupported
+}
+
 // Recall returns an error.
 func (*Spawner) Recall(context.Context) ([]messages.Memory, error) { return nil, errUnsupported }
 

@@ -288,6 +288,9 @@ func (c control) print(outcomes []outcome) error {
 			if o.status.Port != 0 {
 				said += fmt.Sprintf(", port %d", o.status.Port)
 			}
+			if left := o.status.Left(); left != "" {
+				said += "; " + messages.LeftAlone + printable(left)
+			}
 		}
 		if _, err := fmt.Fprintf(c.stdout, "%s: %s\n", o.status.ID, said); err != nil {
 			return err

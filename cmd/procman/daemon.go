@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -409,17 +411,57 @@ func (d *daemon) begin(stopping context.Context, mode api.Mode) {
 	}
 	d.ending = true
 	d.log.Info("manager stopping", "mode", string(mode))
-	d.farewell = map[api.Mode]string{api.ModeStop: "every instance is stopped", api.ModeLeave: "its instances run on"}[mode]
 	d.notifier.ending(d.mode(mode), d.grace())
 	d.end.Go(func() {
+		d.farewell = "its instances run on"
 		if mode == api.ModeLeave {
 			_ = d.supervisor.Detach(context.Background()) // its error is that of Err
 			return
 		}
 		if err := d.supervisor.Shutdown(stopping); err != nil {
+			d.farewell = "what had not ended of its instances runs on"
 			d.log.Warn("the end came before every instance had ended", "error", err.Error())
+			return
 		}
+		d.farewell = d.stoppedAll()
 	})
+}
+
+// allStopped is what the end of a daemon says when nothing of its instances lives.
+const allStopped = "every instance was stopped"
+
+// stoppedAll says what became of the instances when all were stopped: who looks at the host finds no more than this names.
+func (d *daemon) stoppedAll() string {
+	left := map[messages.InstanceID]string{}
+	remain, err := d.spawner.Remain()
+	for id, members := range remain {
+		left[id] = messages.Members(members)
+	}
+	all, _ := d.supervisor.Status(context.Background()) // it has no error: it is a snapshot
+	for _, s := range all {
+		if why := s.Left(); why != "" && left[s.ID] == "" && !strings.HasSuffix(why, messages.ByLeftovers) {
+			left[s.ID] = why
+		}
+	}
+	switch {
+	case err != nil:
+		d.log.Warn("what is left could not be looked for", "error", err.Error())
+		return "every instance it knew was stopped; whether something is left could not be seen: " + err.Error()
+	case len(left) == 0:
+		return allStopped
+	}
+	const named = 10
+	lines := []string{}
+	for _, id := range slices.Sorted(maps.Keys(left)) {
+		if len(lines) == named {
+			lines = append(lines, fmt.Sprintf("and of %d more", len(left)-named))
+			break
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s", id, left[id]))
+	}
+	text := "its instances were stopped, but processes are left alone: " + strings.Join(lines, "; ")
+	d.log.Warn("processes are left alone", "of", strings.Join(lines, "; "))
+	return text
 }
 
 // mode is how the daemon ends in the eyes of its service manager: with a successor, not at all.

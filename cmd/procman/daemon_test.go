@@ -104,7 +104,7 @@ func TestAShutdownThatTakesLongerThanAskedForIsATimeoutAndGoesOn(t *testing.T) {
 	r := s.call("shutdown", "--timeout", "100ms")
 	require.Equal(t, exitTimeout, r.code)
 	require.Contains(t, r.stderr, "has not ended after 100ms")
-	require.Contains(t, s.ok("detach"), "run on", "a leave overtakes a stop under way")
+	require.Contains(t, s.ok("detach"), "runs on", "a leave overtakes a stop under way")
 	require.Zero(t, d.ends())
 }
 

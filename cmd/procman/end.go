@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/messages"
 	"procman/supervisor/api"
+	"procman/supervisor/events"
 )
 
 func (a *app) reloadCommand() *cobra.Command {
@@ -49,13 +51,13 @@ func notApplied(keys []string) string {
 
 // ending is one of the ways to end the daemon.
 type ending struct {
-	name, short, done, takes string
-	mode                     api.Mode
+	name, short, takes string
+	mode               api.Mode
 }
 
 var (
-	shutdownEnd = ending{"shutdown", "End the daemon and stop all instances", "every instance was stopped", ", which takes as long as its instances take to stop", api.ModeStop}
-	detachEnd   = ending{"detach", "End the daemon and leave all instances running", "its instances run on", "; the next daemon adopts what still runs", api.ModeLeave}
+	shutdownEnd = ending{"shutdown", "End the daemon and stop all instances", ", which takes as long as its instances take to stop", api.ModeStop}
+	detachEnd   = ending{"detach", "End the daemon and leave all instances running", "; the next daemon adopts what still runs", api.ModeLeave}
 )
 
 func (a *app) endCommand(e ending) *cobra.Command {
@@ -83,7 +85,7 @@ systemd does not start it again, if the unit is procman's own: it has ended as i
 					if err := gone(ctx, c, said.Manager.PID); err != nil {
 						return fmt.Errorf("the daemon, pid %d, has not ended after %v; it goes on ending: %w", said.Manager.PID, timeout, err)
 					}
-					done = "has ended, " + e.done
+					done = "has ended" + a.farewell(ctx, said.Manager)
 				}
 				switch {
 				case a.output.json():
@@ -122,4 +124,29 @@ func gone(ctx context.Context, c *api.Client, pid int) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// farewell is what the daemon itself says in its event log of what it left; it has ended.
+func (a *app) farewell(ctx context.Context, m api.Manager) string {
+	words := ""
+	if strings.HasPrefix(a.socket, "http://") {
+		return "" // its state directory is that of another host
+	}
+	for logged, err := range events.ReadFile(ctx, m.StateDir.Events(), messages.EventQuery{Last: 8}) {
+		if err != nil {
+			break
+		}
+		e, err := logged.Event()
+		switch {
+		case err != nil:
+		case e.What == messages.ManagerStopped && !e.At.Before(m.StartedAt):
+			words = e.Why
+		case e.What == messages.ManagerStarted:
+			words = "" // of another
+		}
+	}
+	if words == "" {
+		return "; its log says what became of its instances"
+	}
+	return ", " + printable(words)
 }

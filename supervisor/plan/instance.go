@@ -82,7 +82,8 @@ type Instance struct {
 	LastExit  *messages.Exit
 
 	Waits messages.StartFault // in Starting: what the host keeps the run from; empty: nothing
-	Doubt string              // why it cannot be told whether a process that lives is the instance's; empty: it can
+	Doubt string              // what lives and may be the instance's, though it is not taken for it; empty: nothing
+	Left  string              // who was left, by policy, when its newest run ended; empty: nobody
 
 	restored bool     // from memory: the first Want confirms what was remembered
 	pending  *failure // an end to be judged as soon as it is known what is wanted
@@ -129,6 +130,9 @@ func (i Instance) Status() messages.Status {
 	}
 	if i.Lingering != "" {
 		s.Reason = strings.TrimPrefix(i.Reason+"; "+i.Lingering, "; ")
+	}
+	if i.Left != "" && i.Phase == messages.Stopped {
+		s.Reason = strings.TrimPrefix(i.Reason+"; "+i.Left, "; ")
 	}
 	if i.PID != 0 {
 		s.StartedAt = moment(i.StartedAt)

@@ -62,7 +62,7 @@ func (m *move) to(p messages.Phase, reason string) {
 // launch asks for a new run of what is wanted.
 func (m *move) launch() {
 	m.to(messages.Starting, "")
-	m.restored, m.Doubt = false, ""
+	m.restored, m.Doubt, m.Left = false, "", ""
 	m.Run++
 	m.Adoptions, m.Adopted, m.Orphan, m.PID, m.Port, m.counted = 0, false, false, 0, 0, false
 	m.Have, m.Spec = m.Want, m.Want.Spec
@@ -261,6 +261,9 @@ func (m *move) conclude(e messages.Exited, as messages.ExitReason) {
 	m.LastExit = &x
 	m.note(Note{Msg: "instance exited", Detail: x.String() + e.Rest.Text(m.ending().Grace), Exit: &x, Bad: m.Phase != messages.Stopping || e.Rest.Killed > 0})
 	m.PID, m.Port, m.Orphan, m.Health, m.Doubt = 0, 0, false, messages.HealthUnknown, ""
+	if len(e.Rest.Left) > 0 {
+		m.Left = messages.LeftAlone + messages.Members(e.Rest.Left) + messages.ByLeftovers
+	}
 	m.act(Drop{})
 }
 
@@ -369,7 +372,7 @@ func (m *move) finish() {
 	case m.Want == nil:
 		m.to(messages.Stopped, "")
 		if m.Doubt != "" {
-			m.Reason = leftAlone + m.Doubt
+			m.Reason = messages.LeftAlone + m.Doubt
 		}
 		m.note(Note{Msg: "instance stopped", Detail: m.Reason, Bad: m.Doubt != ""})
 		if m.restored {
@@ -384,18 +387,17 @@ func (m *move) finish() {
 	}
 }
 
-// leftAlone begins the reason of an instance that is down as far as is known: a process lives that may be its own, and that
-// nobody has signalled.
-const leftAlone = "a process is left alone: "
-
 // refused: the host has no room for the run yet. Whose fault a start is decides about attempts, and here it is not the
 // instance's: so none is spent, and neither restart.mode nor max_attempts has a say.
 func refused(m *move, e Event) {
 	err := e.(Refused).Err
 	m.Reason = "waits: " + err.Error()
 	m.Doubt = ""
-	if err.Fault == messages.FaultUnclear {
+	switch err.Fault {
+	case messages.FaultUnclear:
 		m.Doubt = err.Error()
+	case messages.FaultElsewhere:
+		m.Doubt = (&messages.StartError{Fault: err.Fault, Path: err.Path, Err: err.Err}).Error() // its help is for who waits
 	}
 	if m.Waits != err.Fault {
 		m.Waits = err.Fault

@@ -51,3 +51,27 @@ func TestASurvivorInDoubtIsAdoptedOrNotButNeverReplaced(t *testing.T) {
 		require.Equal(t, messages.ReasonUnknown, i.LastExit.Reason)
 	})
 }
+
+func TestWhatIsLeftAloneIsSaidOfAStoppedInstance(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	starting := func() Instance {
+		i, _ := Step(New("web"), now, Want{App: newApp(t, nil)})
+		return i
+	}
+	t.Run("it runs elsewhere", func(t *testing.T) {
+		i, _ := Step(starting(), now, Refused{Err: &messages.StartError{Fault: messages.FaultElsewhere, Err: errors.New("process 7"), Help: "wait"}})
+		i, _ = Step(i, now, Unwant{})
+		i, _ = Step(i, now, LaunchFailed{Err: errors.New("cancelled")})
+		require.Equal(t, messages.Stopped, i.Phase)
+		require.Equal(t, "runs elsewhere: process 7", i.Status().Left(), "without the advice that is for a start")
+	})
+	t.Run("by policy", func(t *testing.T) {
+		i, _ := Step(starting(), now, Launched{PID: 5, Port: 1})
+		i, _ = Step(i, now, Unwant{})
+		i, _ = Step(i, now, Exited{Rest: messages.Rest{Left: []messages.Member{{PID: 8, Name: "cache"}}}})
+		require.Contains(t, i.Status().Left(), "pid 8 (cache)")
+		require.Empty(t, i.Memory(false).Reason, "a later manager looks for itself")
+		i, _ = Step(i, now, Want{App: newApp(t, nil)})
+		require.Empty(t, i.Status().Left())
+	})
+}

@@ -217,8 +217,8 @@ func (j *judge) stopped() {
 			j.v.Summary += fmt.Sprintf(", %v ago", round(j.now.Sub(j.x.HeldAt)))
 		}
 		j.v.Next += ", also over restarts of the daemon and edits of the file"
-		if strings.HasPrefix(j.s.Reason, leftAlone) {
-			j.v.Summary += "; " + j.s.Reason
+		if left := j.s.Left(); left != "" {
+			j.v.Summary += "; " + messages.LeftAlone + left
 		}
 		j.change("%s ends the hold and starts it", j.word("start"))
 	case j.x.Desired == nil:

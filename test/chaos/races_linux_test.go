@@ -182,3 +182,22 @@ func TestAnExitIsReportedThoughAGrandchildHoldsStdout(t *testing.T) { // 45
 	w.converge(nil)
 	w.judgeOutput()
 }
+
+func TestAStopAndTheEndOfTheDaemonNameWhatTheyLeaveAlone(t *testing.T) { // F106
+	t.Parallel()
+	w := one(t, app{policy: "stop: {leftovers: leave}"}, Control{Grandchildren: []Descent{{Setsid: true}}})
+	g := w.grandchildren(1)[0]
+	pid := fmt.Sprintf("pid %d (", g.PID)
+	out, code := w.cli("stop", "a", "--wait")
+	require.Zero(t, code, out)
+	require.Contains(t, out, "a process is left alone: "+pid)
+	out, _ = w.cli("why", "a")
+	require.Contains(t, out, "a process is left alone: "+pid)
+	out, _ = w.cli("status", "a")
+	require.Contains(t, out, "stopped by", "who holds it is said as well")
+	out, code = w.cli("shutdown")
+	require.Zero(t, code, out)
+	require.Contains(t, out, "processes are left alone: a: "+pid)
+	require.NotContains(t, out, "every instance was stopped")
+	require.True(t, signalProcess(g, unix.SIGKILL), "it was left alone")
+}
