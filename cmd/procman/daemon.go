@@ -68,6 +68,7 @@ type heritage struct {
 	stored  map[string]*os.File // those that are kept there; a nil one has not been handed to this process
 	renew   bool                // what is kept there is not known
 	origin  origin
+	guard   *guard // of the upgrade by which this daemon has come
 	instead error  // why the last good configuration is in force; nil: it is not
 	failed  string // why an upgrade came to nothing; empty: none did
 }
@@ -180,7 +181,9 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
-		d.boot(booting)
+		if d.boot(booting) {
+			left.guard.dismiss()
+		}
 		if doors.remote != nil {
 			name, _, _ := net.SplitHostPort(file.API.Listen) // it has been listened on
 			d.serving.Go(func() { d.served <- d.server.ServeTCP(doors.remote, name, file.API.Token) })
@@ -242,14 +245,16 @@ func (d *daemon) warnOfFiles(limit uint64, file *config.File) {
 // bootTime is how long callers may be kept waiting for the instances to be known.
 const bootTime = 10 * time.Second
 
-// boot returns when the first list is in force. Before that a caller would hear that there are no instances, which is not
+// boot returns when the first list is in force, and whether it is. Before that a caller would hear that there are no instances, which is not
 // known yet. A list that cannot be had is told by the supervisor.
-func (d *daemon) boot(ctx context.Context) {
+func (d *daemon) boot(ctx context.Context) (listed bool) {
 	select {
 	case <-d.supervisor.Listed():
+		return true
 	case <-d.supervisor.Done():
 	case <-ctx.Done():
 	}
+	return false
 }
 
 // happened tells the event log what happened to the daemon itself.
@@ -330,6 +335,7 @@ func (d *daemon) live(signals <-chan os.Signal) error {
 			d.begin(stopping, mode)
 		case next := <-d.upgrades:
 			if d.ending {
+				next.guard.dismiss()
 				d.log.Warn("no upgrade: the manager is ending", "program", next.program)
 				continue
 			}

@@ -11,16 +11,14 @@ import (
 // fails; then the ears hear it again.
 //
 // A program that begins has no handlers. To block the signals for it would not do: Go unblocks those that end a program
-// before it has handlers, and what waited would end it. HUP and INT, which Go lets be ignored, are ignored over the exec: the
-// program reads the configuration anew in any case. Only a TERM within the few milliseconds from the exec to the first line
-// of main ends the daemon at once, and its instances run on.
+// before it has handlers, and what waited would end it. HUP, which Go lets be ignored, is ignored over the exec: the program
+// reads the configuration anew in any case. TERM and INT end the process until then: for that an upgrade has a guard.
 func execute(program string, args, env []string, e ears) error {
-	hangup, interrupt := ignore(syscall.SIGHUP), ignore(syscall.SIGINT)
+	hangup := ignore(syscall.SIGHUP)
 	heard := e.shut()
 	// A TERM that came in between is on its way to end this process.
 	err := syscall.Exec(program, args, append(env, passed(heard)...))
 	hangup()
-	interrupt()
 	e.open()
 	e.hear(heard)
 	return err

@@ -1,17 +1,27 @@
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"procman/actors/kernel"
+)
 
 // process is the daemon's, seen from outside.
-type process struct{ fd int } // -1: it has ended, or cannot be watched
+type process struct {
+	fd  int // -1: it has ended, or cannot be watched
+	pid int
+}
 
 // watchProcess watches by a pidfd: a pid could be another one's by now, and a zombie that nobody reaps keeps it.
 func watchProcess(pid int) process {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return process{-1}
+		return process{-1, pid}
 	}
-	return process{fd}
+	return process{fd, pid}
 }
 
 func (p process) ended() bool {
@@ -26,4 +36,27 @@ func (p process) close() {
 	if p.fd >= 0 {
 		_ = unix.Close(p.fd) // it was opened here and is of no more use
 	}
+}
+
+// outcome waits until the process has ended, and returns how; known is false if whoever waited for it was quicker than this,
+// and the kernel tells nobody else (before Linux 6.15).
+func (p process) outcome() (how syscall.WaitStatus, known bool) {
+	if p.fd < 0 {
+		return 0, false
+	}
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}, -1)
+		if err == nil && n > 0 {
+			break
+		}
+		if err != nil && err != unix.EINTR {
+			return 0, false
+		}
+	}
+	if st, err := kernel.Procfs("/proc").Stat(p.pid); err == nil && st.State == 'Z' {
+		return syscall.WaitStatus(st.Status), true
+	}
+	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(p.fd), unix.PIDFD_GET_INFO, uintptr(unsafe.Pointer(&info)))
+	return syscall.WaitStatus(uint32(info.Exit_code)), errno == 0 && info.Mask&unix.PIDFD_INFO_EXIT != 0
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"syscall"
+	"time"
 )
 
 // process is the daemon's, seen from outside.
@@ -15,3 +16,11 @@ func watchProcess(pid int) process { return process{pid} }
 func (p process) ended() bool { return errors.Is(syscall.Kill(p.pid, 0), syscall.ESRCH) }
 
 func (process) close() {}
+
+// outcome waits until the process has ended. How is not known.
+func (p process) outcome() (how syscall.WaitStatus, known bool) {
+	for !p.ended() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return 0, false
+}

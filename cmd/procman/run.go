@@ -64,6 +64,7 @@ func (a *app) run() error {
 		e.open()
 	}
 	defer e.shut()
+	g := guarded(a.env)
 	if err := settleFiles(a.env, e); err != nil {
 		fmt.Fprintf(failures(a.stderr), "procman: %v\n", err) // no reason not to run
 	}
@@ -82,13 +83,17 @@ func (a *app) run() error {
 	if err != nil {
 		return err
 	}
-	left := heritage{lock: lock, instead: instead, stored: stored(a.env), origin: originOf(os.Args[0])}
+	left := heritage{lock: lock, instead: instead, stored: stored(a.env), origin: originOf(os.Args[0]), guard: g}
+	left.origin.flags = a.flags(file)
 	if err := left.learnNames(a.env); err != nil {
 		return err
 	}
 	left.manager = newCourier(a.env)
 	for {
 		next, kept, err := a.reign(path, file, &left, e)
+		if next != nil || err == nil || errors.Is(err, errAbandoned) {
+			left.guard.dismiss() // what it stood by for has come to an end that was wanted
+		}
 		if next == nil {
 			err = whose(err, file)
 			left.manager.Close(lastWords(err))
@@ -96,7 +101,8 @@ func (a *app) run() error {
 		}
 		left.manager.Flush(lastWords(nil))
 		// If it returns, still the old program: it goes on, and adopts what it has just let go.
-		err = next.replace(a.successorArgs(left.origin, file), left.store, e, kept)
+		err = next.replace(left.origin.args("run", file), left.store, e, kept)
+		next.guard.dismiss()
 		fmt.Fprintf(failures(a.stderr), "procman: the upgrade has failed, the daemon goes on as it was: %v\n", err)
 		left.lock, left.renew, left.failed = next.lock, false, err.Error()
 		left.stored = nameless(left.store.kept())

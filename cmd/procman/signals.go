@@ -71,6 +71,17 @@ func (e ears) hear(kept []os.Signal) {
 	}
 }
 
+// hearOnce has a signal heard that may have been heard already.
+func (e ears) hearOnce(s os.Signal) {
+	heard := []os.Signal{s}
+	for len(e) > 0 {
+		if s := <-e; !slices.Contains(heard, s) {
+			heard = append(heard, s)
+		}
+	}
+	e.hear(heard)
+}
+
 // keepFromPipe makes a write to a stderr whose reader is gone fail instead of ending the daemon. PIPE is caught and not
 // ignored, because what is ignored stays ignored in every process we start.
 func keepFromPipe() (release func()) {

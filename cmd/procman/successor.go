@@ -16,8 +16,9 @@ import (
 // origin is how the program of this process is found. A name is where to look, and not what was found there: what runs may
 // have been moved, and the name may mean another file by now.
 type origin struct {
-	name    string // as it was called, if that means it: absolute, with its links, or a bare name for PATH; else running
-	running string // the file that runs, without links
+	name    string   // as it was called, if that means it: absolute, with its links, or a bare name for PATH; else running
+	running string   // the file that runs, without links
+	flags   []string // what it was told beside the configuration, with absolute paths
 }
 
 // originOf finds the program that was called by a name.
@@ -74,6 +75,7 @@ type successor struct {
 	program string // absolute, without links
 	file    fs.FileInfo
 	lock    *os.File
+	guard   *guard
 }
 
 // successor looks for the program of this name now, and for the file that runs if there is none.
@@ -121,21 +123,32 @@ func (s *successor) replace(args []string, store *fdStore, e ears, kept []os.Sig
 	if err == nil && names != "" { // without them what is stored is stored anew
 		env = append(env, names)
 	}
+	guard, err := s.guard.arm()
+	if err != nil {
+		return fmt.Errorf("%s, which is to stand by while it takes over, does not: %w", s.program, err)
+	}
+	if guard != "" {
+		env = append(env, guard)
+	}
 	return fmt.Errorf("%s could not be executed: %w", s.program, execute(s.program, args, env, e))
 }
 
-// successorArgs is the command line of a program that takes over: all that was relative to a directory, which may have been
-// moved or removed since, is absolute.
-func (a *app) successorArgs(o origin, file *config.File) []string {
-	args := []string{o.name, "run", "--config=" + file.Path}
+// args is the command line of a program that takes over: all that was relative to a directory, which may have been moved or
+// removed since, is absolute.
+func (o origin) args(command string, file *config.File) []string {
+	return append([]string{o.name, command, "--config=" + file.Path}, o.flags...)
+}
+
+// flags are those that a successor gets, too.
+func (a *app) flags(file *config.File) (flags []string) {
 	if a.socket != "" {
-		args = append(args, "--socket="+file.Socket)
+		flags = append(flags, "--socket="+file.Socket)
 	}
 	if a.verbose {
-		args = append(args, "--verbose")
+		flags = append(flags, "--verbose")
 	}
 	if a.quiet {
-		args = append(args, "--quiet")
+		flags = append(flags, "--quiet")
 	}
-	return args
+	return flags
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,7 +119,7 @@ func TestAnUpgradeThatCannotKeepTheStateDirectoryIsRefused(t *testing.T) {
 }
 
 // F112
-func TestSignalsDuringUpgradesNeitherEndTheDaemonNorAreLost(t *testing.T) {
+func TestAHangupDuringUpgradesDoesNotEndTheDaemon(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "", "a: serve")
 	d := s.run()
@@ -147,6 +148,105 @@ func TestSignalsDuringUpgradesNeitherEndTheDaemonNorAreLost(t *testing.T) {
 	require.Equal(t, pid, s.instance("a").PID)
 	s.ok("restart", "a", "--wait")
 	require.Zero(t, signalSet(t, s.instance("a").PID, "SigBlk"), "a child of a successor can be told to end")
+}
+
+// F112: before the successor has handlers a signal ends the daemon's process. The guard goes on with it.
+func TestATermAtAnyTimeOfAnUpgradeEndsTheDaemonAsOnShutdownSays(t *testing.T) {
+	t.Parallel()
+	rounds, _ := strconv.Atoi(os.Getenv("PROCMAN_UPGRADE_ROUNDS"))
+	if rounds == 0 {
+		rounds = 2
+	}
+	for _, mode := range []string{"stop", "leave"} {
+		s := newSite(t, "on_shutdown: "+mode, "a: serve", "b: serve")
+		for range rounds {
+			d := s.run()
+			s.ok("start", "--all", "--wait")
+			pids := []int{s.instance("a").PID, s.instance("b").PID}
+			upgrade := exec.Command(binary, "-c", s.config, "upgrade", "--timeout", "3s")
+			require.NoError(t, upgrade.Start())
+			// The exec is seen by its command line, on which the configuration comes after the command.
+			exact := rand.IntN(4) > 0
+			for late := time.Now().Add(2 * time.Second); exact && time.Now().Before(late); {
+				line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", d.cmd.Process.Pid))
+				if strings.Contains(string(line), "run\x00--config=") {
+					break
+				}
+			}
+			time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
+			d.signal([]os.Signal{syscall.SIGTERM, syscall.SIGINT}[rand.IntN(2)])
+			code := d.ends()
+			_ = upgrade.Wait() // it may or may not have come to its end
+			s.eventually("nothing of procman is left", func() bool { return len(s.procmans()) == 0 })
+			t.Logf("on_shutdown %s: code %d, guard: %v", mode, code, strings.Contains(d.log.String(), "goes on in its place"))
+			if mode == "stop" {
+				require.Empty(t, s.living(), d.log.String())
+				continue
+			}
+			require.ElementsMatch(t, pids, s.living(), "they run on, and nothing else")
+		}
+	}
+}
+
+// F112: what a successor finds that cannot begin.
+func TestASuccessorThatCrashesIsReplacedByItsGuard(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", "a: serve")
+	log, err := os.Create(filepath.Join(s.dir, "log")) // a pipe would stay open with the guard
+	require.NoError(t, err)
+	defer log.Close()
+	d := s.run(func(cmd *exec.Cmd) { cmd.Stderr = log })
+	s.ok("start", "a", "--wait")
+	pid := s.instance("a").PID
+	upgrade := exec.Command(binary, "-c", s.config, "upgrade", "--timeout", "3s")
+	require.NoError(t, upgrade.Start())
+	s.eventually("it is executed", func() bool {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", d.cmd.Process.Pid))
+		return strings.Contains(string(line), "run\x00--config=")
+	})
+	d.signal(syscall.SIGABRT)
+	d.ends()
+	_ = upgrade.Wait() // the process that it watches has ended
+	s.eventually("the guard is the daemon", func() bool { return s.call("status").code == 0 })
+	require.Equal(t, pid, s.instance("a").PID)
+	now := s.status().Manager.PID
+	require.NotEqual(t, d.cmd.Process.Pid, now)
+	text, err := os.ReadFile(log.Name())
+	require.NoError(t, err)
+	require.Contains(t, string(text), "goes on in its place")
+	s.ok("shutdown")
+	s.eventually("nothing is left", func() bool { return len(s.procmans()) == 0 && len(s.living()) == 0 })
+}
+
+func TestAnUpgradeLeavesNoGuard(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", "a: serve")
+	d := s.run()
+	s.ok("upgrade")
+	s.eventually("the guard is gone, and no zombie", func() bool {
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", d.cmd.Process.Pid))
+		return err == nil && len(s.procmans()) == 1 && len(strings.Fields(string(children))) == 1
+	})
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", s.instance("a").PID))
+	require.NoError(t, err)
+	require.NotContains(t, string(environ), guardVariable)
+}
+
+// procmans returns the pids of the daemons, and what is about to be one, by this configuration.
+func (s *site) procmans() (pids []int) {
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	require.NoError(s.t, err)
+	for _, path := range all {
+		line, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(line), s.config) {
+			continue
+		}
+		var pid int
+		_, err = fmt.Sscanf(path, "/proc/%d/cmdline", &pid)
+		require.NoError(s.t, err)
+		pids = append(pids, pid)
+	}
+	return pids
 }
 
 func signalSet(t *testing.T, pid int, which string) uint64 {

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,7 +30,9 @@ it. The binary is looked for anew, as the daemon's own was when it was started: 
 in the daemon's PATH. It is first asked whether it can take over: whether it starts, reads the configuration and knows the
 records in the state directory. If not, the daemon stays as it is.
 
-A signal that comes meanwhile is for the new daemon: a HUP has it read the configuration, a TERM ends it.`,
+A signal that comes meanwhile is for the new daemon: a HUP has it read the configuration, a TERM ends it as on_shutdown says. The
+program that was asked stands by until the new daemon has taken over: if that fails, or a signal ends it before it can hear
+one, the program goes on in its place, under its own pid (under systemd only to carry out what a TERM wants).`,
 		Example: `  install -m 755 procman.new /usr/local/bin/procman && procman upgrade`,
 		Args:    usages(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -101,6 +100,13 @@ func (a *app) preflightCommand() *cobra.Command {
 		Short: "Say whether this binary could take over from the daemon that runs",
 		Args:  usages(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
+			stand := a.env(standVariable) != ""
+			var e ears
+			if stand {
+				_ = os.Unsetenv(standVariable) // fails for names that are none
+				e = newEars()
+				e.open()
+			}
 			_, file, err := a.load()
 			if err != nil {
 				return err
@@ -108,17 +114,18 @@ func (a *app) preflightCommand() *cobra.Command {
 			if err := spawn.Check(file.StateDir); err != nil {
 				return fmt.Errorf("the state directory cannot be taken over: %w", err)
 			}
-			_, err = fmt.Fprintln(a.stdout, preflightAnswer)
-			return err
+			if !stand {
+				_, err = fmt.Fprintln(a.stdout, preflightAnswer)
+				return err
+			}
+			if goesOn, err := a.standBy(e); !goesOn {
+				return err
+			}
+			a.ears = e
+			return a.run()
 		},
 	}
 }
-
-// preflightAnswer is what a binary says that can take over. Any other program may exit with 0, too.
-const preflightAnswer = "procman can take over"
-
-// preflightTime is how long a new binary may take to answer.
-const preflightTime = 20 * time.Second
 
 // unfit says why a successor would know less than this daemon does.
 func (d *daemon) unfit() error {
@@ -146,18 +153,8 @@ func (d *daemon) upgrade(ctx context.Context) (program string, err error) {
 	if err := d.staysAt(d.provider.File().Path); err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, preflightTime)
-	defer cancel()
-	var stdout, stderr bytes.Buffer
-	preflight := exec.CommandContext(ctx, next.program, "preflight", "-c", d.provider.File().Path)
-	preflight.Stdout, preflight.Stderr = &stdout, &stderr
-	preflight.WaitDelay = time.Second
-	err = preflight.Run()
-	if err == nil && strings.TrimSpace(stdout.String()) != preflightAnswer {
-		err = errors.New("it is no procman that knows how to")
-	}
-	if err != nil {
-		return "", fmt.Errorf("%s cannot take over, and nothing was changed: %w\n%s", next.program, err, strings.TrimSpace(stderr.String()))
+	if next.guard, err = next.check(ctx, d.origin.args("preflight", d.provider.File())); err != nil {
+		return "", fmt.Errorf("%s cannot take over, and nothing was changed: %w", next.program, err)
 	}
 	select {
 	case d.upgrades <- next:
@@ -166,6 +163,7 @@ func (d *daemon) upgrade(ctx context.Context) (program string, err error) {
 		d.happened(messages.OperatorActed, by, "upgrade", next.program)
 		return next.program, nil
 	default:
+		next.guard.dismiss()
 		return "", errors.New("an upgrade is under way")
 	}
 }
