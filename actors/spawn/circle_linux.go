@@ -142,6 +142,7 @@ type member struct {
 type sending struct {
 	syscall.Signal
 	leftovers messages.Leftovers
+	group     bool // the group has it already
 }
 
 // circle picks the living processes of the run beside its first one.
@@ -330,16 +331,21 @@ func (p *process) signalWaiting() {
 		}
 		p.rest.mu.Unlock()
 		p.look(since)
-		var to []int
+		var all, away []int
 		p.rest.mu.Lock()
 		for pid, x := range p.rest.seen {
-			if x.Group != p.pid || p.fd == nil {
-				to = append(to, pid) // the group has it already
+			all = append(all, pid)
+			if x.Group != p.pid {
+				away = append(away, pid)
 			}
 		}
 		p.rest.mu.Unlock()
 		for _, s := range batch {
-			p.send(to, s)
+			if s.group {
+				p.send(away, s)
+			} else {
+				p.send(all, s)
+			}
 		}
 	}
 }

@@ -24,42 +24,40 @@ type group struct {
 	child bool // the leader is a child of ours that only we reap, and has not been reaped
 }
 
-// signal sends sig to every process of the group. The error is ESRCH if nobody is left.
-func (s *Spawner) signal(g *group, sig syscall.Signal) error {
+// signal sends sig to every process of the group. The error is ESRCH if nobody is left. It is not whole if it has reached
+// the leader at most: before Linux 6.9 a pidfd reaches its own process only, and once the leader has been reaped somebody
+// else may be given the number of the group.
+func (s *Spawner) signal(g *group, sig syscall.Signal) (whole bool, err error) {
 	if !s.old {
 		// It reaches the group also when its leader is gone, and no other group that has been given its number.
 		if err := g.fd.signalGroup(sig); !errors.Is(err, unix.EINVAL) {
-			return err
+			return true, err
 		}
 	}
-	return s.signalOld(g, sig)
-}
-
-// signalOld is signal for Linux before 6.9, where a pidfd reaches its own process only.
-func (s *Spawner) signalOld(g *group, sig syscall.Signal) error {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	if g.child {
-		return syscall.Kill(-g.pid, sig) // nobody else can be given the number
+		return true, syscall.Kill(-g.pid, sig)
 	}
-	seen, err := s.scan(context.Background(), nil)
-	if err != nil {
+	return false, g.fd.signal(sig)
+}
+
+// signalTagged is signal for a group whose processes are known by their tag alone.
+func (s *Spawner) signalTagged(g *group, sig syscall.Signal) error {
+	whole, err := s.signal(g, sig)
+	if whole {
 		return err
 	}
-	hit := false
+	seen, scanErr := s.scan(context.Background(), nil)
+	if scanErr != nil {
+		return scanErr
+	}
 	for _, x := range seen[g.id] {
-		if x.Tag == g.tag && x.Group == g.pid {
-			err := s.signalOne(x, sig)
-			hit = hit || !errors.Is(err, unix.ESRCH)
+		if x.Tag == g.tag && x.Group == g.pid && x.PID != g.pid && !errors.Is(s.signalOne(x, sig), unix.ESRCH) {
+			err = nil
 		}
 	}
-	if !hit && g.fd.signal(sig) == nil {
-		hit = true // it shows no tags, but it is our process
-	}
-	if !hit {
-		return unix.ESRCH
-	}
-	return nil
+	return err
 }
 
 // signalOne sends sig to one tagged process, if it still is the one that was seen.

@@ -55,9 +55,9 @@ func (p *process) ended() bool {
 // error is ErrClosed, unless the run is over.
 func (p *process) Signal(sig syscall.Signal, leftovers messages.Leftovers) error {
 	failpoint("before-signal")
-	err := error(unix.ESRCH)
+	whole, err := false, error(unix.ESRCH)
 	if p.fd != nil {
-		err = p.home.signal(&p.group, sig)
+		whole, err = p.home.signal(&p.group, sig)
 	}
 	failpoint("after-signal")
 	leave, closed := p.home.enter()
@@ -67,7 +67,7 @@ func (p *process) Signal(sig syscall.Signal, leftovers messages.Leftovers) error
 	case closed != nil:
 		return closed
 	}
-	p.signalRest(sending{sig, leftovers})
+	p.signalRest(sending{sig, leftovers, whole})
 	leave()
 	switch {
 	case err == nil, errors.Is(err, unix.ESRCH), errors.Is(err, os.ErrClosed):

@@ -240,7 +240,7 @@ func (s *Spawner) end(x kernel.Process, stays int) {
 		defer s.drop(fd)
 		g := &group{fd: fd, pid: x.PID, id: x.ID, tag: x.Tag, start: x.Start}
 		send := func(sig syscall.Signal) {
-			if err := s.signal(g, sig); err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrClosed) {
+			if err := s.signalTagged(g, sig); err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrClosed) {
 				s.log.Error("a second process of an instance cannot be signalled", "instance", string(x.ID), "pid", x.PID, "error", err)
 			}
 		}
