@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 
 	"procman/actors/spawn"
 	"procman/messages"
@@ -28,7 +31,27 @@ func (a *app) client() (*api.Client, error) {
 		token, err := a.token()
 		return api.NewRemoteClient(at.socket, token), err
 	}
+	awaitSocket(at)
 	return api.NewClient(at.socket).For(at.config), nil
+}
+
+// socketWait is how long a daemon is waited for that has its state directory, and no socket: it is starting, or makes one
+// again that was removed.
+const socketWait = socketEvery + time.Second
+
+// awaitSocket returns when somebody listens, or nobody is expected to.
+func awaitSocket(at place) {
+	for late := time.Now().Add(socketWait); ; time.Sleep(20 * time.Millisecond) {
+		c, err := net.DialTimeout("unix", at.socket, time.Second)
+		if err == nil {
+			_ = c.Close() // it was opened to see whether it can be
+			return
+		}
+		missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+		if !missing || at.dir == "" || time.Now().After(late) || spawn.Owner(at.dir) == 0 {
+			return
+		}
+	}
 }
 
 // token reads what a daemon on TCP is to be shown.

@@ -218,8 +218,12 @@ func (d *daemon) sayInstead(why error, file *config.File) {
 	if errors.As(why, &instead) {
 		since = ", of " + instead.at.Format(time.RFC3339) + ","
 	}
+	help := "correct the file; it is watched, and comes into force then"
+	if errors.Is(why, errUndecided) {
+		help = "restore the file, or confirm it by `procman reload`"
+	}
 	d.log.Error("the configuration cannot be used; the last good one"+since+" is in force", "config", file.Path, "error", why.Error(),
-		"help", "correct the file; it is watched, and comes into force then")
+		"help", help)
 	d.chronicle.Observe(messages.Event{At: time.Now(), What: messages.ConfigRejected, By: messages.ByManager, Bad: true,
 		Why: "at the start; the last good one" + since + " is in force: " + why.Error()})
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -21,6 +22,9 @@ import (
 type lastGood struct {
 	At       time.Time       `json:"at"` // when it came into force
 	Snapshot config.Snapshot `json:"snapshot"`
+	// Draft is the digest of what the files were after it, that may be half of what is meant; empty: there was nothing. A
+	// daemon that finds them so goes on with the last good configuration, as the one before did.
+	Draft string `json:"draft,omitempty"`
 }
 
 const (
@@ -99,6 +103,9 @@ func findLastGood(path string) (*config.File, time.Time, error) {
 func (a *app) loadOrLastGood() (path string, file *config.File, instead, err error) {
 	path, file, err = a.load()
 	if err == nil {
+		if good, at := undecided(path, file.StateDir); good != nil {
+			return path, good, &insteadError{errUndecided, at}, nil
+		}
 		return path, file, nil, nil
 	}
 	candidates := []string{path}
@@ -113,6 +120,31 @@ func (a *app) loadOrLastGood() (path string, file *config.File, instead, err err
 		err = errors.Join(err, keptErr)
 	}
 	return "", nil, nil, err
+}
+
+// errUndecided is why a good file is not in force at a start.
+var errUndecided = errors.New("it has changed since, entries are missing that it may have lost, and nobody has confirmed that they are to go: `procman reload` does")
+
+// undecided returns the last good configuration if the files are as they were when it was in doubt whether they are whole; nil
+// if not. A file that was edited since is taken at its word.
+func undecided(path string, dir messages.StateDir) (*config.File, time.Time) {
+	g, err := readLastGood(dir)
+	if err != nil || g.Draft == "" {
+		return nil, time.Time{}
+	}
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return nil, time.Time{}
+	}
+	now, err := config.Take(path, config.DaemonHost())
+	if err != nil || now.Digest() != g.Draft {
+		return nil, time.Time{}
+	}
+	good, err := g.Snapshot.Parse()
+	if err != nil || good.StateDir != dir {
+		return nil, time.Time{}
+	}
+	return good, g.At
 }
 
 // insteadError is why the last good configuration is in force.
@@ -177,11 +209,8 @@ func (k *goodKeeper) run() {
 			}
 		case <-k.news:
 		}
-		whole := k.provider.InForce()
-		if whole.Path == "" {
-			continue // it is in force by what is kept
-		}
-		_, err := disk.Do(context.Background(), lastGoodPatience, func() error { return k.save(whole) }, nil)
+		whole, draft := k.provider.InForce(), k.provider.DraftDigest()
+		_, err := disk.Do(context.Background(), lastGoodPatience, func() error { return k.save(whole, draft) }, nil)
 		if err != nil && !said {
 			k.log.Warn("the configuration in force cannot be kept", "error", err.Error(),
 				"consequence", "a daemon that finds the file broken when it starts has an older one, or none")
@@ -190,11 +219,17 @@ func (k *goodKeeper) run() {
 	}
 }
 
-func (k *goodKeeper) save(whole config.Snapshot) error {
-	if g, err := readLastGood(k.dir); err == nil && g.Snapshot.Equal(whole) {
+// save keeps what is in force; nothing if that is what is kept.
+func (k *goodKeeper) save(whole config.Snapshot, draft string) error {
+	g, err := readLastGood(k.dir)
+	next := lastGood{At: time.Now().UTC(), Snapshot: whole, Draft: draft}
+	if err == nil && (whole.Path == "" || g.Snapshot.Equal(whole)) {
+		next.At, next.Snapshot = g.At, g.Snapshot
+	}
+	if next.Snapshot.Path == "" || err == nil && g.Snapshot.Equal(next.Snapshot) && g.Draft == draft {
 		return nil
 	}
-	text, err := onDisk.Seal(lastGoodKind, lastGood{At: time.Now().UTC(), Snapshot: whole})
+	text, err := onDisk.Seal(lastGoodKind, next)
 	if err != nil {
 		return err
 	}

@@ -18,15 +18,15 @@ import (
 // unsupervised is what records and processes tell while no daemon answers, in the form of an [api.Document].
 type unsupervised struct {
 	Schema     int               `json:"schema"`
-	Manager    *api.Manager      `json:"manager"` // null: there is none
-	Supervised bool              `json:"supervised"`
+	Manager    *api.Manager      `json:"manager"`    // null: there is none
+	Supervised bool              `json:"supervised"` // a daemon has the state directory, though it does not answer
 	Instances  []messages.Status `json:"instances"`
 }
 
 // offline shows the instances that were asked for as the records and /proc tell of them, and returns why no daemon could
 // be asked. The picture is an extra: the daemon is what is missing, whatever it shows.
 func (a *app) offline(ctx context.Context, args []string, why error, to io.Writer) error {
-	statuses, err := a.look(ctx)
+	statuses, owner, err := a.look(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		return why // there never was a daemon
 	}
@@ -45,23 +45,25 @@ func (a *app) offline(ctx context.Context, args []string, why error, to io.Write
 		return why
 	}
 	a.say("no daemon answers; what is shown is from the records and the processes in /proc")
-	return errors.Join(why, a.showOffline(to, statuses))
+	return errors.Join(why, a.showOffline(to, statuses, owner != 0))
 }
 
-func (a *app) showOffline(to io.Writer, statuses []messages.Status) error {
+func (a *app) showOffline(to io.Writer, statuses []messages.Status, supervised bool) error {
 	if a.output != formatJSON {
 		return a.show(to, api.Document{Instances: statuses})
 	}
-	return writeDocument(to, unsupervised{Schema: api.Schema, Instances: statuses})
+	return writeDocument(to, unsupervised{Schema: api.Schema, Supervised: supervised, Instances: statuses})
 }
 
-// look returns the instances of which there are records or processes.
-func (a *app) look(ctx context.Context) ([]messages.Status, error) {
+// look returns the instances of which there are records or processes, and the process that has the state directory, though it
+// does not answer; 0: none.
+func (a *app) look(ctx context.Context) (_ []messages.Status, owner int, _ error) {
 	quiet := a.silently()
 	at, err := quiet.place()
 	if err != nil || at.dir == "" {
-		return nil, err
+		return nil, 0, err
 	}
+	owner = spawn.Owner(at.dir)
 	traces, err := spawn.Look(ctx, at.dir)
 	listed := map[messages.InstanceID]messages.AppInstance{}
 	if a.socket == "" {
@@ -75,6 +77,9 @@ func (a *app) look(ctx context.Context) ([]messages.Status, error) {
 	statuses := make([]messages.Status, len(traces))
 	for n, t := range traces {
 		s := unwatched(t, now)
+		if owner != 0 { // it is not unsupervised, and what the daemon makes of it is not known
+			s.Reason = fmt.Sprintf("by the records; the daemon, process %d, does not answer", owner)
+		}
 		app := listed[t.ID]
 		s.WasmPath, s.DbName, s.Labels = app.WasmPath, app.DbName, app.Labels
 		if s.Labels == nil {
@@ -82,7 +87,7 @@ func (a *app) look(ctx context.Context) ([]messages.Status, error) {
 		}
 		statuses[n] = s
 	}
-	return statuses, err
+	return statuses, owner, err
 }
 
 // absent reports whether no daemon answers. Behind a socket that is not for this user one may well live.

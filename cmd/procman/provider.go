@@ -36,7 +36,11 @@ var _ supervisor.Notifier = (*provider)(nil)
 // newProvider keeps what it knows of secrets in the state directory, which this daemon has locked.
 // It begins with the file that was loaded, if what is on disk is broken.
 func newProvider(path string, dir messages.StateDir, loaded *config.File, log *slog.Logger) (*provider, error) {
-	inner, err := config.NewProvider(path, config.ProviderOptions{Logger: log, LastGood: loaded, StartFaults: true})
+	draft := ""
+	if g, err := readLastGood(dir); err == nil { // what is wrong with it is told where it is needed
+		draft = g.Draft
+	}
+	inner, err := config.NewProvider(path, config.ProviderOptions{Logger: log, LastGood: loaded, Draft: draft, StartFaults: true})
 	if err != nil {
 		return nil, err
 	}

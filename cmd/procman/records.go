@@ -32,7 +32,7 @@ func (a *app) left(ctx context.Context, why error) (*keptFiles, error) {
 	if err != nil || at.dir == "" {
 		return nil, why
 	}
-	statuses, err := a.look(ctx)
+	statuses, _, err := a.look(ctx)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(statuses) == 0 {
 		return nil, why
 	}

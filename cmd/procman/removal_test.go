@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // F133, by the program itself: a file that is written line by line, and one that was cut because the disk was full.
 func TestHalfAFileStopsNothing(t *testing.T) {
 	s := newSite(t, "", "a: serve", "b: serve", "c: serve")
-	s.run()
+	d := s.run()
 	s.ok("restart", "--all", "--wait")
 	text, err := os.ReadFile(s.config)
 	require.NoError(t, err)
@@ -47,7 +48,20 @@ func TestHalfAFileStopsNothing(t *testing.T) {
 	require.Contains(t, s.ok("why", "b"), "half a file")
 	require.Equal(t, before["a"], s.instance("a").PID)
 
-	s.ok("reload")
+	// A daemon that comes meanwhile knows no more than the one before: neither does it stop them.
+	require.Eventually(t, func() bool {
+		g, err := readLastGood(messages.StateDir(s.dir + "/state"))
+		return err == nil && g.Draft != ""
+	}, 5*time.Second, 10*time.Millisecond)
+	s.ok("upgrade")
+	require.Equal(t, before, pids(), "after an upgrade")
+	d.signal(syscall.SIGKILL)
+	<-d.done
+	s.run()
+	require.Equal(t, before, pids(), "after a crash")
+	s.eventually("a warning of the new one", func() bool { return strings.Contains(s.instance("b").Reason, "`procman reload` confirms") })
+
+	require.Equal(t, "reloaded, 1 instance\n", s.ok("reload"), "those that are on their way out are not counted")
 	s.eventually("the two to be gone", func() bool { return len(pids()) == 1 })
 	require.Equal(t, before["a"], s.instance("a").PID)
 }

@@ -52,7 +52,8 @@ func (a *app) watch(ctx context.Context, c *api.Client, args []string) error {
 // picture is what is known at one moment.
 type picture struct {
 	api.Document
-	why error // nobody answers, and this is what records and processes tell
+	why   error // nobody answers, and this is what records and processes tell
+	owner int   // the process that has the state directory then; 0: none
 }
 
 func (a *app) picture(ctx context.Context, c *api.Client) (p picture, err error) {
@@ -61,7 +62,7 @@ func (a *app) picture(ctx context.Context, c *api.Client) (p picture, err error)
 		return p, err
 	}
 	p.why = err
-	if p.Instances, err = a.look(ctx); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if p.Instances, p.owner, err = a.look(ctx); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		p.why = fmt.Errorf("%w; what runs could not be found out in full: %w", p.why, err)
 	}
 	return p, nil
@@ -105,7 +106,7 @@ func (v *viewer) see(p picture) error {
 	err := v.show(&b, p.Document)
 	if p.why != nil {
 		b.Reset()
-		err = v.showOffline(&b, p.Instances)
+		err = v.showOffline(&b, p.Instances, p.owner != 0)
 	}
 	if err != nil {
 		return err

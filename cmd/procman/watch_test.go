@@ -32,7 +32,7 @@ func newGallery(f format, terminal bool) *gallery {
 func (g *gallery) shows(t *testing.T, why error, statuses ...messages.Status) string {
 	t.Helper()
 	g.out.Reset()
-	require.NoError(t, g.see(picture{api.Document{Schema: 1, Instances: statuses}, why}))
+	require.NoError(t, g.see(picture{Document: api.Document{Schema: 1, Instances: statuses}, why: why}))
 	return g.out.String()
 }
 

@@ -56,7 +56,7 @@ type Upgrading struct {
 
 // Reloaded is what POST /v1/reload answers.
 type Reloaded struct {
-	Instances int      `json:"instances"` // known after it, those that are on their way out included
+	Instances int      `json:"instances"` // in the list that is in force by it
 	Pending   []string `json:"pending"`   // changed keys that take effect in a new daemon only
 }
 

@@ -61,7 +61,7 @@ func (w *world) Lookup(id messages.InstanceID) (messages.Status, bool) {
 
 func (w *world) Explain(id messages.InstanceID) (messages.Explanation, bool) {
 	s, known := w.Lookup(id)
-	return messages.Explanation{Status: s}, known
+	return messages.Explanation{Status: s, Desired: &messages.AppInstance{InstanceID: id}}, known
 }
 
 func (w *world) Status(context.Context) ([]messages.Status, error) {

@@ -73,6 +73,17 @@ func (p *Provider) InForce() Snapshot {
 	return p.settled
 }
 
+// DraftDigest is that of what was read last, if it may be half of what is meant and is not in force for that; else empty. See
+// ProviderOptions.Draft.
+func (p *Provider) DraftDigest() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.draft == "" && p.drafting.inPlace {
+		return p.whole.Digest()
+	}
+	return p.draft
+}
+
 // listFiles are the files that the list is written in.
 func (p *Provider) listFiles() []string { return append([]string{p.path}, p.reads.fragments...) }
 

@@ -28,6 +28,9 @@ type ProviderOptions struct {
 	// LastGood is a configuration to begin with if the file is broken or missing then: the first list is its, and the next
 	// one is asked of the file again. Nil: then there is no Provider.
 	LastGood *File
+	// Draft is what DraftDigest of an earlier Provider returned. If the files are as they were then, this one begins with
+	// LastGood too, and what it reads next may be half of what is meant, still; see Draft.
+	Draft string
 	// StartFaults is that of the Host.
 	StartFaults bool
 
@@ -64,6 +67,7 @@ type Provider struct {
 	whole Snapshot // of file; empty for LastGood
 
 	drafting drafting
+	draft    string   // ProviderOptions.Draft, and the files were as they were then; until they are read again
 	settled  Snapshot // see InForce
 }
 
@@ -100,8 +104,11 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 	// Watched before it is read: no change falls between.
 	w.look()
 	switch _, err := p.read(context.Background()); {
-	case err == nil:
+	case err == nil && (o.LastGood == nil || o.Draft == "" || p.whole.Digest() != o.Draft):
 	case o.LastGood != nil:
+		if err == nil {
+			p.draft, p.whole = o.Draft, Snapshot{}
+		}
 		p.file.Store(o.LastGood)
 		p.first = true
 	default:
@@ -190,6 +197,9 @@ func (p *Provider) read(ctx context.Context) (*File, error) {
 	p.file.Store(f)
 	p.reads, p.whole, p.first = names, whole, false
 	p.drafting.look(p.listFiles(), time.Now())
+	if p.draft != "" {
+		p.draft, p.drafting.inPlace = "", true
+	}
 	return f, nil
 }
 

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"io/fs"
 	"maps"
 	"slices"
@@ -59,4 +62,26 @@ func (h Host) recorded(s *Snapshot) Host {
 // Equal reports whether the same was read.
 func (s Snapshot) Equal(o Snapshot) bool {
 	return s.Path == o.Path && maps.EqualFunc(s.Files, o.Files, slices.Equal[[]byte]) && maps.EqualFunc(s.Dirs, o.Dirs, slices.Equal[[]string])
+}
+
+// Digest tells snapshots apart, and nothing of what they hold; it is empty for the empty one.
+func (s Snapshot) Digest() string {
+	text, err := json.Marshal(s)
+	if err != nil || s.Path == "" {
+		return ""
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// Take returns what the configuration at path would be read from now; the error is that of [LoadFor].
+func Take(path string, h Host) (Snapshot, error) {
+	s := Snapshot{Path: path, Files: map[string][]byte{}, Dirs: map[string][]string{}}
+	text, err := readRegular(path)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	_, _, err = parse(path, text, h.recorded(&s))
+	s.Files[path] = text
+	return s, err
 }
