@@ -18,7 +18,9 @@ type Spawner interface {
 	// FaultLocked, and says for whom is waited, unless ctx ended first.
 	Clear(ctx context.Context, a messages.AppInstance) error
 	// Adopt returns the newest process of the instance, which this or an earlier manager started. The error is a
-	// *messages.GoneError if that process has ended, and messages.ErrNoRun if none is known.
+	// *messages.GoneError if that process has ended, messages.ErrNoRun if none is known, and a *messages.StartError that is
+	// the host's fault if it lives and cannot be taken over, or nobody can tell: with FaultNotTaken for want of room, of which
+	// a ctx of ToEnd may take what is kept for control.
 	Adopt(ctx context.Context, id messages.InstanceID) (Process, error)
 	// Survivors returns the newest run of every instance of which one is known. It returns what could be learned even
 	// beside an error.

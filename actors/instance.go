@@ -152,22 +152,28 @@ func (i *instance) startOrWait(tell func(*messages.StartError)) launchDone {
 		}
 		d := i.startOrAdopt()
 		host := messages.HostFault(d.err)
-		if host == nil || i.launch.Err() != nil {
+		if host == nil && (d.err == nil || i.launch.Err() == nil) {
 			return d
 		}
-		if err := turn.refused(i.launch, host); err != nil {
-			return launchDone{err: err}
+		if i.launch.Err() == nil {
+			if d.err = turn.refused(i.launch, host); d.err == nil {
+				continue
+			}
 		}
+		if i.life.Err() == nil && (i.order.Adopt || host != nil && i.lives(host)) {
+			return i.adoptToEnd(turn)
+		}
+		return d
 	}
 }
 
 func (i *instance) startOrAdopt() (d launchDone) {
 	id := i.order.App.InstanceID
 	if i.order.Adopt {
-		return i.adopt()
+		return i.adopt(i.launch)
 	}
 	if err := i.world.Spawner.Clear(i.launch, i.order.App); err != nil {
-		return launchDone{err: err}
+		return i.adoptInstead(err)
 	}
 	leave, err := i.world.Gate.pass(i.launch)
 	if err != nil {
@@ -194,23 +200,56 @@ func (i *instance) startOrAdopt() (d launchDone) {
 		leave()
 		lease.Release()
 		i.world.Waits.Wake(messages.FaultNoPort)
-		var start *messages.StartError
-		if errors.As(err, &start) && start.Fault == messages.FaultLocked {
-			// What keeps the instance locked may be its own process, of which nobody knew, or nobody was sure: then there is
-			// nothing to start.
-			if d := i.adopt(); d.err == nil {
-				return d
-			}
-		}
-		return launchDone{err: err}
+		return i.adoptInstead(err)
 	}
 	return launchDone{process: process, lease: lease, leave: leave}
 }
 
+// adoptInstead takes over the process that keeps the instance locked, if it is its own, of which nobody knew, or nobody was
+// sure: then there is nothing to start. The error is why the start came to nothing.
+func (i *instance) adoptInstead(err error) launchDone {
+	var start *messages.StartError
+	if !errors.As(err, &start) || start.Fault != messages.FaultLocked {
+		return launchDone{err: err}
+	}
+	d := i.adopt(i.launch)
+	if d.err == nil {
+		return d
+	}
+	if errors.As(d.err, &start) && start.Fault == messages.FaultNotTaken {
+		return d
+	}
+	return launchDone{err: err}
+}
+
+// lives reports whether the process of the run exists, and was not taken over for what the host lacks.
+func (i *instance) lives(refusal *messages.StartError) bool {
+	return refusal.Fault == messages.FaultNotTaken || i.order.Adopt && refusal.Fault == messages.FaultResources
+}
+
+// adoptToEnd takes over the process that was not held, because it is to be stopped.
+func (i *instance) adoptToEnd(turn *turn) launchDone {
+	for {
+		d := i.adopt(ToEnd(i.life))
+		host := messages.HostFault(d.err)
+		if host == nil || !i.lives(host) || turn.alone(i.life, host) != nil {
+			return d // many that are ended at once take even what is kept for that
+		}
+	}
+}
+
+type toEnd struct{}
+
+// ToEnd returns a context for Spawner.Adopt that says: the process is taken over to be ended, with what is kept for control.
+func ToEnd(ctx context.Context) context.Context { return context.WithValue(ctx, toEnd{}, true) }
+
+// IsToEnd reports whether ctx is one of ToEnd.
+func IsToEnd(ctx context.Context) bool { return ctx.Value(toEnd{}) != nil }
+
 // adopt takes over the process that exists.
-func (i *instance) adopt() (d launchDone) {
+func (i *instance) adopt(ctx context.Context) (d launchDone) {
 	id := i.order.App.InstanceID
-	if d.process, d.err = i.world.Spawner.Adopt(i.launch, id); d.err != nil {
+	if d.process, d.err = i.world.Spawner.Adopt(ctx, id); d.err != nil {
 		return d
 	}
 	d.adopted = true

@@ -223,6 +223,7 @@ const (
 	FaultResources         StartFault = "out of resources"            // EAGAIN, ENOMEM, EMFILE, ENFILE
 	FaultLocked            StartFault = "still locked"                // a process of the instance, or a grandchild, lives
 	FaultUnclear           StartFault = "cannot tell"                 // whether a process that lives is the instance's
+	FaultNotTaken          StartFault = "not taken over"              // the instance's process lives, and there is no room to hold it
 	FaultElsewhere         StartFault = "runs elsewhere"              // under another state directory
 	FaultNoPort            StartFault = "no free port"
 	FaultStateDir          StartFault = "state directory unusable"
@@ -234,7 +235,7 @@ const (
 // a start waits until there is room, and that is no failed attempt.
 func (f StartFault) Host() bool {
 	switch f {
-	case FaultResources, FaultNoPort, FaultLocked, FaultUnclear, FaultElsewhere, FaultStateDir, FaultStalled, FaultBusy:
+	case FaultResources, FaultNoPort, FaultLocked, FaultUnclear, FaultNotTaken, FaultElsewhere, FaultStateDir, FaultStalled, FaultBusy:
 		return true
 	}
 	return false

@@ -146,6 +146,18 @@ func (b *Budget) land() {
 	}
 }
 
+// Room returns nil if the manager may hold one more process that exists already, and else why not: what it needs for that
+// is one descriptor, and the reserve is kept for control.
+func (b *Budget) Room() error {
+	u := b.left(b.look())
+	if u.files > 0 && u.filesUsed+1 > u.files-Of(uint64(u.files)).Reserve {
+		return fmt.Errorf("of %d file descriptors %d are open, and %d are kept for status, stop and reload; raise the limit "+
+			"(LimitNOFILE= of the service, ulimit -n before the daemon is started), or run fewer instances",
+			u.files, u.filesUsed, Of(uint64(u.files)).Reserve)
+	}
+	return nil
+}
+
 // shortage is what is missing.
 type shortage struct {
 	files bool

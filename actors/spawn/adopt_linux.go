@@ -12,7 +12,9 @@ import (
 	"procman/messages"
 )
 
-// Adopt returns the newest process of the instance. After Survivors it need not look at all processes again.
+// Adopt returns the newest process of the instance. After Survivors it need not look at all processes again. If that process
+// lives and there is no room to hold it, the error is a *messages.StartError with FaultNotTaken; one that is to be ended
+// is taken over all the same, see actors.ToEnd.
 func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Process, error) {
 	if err := id.Validate(); err != nil {
 		return nil, err
@@ -27,9 +29,15 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Pro
 		return answer(p)
 	}
 	r, readErr := s.readRun(id)
+	if readErr != nil {
+		var lack *messages.StartError
+		if err := lackOf(readErr); errors.As(err, &lack) {
+			return nil, err // that nothing could be read does not say that there is no run
+		}
+	}
 	first := i.doubts() == nil
 	if err := s.survey(ctx, i, r, nil); err != nil {
-		return nil, err
+		return nil, lackOf(err)
 	}
 	if i.live() == nil && i.doubts() == nil && (!s.searched.Load() || !s.unlocked(id)) {
 		times := looks
@@ -37,7 +45,7 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Pro
 			times = 1 // it was waited for when the doubt arose
 		}
 		if _, err := s.search(ctx, map[messages.InstanceID]*runRecord{id: r}, false, times); err != nil {
-			return nil, err
+			return nil, lackOf(err)
 		}
 	}
 	if p := i.process(); p != nil {
@@ -54,6 +62,14 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Pro
 	return nil, messages.ErrNoRun
 }
 
+// lackOf is what a look failed by, as the host's fault if it is one: then it is waited for.
+func lackOf(err error) error {
+	if e := startError(err, ""); e.Fault == messages.FaultResources {
+		return e
+	}
+	return err
+}
+
 func answer(p *process) (actors.Process, error) {
 	if p.over() {
 		return nil, &messages.GoneError{Exit: p.exit}
@@ -63,7 +79,7 @@ func answer(p *process) (actors.Process, error) {
 
 // adoptRecorded makes the process on record the instance's, if it still exists. If it cannot be told whether it does, the
 // doubt is returned.
-func (s *Spawner) adoptRecorded(i *instance, r *runRecord) (*doubt, error) {
+func (s *Spawner) adoptRecorded(ctx context.Context, i *instance, r *runRecord) (*doubt, error) {
 	if r.Boot != s.boot || r.Exit != nil {
 		return nil, nil
 	}
@@ -77,11 +93,15 @@ func (s *Spawner) adoptRecorded(i *instance, r *runRecord) (*doubt, error) {
 			return nil, nil
 		}
 		if err != nil {
-			return nil, err
+			return s.noRoom(err, r.PID, *r)
 		}
 		if verdict, d := s.judgeRecorded(fd, r); verdict != kernel.Leader {
 			fd.close()
 			return d, nil
+		}
+		if err := s.roomFor(ctx); err != nil {
+			fd.close()
+			return s.noRoom(err, r.PID, *r)
 		}
 	}
 	p := s.adopted(i.id, fd, *r)
@@ -94,15 +114,40 @@ func (s *Spawner) adoptRecorded(i *instance, r *runRecord) (*doubt, error) {
 	return nil, nil
 }
 
+// roomFor returns why no process can be taken over.
+func (s *Spawner) roomFor(ctx context.Context) error {
+	if actors.IsToEnd(ctx) {
+		return nil
+	}
+	if err := s.room(); err != nil {
+		return &messages.StartError{Fault: messages.FaultNotTaken, Err: err}
+	}
+	return nil
+}
+
+// noRoom is the doubt about a process that lives, and cannot be held for want of what the host gives; any other error is
+// returned.
+func (s *Spawner) noRoom(err error, pid int, r runRecord) (*doubt, error) {
+	e := startError(err, "")
+	var known *messages.StartError
+	if errors.As(err, &known) {
+		e = known
+	}
+	if e.Fault != messages.FaultNotTaken && e.Fault != messages.FaultResources {
+		return nil, err
+	}
+	return &doubt{pid: pid, start: r.Start, run: r.Run, spec: r.Spec, room: e.Err}, nil
+}
+
 // consult makes the process on record known, if it lives and nobody has asked for it yet. So a Spawner that was never told
 // to look for survivors does not start a second process either, not even if the lock of the instance was deleted. The
 // error says that it cannot be told whether one lives.
-func (s *Spawner) consult(i *instance, app messages.AppInstance) error {
+func (s *Spawner) consult(ctx context.Context, i *instance, app messages.AppInstance) error {
 	if i.live() != nil {
 		return nil
 	}
 	r, _ := s.readRun(i.id) // what is wrong with it was logged; there is the lock yet
-	if err := s.examine(i, r, nil); err != nil {
+	if err := s.examine(ctx, i, r, nil); err != nil {
 		return startError(err, "")
 	}
 	d := i.doubts()
@@ -121,20 +166,24 @@ func (s *Spawner) consult(i *instance, app messages.AppInstance) error {
 }
 
 // adoptSeen makes a process that has no usable record the instance's, and puts it on record.
-func (s *Spawner) adoptSeen(i *instance, x kernel.Process, r runRecord) error {
+func (s *Spawner) adoptSeen(ctx context.Context, i *instance, x kernel.Process, r runRecord) (*doubt, error) {
 	fd, err := s.open(x)
 	if errors.Is(err, unix.ESRCH) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return s.noRoom(err, x.PID, r)
+	}
+	if err := s.roomFor(ctx); err != nil {
+		fd.close()
+		return s.noRoom(err, x.PID, r)
 	}
 	p := s.adopted(i.id, fd, r)
 	p.started = readClock().read(r.Started, true)
 	s.log.Info("a process without a usable record was found by its environment or its lock", "instance", string(i.id), "pid", x.PID, "run", r.Run)
 	s.begin(i, p, true)
 	s.mark(r)
-	return nil
+	return nil, nil
 }
 
 func (s *Spawner) adopted(id messages.InstanceID, fd *pidfd, r runRecord) *process {

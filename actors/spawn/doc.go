@@ -9,6 +9,9 @@
 //     record name one process for ever, whatever it shows; the run tag in its environment and what its lock says tell the
 //     rest. That nothing proves a process ours is no proof that ours has ended. In doubt nothing is started in its place and
 //     nothing is signalled, and the error names the process and what settles it.
+//   - Processes that live may be more than we have descriptors for. Those that find no room run on: nothing is started in their
+//     place, they are taken over later, and to be ended at once. That nothing could be read for want of a descriptor
+//     is no answer about a process.
 //   - To belong to a run is not to be its process. A helper carries the tag, and perhaps the lock: it is never adopted. A run
 //     below the one on record is neither survivor nor rival.
 //   - A process has one manager. One that was started under another state directory is ours by its record, which came along,

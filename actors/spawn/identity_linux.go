@@ -27,6 +27,7 @@ type doubt struct {
 	run     int
 	spec    string
 	manager otherManager
+	room    error // it is the run's, but there is no room to hold it; nil: there is
 }
 
 // otherManager is a live manager of another state directory.
@@ -64,6 +65,8 @@ func (s *Spawner) judgeRecorded(fd *pidfd, r *runRecord) (kernel.Verdict, *doubt
 		e.Stat = st
 	case fd.ended():
 		return kernel.Stranger, nil // it was reaped: whatever it was, it is no more
+	case startError(err, "").Fault == messages.FaultResources: // we could not look, which says nothing of it
+		return kernel.Unclear, &doubt{pid: r.PID, start: r.Start, run: r.Run, spec: r.Spec, room: err}
 	default:
 		e.Hidden = true // it lives: hidepid, another pid namespace, another user's
 	}
@@ -332,6 +335,9 @@ func (s *Spawner) claim(dir string) int {
 func (s *Spawner) unclear(id messages.InstanceID, d *doubt) *messages.StartError {
 	say := func(help, format string, args ...any) *messages.StartError {
 		return &messages.StartError{Fault: messages.FaultUnclear, Err: fmt.Errorf(format, args...), Help: help}
+	}
+	if d.room != nil {
+		return &messages.StartError{Fault: messages.FaultNotTaken, Err: fmt.Errorf("process %d runs on: %w", d.pid, d.room)}
 	}
 	end := fmt.Sprintf("it is decided by itself once that process has ended: `kill %d`", d.pid)
 	forget := fmt.Sprintf("; or, if it is none of %q's, remove %s", string(id), s.dir.Run(id))

@@ -134,7 +134,20 @@ func (s *Spawner) obstructed(ctx context.Context, i *instance, a messages.AppIns
 	path := s.dir.InstanceLock(i.id)
 	r, err := s.readRun(i.id)
 	if err != nil {
+		if e := startError(err, path); e.Fault == messages.FaultResources {
+			return e // that nothing could be read proves nothing
+		}
 		r = nil
+	}
+	// It may be the process of the newest run, for which there was no room before.
+	if err := s.survey(ctx, i, r, nil); err != nil {
+		return startError(err, path)
+	}
+	if p := i.live(); p != nil {
+		return fault(messages.FaultLocked, path, fmt.Errorf("held by its own process %d", p.pid), "")
+	}
+	if d := i.doubts(); d != nil && d.room != nil {
+		return s.unclear(i.id, d)
 	}
 	var left []kernel.Process // by ended runs of the instance
 	var unclear []messages.Member

@@ -21,6 +21,9 @@ type Options struct {
 	// process starts children must wait for each from its start on.
 	Orphans bool
 
+	// Room returns nil if a process may be taken over, and else why not: what is held of each takes a descriptor. nil: it may.
+	Room func() error
+
 	// Lock is the locked lock file that an earlier Spawner of this process handed over, see Spawner.Handover; the new one
 	// closes it in the end. nil: the lock is taken.
 	Lock *os.File

@@ -37,6 +37,7 @@ type Spawner struct {
 
 	patience time.Duration // for an instance's lock
 	store    FDStore       // may be nil
+	room     func() error  // see Options
 	old      bool          // leave out what Linux before 6.9 has not; for tests
 
 	searched atomic.Bool // Survivors has seen all processes: none is unknown, unless its instance's lock is held
@@ -99,6 +100,9 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 	if o.Proc == "" {
 		o.Proc = "/proc"
 	}
+	if o.Room == nil {
+		o.Room = func() error { return nil }
+	}
 	boot, err := bootID(o)
 	if err != nil {
 		return nil, err
@@ -124,7 +128,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		return nil, err
 	}
 	s := &Spawner{
-		store: o.Store, stored: maps.Clone(o.Stored), given: slices.Sorted(maps.Keys(o.Stored)),
+		store: o.Store, room: o.Room, stored: maps.Clone(o.Stored), given: slices.Sorted(maps.Keys(o.Stored)),
 		dir: dir, log: o.Logger, env: slices.Clone(o.Env), proc: kernel.Procfs(o.Proc), boot: boot, lock: lock,
 		patience: instancePatience, quit: make(chan struct{}), oom: newOOMScore(kernel.Procfs(o.Proc), o.Logger),
 		disk: record.NewDisk("the state disk", diskThreads), unsaved: map[*instance]bool{},

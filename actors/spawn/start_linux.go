@@ -96,7 +96,7 @@ func (f *files) close() {
 // result says that the instance's turn goes on until it does.
 func (s *Spawner) openFiles(ctx context.Context, i *instance, app messages.AppInstance) (*files, bool, error) {
 	f := &files{}
-	left, err := s.disk.Do(ctx, lockPatience+diskPatience, func() error { return s.openAll(i, app, f) }, func() {
+	left, err := s.disk.Do(ctx, lockPatience+diskPatience, func() error { return s.openAll(ctx, i, app, f) }, func() {
 		f.close()
 		i.give()
 	})
@@ -113,11 +113,11 @@ func (s *Spawner) openFiles(ctx context.Context, i *instance, app messages.AppIn
 	return f, left, nil
 }
 
-func (s *Spawner) openAll(i *instance, app messages.AppInstance, f *files) (err error) {
+func (s *Spawner) openAll(ctx context.Context, i *instance, app messages.AppInstance, f *files) (err error) {
 	if err := s.guard(); err != nil {
 		return stateError(err, string(s.dir))
 	}
-	if err := s.consult(i, app); err != nil {
+	if err := s.consult(ctx, i, app); err != nil {
 		return err
 	}
 	if err := s.makeDir(i.id); err != nil {

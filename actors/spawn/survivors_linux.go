@@ -169,17 +169,17 @@ func (s *Spawner) survey(ctx context.Context, i *instance, r *runRecord, seen []
 		return err
 	}
 	defer i.give()
-	return s.examine(i, r, seen)
+	return s.examine(ctx, i, r, seen)
 }
 
 // examine is survey for who has the instance's turn. Without proof nobody is adopted and nobody is ended; what remains in
 // doubt is kept, and looked at again by the next call.
-func (s *Spawner) examine(i *instance, r *runRecord, seen []kernel.Process) error {
+func (s *Spawner) examine(ctx context.Context, i *instance, r *runRecord, seen []kernel.Process) error {
 	before := i.doubts()
 	var d *doubt
 	if i.process() == nil && r != nil {
 		var err error
-		if d, err = s.adoptRecorded(i, r); err != nil {
+		if d, err = s.adoptRecorded(ctx, i, r); err != nil {
 			return err
 		}
 	}
@@ -196,7 +196,11 @@ func (s *Spawner) examine(i *instance, r *runRecord, seen []kernel.Process) erro
 	f := s.judgeSeen(i.id, r, seen)
 	if f.leader != nil {
 		if i.live() == nil {
-			if err := s.adoptSeen(i, *f.leader, f.record); err != nil {
+			lack, err := s.adoptSeen(ctx, i, *f.leader, f.record)
+			if lack != nil {
+				d = lack
+			}
+			if err != nil {
 				return errors.Join(err, fmt.Errorf("%d processes of %q were not looked at", len(f.rivals), string(i.id)))
 			}
 		} else {

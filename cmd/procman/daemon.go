@@ -30,6 +30,7 @@ type daemon struct {
 	log        log
 	spawner    *spawn.Spawner
 	provider   *provider
+	ports      *port.Ports
 	chronicle  chronicle
 	supervisor *supervisor.Supervisor
 	notifier   *notifier
@@ -83,8 +84,9 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		}
 	}()
 
+	room := budget.New(budget.Options{Relieve: func() bool { return d.ports != nil && d.ports.Relieve() }})
 	spawner, err := spawn.Open(file.StateDir, spawn.Options{
-		Logger: log.Logger, Orphans: spawn.AdoptsOrphans(), Lock: left.lock, Store: left.store.spawner(), Stored: left.stored,
+		Logger: log.Logger, Orphans: spawn.AdoptsOrphans(), Lock: left.lock, Store: left.store.spawner(), Stored: left.stored, Room: room.Room,
 	})
 	if err != nil {
 		return nil, err
@@ -115,6 +117,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	if err != nil {
 		return nil, err
 	}
+	d.ports = ports
 	d.opened("ports", ports.Close)
 	d.provider.leaseFrom(ports, file.Ports)
 	warnOfOverlap(log.Logger, file.Ports)
@@ -128,7 +131,6 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	if err := budget.Threads(spareThreads); err != nil {
 		log.Warn("the manager is short of threads", "error", err.Error())
 	}
-	room := budget.New(budget.Options{Relieve: ports.Relieve})
 	build := versionOf(debug.ReadBuildInfo())
 	collector := newCollector(build, outputs.Counters, log.Logger)
 	scrape := collector.Handler()

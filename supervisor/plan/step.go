@@ -394,7 +394,7 @@ func refused(m *move, e Event) {
 	m.Reason = "waits: " + err.Error()
 	m.Doubt = ""
 	switch err.Fault {
-	case messages.FaultUnclear:
+	case messages.FaultUnclear, messages.FaultNotTaken: // it lives, and is not watched
 		m.Doubt = err.Error()
 	case messages.FaultElsewhere:
 		m.Doubt = (&messages.StartError{Fault: err.Fault, Path: err.Path, Err: err.Err}).Error() // its help is for who waits

@@ -115,6 +115,9 @@ func (j *judge) stays(failures int) string {
 func (j *judge) starting() {
 	deadline := j.policy.Start.Deadline
 	switch {
+	case j.s.PID == 0 && strings.HasPrefix(j.s.Reason, "waits: "+string(messages.FaultNotTaken)):
+		j.v.Summary = "its process runs on, but nobody watches it: it " + j.s.Reason
+		j.v.Next = "nothing is started in its place; it is taken over within seconds once there is room, and not restarted"
 	case j.s.PID == 0 && strings.HasPrefix(j.s.Reason, "waits: "+string(messages.FaultUnclear)):
 		j.v.Summary = j.s.Reason
 		j.v.Next = "nothing is started in its place, and nothing is signalled; it is looked at again every few seconds, and goes on by itself once that is settled"
