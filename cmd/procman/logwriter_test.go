@@ -214,7 +214,7 @@ func TestHoweverMuchIsPrintedTheManagersOwnRecordsFindRoom(t *testing.T) {
 		<-done
 		w.Close(time.Second)
 		require.Equal(t, 10, strings.Count(v.String(), "instance exited\n"))
-		require.Equal(t, 500, strings.Count(v.String(), "an instance prints\n"))
+		require.Equal(t, 200, strings.Count(v.String(), "an instance prints\n"))
 		require.NotContains(t, v.String(), "dropped")
 	})
 }

@@ -158,6 +158,7 @@ func TestAGrandchildInASessionOfItsOwnEndsWithTheRunOrIsLeftByPolicy(t *testing.
 			if policy == "end" {
 				w.gone(g)
 			}
+			w.eventually(5*time.Second, "a second run", func() bool { l, _ := w.newest("a"); return l.Run == 2 })
 			w.judge(w.converge(nil))
 			require.Len(t, Of(w.lives(), "a"), 2)
 			require.Equal(t, policy == "leave", signalProcess(g, unix.SIGKILL))

@@ -205,7 +205,7 @@ then systemctl daemon-reload`, got.Do)
 	require.Equal(t, Warning, got.Verdict, "512 may be stored, and 64 beside them")
 	require.Contains(t, got.Means, "status=202/FDS")
 	require.Contains(t, got.Do, "[Service]\n  LimitNOFILE=576:524288\nthen")
-	f.Unit.Properties["LimitNOFILESoft"], f.Unit.Properties["LimitNOFILE"] = "160", "200"
+	f.Unit.Properties["LimitNOFILESoft"], f.Unit.Properties["LimitNOFILE"] = "164", "200"
 	require.Contains(t, serviceManager(f).Do, "LimitNOFILE=576:576\n")
 	require.Equal(t, Warning, serviceManager(f).Verdict)
 	f.Unit.Properties["LimitNOFILESoft"] = "150"

@@ -161,7 +161,7 @@ func TestSystemdIsAskedForTheUnitAndCannotHoldUs(t *testing.T) {
 	p, err := properties(t.Context(), Unit{Name: "p.service", User: true})
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"KillMode": "process",
-		"OOMPolicy": "--user show -p KillMode,OOMPolicy,Type,Restart,FileDescriptorStoreMax,NotifyAccess -- p.service"}, p)
+		"OOMPolicy": "--user show -p KillMode,OOMPolicy,Type,Restart,FileDescriptorStoreMax,NotifyAccess,LimitNOFILE,LimitNOFILESoft -- p.service"}, p)
 	fakeSystemctl(t, "echo 'Host is down' >&2; exit 1")
 	_, err = properties(t.Context(), Unit{Name: "p.service"})
 	require.ErrorContains(t, err, "Host is down")
