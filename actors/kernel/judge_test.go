@@ -119,6 +119,12 @@ func TestTheCircleOfARun(t *testing.T) {
 	t.Run("its leader has ended", func(t *testing.T) {
 		delete(table, 10)
 		require.Equal(t, of(11, 12, 13, 14, 15, 16), pids(true), "it was watched")
+		require.Equal(t, of(11, 12, 13, 14, 15, 16), pids(false), "nobody is given a number again so soon after it was given away")
+		for _, pid := range []int{11, 12} {
+			late := table[pid]
+			late.Start = run.Start + aTurn
+			table[pid] = late
+		}
 		require.Equal(t, of(13, 14, 15, 16), pids(false), "the number may be a stranger's by now")
 	})
 	t.Run("its leader's pid was given away", func(t *testing.T) {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,23 +52,25 @@ func lockSoon(f *os.File, how int) error {
 	}
 }
 
-// inherit takes over a lock file that is locked already, if it is that of the directory.
-func inherit(dir messages.StateDir, lock *os.File) (*os.File, error) {
-	ours, err := lock.Stat()
-	if err == nil {
-		var now os.FileInfo
-		if now, err = os.Stat(dir.Lock()); err == nil && !os.SameFile(ours, now) {
-			err = errors.New("it is not that of the directory")
-		}
-	}
+// inherit takes over a lock file that is locked already. If the directory was moved or replaced since, it is not that of the
+// directory: then that one is taken, and the old one is returned too, for what it locks may lie elsewhere now. Who was
+// handed a lock has processes to watch, and must not end because of a file.
+func inherit(dir messages.StateDir, lock *os.File) (ours, old *os.File, err error) {
+	unix.CloseOnExec(int(lock.Fd()))
+	handed, err := lock.Stat()
 	if err == nil {
 		err = tryLock(lock, unix.LOCK_EX) // no change if it is locked
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("the lock handed over cannot be used: %w", err), lock.Close())
+		return nil, nil, errors.Join(fmt.Errorf("the lock handed over cannot be used: %w", err), lock.Close())
 	}
-	unix.CloseOnExec(int(lock.Fd()))
-	return lock, sign(lock)
+	if now, statErr := os.Stat(dir.Lock()); statErr == nil && os.SameFile(handed, now) {
+		return lock, nil, sign(lock)
+	}
+	if ours, err = lockDir(dir); err != nil {
+		return nil, nil, errors.Join(err, lock.Close())
+	}
+	return ours, lock, nil
 }
 
 // Handover returns a second handle of the lock on the state directory, which a program that replaces this one in the same
@@ -156,7 +160,24 @@ func (s *Spawner) guard() error {
 	// What it locked may have been moved and lie elsewhere, with the records of processes that live.
 	s.claims[fmt.Sprintf("replaced %d", len(s.claims))] = s.lock
 	s.lock = lock
+	s.work.Go(s.recordAnew)
 	return nil
+}
+
+// recordAnew puts the newest runs on record again.
+func (s *Spawner) recordAnew() {
+	s.mu.Lock()
+	known := slices.Collect(maps.Values(s.table))
+	s.mu.Unlock()
+	for _, i := range known {
+		i.mu.Lock()
+		p := i.newest
+		if p != nil && i.unsaved == nil && !p.ended() {
+			i.unsaved = &p.record
+		}
+		i.mu.Unlock()
+		s.save(i)
+	}
 }
 
 // instancePatience is how long a start waits for the instance's lock: who was killed needs a moment to be gone.

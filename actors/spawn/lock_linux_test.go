@@ -103,3 +103,29 @@ func TestAStateDirectoryTakenByAnotherManagerIsLeftToIt(t *testing.T) {
 	require.Equal(t, messages.FaultStateDir, start.Fault)
 	require.ErrorIs(t, err, ErrInUse)
 }
+
+func TestALockThatIsNotThatOfTheDirectoryAnyMoreEndsNoManager(t *testing.T) {
+	dir := stateDir(t)
+	s := opened(t, dir)
+	handed, err := s.Handover()
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	moved := dir + ".moved"
+	require.NoError(t, os.Rename(string(dir), string(moved)))
+	next, err := Open(dir, Options{Lock: handed})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, next.Close()) })
+	for _, taken := range []messages.StateDir{dir, moved} {
+		_, err := Open(taken, Options{})
+		require.ErrorIs(t, err, ErrInUse, "what it locks may have moved, and has this manager")
+	}
+}
+
+func TestWhatRunsIsPutOnRecordAgainWhenItsDirectoryIsReplaced(t *testing.T) {
+	dir := stateDir(t)
+	s := opened(t, dir)
+	spawned(t, s, sleeper("a"))
+	require.NoError(t, os.Rename(string(dir), string(dir)+".moved"))
+	require.NoError(t, s.Keep())
+	eventually(t, "its record is there", func() bool { _, err := os.Stat(dir.Run("a")); return err == nil })
+}

@@ -118,9 +118,9 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the state directory cannot be used: %w", err)
 	}
-	var lock *os.File
+	var lock, old *os.File
 	if o.Lock != nil {
-		lock, err = inherit(dir, o.Lock)
+		lock, old, err = inherit(dir, o.Lock)
 	} else {
 		lock, err = lockDir(dir)
 	}
@@ -133,6 +133,10 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		patience: instancePatience, quit: make(chan struct{}), oom: newOOMScore(kernel.Procfs(o.Proc), o.Logger),
 		disk: record.NewDisk("the state disk", diskThreads), unsaved: map[*instance]bool{},
 		table: map[messages.InstanceID]*instance{}, looks: map[string]*record.Disk{}, fds: map[*pidfd]int{}, claims: map[string]*os.File{}, ending: map[string]bool{},
+	}
+	if old != nil {
+		s.claims["handed over"] = old
+		s.log.Error("the state directory was moved or replaced before this manager took over", "dir", string(dir), "moved_to", movedTo(old))
 	}
 	s.tables = &tables{start: s.work.Go, read: (&register{proc: s.proc}).read}
 	if o.Orphans {

@@ -342,3 +342,26 @@ func TestSurvivorsMayBeAskedForWhileProcessesComeAndGo(t *testing.T) {
 	}
 	require.NotContains(t, log.String(), "two processes")
 }
+
+// A worker that shows no tag and holds no lock is in the session of the one that started it, and nearly as old.
+func TestAWorkerThatShowsNothingIsOfTheRunWhoseSessionItIsInThoughItsLeaderHasEnded(t *testing.T) {
+	dir := stateDir(t)
+	worker := t.TempDir() + "/worker"
+	pid := orphaned(t, dir, shell("set -m; env -i /bin/sh -c 'echo $$ >"+worker+"; exec /bin/sleep 300' 3>&- & wait"))
+	member := 0
+	eventually(t, "the worker runs", func() bool {
+		text, _ := os.ReadFile(worker)
+		member, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+		return member != 0 && len(tagged(t, dir)) == 1
+	})
+	t.Cleanup(func() { _ = syscall.Kill(member, syscall.SIGKILL) })
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	eventually(t, "the leader is gone, and reaped", func() bool { _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); return err != nil })
+	s := opened(t, dir)
+	v := survivors(t, s)["a"]
+	require.True(t, v.Alive && v.Outlived, "nothing is started beside it")
+	p, err := s.Adopt(t.Context(), "a")
+	require.NoError(t, err)
+	require.NoError(t, p.Signal(syscall.SIGTERM, messages.LeftoversEnd))
+	eventually(t, "it is ended", func() bool { return !alive(member) })
+}

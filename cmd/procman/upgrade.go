@@ -146,6 +146,9 @@ func (d *daemon) upgrade(ctx context.Context) (program string, err error) {
 	if err := d.unfit(); err != nil {
 		return "", fmt.Errorf("nothing was changed: %w", err)
 	}
+	if err := d.spawner.Keep(); err != nil { // the successor finds the lock and the records where it looks for them
+		return "", fmt.Errorf("nothing was changed: %w", err)
+	}
 	next, err := d.origin.successor()
 	if err != nil {
 		return "", err

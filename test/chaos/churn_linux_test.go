@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,7 +40,12 @@ type change struct {
 }
 
 // changes are what may happen; those that stand there twice are twice as likely.
-var changes = []string{"stop", "start", "start", "restart", "restart", "add", "remove", "spec", "spec", "policy", "broken", "kill", "kill", "crash", "cli", "readd"}
+var changes = []string{"stop", "start", "start", "restart", "restart", "add", "remove", "spec", "spec", "policy", "broken", "kill", "kill", "crash", "cli", "readd", "upgrade"}
+
+// habits are what the instances do, see [Habits]. None clears its environment and closes its descriptors as well: such a
+// process is known by its record alone, and not at all if the manager is killed between the fork and the record.
+var habits = []string{"", "", "clearenv", "closefds", "drain=200ms", "detach=60", "helper=60", "group", "slow=100ms", "closefds detach=60",
+	"drain=100ms helper=60", "group closefds helper=60"}
 
 // draw makes the plan of a round: what happens, and when. All chance is in here, so that a plan can be made again, however
 // its execution went.
@@ -57,7 +64,8 @@ func (c *churn) add(pick int) {
 	id := fmt.Sprintf("i%02d", c.added)
 	c.touch(id)
 	c.w.declare(app{id: id, spec: c.spec(), policy: policy(pick)}, Control{
-		Rate: 40, TermAfter: Duration(time.Duration(pick%30) * time.Millisecond),
+		Habits: strings.Fields(habits[pick%len(habits)]),
+		Rate:   40, TermAfter: Duration(time.Duration(pick%30) * time.Millisecond),
 		BindAfter: Duration(time.Duration(pick%20) * time.Millisecond),
 		End:       &End{Code: 3, After: Duration(700 * time.Millisecond), Chance: 0.3, Seed: int64(pick)},
 	})
@@ -133,6 +141,8 @@ func (c *churn) do(x change) {
 		}
 		_ = w.daemon.reload()
 		w.write()
+	case "upgrade": // who asks something meanwhile is answered by one of the two, or by nobody
+		_ = w.daemon.ask(http.MethodPost, "/v1/upgrade", nil)
 	case "kill", "crash":
 		if l, any := w.newest(id); any && l.Ended == 0 {
 			c.touch(id)

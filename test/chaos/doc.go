@@ -4,7 +4,7 @@
 // Invariants, each a function that says how it was violated:
 //   - I1 [NeverTwo]: no two processes of an instance live at once.
 //   - I2 [Converged]: every desired instance comes to exactly one healthy process, of its newest specification.
-//   - I3 [NothingElse]: nothing lives that is not desired.
+//   - I3 [NothingElse], [NothingLeft]: nothing lives that is not desired, and nothing of a run that is over.
 //   - I4 [PortsApart]: processes that live at once have different ports.
 //   - I5 [Undisturbed]: a process that nobody touched is the same one after any death of the manager.
 //   - I6 [FileWhole], [ForwardedWhole]: of the numbered lines that a run wrote none is missing, none is torn. None stands twice
@@ -18,7 +18,7 @@
 // process of [the faultchild] keeps a ledger of its own life, and the tests watch every process through a pidfd. That a
 // process overlaps with another of its instance is found by itself, with a lock that procman knows nothing of.
 //
-// In `go test ./...` the killer makes 50 rounds. More:
+// In `go test ./...` the killer makes 40 rounds. More:
 //
 //	PROCMAN_CHAOS_ROUNDS=500            rounds of the killer
 //	PROCMAN_CHAOS_INSTANCES=50          instances it begins with

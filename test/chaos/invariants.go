@@ -116,6 +116,24 @@ func NothingElse(wanted []Wanted, alive map[Process]string) (v violations) {
 	return v
 }
 
+// NothingLeft is I3 where what outlives its run is to be ended: whatever the children of an instance have started is of the
+// run that is shown. alive is what lives, with its entry in the ledger.
+func NothingLeft(shown []Shown, alive map[Process]Entry) (v violations) {
+	runs := map[string]int{}
+	for _, s := range shown {
+		if s.PID != 0 {
+			runs[s.ID] = s.Run
+		}
+	}
+	for p, e := range alive {
+		if run, runs := runs[e.Instance]; !runs || run != e.Run {
+			v.add("I3", "%s: process %d of run %d lives on (%s), though run %d is the one that is shown", e.Instance, p.PID, e.Run, e.Note["how"], run)
+		}
+	}
+	slices.SortFunc(v, func(a, b Violation) int { return strings.Compare(a.Text, b.Text) })
+	return v
+}
+
 // PortsApart is I4: two processes that live at once were given different ports.
 func PortsApart(lives []Life) (v violations) {
 	for i, a := range lives {

@@ -57,6 +57,13 @@ func TestTwoProcessesOfAnInstanceAtOnceAreFound(t *testing.T) { // I1
 	require.Len(t, NeverTwo([]Life{ended(life(1, 10, 20), 30), rival}), 1, "it met the other")
 }
 
+func TestWhatOutlivesItsRunIsFound(t *testing.T) { // I3
+	alive := map[Process]Entry{{1, 1}: {Instance: "a", Run: 2}, {2, 2}: {Instance: "a", Run: 1}, {3, 3}: {Instance: "h", Run: 4}, {4, 4}: {Instance: "x", Run: 1}}
+	shown := []Shown{{ID: "a", PID: 7, Run: 2}, {ID: "h", Run: 4}}
+	require.Len(t, NothingLeft(shown, alive), 3, "of an earlier run, of a stopped one, of one that is gone")
+	require.Empty(t, NothingLeft(shown, map[Process]Entry{{1, 1}: alive[Process{1, 1}]}))
+}
+
 func TestWhatHasNotConvergedIsFound(t *testing.T) { // I2
 	good := life(1, 10, 20)
 	want := []Wanted{{ID: "a", Spec: "1"}}

@@ -56,7 +56,26 @@ func (w *world) distance(held, unsure map[string]bool) (violations, []Shown, []L
 	if len(wrong) == 0 {
 		wrong = NothingElse(w.wanted(decided), w.managed())
 	}
+	if len(wrong) == 0 && w.ends {
+		wrong = NothingLeft(out, w.descendants())
+	}
 	return wrong, out, lives
+}
+
+// descendants returns those that live of all that children have started, by process, whatever they show of themselves: their
+// ledger tells of which run they are.
+func (w *world) descendants() map[Process]Entry {
+	w.Helper()
+	alive := map[Process]Entry{}
+	for _, e := range w.watcher.ledger() {
+		if e.Event != Grandchild {
+			continue
+		}
+		if now, err := readStat(e.Process.PID); err == nil && now.Start == e.Process.Start && now.State != 'Z' {
+			alive[e.Process] = e
+		}
+	}
+	return alive
 }
 
 func shownOf(doc document) []Shown {

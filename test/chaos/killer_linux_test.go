@@ -16,7 +16,7 @@ func TestTheManagerKilledAtRandomInstants(t *testing.T) { // 1, 2, 9
 	if seed == 0 {
 		seed = rand.Int64N(1 << 31)
 	}
-	rounds, instances := fromEnv("PROCMAN_CHAOS_ROUNDS", 50), fromEnv("PROCMAN_CHAOS_INSTANCES", 14)
+	rounds, instances := fromEnv("PROCMAN_CHAOS_ROUNDS", 40), fromEnv("PROCMAN_CHAOS_INSTANCES", 14)
 	k := newKiller(t, seed, instances)
 	defer func() {
 		if t.Failed() {
@@ -49,6 +49,7 @@ type killer struct {
 func newKiller(t *testing.T, seed int64, instances int) *killer {
 	t.Helper()
 	w := newWorld(t)
+	w.ends = true
 	w.ports = takePorts(400)
 	k := &killer{world: w, seed: seed, churn: newChurn(w)}
 	rng := k.rng()

@@ -19,6 +19,7 @@ import (
 // world is a state directory, a configuration, a ledger, and at most one daemon.
 type world struct {
 	testing.TB
+	ends                               bool // nothing is left by policy: what is left is a fault
 	dir, config, socket, state, ledger string
 	program                            string // procman
 	ports                              [2]int
