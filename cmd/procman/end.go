@@ -82,7 +82,11 @@ systemd does not start it again, if the unit is procman's own: it has ended as i
 				}
 				done := "is told to end"
 				if !noWait {
-					if err := gone(ctx, c, said.Manager.PID); err != nil {
+					err := gone(ctx, c, said.Manager.PID)
+					if errors.Is(err, errRemains) {
+						return fmt.Errorf("the daemon, pid %d, has ended its work; but %w", said.Manager.PID, err)
+					}
+					if err != nil {
 						return fmt.Errorf("the daemon, pid %d, has not ended after %v; it goes on ending: %w", said.Manager.PID, timeout, err)
 					}
 					done = "has ended" + a.farewell(ctx, said.Manager)
@@ -105,18 +109,37 @@ systemd does not start it again, if the unit is procman's own: it has ended as i
 // goneEvery is how often it is looked whether the daemon has ended.
 const goneEvery = 20 * time.Millisecond
 
-// gone returns when the daemon does not answer any more and its process has ended.
+// remainsTime is how long the kernel may take to end a process that has ended itself.
+const remainsTime = 3 * time.Second
+
+// errRemains says that a process has ended itself, and that the kernel cannot end it: a thread of it waits for a disk. Its
+// socket and its lock are open until then.
+var errRemains = errors.New("what is left of its process waits in the kernel for a disk or mount that does not answer; " +
+	"until that does, its state directory may stay locked")
+
+// gone returns when the daemon does not answer any more and its process has ended, or when that is errRemains.
 func gone(ctx context.Context, c *api.Client, pid int) error {
 	process := watchProcess(pid)
 	defer process.close()
 	look := time.NewTicker(goneEvery)
 	defer look.Stop()
+	var remains time.Time // since when
 	for silent := false; ; {
 		if !silent {
-			silent = errors.Is(c.Healthy(ctx), api.ErrUnreachable)
+			asking, cancel := context.WithTimeout(ctx, time.Second)
+			silent = errors.Is(c.Healthy(asking), api.ErrUnreachable)
+			cancel()
 		}
 		if silent && process.ended() {
 			return nil
+		}
+		switch {
+		case !process.remains():
+			remains = time.Time{}
+		case remains.IsZero():
+			remains = time.Now()
+		case time.Since(remains) > remainsTime:
+			return errRemains
 		}
 		select {
 		case <-look.C:

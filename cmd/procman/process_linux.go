@@ -32,6 +32,15 @@ func (p process) ended() bool {
 	return err == nil && n > 0
 }
 
+// remains reports whether the process has ended itself, but not all of its threads have: one waits in the kernel.
+func (p process) remains() bool {
+	if p.fd < 0 {
+		return false
+	}
+	st, err := kernel.Procfs("/proc").Stat(p.pid)
+	return err == nil && st.Zombie() && !p.ended()
+}
+
 func (p process) close() {
 	if p.fd >= 0 {
 		_ = unix.Close(p.fd) // it was opened here and is of no more use

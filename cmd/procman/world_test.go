@@ -57,6 +57,9 @@ func TestMain(m *testing.M) {
 
 // child is a tiny servicehost. It says "hello" and is healthy, unless it is told otherwise.
 func child(how string) int {
+	if how == "remains" {
+		return remain()
+	}
 	flags := flag.NewFlagSet("child", flag.ExitOnError)
 	port := flags.Int("port", 0, "")
 	flags.String("wasm", "", "")
