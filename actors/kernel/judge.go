@@ -21,6 +21,7 @@ const (
 	DoubtStart   Doubt = "start"   // it has the pid on record, of which no start time is on record
 	DoubtLock    Doubt = "lock"    // it holds the instance's lock, and shows nothing else
 	DoubtNoLock  Doubt = "no lock" // it shows the instance's tag and leads a session, but no record and no lock names it
+	DoubtIntent  Doubt = "intent"  // a start was interrupted, and it writes to the instance's output, but shows another command line
 	DoubtManaged Doubt = "managed" // it is proved, but the state directory it was started under has a live manager of its own
 )
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -152,6 +153,15 @@ func (p Procfs) tagged(pid int, buffer []byte) (Process, bool) {
 func (p Procfs) TagsOf(pid int, buffer []byte) Tags {
 	x, _ := p.tagged(pid, buffer)
 	return x.Tags
+}
+
+// CommandLine returns the arguments of the process as it shows them: a program may write over them.
+func (p Procfs) CommandLine(pid int) ([]string, error) {
+	text, err := os.ReadFile(p.file(pid, "cmdline"))
+	if err != nil {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00"), nil
 }
 
 // read fills the buffer from a file of the process. Bare system calls: this is done for every process of the host, and

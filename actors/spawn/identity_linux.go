@@ -194,8 +194,8 @@ func (s *Spawner) lockOf(pid int, id messages.InstanceID) (held bool, witness *k
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxTestimony))
 	var r runRecord
-	if err != nil || record.Unseal(lockKind, text, &r) != nil || r.ID != id {
-		return held, nil, nil
+	if err != nil || record.Unseal(lockKind, text, &r) != nil || r.ID != id || r.PID == 0 {
+		return held, nil, nil // it says nothing, or only that a start was intended
 	}
 	return held, runOf(&r), &r
 }
@@ -213,7 +213,9 @@ func testify(lock *os.File, r runRecord) error {
 	if err != nil {
 		return err
 	}
-	_, err = lock.WriteAt(text, 0)
+	if _, err = lock.WriteAt(text, 0); err == nil {
+		err = lock.Truncate(int64(len(text)))
+	}
 	return err
 }
 
@@ -352,6 +354,9 @@ func (s *Spawner) unclear(id messages.InstanceID, d *doubt) *messages.StartError
 				"something holds %s that is not visible here", s.dir.InstanceLock(id))
 		}
 		return say(end, "process %d holds %s, but shows no tag, and no record names it", d.pid, s.dir.InstanceLock(id))
+	case kernel.DoubtIntent:
+		return say(end, "process %d leads a session, writes to the output of %q and began when run %d was being started, but shows another command line and no tag",
+			d.pid, string(id), d.run)
 	case kernel.DoubtManaged:
 		m := d.manager
 		if m.pid == unseen {

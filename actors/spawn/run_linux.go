@@ -30,7 +30,8 @@ type runRecord struct {
 	Dir     string              `json:"state_dir,omitempty"` // under which it was started; it stays when the directory is moved or copied
 
 	lost bool        // it is not what is on disk
-	Exit *exitRecord `json:"exit"` // nil until the process was seen to end
+	Args string      `json:"args_hash,omitempty"` // of an intent, see Spawner.intent
+	Exit *exitRecord `json:"exit"`                // nil until the process was seen to end
 }
 
 type exitRecord struct {
@@ -99,7 +100,7 @@ func (s *Spawner) readRun(id messages.InstanceID) (*runRecord, error) {
 	if r != nil && r.Exit == nil && r.Boot == s.boot {
 		return r, nil
 	}
-	if t := s.testimony(id); t != nil && (r == nil || t.Run > r.Run) {
+	if t := s.testimony(id); t != nil && t.PID != 0 && (r == nil || t.Run > r.Run) {
 		t.lost = true
 		r = t
 	}

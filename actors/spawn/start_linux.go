@@ -58,8 +58,9 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	if err := s.awaitLock(ctx, i, f.lock); err != nil {
 		return nil, err
 	}
-	s.inscribe(f.lock, func(lock *os.File) error { return lock.Truncate(0) })
-	p, err := s.start(ctx, i, l, program, f)
+	tag, args := newTag(), append([]string{l.App.Executable}, l.App.CommandLine(l.Port)...)
+	s.inscribe(f.lock, func(lock *os.File) error { return testify(lock, s.intent(l, tag, args)) })
+	p, err := s.start(ctx, i, l, program, tag, args, f)
 	if err != nil {
 		return nil, err
 	}
@@ -150,10 +151,10 @@ func openOrMake(path string, flag int) (*os.File, error) {
 }
 
 // start forks. It closes nothing it was given.
-func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, program string, f *files) (*process, error) {
-	tag := newTag()
+func (s *Spawner) start(
+	ctx context.Context, i *instance, l messages.Launch, program, tag string, args []string, f *files,
+) (*process, error) {
 	env := s.environment(l, tag)
-	args := append([]string{l.App.Executable}, l.App.CommandLine(l.Port)...)
 	for pause := 5 * time.Millisecond; ; pause *= 2 {
 		if err := ctx.Err(); err != nil {
 			return nil, err

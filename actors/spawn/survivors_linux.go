@@ -194,6 +194,9 @@ func (s *Spawner) examine(ctx context.Context, i *instance, r *runRecord, seen [
 		seen = append(slices.Clip(seen), x)
 	}
 	f := s.judgeSeen(i.id, r, seen)
+	if f.leader == nil && i.live() == nil {
+		s.recall(ctx, i.id, r, &f)
+	}
 	if f.leader != nil {
 		if i.live() == nil {
 			lack, err := s.adoptSeen(ctx, i, *f.leader, f.record)

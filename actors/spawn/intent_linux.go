@@ -1,0 +1,72 @@
+package spawn
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"procman/actors/kernel"
+	"procman/messages"
+)
+
+// intent is what is written into the lock before the fork: a record without a process. Should the manager die between the
+// fork and the record, the process may have wiped its environment and closed its descriptors before anybody looks. Then it
+// is told by what it cannot undo so easily: when it began, its command line, and the output files that it was given.
+func (s *Spawner) intent(l messages.Launch, tag string, args []string) runRecord {
+	return runRecord{
+		ID: l.App.InstanceID, Boot: s.boot, Tag: tag, Run: l.Run, Port: l.Port, Spec: l.App.SpecHash(), Dir: string(s.dir),
+		Started: readClock().stamp(time.Now()), Args: hashOf(args),
+	}
+}
+
+func hashOf(args []string) string {
+	sum := sha256.Sum256([]byte(strings.Join(args, "\x00")))
+	return hex.EncodeToString(sum[:16])
+}
+
+// recall finds the process of a start of which nothing but the intent was written. It is in doubt if it shows no tag and
+// another command line: then it may be one that the process has started.
+func (s *Spawner) recall(ctx context.Context, id messages.InstanceID, r *runRecord, f *findings) {
+	intent := s.testimony(id)
+	if intent == nil || intent.PID != 0 || r != nil && r.Run >= intent.Run {
+		return // none, or the record was written after all
+	}
+	as := *intent
+	table, err := s.proc.Table(ctx)
+	if err != nil {
+		return // the next look finds out
+	}
+	// The kernel counts the start of a process in ticks of 10 ms.
+	began := readClock().read(as.Started, true).Add(-20 * time.Millisecond)
+	buffer := make([]byte, 64<<10)
+	var x *kernel.Process
+	for pid, p := range table {
+		if p.Zombie() || !p.Leads(pid) || sinceBoot(p.Start).Before(began) || x != nil && x.Start <= p.Start || !s.writesFor(pid, id) {
+			continue
+		}
+		if p.Tags = s.proc.TagsOf(pid, buffer); p.Tag == "" || p.Tag == as.Tag {
+			x = &p
+		}
+	}
+	if x == nil {
+		return
+	}
+	as.PID, as.Start = x.PID, x.Start
+	if line, err := s.proc.CommandLine(x.PID); x.Tag == as.Tag || err == nil && hashOf(line) == as.Args {
+		f.leader, f.record, f.doubt = x, as, nil
+		return
+	}
+	f.doubt = &doubt{why: kernel.DoubtIntent, pid: x.PID, start: x.Start, run: as.Run, spec: as.Spec}
+}
+
+// writesFor reports whether the process has an output file of the instance where it was given it.
+func (s *Spawner) writesFor(pid int, id messages.InstanceID) bool {
+	for fd, path := range map[int]string{1: s.dir.Stdout(id), 2: s.dir.Stderr(id)} {
+		if open, err := s.proc.HasOpen(pid, fd, path); err == nil && open {
+			return true
+		}
+	}
+	return false
+}
