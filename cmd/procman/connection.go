@@ -186,7 +186,9 @@ func (a *app) reach(err error) error {
 	if at.dir != "" {
 		if pid := spawn.Owner(at.dir); pid != 0 {
 			help := "it is starting or ending, or hangs; its log says which"
-			if errors.Is(err, fs.ErrNotExist) {
+			if info, statErr := os.Lstat(at.socket); statErr == nil && info.Mode()&fs.ModeSocket == 0 {
+				help = "what lies at the place of its socket is none; remove that, and it makes its socket again within seconds"
+			} else if errors.Is(err, fs.ErrNotExist) {
 				help = "it is starting or ending, or its socket was removed or is elsewhere; one that runs makes its socket again within seconds"
 			}
 			return fmt.Errorf("%w; but process %d has the state directory %s: %s", err, pid, at.dir, help)

@@ -172,6 +172,15 @@ func TestASocketThatWasRemovedIsMadeAgain(t *testing.T) {
 	require.NoError(t, l.Close())
 	s.eventually("also in the place of a dead one", func() bool { return s.call("status", "a").code == 0 })
 
+	require.NoError(t, os.Remove(socket))
+	require.NoError(t, os.WriteFile(socket, nil, 0o600))
+	r := s.call("status")
+	require.Equal(t, exitUnreachable, r.code)
+	require.Contains(t, r.stderr, "what lies at the place of its socket is none; remove that")
+	require.NotContains(t, r.stdout, "unsupervised")
+	require.NoError(t, os.Remove(socket))
+	require.Zero(t, s.call("status", "a").code)
+
 	s.eventually("it is deleted", func() bool { return os.RemoveAll(filepath.Join(s.dir, "state")) == nil }) // while it is written to
 	s.eventually("also with its directory", func() bool { return s.call("status", "a").code == 0 })
 	require.Equal(t, pid, s.instance("a").PID)
