@@ -41,6 +41,7 @@ type Evidence struct {
 	// it was locked for; nil: nothing.
 	Lock    bool
 	Witness *Run
+	Helper  bool // its run was about to be started, and by command line and output it is not what was to be started
 	Kin     bool // it is in the session, group or descent of the run on record, see Circle
 	// Manager is the live manager, other than this one, of the state directory it was started under; 0: none.
 	Manager int
@@ -98,6 +99,8 @@ func judge(e Evidence) (Verdict, Doubt) {
 		return Belongs, DoubtNone
 	case tag != "" && e.Lock:
 		return Leader, DoubtNone
+	case tag != "" && e.Helper:
+		return Belongs, DoubtNone
 	case tag != "":
 		return Unclear, DoubtNoLock
 	case e.Kin:

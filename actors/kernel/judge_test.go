@@ -55,6 +55,7 @@ func TestWhatAProcessIsToARun(t *testing.T) {
 		{"a newer run's tag and a lock that names its leader", other, func(e *Evidence) { e.Shows, e.Lock, e.Witness = newer, true, &Run{"now", 19, 599, "T8", 8, false} }, Belongs, ""},
 		{"a newer run's tag and the lock of the run before", other, func(e *Evidence) { e.Shows, e.Lock, e.Witness = newer, true, &Run{"now", 10, 500, "T7", 7, false} }, Leader, ""},
 		{"a newer run's tag without the lock", other, func(e *Evidence) { e.Shows = newer }, Unclear, DoubtNoLock},
+		{"a newer run's tag without the lock, and not what was to be started", other, func(e *Evidence) { e.Shows, e.Helper = newer, true }, Belongs, ""},
 		{"a newer run's tag in somebody's session", other, func(e *Evidence) { e.Shows, e.Lock, e.Stat.Session = newer, true, 19 }, Belongs, ""},
 		{"an earlier run's tag, and the lock", other, func(e *Evidence) { e.Shows, e.Lock = older, true }, Belongs, ""},
 		{"an earlier run's tag, and a lock that names it", other, func(e *Evidence) { e.Shows, e.Witness = older, &Run{"now", 20, 600, "T6", 6, false} }, Belongs, ""},

@@ -23,8 +23,9 @@
 //     health, stop, the lock and survivors alike: two words for it are two circles, and between them somebody lives on.
 //   - Of a run whose first process has ended while nobody watched, those count that show its tag, hold its lock, or are in its
 //     session and nearly as old as it. What detaches itself, shows nothing and holds nothing is nobody's from then on.
-//   - A process that wipes its environment and closes its descriptors is known by its record alone. If the manager is killed in
-//     the instant between the fork and the record, nothing tells of such a one: that is the limit of never two.
+//   - A process that wipes its environment and closes its descriptors is known by its record alone. So the intent is written
+//     into its lock before the fork: if the manager is killed before the record, such a one is told by when it began, its command
+//     line and the output files that it was given. One that changes those too, within that instant, nothing tells of.
 //   - Reality wins over records. The record of a run may be missing, torn or of another version: a live process is found
 //     by its environment all the same. What was read badly is reported, and no reason to stop.
 //   - A look at the files of a program may hang on a dead mount: it is made where nobody but that start waits for it, and no

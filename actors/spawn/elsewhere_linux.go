@@ -99,16 +99,17 @@ func real(path string) string {
 // elsewhere returns why the instance must not be started: it runs already, under another state directory. Nobody here has
 // a record of that, so it is not taken over either.
 func (s *Spawner) elsewhere(app messages.AppInstance) *messages.StartError {
-	for _, x := range s.foreign(app) {
-		err := &messages.StartError{Fault: messages.FaultElsewhere}
-		if m := Owner(messages.StateDir(x.Dir)); m != 0 {
-			err.Err = fmt.Errorf("process %d, started under the state directory %s, which the manager with pid %d has", x.PID, x.Dir, m)
-			err.Help = fmt.Sprintf("it is started here once that process has ended: `procman --socket %s stop %s`", messages.StateDir(x.Dir).Socket(), x.ID)
-			return err
-		}
-		err.Err = fmt.Errorf("process %d, started under the state directory %s, which no manager has", x.PID, x.Dir)
-		err.Help = fmt.Sprintf("it is started here once that process has ended (`kill %d`), and a manager with `state_dir: %s` takes it over as it is", x.PID, x.Dir)
+	others := s.foreign(app)
+	if len(others) == 0 {
+		return nil
+	}
+	x, err := others[0], &messages.StartError{Fault: messages.FaultElsewhere}
+	if m := Owner(messages.StateDir(x.Dir)); m != 0 {
+		err.Err = fmt.Errorf("process %d, started under the state directory %s, which the manager with pid %d has", x.PID, x.Dir, m)
+		err.Help = fmt.Sprintf("it is started here once that process has ended: `procman --socket %s stop %s`", messages.StateDir(x.Dir).Socket(), x.ID)
 		return err
 	}
-	return nil
+	err.Err = fmt.Errorf("process %d, started under the state directory %s, which no manager has", x.PID, x.Dir)
+	err.Help = fmt.Sprintf("it is started here once that process has ended (`kill %d`), and a manager with `state_dir: %s` takes it over as it is", x.PID, x.Dir)
+	return err
 }

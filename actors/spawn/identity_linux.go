@@ -114,6 +114,7 @@ func (s *Spawner) judgeSeen(id messages.InstanceID, r *runRecord, seen []kernel.
 		if x.Tag == "" || r == nil || x.Tag != r.Tag && x.Run >= r.Run {
 			e.Lock, e.Witness, says = s.lockOf(x.PID, id)
 			e.Ours = e.Ours || e.Lock && x.ID == id
+			e.Helper = !e.Lock && s.isHelper(id, x)
 		}
 		verdict, why := kernel.Judge(e)
 		var m otherManager

@@ -61,6 +61,20 @@ func (s *Spawner) recall(ctx context.Context, id messages.InstanceID, r *runReco
 	f.doubt = &doubt{why: kernel.DoubtIntent, pid: x.PID, start: x.Start, run: as.Run, spec: as.Spec}
 }
 
+// isHelper reports whether nothing but the intent is known of the run whose tag the process shows, and the process is not
+// what was to be started.
+func (s *Spawner) isHelper(id messages.InstanceID, x kernel.Process) bool {
+	if x.Tag == "" {
+		return false
+	}
+	intent := s.testimony(id)
+	if intent == nil || intent.PID != 0 || intent.Tag != x.Tag || s.writesFor(x.PID, id) {
+		return false
+	}
+	line, err := s.proc.CommandLine(x.PID)
+	return err == nil && hashOf(line) != intent.Args
+}
+
 // writesFor reports whether the process has an output file of the instance where it was given it.
 func (s *Spawner) writesFor(pid int, id messages.InstanceID) bool {
 	for fd, path := range map[int]string{1: s.dir.Stdout(id), 2: s.dir.Stderr(id)} {

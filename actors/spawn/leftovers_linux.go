@@ -60,6 +60,7 @@ func (s *Spawner) outlived(i *instance, r *runRecord, seen []kernel.Process) {
 func (s *Spawner) runOfMember(i *instance, r *runRecord, x kernel.Process) (tag string, run int) {
 	e := kernel.Evidence{Boot: s.boot, Record: runOf(r), PID: x.PID, Stat: x.Stat, Shows: x.Tags, Ours: x.ID == i.id && s.isOurs(x.Dir)}
 	e.Lock, e.Witness, _ = s.lockOf(x.PID, i.id)
+	e.Helper = !e.Lock && s.isHelper(i.id, x)
 	verdict, _ := kernel.Judge(e)
 	switch {
 	case verdict != kernel.Belongs:

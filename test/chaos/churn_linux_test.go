@@ -42,10 +42,9 @@ type change struct {
 // changes are what may happen; those that stand there twice are twice as likely.
 var changes = []string{"stop", "start", "start", "restart", "restart", "add", "remove", "spec", "spec", "policy", "broken", "kill", "kill", "crash", "cli", "readd", "upgrade"}
 
-// habits are what the instances do, see [Habits]. None clears its environment and closes its descriptors as well: such a
-// process is known by its record alone, and not at all if the manager is killed between the fork and the record.
-var habits = []string{"", "", "clearenv", "closefds", "drain=200ms", "detach=60", "helper=60", "group", "slow=100ms", "closefds detach=60",
-	"drain=100ms helper=60", "group closefds helper=60"}
+// habits are what the instances do, see [Habits].
+var habits = []string{"", "", "clearenv", "closefds", "clearenv closefds", "drain=200ms", "detach=60", "helper=60", "group", "slow=100ms",
+	"closefds detach=60", "drain=100ms helper=60", "group closefds helper=60"}
 
 // draw makes the plan of a round: what happens, and when. All chance is in here, so that a plan can be made again, however
 // its execution went.
