@@ -139,9 +139,16 @@ func (w *world) keepLog() string {
 	return f.Name()
 }
 
-// everyone returns the processes that this world has brought about.
+// everyone returns the processes that this world has brought about: those that show it, and those of the ledger, which may
+// show nothing any more.
 func (w *world) everyone() map[Process]string {
-	return tagged("PROCMAN_INSTANCE_ID", "PROCMAN_STATE_DIR="+w.state, EnvLedger+"="+w.ledger)
+	all := tagged("PROCMAN_INSTANCE_ID", "PROCMAN_STATE_DIR="+w.state, EnvLedger+"="+w.ledger)
+	for _, e := range w.watcher.ledger() {
+		if now, err := readStat(e.Process.PID); err == nil && now.Start == e.Process.Start && now.State != 'Z' {
+			all[e.Process] = e.Instance
+		}
+	}
+	return all
 }
 
 // managed returns the processes that carry the tags of this world's state directory.
