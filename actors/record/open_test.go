@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -61,9 +62,9 @@ func TestWhoAsksADiskThatStallsIsToldInTimeAndItsThreadsAreBounded(t *testing.T)
 	synctest.Test(t, func(t *testing.T) {
 		d := NewDisk("the state disk", 2)
 		heal := make(chan struct{})
-		late := 0
+		var late atomic.Int32
 		for range 2 {
-			left, err := d.Do(t.Context(), time.Second, func() error { <-heal; return nil }, func() { late++ })
+			left, err := d.Do(t.Context(), time.Second, func() error { <-heal; return nil }, func() { late.Add(1) })
 			require.True(t, left)
 			require.ErrorContains(t, err, "the state disk does not answer since")
 		}
@@ -79,7 +80,7 @@ func TestWhoAsksADiskThatStallsIsToldInTimeAndItsThreadsAreBounded(t *testing.T)
 		heal <- struct{}{}
 		<-d.Idle()
 		synctest.Wait()
-		require.Equal(t, 2, late)
+		require.EqualValues(t, 2, late.Load())
 		require.NoError(t, d.Stalled(time.Second))
 		_, err = d.Do(t.Context(), time.Second, func() error { return os.ErrExist }, nil)
 		require.ErrorIs(t, err, os.ErrExist)
