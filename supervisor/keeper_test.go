@@ -84,6 +84,7 @@ func TestWhatAFullDiskRefusedIsSaidOnceAndWrittenWhenThereIsRoom(t *testing.T) {
 		k.remember(messages.Memory{ID: "b"}, nil)
 		require.ErrorIs(t, <-said, syscall.ENOSPC)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		require.ErrorIs(t, told.state["a"], syscall.ENOSPC)
 		require.Equal(t, []messages.Happening{messages.StateUnsaved}, told.events, "not again with every try")
 		d.full(nil)
