@@ -29,11 +29,8 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Pro
 		return answer(p)
 	}
 	r, readErr := s.readRun(id)
-	if readErr != nil {
-		var lack *messages.StartError
-		if err := lackOf(readErr); errors.As(err, &lack) {
-			return nil, err // that nothing could be read does not say that there is no run
-		}
+	if isLack(readErr) {
+		return nil, lackOf(readErr) // that nothing could be read does not say that there is no run
 	}
 	first := i.doubts() == nil
 	if err := s.survey(ctx, i, r, nil); err != nil {
@@ -62,10 +59,15 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Pro
 	return nil, messages.ErrNoRun
 }
 
+// isLack reports whether a look failed for want of what the host gives: that says nothing of what was looked at.
+func isLack(err error) bool {
+	return err != nil && startError(err, "").Fault == messages.FaultResources
+}
+
 // lackOf is what a look failed by, as the host's fault if it is one: then it is waited for.
 func lackOf(err error) error {
-	if e := startError(err, ""); e.Fault == messages.FaultResources {
-		return e
+	if isLack(err) {
+		return startError(err, "")
 	}
 	return err
 }

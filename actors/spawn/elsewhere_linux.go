@@ -77,7 +77,7 @@ func (s *Spawner) sameInstance(x kernel.Process, app messages.AppInstance) bool 
 	if err1 != nil || err2 != nil {
 		return false
 	}
-	return strings.TrimSuffix(exe, " (deleted)") == resolved(app) && cwd == real(app.WorkDir)
+	return strings.TrimSuffix(exe, " (deleted)") == resolved(app) && cwd == canonical(app.WorkDir)
 }
 
 // resolved returns the program of the instance as the kernel names it.
@@ -86,10 +86,10 @@ func resolved(app messages.AppInstance) string {
 	if err != nil {
 		program = app.Executable
 	}
-	return real(program)
+	return canonical(program)
 }
 
-func real(path string) string {
+func canonical(path string) string {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		return target
 	}

@@ -65,7 +65,7 @@ func (s *Spawner) judgeRecorded(fd *pidfd, r *runRecord) (kernel.Verdict, *doubt
 		e.Stat = st
 	case fd.ended():
 		return kernel.Stranger, nil // it was reaped: whatever it was, it is no more
-	case startError(err, "").Fault == messages.FaultResources: // we could not look, which says nothing of it
+	case isLack(err): // we could not look
 		return kernel.Unclear, &doubt{pid: r.PID, start: r.Start, run: r.Run, spec: r.Spec, room: err}
 	default:
 		e.Hidden = true // it lives: hidepid, another pid namespace, another user's
@@ -194,11 +194,11 @@ func (s *Spawner) lockOf(pid int, id messages.InstanceID) (held bool, witness *k
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxTestimony))
-	var r runRecord
-	if err != nil || record.Unseal(lockKind, text, &r) != nil || r.ID != id || r.PID == 0 {
+	says = testified(text, id)
+	if err != nil || says == nil || says.PID == 0 {
 		return held, nil, nil // it says nothing, or only that a start was intended
 	}
-	return held, runOf(&r), &r
+	return held, runOf(says), says
 }
 
 // lockKind marks what is written into the lock file of an instance; maxTestimony is more than that ever is.
@@ -220,6 +220,15 @@ func testify(lock *os.File, r runRecord) error {
 	return err
 }
 
+// testified returns what was written by testify; nil if that is nothing, or of another instance.
+func testified(text []byte, id messages.InstanceID) *runRecord {
+	var r runRecord
+	if record.Unseal(lockKind, text, &r) != nil || r.ID != id {
+		return nil
+	}
+	return &r
+}
+
 // isOurs reports whether the directory is that of this manager, whatever name leads to it.
 func (s *Spawner) isOurs(dir string) bool {
 	if dir == string(s.dir) {
@@ -234,6 +243,19 @@ func (s *Spawner) isOurs(dir string) bool {
 	}
 	ours, err := os.Stat(s.dir.Lock())
 	return err == nil && os.SameFile(theirs, ours)
+}
+
+// oursByName is isOurs for many processes: each name is looked at once.
+func (s *Spawner) oursByName() func(dir string) bool {
+	known := map[string]bool{}
+	return func(dir string) bool {
+		ours, asked := known[dir]
+		if !asked {
+			ours = s.isOurs(dir)
+			known[dir] = ours
+		}
+		return ours
+	}
 }
 
 // managerOf returns the live manager, other than this one, of the directories that the process was started under: those

@@ -134,11 +134,8 @@ func (s *Spawner) lockIsFree(ctx context.Context, id messages.InstanceID) (bool,
 func (s *Spawner) obstructed(ctx context.Context, i *instance, a messages.AppInstance) error {
 	path := s.dir.InstanceLock(i.id)
 	r, err := s.readRun(i.id)
-	if err != nil {
-		if e := startError(err, path); e.Fault == messages.FaultResources {
-			return e // that nothing could be read proves nothing
-		}
-		r = nil
+	if isLack(err) {
+		return startError(err, path)
 	}
 	// It may be the process of the newest run, for which there was no room before.
 	if err := s.survey(ctx, i, r, nil); err != nil {

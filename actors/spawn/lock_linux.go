@@ -130,6 +130,17 @@ func owner(f *os.File) string {
 	return fmt.Sprintf(" is held by process %d", pid)
 }
 
+// Keep sees to it that the Spawner still has the state directory: when that was deleted or replaced under it, it is made and
+// locked anew. The error says that it could not be had; it wraps ErrInUse if another manager has it by now.
+func (s *Spawner) Keep() error {
+	leave, err := s.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return s.guard()
+}
+
 // guard sees to it that the lock on the state directory is one: when the directory was deleted or replaced under us,
 // what we hold keeps nobody out. Then the new one is taken.
 func (s *Spawner) guard() error {

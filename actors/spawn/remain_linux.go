@@ -57,17 +57,9 @@ func (s *Spawner) Remain() (map[messages.InstanceID][]messages.Member, error) {
 			}
 		}
 	}
-	ours := map[string]bool{}
+	ours := s.oursByName()
 	for pid, x := range table {
-		if x.Tag == "" || x.ID.Validate() != nil {
-			continue
-		}
-		own, asked := ours[x.Dir]
-		if !asked {
-			own = s.isOurs(x.Dir)
-			ours[x.Dir] = own
-		}
-		if own {
+		if x.Tag != "" && x.ID.Validate() == nil && ours(x.Dir) {
 			add(x.ID, pid)
 		}
 	}

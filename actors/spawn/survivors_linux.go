@@ -280,23 +280,18 @@ func (s *Spawner) scan(ctx context.Context, records map[messages.InstanceID]*run
 			runs[r.Tag] = id
 		}
 	}
-	ours := map[string]bool{}
+	ours := s.oursByName()
 	seen := map[messages.InstanceID][]kernel.Process{}
 	others := map[messages.InstanceID][]kernel.Process{}
 	for _, x := range tagged {
 		if x.ID.Validate() != nil {
 			continue
 		}
-		own, known := ours[x.Dir]
-		if !known {
-			own = s.isOurs(x.Dir)
-			ours[x.Dir] = own
-		}
 		id, recorded := runs[x.Tag]
 		switch {
 		case recorded:
 			seen[id] = append(seen[id], x)
-		case own:
+		case ours(x.Dir):
 			seen[x.ID] = append(seen[x.ID], x)
 		default:
 			others[x.ID] = append(others[x.ID], x)
