@@ -117,7 +117,7 @@ func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*r
 			}
 		}
 		var errs []error
-		unexplained, settled := map[messages.InstanceID]*runRecord{}, true
+		unexplained := map[messages.InstanceID]*runRecord{}
 		for id, r := range wanted {
 			i := s.instance(id)
 			err := s.survey(ctx, i, r, seen[id])
@@ -129,14 +129,17 @@ func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*r
 				s.outlived(i, r, seen[id])
 			default:
 				unexplained[id] = r
-				settled = settled && s.explained(i, seen[id], began)
 			}
 		}
 		if err := errors.Join(errs...); err != nil || len(unexplained) == 0 {
 			return surveyed, err
 		}
-		if n >= times || settled {
-			return surveyed, s.explain(ctx, unexplained, seen, surveyed)
+		holders, err := s.lockHolders(ctx, unexplained)
+		if err != nil {
+			return surveyed, fmt.Errorf("the processes of the host cannot be looked at: %w", err)
+		}
+		if n >= times || settled(unexplained, holders, seen, began) {
+			return surveyed, s.explain(ctx, unexplained, holders, seen, surveyed)
 		}
 		wanted = unexplained
 		if err := s.pause(ctx, lookAgain); err != nil {
@@ -145,21 +148,21 @@ func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*r
 	}
 }
 
-// explained reports whether those who hold the lock of an instance without a process are known, so that another look would
-// show the same.
-func (s *Spawner) explained(i *instance, seen []kernel.Process, began time.Time) bool {
-	holders := s.proc.Holders(s.dir.InstanceLock(i.id))
-	for _, pid := range holders {
-		st, err := s.proc.Stat(pid)
-		if err != nil {
-			return false // it has just ended
+// settled reports whether those who hold the locks of instances without a process are known, so that another look would show
+// the same.
+func settled(locked map[messages.InstanceID]*runRecord, holders, seen map[messages.InstanceID][]kernel.Process, began time.Time) bool {
+	for id := range locked {
+		for _, x := range holders[id] {
+			shown := slices.ContainsFunc(seen[id], func(y kernel.Process) bool { return y.PID == x.PID && y.Start == x.Start })
+			if !shown && time.Since(sinceBoot(x.Start)) < young {
+				return false // perhaps it executes a program right now
+			}
 		}
-		shown := slices.ContainsFunc(seen, func(x kernel.Process) bool { return x.PID == pid && x.Start == st.Start })
-		if !shown && time.Since(sinceBoot(st.Start)) < young {
-			return false // perhaps it executes a program right now
+		if len(holders[id]) == 0 && time.Since(began) <= looksBlind {
+			return false // it has just ended, or is not visible here
 		}
 	}
-	return len(holders) > 0 || time.Since(began) > looksBlind
+	return true
 }
 
 // survey finds the process of one instance, if one lives: the one that is known, else the one on record, else the best
@@ -194,7 +197,8 @@ func (s *Spawner) examine(ctx context.Context, i *instance, r *runRecord, seen [
 		seen = append(slices.Clip(seen), x)
 	}
 	f := s.judgeSeen(i.id, r, seen)
-	if f.leader == nil && i.live() == nil {
+	// A start of this manager's own is interrupted by nothing: once the survivors are known only a doubt is looked at again.
+	if f.leader == nil && i.live() == nil && (before != nil || !s.searched.Load()) {
 		s.recall(ctx, i.id, r, &f)
 	}
 	if f.leader != nil {
@@ -305,14 +309,10 @@ func (s *Spawner) scan(ctx context.Context, records map[messages.InstanceID]*run
 	return seen, err
 }
 
-// explain finds out who holds the locks of instances that have no process. What is proved to be the process of a run,
+// explain deals with those that hold the locks of instances without a process. What is proved to be the process of a run,
 // though it shows no environment, is adopted; what cannot be told is a doubt.
-func (s *Spawner) explain(ctx context.Context, locked map[messages.InstanceID]*runRecord, seen map[messages.InstanceID][]kernel.Process,
+func (s *Spawner) explain(ctx context.Context, locked map[messages.InstanceID]*runRecord, holders, seen map[messages.InstanceID][]kernel.Process,
 	surveyed map[messages.InstanceID]bool) error {
-	holders, err := s.lockHolders(ctx, locked)
-	if err != nil {
-		return fmt.Errorf("the processes of the host cannot be looked at: %w", err)
-	}
 	var errs []error
 	for id, r := range locked {
 		i := s.instance(id)
@@ -325,7 +325,10 @@ func (s *Spawner) explain(ctx context.Context, locked map[messages.InstanceID]*r
 		if s.outlived(i, r, slices.Concat(seen[id], holders[id])); i.process() != nil && !i.process().over() {
 			continue
 		}
-		if i.doubts() == nil && len(holders[id]) == 0 && !s.unlocked(id) {
+		switch d := i.doubts(); {
+		case d != nil && d.room != nil:
+			continue // its process is known, and is taken over when there is room
+		case d == nil && len(holders[id]) == 0 && !s.unlocked(id):
 			i.setDoubt(&doubt{why: kernel.DoubtLock})
 		}
 		s.log.Warn("an instance has no process, but something holds its lock; it cannot be started before that has ended", "instance", string(id),
