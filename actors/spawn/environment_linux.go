@@ -13,7 +13,7 @@ import (
 
 // environment returns what a process is started with: procman's marks, which nothing overrides, then the instance's own
 // variables, then those of the manager that are passed on.
-func (s *Spawner) environment(l messages.Launch, tag string) []string {
+func (s *Spawner) environment(l messages.Launch, r runRecord) []string {
 	var env []string
 	seen := map[string]bool{}
 	put := func(name, value string) {
@@ -25,8 +25,8 @@ func (s *Spawner) environment(l messages.Launch, tag string) []string {
 	put(EnvStateDir, string(s.dir))
 	put(EnvInstance, string(l.App.InstanceID))
 	put(EnvRun, strconv.Itoa(l.Run))
-	put(EnvTag, tag)
-	put(EnvSpec, l.App.SpecHash())
+	put(EnvTag, r.Tag)
+	put(EnvSpec, r.Spec)
 	put("PORT", strconv.Itoa(l.Port))
 	for _, name := range slices.Sorted(maps.Keys(l.App.Env)) {
 		put(name, l.App.Env[name])

@@ -11,12 +11,12 @@ import (
 	"procman/messages"
 )
 
-// intent is what is written into the lock before the fork: a record without a process. Should the manager die between the
+// intent is the record of a run that has no process yet. It is written into the lock before the fork. Should the manager die between the
 // fork and the record, the process may have wiped its environment and closed its descriptors before anybody looks. Then it
 // is told by what it cannot undo so easily: when it began, its command line, and the output files that it was given.
-func (s *Spawner) intent(l messages.Launch, tag string, args []string) runRecord {
+func (s *Spawner) intent(l messages.Launch, args []string) runRecord {
 	return runRecord{
-		ID: l.App.InstanceID, Boot: s.boot, Tag: tag, Run: l.Run, Port: l.Port, Spec: l.App.SpecHash(), Dir: string(s.dir),
+		ID: l.App.InstanceID, Boot: s.boot, Tag: newTag(), Run: l.Run, Port: l.Port, Spec: l.App.SpecHash(), Dir: string(s.dir),
 		Started: readClock().stamp(time.Now()), Args: hashOf(args),
 	}
 }

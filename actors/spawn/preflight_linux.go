@@ -48,7 +48,7 @@ func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppIn
 		return "", fault(messages.FaultEnvFile, "", errors.New(app.EnvFault), "correct the file; it is watched, and what waits for it is started then")
 	}
 	key := app.Executable + "\x00" + app.WorkDir + "\x00" + filepath.Dir(app.WasmPath)
-	found := &inspection{spec: app.SpecHash()}
+	found := &inspection{}
 	s.mu.Lock()
 	disk, late := s.looks[key], i.inspection
 	if disk == nil {
@@ -57,14 +57,14 @@ func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppIn
 	}
 	i.inspection = nil
 	s.mu.Unlock()
-	if late != nil && late.spec == found.spec && time.Since(late.at) < lateTime {
+	if late != nil && time.Since(late.at) < lateTime && late.spec == app.SpecHash() {
 		return late.program, late.err
 	}
 	left, err := disk.Do(ctx, programPatience, func() error {
 		found.program, found.err = check(app)
 		return nil
 	}, func() {
-		found.at = time.Now()
+		found.spec, found.at = app.SpecHash(), time.Now()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		i.inspection = found

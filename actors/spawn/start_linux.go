@@ -58,9 +58,10 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	if err := s.awaitLock(ctx, i, f.lock); err != nil {
 		return nil, err
 	}
-	tag, args := newTag(), append([]string{l.App.Executable}, l.App.CommandLine(l.Port)...)
-	s.inscribe(f.lock, func(lock *os.File) error { return testify(lock, s.intent(l, tag, args)) })
-	p, err := s.start(ctx, i, l, program, tag, args, f)
+	args := append([]string{l.App.Executable}, l.App.CommandLine(l.Port)...)
+	r := s.intent(l, args)
+	s.inscribe(f.lock, func(lock *os.File) error { return testify(lock, r) })
+	p, err := s.start(ctx, i, l, program, args, r, f)
 	if err != nil {
 		return nil, err
 	}
@@ -152,9 +153,9 @@ func openOrMake(path string, flag int) (*os.File, error) {
 
 // start forks. It closes nothing it was given.
 func (s *Spawner) start(
-	ctx context.Context, i *instance, l messages.Launch, program, tag string, args []string, f *files,
+	ctx context.Context, i *instance, l messages.Launch, program string, args []string, r runRecord, f *files,
 ) (*process, error) {
-	env := s.environment(l, tag)
+	env := s.environment(l, r)
 	for pause := 5 * time.Millisecond; ; pause *= 2 {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -173,7 +174,7 @@ func (s *Spawner) start(
 		if err == nil {
 			defer known()
 			failpoint("after-fork")
-			return s.started(i, l, tag, cmd.Process, fd)
+			return s.started(i, r, cmd.Process, fd)
 		}
 		known()
 		// Whoever forks while a program is being copied holds it open for writing for an instant.
@@ -199,8 +200,8 @@ func startClean(cmd *exec.Cmd) error {
 	return errors.Join(err, unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil))
 }
 
-// started puts the new process into the table and on record. fd is its pidfd.
-func (s *Spawner) started(i *instance, l messages.Launch, tag string, child *os.Process, fd int) (*process, error) {
+// started puts the new process into the table and on record: r is the intent. fd is its pidfd.
+func (s *Spawner) started(i *instance, r runRecord, child *os.Process, fd int) (*process, error) {
 	now := time.Now()
 	pid := child.Pid
 	handle, err := adoptFD(pid, fd)
@@ -220,13 +221,10 @@ func (s *Spawner) started(i *instance, l messages.Launch, tag string, child *os.
 		s.log.Warn("the start time of a process cannot be read", "instance", string(i.id), "pid", pid, "error", err,
 			"consequence", "after a crash of the manager it is looked for among all processes")
 	}
+	r.PID, r.Start, r.Started, r.Args = pid, st.Start, readClock().stamp(now), ""
 	p := &process{
-		group: group{fd: handle, pid: pid, id: i.id, tag: tag, start: st.Start, child: true},
-		home:  s, started: now, done: make(chan struct{}),
-		record: runRecord{
-			ID: i.id, Boot: s.boot, PID: pid, Start: st.Start, Tag: tag, Run: l.Run, Port: l.Port, Spec: l.App.SpecHash(), Dir: string(s.dir),
-			Started: readClock().stamp(now),
-		},
+		group: group{fd: handle, pid: pid, id: i.id, tag: r.Tag, start: st.Start, child: true},
+		home:  s, started: now, done: make(chan struct{}), record: r,
 	}
 	s.begin(i, p, true)
 	failpoint("after-record")
