@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"procman/actors/kernel"
-	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -466,44 +465,4 @@ func TestAThousandAreAdoptedWithoutALookAtEachOther(t *testing.T) {
 	before := time.Now()
 	require.Len(t, survivors(t, opened(t, dir)), 60)
 	t.Logf("60 in %v", time.Since(before))
-}
-
-// TestAProcessWhoseManagerDiedBeforeItWasOnRecordIsFoundThoughItShowsNothing: the manager died between fork and record, and
-// the process has wiped its environment and closed the lock. The intent is all that was written.
-func TestAProcessWhoseManagerDiedBeforeItWasOnRecordIsFoundThoughItShowsNothing(t *testing.T) {
-	for name, sure := range map[string]bool{"its command line is that of the start": true, "it shows another command line": false} {
-		t.Run(name, func(t *testing.T) {
-			dir := stateDir(t)
-			pid := orphanedAs(t, dir, bare("3>&-"))
-			line, err := kernel.Procfs("/proc").CommandLine(pid)
-			require.NoError(t, err)
-			text, err := os.ReadFile(dir.InstanceLock("a"))
-			require.NoError(t, err)
-			var r runRecord
-			require.NoError(t, record.Unseal(lockKind, text, &r))
-			r.PID, r.Start, r.Args = 0, 0, hashOf([]string{"another"})
-			r.Started = readClock().stamp(time.Now().Add(-time.Minute)) // an intent is written before the fork
-			if sure {
-				r.Args = hashOf(line)
-			}
-			text, err = record.Seal(lockKind, r)
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(dir.InstanceLock("a"), text, 0o600))
-			require.NoError(t, os.Remove(dir.Run("a")))
-
-			s := opened(t, dir)
-			v := survivors(t, s)["a"]
-			require.True(t, v.Alive)
-			require.Equal(t, []any{pid, 7}, []any{v.PID, v.Run})
-			if sure {
-				require.Empty(t, v.Unclear)
-				require.Equal(t, pid, adopted(t, s).PID())
-				return
-			}
-			require.Contains(t, v.Unclear, "shows another command line")
-			_, err = s.Spawn(t.Context(), messages.Launch{App: bare(""), Run: 8, Port: 30008})
-			require.Error(t, err, "nothing is started in its place")
-			require.True(t, alive(pid))
-		})
-	}
 }
