@@ -270,10 +270,10 @@ func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survi
 	e := r.entry(m.ID)
 	e.hold = hold{m.Held, m.HeldBy, m.HeldAt}
 	r.keeper.knows(e.memory())
-	if found != nil && found.Alive && found.Unclear == "" && !(found.Outlived && m.Exited && m.Run >= found.Run) {
+	r.step(c, e, plan.Survivor{Memory: m, Found: found})
+	if e.child != nil && found.Unclear == "" { // an actor takes over what was found; nothing is listed before all of this is known
 		r.adopting[e.ID] = struct{}{}
 	}
-	r.step(c, e, plan.Survivor{Memory: m, Found: found})
 }
 
 func (r *root) entry(id messages.InstanceID) *entry {

@@ -63,3 +63,31 @@ func TestAWorkerThatDrainsIsWaitedForAlsoByTheNextManager(t *testing.T) {
 		require.Empty(t, w.Log.Bugs())
 	})
 }
+
+// The manager dies while it starts a run, after one of which something was left on purpose. There is nothing to take over.
+func TestListedDoesNotWaitForWhatAnEarlierRunHasLeftByPolicy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering(), fake.Each(func(a *messages.AppInstance) { a.Stop.Leftovers = messages.LeftoversLeave }))
+		w.Want("web")
+		w.Pass(2 * time.Minute)
+		p := w.Process("web")
+		p.Fork(messages.Member{PID: 7, Name: "cache", Away: true})
+		w.Spawner.Slow(time.Minute)
+		p.Exit(1)
+		w.Pass(time.Second)
+		require.Equal(t, []any{messages.Starting, 2}, []any{w.Of("web").Phase, w.Of("web").Run})
+		w.KillManager()
+		w.Spawner.Slow(0)
+		w.Want()
+		w.StartManager()
+		w.Pass(time.Minute)
+		require.Empty(t, status(t, w))
+		select {
+		case <-w.Listed():
+		default:
+			require.Fail(t, "nobody is to be taken over")
+		}
+		require.Empty(t, w.Log.Bugs())
+		p.Fork()
+	})
+}

@@ -181,7 +181,7 @@ func (s *Spawner) Survivors(context.Context) ([]messages.Survivor, error) {
 			continue
 		}
 		found = append(found, messages.Survivor{
-			ID: id, Run: p.run, PID: p.pid, Port: p.port, StartedAt: p.started, SpecHash: p.SpecHash(), Alive: !p.over(), Exit: p.end(),
+			ID: id, Run: p.run, PID: p.pid, Port: p.port, StartedAt: p.started, SpecHash: p.SpecHash(), Alive: !p.over(), Outlived: !p.alive(), Exit: p.end(),
 		})
 	}
 	slices.SortFunc(found, func(a, b messages.Survivor) int { return cmp.Compare(a.ID, b.ID) })
