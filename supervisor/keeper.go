@@ -26,7 +26,6 @@ type keeper struct {
 	kept    map[messages.InstanceID]hold // as they are on disk
 	order   []messages.InstanceID        // that wait for a writer
 	writers int
-	turns   int
 	troubled
 	closed bool
 	idle   chan struct{} // closed once there is no writer any more, after close
@@ -46,8 +45,7 @@ type page struct {
 	expunge bool
 	then    []func(error)
 	queued  bool  // in order
-	busy    int   // the turn in which a writer has an earlier state of it; 0: none has
-	flying  *page // that state
+	flying  *page // an earlier state of it that a writer has; nil: none has
 }
 
 const (
@@ -70,9 +68,11 @@ func (k *keeper) remember(m messages.Memory, then func(error)) {
 		p.memory, p.expunge = m, false
 		switch f := p.flying; {
 		case then == nil:
-		case f == nil && k.kept[m.ID] == holdOf(m), f != nil && !f.expunge && k.kept[m.ID] == holdOf(m) && holdOf(f.memory) == holdOf(m):
+		case f != nil && (f.expunge || holdOf(f.memory) != holdOf(m)): // what is being written says otherwise
+			p.then = append(p.then, then)
+		case k.kept[m.ID] == holdOf(m):
 			then(nil)
-		case f != nil && !f.expunge && holdOf(f.memory) == holdOf(m):
+		case f != nil:
 			f.then = append(f.then, then)
 		default:
 			p.then = append(p.then, then)
@@ -117,7 +117,7 @@ func (k *keeper) put(id messages.InstanceID, change func(*page)) {
 
 // queue gives a page to a writer; k.mu is held.
 func (k *keeper) queue(id messages.InstanceID, p *page) {
-	if p.queued || p.busy != 0 {
+	if p.queued || p.flying != nil {
 		return // the writer that has it looks again
 	}
 	p.queued = true
@@ -131,11 +131,11 @@ func (k *keeper) queue(id messages.InstanceID, p *page) {
 // write writes until nothing waits.
 func (k *keeper) write() {
 	for {
-		id, p, turn := k.next()
+		id, p := k.next()
 		if p == nil {
 			return
 		}
-		slow := time.AfterFunc(savePatience, func() { k.slow(id, turn) })
+		slow := time.AfterFunc(savePatience, func() { k.slow(id, p) })
 		var err error
 		if p.expunge {
 			err = k.memory.Expunge(id)
@@ -150,28 +150,27 @@ func (k *keeper) write() {
 }
 
 // next takes what has waited longest, as it is now; nil if there is nothing.
-func (k *keeper) next() (id messages.InstanceID, taken *page, turn int) {
+func (k *keeper) next() (id messages.InstanceID, taken *page) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.order) == 0 {
 		k.writers--
 		k.rest()
-		return "", nil, 0
+		return "", nil
 	}
 	id = k.order[0]
 	k.order = k.order[1:]
 	p := k.pages[id]
-	k.turns++
 	taken = &page{memory: p.memory, expunge: p.expunge, then: p.then}
-	*p = page{memory: p.memory, expunge: p.expunge, busy: k.turns, flying: taken}
-	return id, taken, k.turns
+	*p = page{memory: p.memory, expunge: p.expunge, flying: taken}
+	return id, taken
 }
 
 // slow is called when a write has taken long, unless it has ended meanwhile.
-func (k *keeper) slow(id messages.InstanceID, turn int) {
+func (k *keeper) slow(id messages.InstanceID, taken *page) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if p := k.pages[id]; p != nil && p.busy == turn {
+	if p := k.pages[id]; p != nil && p.flying == taken {
 		k.trouble(id, errStalled(savePatience))
 	}
 }
@@ -181,7 +180,7 @@ func (k *keeper) wrote(id messages.InstanceID, was *page, err error) []func(erro
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p := k.pages[id]
-	p.busy, p.flying = 0, nil
+	p.flying = nil
 	if err != nil {
 		k.trouble(id, err)
 	} else {
