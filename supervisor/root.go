@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
 	"time"
 
@@ -296,16 +297,13 @@ func (r *root) gotList(c actor.Context, l listed) {
 	began := time.Now()
 	added, changed, removed := 0, 0, 0
 	defer r.actAs(l.by)()
-	gone := make(map[messages.InstanceID]*entry, len(r.entries))
-	for id, e := range r.entries {
-		gone[id] = e
-	}
+	gone := maps.Clone(r.entries)
 	initial := !r.listed
 	r.listed = true
 	touched := make([]*entry, 0, len(l.apps))
-	leaving := make(map[messages.InstanceID]bool, len(l.leaving))
+	leaving := make(map[messages.InstanceID]string, len(l.leaving))
 	for _, app := range l.leaving {
-		leaving[app.InstanceID] = l.doubt != ""
+		leaving[app.InstanceID] = l.doubt
 	}
 	for _, app := range l.apps {
 		e := r.entry(app.InstanceID)
@@ -315,10 +313,7 @@ func (r *root) gotList(c actor.Context, l listed) {
 		}
 		delete(gone, e.ID)
 		was := e.leaving
-		e.leaving = ""
-		if leaving[e.ID] {
-			e.leaving = l.doubt
-		}
+		e.leaving = leaving[e.ID]
 		if e.leaving != was && e.desired != nil {
 			r.show(e)
 		}
