@@ -77,7 +77,7 @@ func lingersStopping(m *move, e Event) {
 	case l.Stuck:
 		m.Lingering = fmt.Sprintf("KILL does not end %s; nothing is started in their place before that", messages.Members(l.Rest))
 	default:
-		m.Lingering = fmt.Sprintf("its first process %s, and %s %s", x(*l.Exit), messages.Members(l.Rest), verb(l))
+		m.Lingering = fmt.Sprintf("its first process %s, and %s %s", endOf(*l.Exit), messages.Members(l.Rest), verb(l))
 	}
 	if l.Exit != nil {
 		m.PID, m.Health = 0, messages.HealthUnknown
@@ -87,7 +87,7 @@ func lingersStopping(m *move, e Event) {
 	}
 }
 
-func x(e messages.Exit) string {
+func endOf(e messages.Exit) string {
 	if !e.Known {
 		return "has ended"
 	}
