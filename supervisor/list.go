@@ -19,12 +19,31 @@ func (r *root) gotList(c actor.Context, l listed) {
 		return
 	}
 	began := time.Now()
-	added, changed, removed := 0, 0, 0
 	defer r.actAs(l.by)()
-	gone := maps.Clone(r.entries)
 	initial := !r.listed
 	r.listed = true
-	touched := make([]*entry, 0, len(l.apps))
+	touched, added, changed, removed := r.takeIn(l)
+	if initial || added+changed+removed > 0 {
+		r.log.Info(string(messages.ConfigApplied), "instances", len(l.apps), "added", added, "changed", changed, "removed", removed)
+		r.handle.tell(messages.Event{At: began, What: messages.ConfigApplied, By: l.by,
+			Why: fmt.Sprintf("%s: %d added, %d changed, %d removed", counted(len(l.apps)), added, changed, removed)})
+	}
+	for _, e := range touched {
+		r.reconcile(c, e)
+		r.discard(e)
+	}
+	r.world.Waits.Wake(messages.FaultNoPort) // there may be other ports now
+	for _, reply := range l.replies {
+		reply <- nil
+	}
+	r.settle(c)
+	c.ActorSystem().EventStream.Publish(messages.Reconciled{Took: time.Since(began), Listed: len(l.apps), Added: added, Changed: changed, Removed: removed})
+}
+
+// takeIn notes what a list says, and returns the entries of which it says something else than the one before.
+func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) {
+	gone := maps.Clone(r.entries)
+	touched = make([]*entry, 0, len(l.apps))
 	leaving := make(map[messages.InstanceID]string, len(l.leaving))
 	for _, app := range l.leaving {
 		leaving[app.InstanceID] = l.doubt
@@ -62,21 +81,7 @@ func (r *root) gotList(c actor.Context, l listed) {
 		e.desired, e.leaving = nil, ""
 		touched = append(touched, e)
 	}
-	if initial || added+changed+removed > 0 {
-		r.log.Info(string(messages.ConfigApplied), "instances", len(l.apps), "added", added, "changed", changed, "removed", removed)
-		r.handle.tell(messages.Event{At: began, What: messages.ConfigApplied, By: l.by,
-			Why: fmt.Sprintf("%s: %d added, %d changed, %d removed", counted(len(l.apps)), added, changed, removed)})
-	}
-	for _, e := range touched {
-		r.reconcile(c, e)
-		r.discard(e)
-	}
-	r.world.Waits.Wake(messages.FaultNoPort) // there may be other ports now
-	for _, reply := range l.replies {
-		reply <- nil
-	}
-	r.settle(c)
-	c.ActorSystem().EventStream.Publish(messages.Reconciled{Took: time.Since(began), Listed: len(l.apps), Added: added, Changed: changed, Removed: removed})
+	return touched, added, changed, removed
 }
 
 // absent reports whether an instance is not in the list and has nothing left.
