@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"slices"
 	"sync"
@@ -35,10 +36,6 @@ type reading struct {
 	err   error
 }
 
-// tablePatience is how long anybody waits for a reading: to read the environment of a process that hangs in the kernel may
-// never end.
-const tablePatience = time.Second
-
 // after returns a table that was read after since.
 func (t *tables) after(since time.Time) (map[int]kernel.Process, error) {
 	t.mu.Lock()
@@ -55,14 +52,8 @@ func (t *tables) after(since time.Time) (map[int]kernel.Process, error) {
 		r = t.next
 	}
 	t.mu.Unlock()
-	late := time.NewTimer(tablePatience)
-	defer late.Stop()
-	select {
-	case <-r.done:
-		return r.table, r.err
-	case <-late.C:
-		return nil, errors.New("the processes of the host cannot be looked at: to read the environment of one of them takes for ever")
-	}
+	<-r.done
+	return r.table, r.err
 }
 
 // begin is called with the lock held.
@@ -87,7 +78,13 @@ func (t *tables) begin(r *reading) {
 // process, and an environment for each that is new. It is used by one goroutine at a time.
 type register struct {
 	proc  kernel.Procfs
-	known map[int]kernel.Process // that were no longer young when they were asked
+	tags  func(pid int, buffer []byte) kernel.Tags
+	log   *slog.Logger
+	known map[int]kernel.Process // that were no longer young when they were asked, or did not answer
+}
+
+func newRegister(proc kernel.Procfs, log *slog.Logger) *register {
+	return &register{proc: proc, tags: proc.TagsOf, log: log}
 }
 
 func (g *register) read() (map[int]kernel.Process, error) {
@@ -96,16 +93,19 @@ func (g *register) read() (map[int]kernel.Process, error) {
 		return nil, err
 	}
 	known := make(map[int]kernel.Process, len(table))
-	buffer := make([]byte, 64<<10)
 	settled := time.Now().Add(-young)
+	e := enquiry{tags: g.tags}
+	defer e.end()
 	for pid, x := range table {
+		answered := true
 		if was, ok := g.known[pid]; ok && was.Start == x.Start {
 			x.Tags = was.Tags
-		} else {
-			x.Tags = g.proc.TagsOf(pid, buffer)
+		} else if x.Tags, answered = e.ask(pid); !answered {
+			g.log.Warn("the environment of a process cannot be read: that takes for ever; should it belong to a run, it may be missed",
+				"pid", pid, "name", x.Name)
 		}
 		table[pid] = x
-		if sinceBoot(x.Start).Before(settled) {
+		if !answered || sinceBoot(x.Start).Before(settled) {
 			known[pid] = x
 		}
 	}
@@ -113,14 +113,45 @@ func (g *register) read() (map[int]kernel.Process, error) {
 	return table, nil
 }
 
-// processes returns the process table, with tags where they can be had.
-func (s *Spawner) processes(since time.Time) (map[int]kernel.Process, error) {
-	table, err := s.tables.after(since)
-	if err == nil {
-		return table, nil
+// tagPatience is how long a process is asked for its tags: to read the environment of one that hangs in the kernel may never
+// end. That one goes without; all others are asked, however long that takes on a busy host.
+const tagPatience = time.Second
+
+// enquiry asks processes for their tags. Its goroutine ends with it, unless it hangs in the kernel: then it is left there.
+type enquiry struct {
+	tags    func(pid int, buffer []byte) kernel.Tags
+	pids    chan int
+	answers chan kernel.Tags
+}
+
+func (e *enquiry) ask(pid int) (tags kernel.Tags, answered bool) {
+	if e.pids == nil {
+		pids, answers := make(chan int), make(chan kernel.Tags, 1)
+		e.pids, e.answers = pids, answers
+		go func() {
+			buffer := make([]byte, 64<<10)
+			for pid := range pids {
+				answers <- e.tags(pid, buffer)
+			}
+		}()
 	}
-	s.log.Warn("helpers in sessions of their own may be missed", "error", err)
-	return s.proc.Table(context.Background())
+	e.pids <- pid
+	late := time.NewTimer(tagPatience)
+	defer late.Stop()
+	select {
+	case tags = <-e.answers:
+		return tags, true
+	case <-late.C:
+		e.end()
+		return kernel.Tags{}, false
+	}
+}
+
+func (e *enquiry) end() {
+	if e.pids != nil {
+		close(e.pids)
+		e.pids = nil
+	}
 }
 
 // rest is what is known of the processes of a run beside its first one.
@@ -194,7 +225,7 @@ func (p *process) away(x kernel.Process) bool { return x.Session != p.pid && x.G
 // look brings what is known of the run's others up to date. Those that were forked after all were sent TERM or KILL get it
 // now. since is when the table may have been read at the earliest.
 func (p *process) look(since time.Time) {
-	table, err := p.home.processes(since)
+	table, err := p.home.tables.after(since)
 	if err != nil {
 		p.home.log.Error("the processes of a run cannot be looked for", "instance", string(p.id), "run", p.record.Run, "error", err)
 		return

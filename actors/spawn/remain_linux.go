@@ -18,7 +18,7 @@ func (s *Spawner) Remain() (map[messages.InstanceID][]messages.Member, error) {
 		return nil, err
 	}
 	defer leave()
-	table, err := s.processes(time.Now())
+	table, err := s.tables.after(time.Now())
 	if err != nil {
 		return nil, err
 	}

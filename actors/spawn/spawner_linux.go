@@ -138,7 +138,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		s.claims["handed over"] = old
 		s.log.Error("the state directory was moved or replaced before this manager took over", "dir", string(dir), "moved_to", movedTo(old))
 	}
-	s.tables = &tables{start: s.work.Go, read: (&register{proc: s.proc}).read}
+	s.tables = &tables{start: s.work.Go, read: newRegister(s.proc, s.log).read}
 	if o.Orphans {
 		s.work.Go(s.reapOrphans)
 	}
