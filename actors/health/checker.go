@@ -63,9 +63,9 @@ func New(o Options) *Checker {
 // response with status 200 within t.Timeout is healthy; of a body longer than the limit, the limit is enough. No proxy is
 // used, no redirect followed, no name resolved, no compression asked for.
 //
-// If t.PID is not 0 and the checker asks for owners, the socket that listens on the port must belong to that process, to one of
-// its group or session, to a descendant, or to one that carries the run's tag, unless t.Owner is OwnerAny. If it belongs to somebody else, the probe has Conflict set and is not OK,
-// whatever was answered. If the owner cannot be learned, the probe is judged without it.
+// If t.PID is not 0 and the checker asks for owners, the socket that listens on the port must belong to that process or to
+// one of its run (see kernel.Circle), unless t.Owner is OwnerAny. If it belongs to somebody else, the probe has Conflict set
+// and is not OK, whatever was answered. If the owner cannot be learned, the probe is judged without it.
 //
 // The time it waits for one of Options.Concurrency slots is part of t.Timeout, but not of Latency. It takes no
 // longer than t.Timeout, apart from the look at the owner, which does not wait. When it returns, it has left no goroutine,

@@ -21,5 +21,6 @@
 //   - The listener of an address is found by one sock_diag request: 3 µs with 3000 listeners on the host, while a dump of them
 //     takes 1.6 ms. The look-up answers for a dual-stack socket in either family.
 //   - A listener that has been found before costs one readlink. Otherwise the leader's descriptors are searched, then those of
-//     its group, its session and its descendants: one scan of /proc, shared by all probes that wait for one.
+//     its group, its session and its descendants: one scan of /proc, shared by all probes that wait for one. Only if it is
+//     none of these, the tags of all processes are read, by which one in a session of its own is known.
 package health

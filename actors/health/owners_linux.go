@@ -1,6 +1,7 @@
 package health
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -28,8 +29,8 @@ type place struct{ leader, pid, fd int }
 
 func newOwners() *owners { return &owners{found: make(map[int]place)} }
 
-// stranger describes the process that answers at the address if it is proved to be none of leader's. It returns "" if
-// it is one of them, and if that cannot be learned.
+// stranger describes the process that answers at the address if it is proved to be none of the run with that leader and
+// tag, see [kernel.Circle]. It returns "" if it is one of them, and if that cannot be learned.
 func (o *owners) stranger(leader int, tag string, answerer *net.TCPAddr) string {
 	began := time.Now()
 	l, err := listenerAt(answerer)
@@ -42,16 +43,20 @@ func (o *owners) stranger(leader int, tag string, answerer *net.TCPAddr) string 
 	if last.leader == leader && holds(last.pid, last.fd, l.inode) {
 		return ""
 	}
-	if ours, err := o.has(leader, leader, answerer.Port, l.inode); ours || err != nil {
+	if o.among(leader, []int{leader}, answerer.Port, l.inode) {
 		return ""
 	}
 	table, err := o.processes(began)
 	if err != nil {
 		return ""
 	}
-	kin := relatives(table, leader)
-	for _, pid := range kin {
-		if ours, err := o.has(leader, pid, answerer.Port, l.inode); ours || err != nil {
+	kin := relatives(table, leader, "")
+	if o.among(leader, kin, answerer.Port, l.inode) {
+		return ""
+	}
+	if tag != "" { // asked for only now: to read the tags of all takes as long again
+		tagged, err := proc.TaggedTable(context.Background())
+		if err != nil || o.among(leader, relatives(tagged, leader, tag), answerer.Port, l.inode) {
 			return ""
 		}
 	}
@@ -64,25 +69,27 @@ func (o *owners) stranger(leader int, tag string, answerer *net.TCPAddr) string 
 			continue
 		}
 		if fd, _ := socketFD(pid, l.inode); fd >= 0 { // one that cannot be read only goes without a name
-			if tag != "" && kernel.Procfs("/proc").TagsOf(pid, make([]byte, 64<<10)).Tag == tag {
-				return "" // in a session of its own, and ours: a stop ends it
-			}
 			return fmt.Sprintf("pid %d, %s", pid, printable(p.Name))
 		}
 	}
 	return fmt.Sprintf("of user id %d", l.user)
 }
 
-// has reports whether pid has the listener, and remembers it. The error says that it cannot be known.
-func (o *owners) has(leader, pid, port int, inode uint64) (bool, error) {
-	fd, err := socketFD(pid, inode)
-	if err != nil || fd < 0 {
-		return false, err
+// among reports whether one of the processes has the listener, or that cannot be known, and remembers which has it.
+func (o *owners) among(leader int, pids []int, port int, inode uint64) bool {
+	for _, pid := range pids {
+		fd, err := socketFD(pid, inode)
+		if err == nil && fd < 0 {
+			continue
+		}
+		if err == nil {
+			o.mu.Lock()
+			o.found[port] = place{leader, pid, fd}
+			o.mu.Unlock()
+		}
+		return true
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.found[port] = place{leader, pid, fd}
-	return true, nil
+	return false
 }
 
 // processes returns a process table that was read after since.
@@ -151,7 +158,7 @@ func ListensOn(pid int) []int {
 	}
 	var ports []int
 	inodes := map[uint64]bool{}
-	for _, p := range append(relatives(table, pid), pid) {
+	for _, p := range append(relatives(table, pid, ""), pid) {
 		have, _ := sockets(p)
 		for inode := range have {
 			inodes[inode] = true

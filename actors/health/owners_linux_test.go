@@ -56,6 +56,25 @@ func TestAnInstanceThatAnswersItselfIsHealthy(t *testing.T) {
 	}
 }
 
+func TestWhatBelongsToTheRunByItsTagAloneAnswersForItAndIsRemembered(t *testing.T) {
+	t.Setenv(kernel.EnvTag, "T")
+	for _, fork := range []string{"", "setsid"} { // setsid: the tag is that of its parent, its own environment shows none
+		t.Run(fork, func(t *testing.T) {
+			_, port := startServer(t, "127.0.0.1:0", fork)
+			c, leader := New(Options{Owner: true}), sleeper(t)
+			check := func(tag string) messages.Probe {
+				return c.Check(context.Background(), messages.Target{PID: leader, Tag: tag, Port: port, Timeout: 5 * time.Second})
+			}
+			require.True(t, check("U").Conflict)
+			p := check("T")
+			require.True(t, p.OK, p.Error)
+			looked := c.owners.at
+			require.True(t, check("T").OK)
+			require.Equal(t, looked, c.owners.at, "no probe in the steady state reads the process table")
+		})
+	}
+}
+
 func TestAnImpostorsAnswerIsAConflict(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0", "[::]:0"} {
 		t.Run(address, func(t *testing.T) {
@@ -142,8 +161,8 @@ func TestALoopInTheProcessTableEnds(t *testing.T) {
 	for pid, parent := range map[int]int{5: 6, 6: 5, 7: 8, 8: 9} {
 		table[pid] = kernel.Process{PID: pid, Stat: kernel.Stat{Parent: parent}}
 	}
-	require.Empty(t, relatives(table, 100))
-	require.ElementsMatch(t, []int{7, 8}, relatives(table, 9))
+	require.Empty(t, relatives(table, 100, ""))
+	require.ElementsMatch(t, []int{7, 8}, relatives(table, 9, ""))
 }
 
 func TestABrokenNetlinkAnswerIsAnError(t *testing.T) {

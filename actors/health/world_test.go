@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 func serveForOthers(address string) int {
 	if how := os.Getenv(forker); how != "" {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), forker+"=")
+		cmd.Env = append(os.Environ(), forker+"=", "PROCMAN_RUN_TAG=")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: how == "setsid"}
 		if cmd.Run() != nil {
