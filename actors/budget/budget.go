@@ -57,15 +57,15 @@ type Options struct {
 	// Relieve lets go of descriptors that can be spared, and reports whether there were any; nil: there are none.
 	Relieve func() bool
 
-	look func() usage // nil: at this process
+	look func(tasks bool) usage // nil: at this process
 }
 
 // Budget admits starts.
 type Budget struct {
-	relieve func() bool
-	look    func() usage
-	deciding,
-	landed chan struct{}
+	relieve  func() bool
+	look     func(tasks bool) usage // what is used of tasks only if asked for: that is in many files
+	deciding chan struct{}
+	landed   chan struct{}
 
 	lent atomic.Int64 // of the reserve
 
@@ -115,7 +115,7 @@ func (b *Budget) Admit(ctx context.Context) (landed func(), err error) {
 		b.mu.Lock()
 		flying := b.flying
 		b.mu.Unlock()
-		short := b.left(b.look()).short(flying + 1)
+		short := b.left(b.look(true)).short(flying + 1)
 		switch {
 		case short == nil:
 			b.mu.Lock()
@@ -149,11 +149,8 @@ func (b *Budget) land() {
 // Room returns nil if the manager may hold one more process that exists already, and else why not: what it needs for that
 // is one descriptor, and the reserve is kept for control.
 func (b *Budget) Room() error {
-	u := b.left(b.look())
-	if u.files > 0 && u.filesUsed+1 > u.files-Of(uint64(u.files)).Reserve {
-		return fmt.Errorf("of %d file descriptors %d are open, and %d are kept for status, stop and reload; raise the limit "+
-			"(LimitNOFILE= of the service, ulimit -n before the daemon is started), or run fewer instances",
-			u.files, u.filesUsed, Of(uint64(u.files)).Reserve)
+	if u := b.left(b.look(false)); u.shortOfFiles(1) {
+		return fmt.Errorf("%s; %s", u.filesLeft(), moreFiles)
 	}
 	return nil
 }
@@ -164,10 +161,22 @@ type shortage struct {
 	usage
 }
 
+// shortOfFiles reports whether so many more would be taken of the reserve.
+func (u usage) shortOfFiles(more int) bool {
+	return u.files > 0 && u.filesUsed+more > u.files-Of(uint64(u.files)).Reserve
+}
+
+func (u usage) filesLeft() string {
+	return fmt.Sprintf("of %d file descriptors %d are open, %d are kept for status, stop and reload",
+		u.files, u.filesUsed, Of(uint64(u.files)).Reserve)
+}
+
+const moreFiles = "raise the limit (LimitNOFILE= of the service, ulimit -n before the daemon is started), or run fewer instances"
+
 // short returns what is missing for so many starts at once; nil: nothing.
 func (u usage) short(starts int) *shortage {
 	switch {
-	case u.files > 0 && u.filesUsed+starts*perStart > u.files-Of(uint64(u.files)).Reserve:
+	case u.shortOfFiles(starts * perStart):
 		return &shortage{true, u}
 	case u.tasks > 0 && u.tasksUsed+starts*u.each+tasksReserve(u.tasks) > u.tasks:
 		return &shortage{false, u}
@@ -183,14 +192,14 @@ func (s *shortage) fault() error {
 	if s.files {
 		return &messages.StartError{
 			Fault: messages.FaultResources,
-			Err: fmt.Errorf("of %d file descriptors %d are open, %d are kept for status, stop and reload, and a start needs up to %d",
-				s.usage.files, s.filesUsed, Of(uint64(s.usage.files)).Reserve, perStart),
-			Help: "raise the limit (LimitNOFILE= of the service, ulimit -n before the daemon is started), or run fewer instances",
+			Err:   fmt.Errorf("%s, and a start needs up to %d", s.filesLeft(), perStart),
+			Help:  moreFiles,
 		}
 	}
 	return &messages.StartError{
 		Fault: messages.FaultResources,
-		Err: fmt.Errorf("of the %d processes and threads that %s allows %d exist, %d are kept for the manager and its commands, and an instance has about %d",
+		Err: fmt.Errorf("of the %d processes and threads that %s allows %d exist, %d are kept for the manager and its commands, "+
+			"and an instance has about %d",
 			s.tasks, s.tasksBy, s.tasksUsed, tasksReserve(s.tasks), s.each),
 		Help: "raise that limit, or run fewer instances",
 	}
@@ -202,7 +211,7 @@ var ErrNoThreads = errors.New("the limit of processes leaves no room for spare t
 // Threads makes threads that the runtime uses later, when it must not depend on the kernel to give it one: no more than
 // want, and none that would take room from the first instances.
 func Threads(want int) error {
-	if u := look(); u.tasks > 0 {
+	if u := look(true); u.tasks > 0 {
 		room := u.tasks - u.tasksUsed
 		if want = min(want, room/4); want < 2 {
 			return ErrNoThreads

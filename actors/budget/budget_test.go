@@ -29,7 +29,7 @@ func TestAsManyStartsAreAdmittedAsAreSaidToFit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit, each := rapid.IntRange(20, 5000).Draw(t, "limit"), rapid.IntRange(1, 3).Draw(t, "each")
 		used := OwnFiles
-		b := New(Options{look: func() usage { return usage{files: limit, filesUsed: used} }})
+		b := New(Options{look: func(bool) usage { return usage{files: limit, filesUsed: used} }})
 		started := 0
 		for ; ; started++ {
 			landed, err := b.Admit(context.Background())
@@ -48,7 +48,7 @@ func TestAsManyStartsAreAdmittedAsAreSaidToFit(t *testing.T) {
 func TestStartsUnderWayAreCountedAndWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		used := 10
-		b := New(Options{look: func() usage { return usage{files: 64, filesUsed: used} }}) // 40 but for the reserve
+		b := New(Options{look: func(bool) usage { return usage{files: 64, filesUsed: used} }}) // 40 but for the reserve
 		var landed []func()
 		for range 3 {
 			l, err := b.Admit(t.Context())
@@ -82,7 +82,7 @@ func TestStartsUnderWayAreCountedAndWaitedFor(t *testing.T) {
 func TestWhatCanBeSparedIsLetGoBeforeAStartIsRefused(t *testing.T) {
 	used, spared := 38, 0
 	b := New(Options{
-		look:    func() usage { return usage{files: 64, filesUsed: used} },
+		look:    func(bool) usage { return usage{files: 64, filesUsed: used} },
 		Relieve: func() bool { spared++; used -= 5; return true },
 	})
 	_, err := b.Admit(t.Context())
@@ -94,7 +94,7 @@ func TestWhatCanBeSparedIsLetGoBeforeAStartIsRefused(t *testing.T) {
 }
 
 func TestWhatControlHasOpenIsTakenFromItsReserve(t *testing.T) {
-	b := New(Options{look: func() usage { return usage{files: 64, filesUsed: 38} }})
+	b := New(Options{look: func(bool) usage { return usage{files: 64, filesUsed: 38} }})
 	_, err := b.Admit(t.Context())
 	require.Error(t, err)
 	b.Lend(8)
@@ -106,9 +106,22 @@ func TestWhatControlHasOpenIsTakenFromItsReserve(t *testing.T) {
 	require.Error(t, err)
 }
 
+func TestWhatRunsAlreadyIsHeldUpToTheReserve(t *testing.T) {
+	used := 39
+	b := New(Options{look: func(tasks bool) usage {
+		require.False(t, tasks, "it is a process already")
+		return usage{files: 64, filesUsed: used}
+	}})
+	require.NoError(t, b.Room())
+	used = 40
+	require.ErrorContains(t, b.Room(), "of 64 file descriptors 40 are open, 24 are kept for status, stop and reload; raise the limit")
+	b.Lend(1)
+	require.NoError(t, b.Room())
+}
+
 func TestTheProcessesOfTheUserAreLeftToTheManagerInPart(t *testing.T) {
 	u := usage{tasks: 32, tasksUsed: 19, each: 5, tasksBy: "ulimit -u"}
-	b := New(Options{look: func() usage { return u }})
+	b := New(Options{look: func(bool) usage { return u }})
 	landed, err := b.Admit(t.Context())
 	require.NoError(t, err)
 	landed()
@@ -118,7 +131,7 @@ func TestTheProcessesOfTheUserAreLeftToTheManagerInPart(t *testing.T) {
 }
 
 func TestThisProcessIsLookedAt(t *testing.T) {
-	u := look()
+	u := look(true)
 	require.Positive(t, u.files)
 	require.Greater(t, u.filesUsed, 3)
 	require.Nil(t, u.short(1))

@@ -5,7 +5,8 @@
 //     to answer, to read output, to probe, to stop. A start for which there is no room is refused, as the host's fault,
 //     before it has used anything. So control and what is controlled never compete for the last descriptor.
 //   - Starts that are under way are counted as if each had all it may ever need, so that many at once fit as well.
-//   - What is adopted is never refused: it runs already, and is taken out of the reserve.
+//   - What is adopted runs already: it needs a descriptor to be held, and no more. If that would be taken out of the reserve
+//     it runs on unheld, see Room, and is taken over when there is room, or when it is to be ended: for that the reserve is.
 //   - What has no limit, or one that cannot be read, limits nothing here: then the kernel says so in its own way, and the
 //     start waits all the same.
 //

@@ -21,9 +21,11 @@ func Limit() uint64 {
 	return l.Cur
 }
 
-func look() usage {
+func look(withTasks bool) usage {
 	u := usage{files: int(min(Limit(), math.MaxInt32)), filesUsed: openFiles()}
-	u.tasks, u.tasksUsed, u.each, u.tasksBy = tasks()
+	if withTasks {
+		u.tasks, u.tasksUsed, u.each, u.tasksBy = tasks()
+	}
 	if u.filesUsed == 0 {
 		u.files = 0
 	}
