@@ -35,16 +35,10 @@ func statx(dir int, path string, flags int) (facts, error) {
 	return f, nil
 }
 
-// openFile opens for reading.
-func openFile(path string) (*os.File, error) { return opening.Open(path, os.O_RDONLY, 0) }
-
 // openWritten opens for reading what a process writes to as its descriptor fd, whatever its name is by now.
 func openWritten(pid, fd int) (*os.File, error) {
 	return opening.OpenLinked(fmt.Sprintf("/proc/%d/fd/%d", pid, fd), os.O_RDONLY, 0)
 }
-
-// reopen opens for reading the file that is open, and has no path any more.
-func reopen(file *os.File) (*os.File, error) { return opening.OpenLinked(pathOf(file), os.O_RDONLY, 0) }
 
 // pathOf is a path of an open file for as long as it is open.
 func pathOf(file *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", file.Fd()) }
@@ -66,11 +60,7 @@ func holeAtHead(f *os.File, size int64) int64 {
 type head struct{ f *os.File }
 
 func openHead(t *stream) (head, error) {
-	if t.held != nil {
-		f, err := opening.OpenLinked(pathOf(t.held), os.O_RDWR, 0)
-		return head{f}, err
-	}
-	f, err := opening.Open(t.path, os.O_RDWR, 0)
+	f, err := t.open(os.O_RDWR)
 	return head{f}, err
 }
 

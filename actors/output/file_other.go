@@ -32,12 +32,8 @@ func factsOf(i os.FileInfo) (facts, error) {
 	return facts{Size: i.Size(), Mtime: i.ModTime().UnixMilli()}, nil
 }
 
-func openFile(path string) (*os.File, error) { return os.Open(path) }
-
 // Without /proc a file that was moved away is lost to us.
 func openWritten(int, int) (*os.File, error) { return nil, os.ErrNotExist }
-
-func reopen(file *os.File) (*os.File, error) { return os.Open(file.Name()) }
 
 func pathOf(file *os.File) string { return file.Name() }
 

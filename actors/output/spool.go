@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	opening "procman/actors/record"
 	"procman/messages"
 )
 
@@ -197,12 +198,12 @@ func (t *stream) newest(p *place) int64 {
 	return 0
 }
 
-// alone returns where the newest run begins that has or had a process, and the one before it.
-func (t *stream) alone(p *place) (newest, prior int64) {
+// lone returns where the newest run begins that has or had a process; 0 if nobody knows.
+func (t *stream) lone(p *place) int64 {
 	if t.first.known && !t.first.begun {
-		return p.Start, p.Prior
+		return p.Start
 	}
-	return t.newest(p), p.Prior
+	return t.newest(p)
 }
 
 // last returns up to where a follower that ends forwards: to the end, or to where the next run has begun.
@@ -230,12 +231,20 @@ func (s *spool) tell() {
 	}
 }
 
-// open opens the file of the stream for reading.
-func (t *stream) open() (*os.File, error) {
+// open opens the file of the stream, where it is.
+func (t *stream) open(flag int) (*os.File, error) {
 	if t.held != nil {
-		return reopen(t.held)
+		return opening.OpenLinked(pathOf(t.held), flag, 0)
 	}
-	return openFile(t.path)
+	return opening.Open(t.path, flag, 0)
+}
+
+// stat looks at the file of the stream, where it is.
+func (t *stream) stat() (facts, error) {
+	if t.held != nil {
+		return statFile(t.held)
+	}
+	return statPath(t.path)
 }
 
 // at is where the file of the stream is.

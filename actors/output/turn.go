@@ -133,7 +133,7 @@ func (u *Outputs) advance(t *stream, f *follower, stopping, final bool, buf []by
 func (u *Outputs) share(t *stream, f *follower, stopping, final bool, buf []byte) (o outlook, err error) {
 	i, before := t.index, t.place
 	u.find(t, f)
-	file, err := t.open()
+	file, err := t.open(os.O_RDONLY)
 	if err != nil {
 		return o, err
 	}
@@ -273,14 +273,6 @@ func (u *Outputs) farAhead(s *spool) bool {
 		}
 	}
 	return false
-}
-
-// stat looks at the file of the stream where it is.
-func (t *stream) stat() (facts, error) {
-	if t.held != nil {
-		return statFile(t.held)
-	}
-	return statPath(t.path)
 }
 
 // arm sees to it that news wakes the spool, and reports whether it will.

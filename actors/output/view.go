@@ -29,7 +29,7 @@ func (v *view) pin(do func(p *place, file *os.File) error) error {
 	if err := v.Close(); err != nil {
 		return err
 	}
-	file, err := v.t.open()
+	file, err := v.t.open(os.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -89,9 +89,10 @@ func (v *view) extent() (e extent, err error) {
 			return err
 		}
 		size, start := p.Base+f.Size, v.t.newest(p)
-		e = extent{rim{p.head, p.Torn, p.Era}, true, size, max(v.t.cut, start), size, start, 0, 0, append(marks(nil), p.Marks...)}
-		e.lone, e.prior = v.t.alone(p)
-		e.marks = e.marks.add(e.end, f.Mtime)
+		e = extent{
+			rim: rim{p.head, p.Torn, p.Era}, there: true, end: size, cut: max(v.t.cut, start), size: size, start: start,
+			lone: v.t.lone(p), prior: p.Prior, marks: append(marks(nil), p.Marks...).add(size, f.Mtime),
+		}
 		return nil
 	})
 	if errors.Is(err, os.ErrNotExist) {
