@@ -14,8 +14,7 @@ import (
 	"procman/messages"
 )
 
-// World is what an instance actor needs of the world outside. Outputs, Gate, Waits and Budget
-// may be nil.
+// World is what an instance actor needs of the world outside. Outputs, Gate, Waits and Budget may be nil.
 type World struct {
 	Spawner Spawner
 	Ports   Ports
@@ -100,9 +99,7 @@ type (
 		err     error
 	}
 	refused  struct{ err *messages.StartError }
-	released struct {
-		messages.Exited
-	}
+	released struct{ messages.Exited }
 )
 
 // Receive never blocks: what takes time is done in a goroutine whose result comes back as a message.
@@ -123,7 +120,7 @@ func (i *instance) Receive(c actor.Context) {
 	case refused:
 		i.report(c, messages.Refused{ID: i.id(), Run: i.order.Run, Err: m.err})
 	case released:
-		i.gotReleased(c, m)
+		i.report(c, m.Exited)
 	case messages.StopRun:
 		i.step(c, run.StopAsked(m))
 	case messages.SetPolicy:
@@ -331,8 +328,10 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 		i.signal(a)
 	case run.ReportLaunched:
 		p := i.process
-		i.report(c, messages.Launched{ID: id, Run: number, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(), Adopted: i.adopted,
-			PortWas: i.moved, PortWhy: i.movedWhy})
+		i.report(c, messages.Launched{
+			ID: id, Run: number, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(),
+			Adopted: i.adopted, PortWas: i.moved, PortWhy: i.movedWhy,
+		})
 	case run.ReportReady:
 		i.leave()
 		i.report(c, messages.Ready{ID: id, Run: number})
@@ -405,8 +404,6 @@ func freed(lease Lease) bool {
 	}
 	return true
 }
-
-func (i *instance) gotReleased(c actor.Context, r released) { i.report(c, r.Exited) }
 
 // report tells the root, with the actor's own PID as sender: by it the root knows the one child whose word counts.
 func (i *instance) report(c actor.Context, fact any) { c.Request(c.Parent(), fact) }

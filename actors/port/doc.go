@@ -4,9 +4,8 @@
 //   - A port is leased to one instance at the most, and an instance has one lease at the most.
 //   - A port in use by anybody else, on any address of either family, is not leased.
 //   - An instance keeps its port over restarts, unless it discards it, is forgotten, or no other port is left for another.
-//   - With Hold, a port is held by a socket from its lease until its owner is forgotten; while
-//     descriptors run short, not while it is parked. A port that was claimed from an
-//     earlier manager is held from the end of that claim.
+//   - With Hold, a port is held by a socket from its lease until its owner is forgotten; while descriptors run short, not while
+//     it is parked. A port that was claimed from an earlier manager is held from the end of that claim.
 //   - No operation waits. The table and the kernel are asked under one mutex; an Acquire takes microseconds.
 //
 // Facts that forced this (measured, Linux 6.18):

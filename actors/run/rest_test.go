@@ -17,10 +17,8 @@ var (
 	clean  = messages.Exit{Known: true, Reason: messages.ReasonExit}
 )
 
-func term(l messages.Leftovers) []Action { return both(syscall.SIGTERM, syscall.SIGCONT, l) }
-
-func both(a, b syscall.Signal, l messages.Leftovers) []Action {
-	return []Action{Signal{a, l}, Signal{b, l}}
+func term(l messages.Leftovers) []Action {
+	return []Action{Signal{syscall.SIGTERM, l}, Signal{syscall.SIGCONT, l}}
 }
 
 func TestWorkersThatOutliveTheFirstProcessKeepWhatIsLeftOfTheGrace(t *testing.T) { // F105
@@ -90,12 +88,10 @@ func TestAProcessThatKillDoesNotEndIsReportedOnceAndNeverTakenForEnded(t *testin
 		var actions []Action
 		s, actions = Step(s, s.KillAt, GraceOver{s.KillAt})
 		require.Equal(t, Killing, s.Phase)
-		for _, a := range actions {
-			if l, is := a.(ReportLingers); is {
-				require.True(t, l.Stuck)
-				require.Nil(t, l.Exit, "it has not ended")
-				reports++
-			}
+		for _, l := range only[ReportLingers](actions) {
+			require.True(t, l.Stuck)
+			require.Nil(t, l.Exit, "it has not ended")
+			reports++
 		}
 	}
 	require.Equal(t, 1, reports)

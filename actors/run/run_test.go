@@ -71,6 +71,16 @@ func play(s State, now time.Time, events ...Event) (State, []Action) {
 	return s, actions
 }
 
+// only returns those actions that are an A.
+func only[A Action](actions []Action) (of []A) {
+	for _, a := range actions {
+		if a, is := a.(A); is {
+			of = append(of, a)
+		}
+	}
+	return of
+}
+
 func TestALaunchIsReportedAndProbedSoon(t *testing.T) {
 	s, actions := play(begin(), start, Launched{})
 	require.Equal(t, Starting, s.Phase)
@@ -108,25 +118,17 @@ func TestAChangedStartDeadlineCountsFromTheStartThatIsUnderWay(t *testing.T) {
 	with := func(d time.Duration) PolicyChanged {
 		return PolicyChanged{policy.Health, messages.StartPolicy{Deadline: d}, policy.Stop}
 	}
-	reports := func(actions []Action) bool {
-		for _, a := range actions {
-			if _, is := a.(ReportUnhealthy); is {
-				return true
-			}
-		}
-		return false
-	}
 	s, _ := play(begin(), start, Launched{})
 	s, _ = play(s, start.Add(50*time.Second), with(90*time.Second))
 	require.Equal(t, start.Add(90*time.Second), s.Deadline)
 	s, actions := play(s, start.Add(89*time.Second), bad)
-	require.False(t, reports(actions), "more time")
+	require.Empty(t, only[ReportUnhealthy](actions), "more time")
 	_, actions = play(s, start.Add(90*time.Second), bad)
-	require.True(t, reports(actions))
+	require.Len(t, only[ReportUnhealthy](actions), 1)
 
 	s, _ = play(s, start.Add(60*time.Second), with(10*time.Second))
 	_, actions = play(s, start.Add(60*time.Second), bad)
-	require.True(t, reports(actions), "less time")
+	require.Len(t, only[ReportUnhealthy](actions), 1, "less time")
 
 	s, _ = play(begin(), start, with(90*time.Second))
 	s, _ = play(s, start.Add(time.Hour), Launched{})
@@ -135,22 +137,14 @@ func TestAChangedStartDeadlineCountsFromTheStartThatIsUnderWay(t *testing.T) {
 
 // A host that was paused, or a manager that was stopped, wakes up with every timer late.
 func TestTimeThatPassedWhileTheManagerStoodStillIsNoFailure(t *testing.T) {
-	reports := func(actions []Action) (n int) {
-		for _, a := range actions {
-			if _, is := a.(ReportUnhealthy); is {
-				n++
-			}
-		}
-		return n
-	}
 	t.Run("starting, between two probes", func(t *testing.T) {
 		s, _ := play(begin(), start, Launched{})
 		woken := s.ProbeAt.Add(8 * time.Hour)
 		s, actions := play(s, woken, ProbeDue{s.ProbeAt}, bad)
-		require.Zero(t, reports(actions))
+		require.Empty(t, only[ReportUnhealthy](actions))
 		require.Equal(t, start.Add(8*time.Hour+policy.Start.Deadline), s.Deadline, "all that is left of the deadline")
 		_, actions = play(s, s.Deadline, bad)
-		require.Equal(t, 1, reports(actions))
+		require.Len(t, only[ReportUnhealthy](actions), 1)
 	})
 	t.Run("starting, with a probe out", func(t *testing.T) {
 		s, _ := play(begin(), start, Launched{})
@@ -158,15 +152,15 @@ func TestTimeThatPassedWhileTheManagerStoodStillIsNoFailure(t *testing.T) {
 		s, _ = play(s, asked, ProbeDue{asked})
 		woken := asked.Add(8 * time.Hour)
 		s, actions := play(s, woken, Probed{messages.Probe{Error: "not probed", Void: true, At: asked}})
-		require.Zero(t, reports(actions))
+		require.Empty(t, only[ReportUnhealthy](actions))
 		_, actions = play(s, woken.Add(time.Second), bad)
-		require.Zero(t, reports(actions))
+		require.Empty(t, only[ReportUnhealthy](actions))
 	})
 	t.Run("running", func(t *testing.T) {
 		s, _ := play(begin(), start, Launched{}, good)
 		woken := s.ProbeAt.Add(8 * time.Hour)
 		s, actions := play(s, woken, ProbeDue{s.ProbeAt}, bad)
-		require.Zero(t, reports(actions), "one probe that failed is one")
+		require.Empty(t, only[ReportUnhealthy](actions), "one probe that failed is one")
 		require.Equal(t, woken.Add(policy.Health.Interval), s.ProbeAt, "and no burst of those that were missed")
 	})
 	t.Run("a little late is late", func(t *testing.T) {
@@ -184,7 +178,7 @@ func TestAnAdoptedRunThatWasReadyIsJudgedLikeARunningOne(t *testing.T) {
 	require.Equal(t, Running, s.Phase)
 	require.Equal(t, []Action{ReportLaunched{}, Probe{}}, actions)
 	s, actions = play(s, start, bad, bad)
-	require.NotContains(t, actions, ReportUnhealthy{})
+	require.Empty(t, only[ReportUnhealthy](actions))
 	require.Equal(t, 2, s.Failures)
 }
 
@@ -194,12 +188,10 @@ func TestUnhealthyIsReportedOnceAtTheThreshold(t *testing.T) {
 	for n := range 10 {
 		var actions []Action
 		s, actions = Step(s, start, bad)
-		for _, a := range actions {
-			if u, is := a.(ReportUnhealthy); is {
-				reports++
-				require.Equal(t, 2, n)
-				require.Equal(t, start, u.Since)
-			}
+		for _, u := range only[ReportUnhealthy](actions) {
+			reports++
+			require.Equal(t, 2, n)
+			require.Equal(t, start, u.Since)
 		}
 	}
 	require.Equal(t, 1, reports)
