@@ -78,7 +78,7 @@ func TestEachFaultIsFoundAndSaysWhatToDo(t *testing.T) {
 		{"daemon", func(f *Facts) { f.Daemon.Visible = false }, Unknown, "cannot be seen", "", "in the container"},
 
 		{"open files", func(f *Facts) { f.Files.Limit = new(int64(776)) }, OK, "776, 776 needed", "", ""},
-		{"open files", func(f *Facts) { f.Files.Limit = new(int64(775)) }, Warning, "775, 776 needed", "probes and calls fail", "ulimit -n 1552"},
+		{"open files", func(f *Facts) { f.Files.Limit = new(int64(775)) }, Warning, "775, 776 needed", "they wait for one another", "ulimit -n 1552"},
 		{"open files", func(f *Facts) { f.Files.Limit = new(int64(263)) }, Fault, "263, 776 needed for 100 instances, 216 open now", "88 of them fit", "LimitNOFILE=1552"},
 		{"open files", func(f *Facts) { f.Wants.Hold, f.Files.Limit = false, new(int64(162)) }, Fault, "676 needed", "", "LimitNOFILE"},
 		{"processes", func(f *Facts) { f.Tasks.Limits[1].Value = 563 }, Warning, "563 by pids.max of the cgroup /x, 564 needed (5 threads an instance, measured)", "thread", "raise that"},

@@ -30,7 +30,7 @@ func openFiles(f Facts) Finding {
 	case fit < f.Wants.Instances:
 		return Finding{check, Fault, what, fmt.Sprintf("%d of them fit beside what is kept for control; the others wait: \"out of resources\"", fit), do}
 	case limit < need:
-		return Finding{check, Warning, what, "enough for a quiet day; when many instances are probed and many callers connect, probes and calls fail", do}
+		return Finding{check, Warning, what, "enough for a quiet day; when many instances are probed and many callers connect, they wait for one another", do}
 	}
 	return ok(check, "%s", what)
 }

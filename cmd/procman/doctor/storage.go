@@ -116,7 +116,7 @@ func diskSpace(f Facts) Finding {
 	do := "free space on the file system of " + d.Looked + ", or lower output.max_size"
 	switch {
 	case *d.FreeBytes < leastFree, d.FreeFiles != nil && *d.FreeFiles < filesAlone:
-		return Finding{check, Fault, what, "records cannot be written: a hold is refused, counters are lost with the daemon", do}
+		return Finding{check, Fault, what, "records cannot be written: what is held and counted is lost with the daemon", do}
 	case *d.FreeBytes < need:
 		return Finding{check, Warning, what, "the disk is full before output is bounded", do}
 	case d.FreeFiles != nil && *d.FreeFiles < files:
