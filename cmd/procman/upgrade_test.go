@@ -115,7 +115,7 @@ func TestABinaryThatCannotTakeOverLeavesTheDaemonAsItIs(t *testing.T) {
 	before := s.status()
 
 	for _, c := range [][2]string{
-		{"it fails", "#!/bin/sh\necho no such luck >&2\nexit 3\n"},
+		{"it fails", "#!/bin/sh\necho no such luck >&2\necho goroutine 1 >&2\nexit 3\n"},
 		{"it says nothing", "#!/bin/sh\nexit 0\n"},
 		{"it is no program", "\x7fELF nonsense"},
 		{"it has no interpreter", "#!/nonexistent/interpreter\n"},
@@ -133,6 +133,7 @@ func TestABinaryThatCannotTakeOverLeavesTheDaemonAsItIs(t *testing.T) {
 		} else {
 			require.Equal(t, 1, answer.code, name)
 			require.Contains(t, answer.stderr, "cannot take over, and nothing was changed", name)
+			require.NotContains(t, answer.stderr, "goroutine 1", "the first line of a dump is enough")
 			require.Equal(t, before.Manager.StartedAt, s.status().Manager.StartedAt, name)
 		}
 		s.eventually("it answers", func() bool { return s.call("status", "a").code == 0 })
