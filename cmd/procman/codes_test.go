@@ -8,6 +8,7 @@ import (
 )
 
 func TestEveryExitCodeIsGivenByTheRealProgram(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "", "a: serve", "mute: mute")
 	require.Equal(t, 5, s.call("status").code, "the daemon cannot be reached")
 	s.run()

@@ -216,6 +216,7 @@ func TestASupervisorThatEndsByItselfIsAFailure(t *testing.T) {
 }
 
 func TestAPartThatCannotBeHadClosesThoseBeforeIt(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "")
 	require.NoError(t, os.MkdirAll(filepath.Join(s.dir, "state", "procman.sock"), 0o700))
 	r := s.call("run")

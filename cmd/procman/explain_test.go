@@ -27,6 +27,7 @@ func (s *site) why(id string) api.Why {
 }
 
 func TestWhyLeavesNoQuestionOpen(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "", "fine: serve", "crashing: fail", "held: serve", "mute: mute", "missing: serve; executable: ./nowhere", "off: serve; enabled: false",
 		"once: fail; restart: {mode: never}")
 	s.run()
@@ -83,6 +84,7 @@ func (s *site) eventsOf(args ...string) []messages.Event {
 }
 
 func TestEventsSayWhoDidWhatAndOutliveTheDaemon(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "", "a: serve", "b: serve")
 	r := s.run()
 	s.ok("wait")
@@ -150,6 +152,7 @@ func TestEventsSayWhoDidWhatAndOutliveTheDaemon(t *testing.T) {
 }
 
 func TestEventsOfSomeInstances(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "", "a: serve", "b: serve", "c: serve")
 	s.run()
 	s.ok("wait")
@@ -176,6 +179,7 @@ func TestEventsOfSomeInstances(t *testing.T) {
 }
 
 func TestWaitReturnsWhenAllAreThere(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "", "a: serve", "b: serve", "off: serve; enabled: false")
 	s.run()
 	s.ok("wait", "--timeout", "10s")
@@ -261,6 +265,7 @@ func TestAnInstanceThatCannotBindTheHeldPortIsToldSo(t *testing.T) {
 
 // F156: validate takes <(...), and run refused it without the reason.
 func TestADaemonDoesNotRunByAPipeAndSaysWhy(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "")
 	text, err := os.ReadFile(s.config)
 	require.NoError(t, err)

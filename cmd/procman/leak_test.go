@@ -15,6 +15,7 @@ import (
 
 // Everything procman says is searched for secrets: of a file, of a name that says so, and of the API.
 func TestNoSecretShowsInAnythingProcmanSays(t *testing.T) {
+	t.Parallel()
 	const fromFile, byName, token, older = "correct-horse-battery", "staple-of-my-table", "a-token-that-nobody-knows", "yesterdays-old-secret"
 	s := newSite(t, "log: {level: debug}\napi: {listen: '127.0.0.1:0', token_file: token}", "leaky: leak; env_file: leaky.env", "fine: serve")
 	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "token"), []byte(token+"\n"), 0o600))

@@ -11,6 +11,7 @@ import (
 )
 
 func TestEveryCommandHasAManualPageThatManIsPleasedWith(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var stderr strings.Builder
 	require.Zero(t, Main([]string{"man", dir}, nil, os.Stdout, &stderr, func(string) string { return "" }), stderr.String())
@@ -72,6 +73,7 @@ func TestTheCompletionScriptsAreAcceptedByTheirShells(t *testing.T) {
 }
 
 func TestCompletionKnowsTheInstancesAndTheWordsOfFlags(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "", "web: serve", "worker: serve")
 	complete := func(words ...string) []string {
 		out := s.call(append([]string{"__complete"}, words...)...).stdout

@@ -14,6 +14,7 @@ import (
 )
 
 func TestPlanSaysWhatAReloadWouldDoAndDoesNothing(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "", "a: serve", "b: serve", "c: serve", "d: serve")
 	s.run()
 	s.ok("restart", "--all", "--wait")

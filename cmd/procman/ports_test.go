@@ -38,6 +38,7 @@ func (s *site) events(what messages.Happening) (found []messages.Event) {
 
 // F135 and F136, by the program itself.
 func TestTheRangeOfPortsIsAppliedLiveAndAChangedPortIsTold(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "", "a: serve", "b: serve")
 	s.run()
 	s.ok("restart", "--all", "--wait")

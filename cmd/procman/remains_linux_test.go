@@ -30,6 +30,7 @@ func remain() int {
 }
 
 func TestAProcessThatHasEndedItselfAndCannotBeEndedByTheKernelIsNotWaitedForForEver(t *testing.T) {
+	t.Parallel()
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(self)

@@ -14,6 +14,7 @@ import (
 
 // F133, by the program itself: a file that is written line by line, and one that was cut because the disk was full.
 func TestHalfAFileStopsNothing(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "", "a: serve", "b: serve", "c: serve")
 	d := s.run()
 	s.ok("restart", "--all", "--wait")

@@ -108,6 +108,7 @@ func TestAnUpgradeUnderLoadFailsNoRequestAndChangesNoPid(t *testing.T) {
 }
 
 func TestABinaryThatCannotTakeOverLeavesTheDaemonAsItIs(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "", "a: serve")
 	path, own := installed(t, s)
 	r := s.run(own)
