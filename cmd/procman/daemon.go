@@ -71,7 +71,10 @@ type heritage struct {
 // open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has been
 // touched.
 func open(path string, file *config.File, log log, left heritage) (_ *daemon, err error) {
-	d := &daemon{log: log, served: make(chan error, 8), socketNow: make(chan struct{}, 1), ends: make(chan api.Mode, 1), upgrades: make(chan *successor, 1), reloads: make(chan struct{}, 1), origin: left.origin}
+	d := &daemon{
+		log: log, origin: left.origin, served: make(chan error, 8), socketNow: make(chan struct{}, 1),
+		ends: make(chan api.Mode, 1), upgrades: make(chan *successor, 1), reloads: make(chan struct{}, 1),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -118,8 +121,9 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	for _, f := range distrust(file, os.Geteuid()) {
 		log.Warn("others than the daemon's user could interfere", "check", f.Check, "what", f.What, "means", f.Means, "do", f.Do)
 	}
-	shares := budget.Of(budget.Limit())
-	if limit := budget.Limit(); limit > 0 {
+	limit := budget.Limit()
+	shares := budget.Of(limit)
+	if limit > 0 {
 		d.warnOfFiles(limit, file)
 	}
 	if err := budget.Threads(spareThreads); err != nil {
@@ -128,7 +132,8 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	build := versionOf(debug.ReadBuildInfo())
 	collector := newCollector(build, outputs.Counters, log.Logger)
 	scrape := collector.Handler()
-	log.Info("manager started", "version", build.String(), "pid", os.Getpid(), "config", file.Path, "state_dir", string(file.StateDir), "socket", file.Socket)
+	log.Info("manager started", "version", build.String(), "pid", os.Getpid(), "config", file.Path,
+		"state_dir", string(file.StateDir), "socket", file.Socket)
 	d.happened(messages.ManagerStarted, messages.ByManager, "", fmt.Sprintf("version %s, pid %d", build, os.Getpid()))
 	d.sayInstead(left.instead, file)
 	if err := point(file, os.Getenv); err != nil {
@@ -145,7 +150,8 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	d.supervisor, err = supervisor.New(supervisor.Config{
 		Provider: d.provider, Spawner: spawner, Ports: ports, Outputs: outputs, Logger: log.Logger,
 		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: shares.Probes, Mask: d.provider.secrets.mask})),
-		StartParallel: file.Start.Parallel, Budget: room, Observe: []func(any){d.chronicle.Observe, collector.Observe, d.good.Observe, d.provider.Observe, held.Observe},
+		StartParallel: file.Start.Parallel, Budget: room,
+		Observe: []func(any){d.chronicle.Observe, collector.Observe, d.good.Observe, d.provider.Observe, held.Observe},
 	})
 	if err != nil {
 		return nil, err
@@ -165,7 +171,8 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	d.notifier = newNotifier(left.manager, d.supervisor, log.Logger)
 	d.opened("the notices to the service manager", d.notifier.Close)
 	d.server, err = api.New(api.Options{
-		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Holds: holds, Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, ConfigError: d.provider.fault, Logger: log.Logger,
+		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Holds: holds,
+		Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, ConfigError: d.provider.fault, Logger: log.Logger,
 		Connections: shares.Connections, Opened: room.Lend,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir,
 			Config: file.Path, Program: left.origin.running, UpgradeFailed: left.failed},
@@ -186,10 +193,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		}
 		d.serve(doors.socket)
 	}()
-	examining, examined := context.WithCancel(context.Background())
-	var examination sync.WaitGroup
-	examination.Go(func() { d.examine(examining) })
-	d.opened("the examination of the host", func() error { examined(); examination.Wait(); return nil })
+	d.beside("the examination of the host", d.examine)
 	d.opened("the API", func() error {
 		answer()
 		err := d.server.Close()
@@ -197,10 +201,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		d.serving.Wait()
 		return err
 	})
-	keeping, kept := context.WithCancel(context.Background())
-	var keeper sync.WaitGroup
-	keeper.Go(func() { d.keepSocket(keeping, file.Socket, doors.socket) })
-	d.opened("the watch of the socket", func() error { kept(); keeper.Wait(); return nil })
+	d.beside("the watch of the socket", func(ctx context.Context) { d.keepSocket(ctx, file.Socket, doors.socket) })
 	return d, nil
 }
 
@@ -245,8 +246,8 @@ func (d *daemon) warnOfFiles(limit uint64, file *config.File) {
 // bootTime is how long callers may be kept waiting for the instances to be known.
 const bootTime = 10 * time.Second
 
-// boot returns when the first list is in force, and whether it is. Before that a caller would hear that there are no instances, which is not
-// known yet. A list that cannot be had is told by the supervisor.
+// boot returns when the first list is in force, and whether it is. Before that a caller would hear that there are no
+// instances, which is not known yet. A list that cannot be had is told by the supervisor.
 func (d *daemon) boot(ctx context.Context) (listed bool) {
 	select {
 	case <-d.supervisor.Listed():
@@ -269,6 +270,14 @@ func (d *daemon) outputMoved(id messages.InstanceID, run, pid int, why string) {
 
 func (d *daemon) opened(part string, close func() error) {
 	d.closers = append(d.closers, closer{part, close})
+}
+
+// beside opens a part that is a goroutine; to close it is to end its context.
+func (d *daemon) beside(part string, run func(context.Context)) {
+	ctx, end := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	work.Go(func() { run(ctx) })
+	d.opened(part, func() error { end(); work.Wait(); return nil })
 }
 
 // How long a part may take to be closed, and each part after one that took longer.

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -243,10 +242,23 @@ func (s *site) ok(args ...string) string {
 	return r.stdout
 }
 
+// look asks the daemon what `procman status` asks it. It is done again and again, and a process for each look would take the
+// cores from those that are looked at.
+func (s *site) look() (api.Document, error) {
+	a := &app{config: s.config, stderr: io.Discard, env: os.Getenv}
+	c, err := a.client()
+	if err != nil {
+		return api.Document{}, err
+	}
+	defer c.Close()
+	d, err := a.instances(context.Background(), c, answerTime)
+	return d, a.reach(err)
+}
+
 func (s *site) status() api.Document {
 	s.t.Helper()
-	var d api.Document
-	require.NoError(s.t, json.Unmarshal([]byte(s.ok("status", "-o", "json")), &d))
+	d, err := s.look()
+	require.NoError(s.t, err)
 	return d
 }
 
@@ -299,7 +311,8 @@ func (s *site) run(change ...func(*exec.Cmd)) *running {
 			require.Fail(s.t, "the daemon has ended", r.log.String())
 		default:
 		}
-		return s.call("status").code == 0
+		_, err := s.look()
+		return err == nil
 	})
 	return r
 }
