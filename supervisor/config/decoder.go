@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -251,11 +250,8 @@ func spokenKey(key string) string {
 	odd := func(r rune) bool {
 		return !(r == '_' || r == '-' || r == '.' || r == '/' || r == ' ' || r == '<' || unicode.IsLetter(r) || unicode.IsDigit(r))
 	}
-	switch {
-	case strings.ContainsFunc(key, odd):
+	if strings.ContainsFunc(key, odd) {
 		return mask
-	case utf8.RuneCountInString(key) > mostQuoted:
-		return string([]rune(key)[:mostQuoted]) + "…"
 	}
-	return key
+	return shortened(key)
 }

@@ -216,11 +216,14 @@ func position(n ast.Node) *token.Position {
 }
 
 // clip quotes a text from the file for a message.
-func clip(s string) string {
+func clip(s string) string { return fmt.Sprintf("%q", shortened(s)) }
+
+// shortened is what a message shows of a text from the file.
+func shortened(s string) string {
 	if utf8.RuneCountInString(s) > mostQuoted {
-		s = string([]rune(s)[:mostQuoted]) + "…"
+		return string([]rune(s)[:mostQuoted]) + "…"
 	}
-	return fmt.Sprintf("%q", s)
+	return s
 }
 
 // mostQuoted is how many characters of a text from the file a message shows.

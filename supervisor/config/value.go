@@ -38,13 +38,7 @@ func (v value) whole(text string) string {
 }
 
 // plain is quoted without the quotes.
-func (v value) plain(text string) string {
-	text = v.whole(text)
-	if r := []rune(text); len(r) > mostQuoted {
-		return string(r[:mostQuoted]) + "…"
-	}
-	return text
-}
+func (v value) plain(text string) string { return shortened(v.whole(text)) }
 
 // spoken is what the value was read as, for a message.
 func (v value) spoken(got any) string {
