@@ -39,12 +39,10 @@ func DaemonHost() Host {
 // ThisHost is the host this process runs on. Its ReadFile refuses what is no regular file, and more than 16 MiB.
 func ThisHost() Host {
 	return Host{
-		Getenv: os.Getenv,
-		Root:   os.Geteuid() == 0,
-		ReadFile: func(path string) ([]byte, error) {
-			return readRegular(path)
-		},
-		ReadDir: readDir,
+		Getenv:   os.Getenv,
+		Root:     os.Geteuid() == 0,
+		ReadFile: readRegular,
+		ReadDir:  readDir,
 	}
 }
 

@@ -163,17 +163,10 @@ func (p *Provider) read(ctx context.Context) (*File, error) {
 	var names reads
 	var whole Snapshot
 	_, err := p.disk.Do(ctx, readPatience, func() (err error) {
-		read := Snapshot{Path: p.path, Files: map[string][]byte{}, Dirs: map[string][]string{}}
-		text, err := readRegular(p.path)
+		whole, f, names, err = take(p.path, p.host)
 		if errors.Is(err, errNotRegular) {
 			return fmt.Errorf("%w; a daemon reads it again and again, which a pipe does not allow: write it to a file", err)
 		}
-		if err != nil {
-			return err
-		}
-		f, names, err = parse(p.path, text, p.host.recorded(&read))
-		read.Files[p.path] = text
-		whole = read
 		return err
 	}, nil)
 	var stalled *record.StalledError

@@ -76,12 +76,17 @@ func (s Snapshot) Digest() string {
 
 // Take returns what the configuration at path would be read from now; the error is that of [LoadFor].
 func Take(path string, h Host) (Snapshot, error) {
+	s, _, _, err := take(path, h)
+	return s, err
+}
+
+func take(path string, h Host) (Snapshot, *File, reads, error) {
 	s := Snapshot{Path: path, Files: map[string][]byte{}, Dirs: map[string][]string{}}
 	text, err := readRegular(path)
 	if err != nil {
-		return Snapshot{}, err
+		return Snapshot{}, nil, reads{}, err
 	}
-	_, _, err = parse(path, text, h.recorded(&s))
+	f, names, err := parse(path, text, h.recorded(&s))
 	s.Files[path] = text
-	return s, err
+	return s, f, names, err
 }
