@@ -85,6 +85,12 @@ func ReadLinked(path string, limit int64) ([]byte, error) {
 	return read(f, path, limit, err)
 }
 
+// ReadAny is ReadLinked for whatever is at the path: of a pipe the whole is read, however long that takes.
+func ReadAny(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	return read(f, path, limit, err)
+}
+
 func read(f *os.File, path string, limit int64, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -35,7 +36,7 @@ func load(path string, h Host) (*File, reads, error) {
 
 // Read returns the text of the file at path, for [Parse]. It may be a pipe, of which the whole is read.
 func Read(path string) ([]byte, error) {
-	text, err := readAtMost(path, maxFile)
+	text, err := record.ReadAny(path, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("the configuration cannot be read: %w", err)
 	}
