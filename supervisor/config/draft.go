@@ -1,8 +1,10 @@
 package config
 
 import (
+	"context"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"procman/supervisor"
@@ -52,9 +54,10 @@ func (d *drafting) look(paths []string, now time.Time) {
 
 // Draft says how the list that AppInstances returned last came about; see supervisor.Drafter.
 func (p *Provider) Draft() supervisor.Draft {
+	writing := p.writing()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return supervisor.Draft{Whole: !p.drafting.inPlace, Writing: p.busy(), Quiet: time.Since(p.drafting.changed)}
+	return supervisor.Draft{Whole: !p.drafting.inPlace, Writing: writing, Quiet: time.Since(p.drafting.changed)}
 }
 
 // Settled says that the list that AppInstances returned last is in force.
@@ -84,22 +87,19 @@ func (p *Provider) DraftDigest() string {
 	return p.draft
 }
 
-// listFiles are the files that the list is written in.
+// listFiles are the files that the list is written in; p.mu is held.
 func (p *Provider) listFiles() []string { return append([]string{p.path}, p.reads.fragments...) }
 
-// busy reports whether somebody has one of them open for writing.
-func (p *Provider) busy() bool {
-	for _, path := range p.listFiles() {
-		if beingWritten(path) {
-			return true
-		}
-	}
-	return false
-}
-
-// writing is busy for those who have not locked the provider.
+// writing reports whether somebody has one of them open for writing. The disk that could tell may stall: no lock is held over
+// that, and nobody waits for it for longer than for the files themselves.
 func (p *Provider) writing() bool {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.busy()
+	files := p.listFiles()
+	p.mu.Unlock()
+	var writing bool
+	_, err := p.disk.Do(context.Background(), readPatience, func() error {
+		writing = slices.ContainsFunc(files, beingWritten)
+		return nil
+	}, nil)
+	return err == nil && writing
 }

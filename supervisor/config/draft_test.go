@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"procman/actors/record"
 	"procman/supervisor"
 )
 
@@ -106,6 +107,23 @@ func TestADraftTellsAFileThatWasReplacedFromOneThatWasWrittenInPlace(t *testing.
 	require.Error(t, err)
 	replace(path, main("a"))
 	require.False(t, whole(), "also what was broken between counts")
+}
+
+func TestADiskThatStallsKeepsWhoeverAsksForADraftNoLongerThanForTheFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &Provider{path: filepath.Join(t.TempDir(), "procman.yaml"), disk: record.NewDisk("the disk", 1)}
+		heal := make(chan struct{})
+		go func() { _, _ = p.disk.Do(t.Context(), time.Hour, func() error { <-heal; return nil }, nil) }()
+		synctest.Wait()
+		began, asked := time.Now(), make(chan supervisor.Draft)
+		go func() { asked <- p.Draft() }()
+		synctest.Wait()
+		require.Empty(t, p.InForce().Path, "others do not wait")
+		require.False(t, (<-asked).Writing)
+		require.Equal(t, readPatience, time.Since(began))
+		close(heal)
+		synctest.Wait()
+	})
 }
 
 func TestWhoHasAFileOpenForWritingShows(t *testing.T) {
