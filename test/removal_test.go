@@ -22,6 +22,14 @@ type drafts struct {
 	settled int
 }
 
+func draftWorld(t *testing.T) (*fake.World, *drafts) {
+	d := &drafts{}
+	return fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) {
+		d.Provider = c.Provider.(*fake.Provider)
+		c.Provider = d
+	})), d
+}
+
 func (d *drafts) Draft() supervisor.Draft {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -58,11 +66,7 @@ func (d *drafts) touch() {
 // F133.
 func TestInstancesThatLeaveAListWhichMayBeHalfAFileRunOnUntilThatIsKnown(t *testing.T) {
 	bubble(t, "5.2", func(t *testing.T) {
-		d := &drafts{}
-		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) {
-			d.Provider = c.Provider.(*fake.Provider)
-			c.Provider = d
-		}))
+		w, d := draftWorld(t)
 		all := []messages.InstanceID{"a", "b", "c", "d", "e", "f"}
 		write := func(ids ...messages.InstanceID) { d.touch(); w.Want(ids...) }
 		write(all...)
@@ -149,13 +153,9 @@ func TestInstancesThatLeaveAListWhichMayBeHalfAFileRunOnUntilThatIsKnown(t *test
 
 func TestOnlyWhatHalfAnEntryWouldReplaceWaitsBesideARemovalThatWaits(t *testing.T) {
 	bubble(t, "5.2", func(t *testing.T) {
-		d := &drafts{}
-		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) {
-			d.Provider = c.Provider.(*fake.Provider)
-			c.Provider = d
-		}))
+		w, d := draftWorld(t)
 		write := func(list ...messages.AppInstance) {
-			d.changed = time.Now()
+			d.touch()
 			w.Set(list...)
 			w.Pass(700 * time.Millisecond)
 		}
@@ -193,11 +193,7 @@ func TestOnlyWhatHalfAnEntryWouldReplaceWaitsBesideARemovalThatWaits(t *testing.
 
 func TestTheFirstListWaitsForWhoeverIsStillWritingIt(t *testing.T) {
 	bubble(t, "5.2", func(t *testing.T) {
-		d := &drafts{}
-		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) {
-			d.Provider = c.Provider.(*fake.Provider)
-			c.Provider = d
-		}))
+		w, d := draftWorld(t)
 		w.Want("a", "b", "c")
 		w.Pass(time.Minute)
 		w.KillManager()
