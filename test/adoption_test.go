@@ -108,14 +108,7 @@ func TestASurvivorThatIsNoLongerListedGetsTheGraceItWasPromised(t *testing.T) {
 func TestListedClosesWhenTheListIsInForceAndEverySurvivorIsTakenOver(t *testing.T) {
 	bubble(t, "7 Manager crashes", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())
-		listed := func() bool {
-			select {
-			case <-w.Listed():
-				return true
-			default:
-				return false
-			}
-		}
+		listed := func() bool { return closed(w.Listed()) }
 		require.True(t, listed(), "nothing to take over")
 		w.Want("alive", "dead", "held")
 		w.Pass(time.Second)

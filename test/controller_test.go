@@ -3,7 +3,6 @@ package test
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -147,15 +146,7 @@ func TestReadyClosesWhenEveryDesiredInstanceHasBeenHealthyOnce(t *testing.T) {
 	bubble(t, "6", func(t *testing.T) {
 		p := &late{release: make(chan struct{})}
 		w := fake.NewWorld(t, fake.With(func(c *supervisor.Config) { c.Provider = p }))
-		ready := func() bool {
-			synctest.Wait()
-			select {
-			case <-w.Ready():
-				return true
-			default:
-				return false
-			}
-		}
+		ready := func() bool { return closed(w.Ready()) }
 		require.False(t, ready(), "the list is not known")
 		p.apps = []messages.AppInstance{w.App("a"), w.App("b")}
 		close(p.release)

@@ -23,6 +23,17 @@ func noBugs(t *testing.T, w *fake.World) {
 	require.Empty(t, w.Log.Bugs())
 }
 
+// closed reports whether the channel, which carries nothing, is closed once everything due has been done.
+func closed(c <-chan struct{}) bool {
+	synctest.Wait()
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 func TestExactlyTheDesiredInstancesRun(t *testing.T) {
 	bubble(t, "2 Declarative state reconciliation", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())

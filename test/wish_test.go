@@ -205,14 +205,7 @@ func TestReadyDoesNotWaitForWhatIsDisabledRemovedOrHeld(t *testing.T) {
 					c.Provider.(*fake.Provider).Set(
 						messages.AppInstance{InstanceID: "web", WasmPath: "w", DbName: "d"}, messages.AppInstance{InstanceID: "never", WasmPath: "w", DbName: "d"})
 				}))
-				ready := func() bool {
-					select {
-					case <-w.Ready():
-						return true
-					default:
-						return false
-					}
-				}
+				ready := func() bool { return closed(w.Ready()) }
 				w.Want("web", "never")
 				w.Answer(w.Process("web"), nil)
 				w.Pass(time.Second)
