@@ -143,8 +143,7 @@ func TestADaemonAtTheLimitOfProcessesLivesOn(t *testing.T) {
 	d.mustDo("stop", "i29")
 	out, code := w.cli("shutdown")
 	require.Zero(t, code, out)
-	require.Zero(t, d.wait(20*time.Second))
-	require.NotContains(t, d.log(), "SIGABRT")
+	require.Zero(t, d.wait(20*time.Second), "an instance may have failed for want of a thread; the daemon has not")
 }
 
 // F130: both ports of a range of two are taken by a stranger for a while.
