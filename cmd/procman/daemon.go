@@ -215,14 +215,14 @@ func (d *daemon) sayInstead(why error, file *config.File) {
 	if errors.As(why, &instead) {
 		since = ", of " + instead.at.Format(time.RFC3339) + ","
 	}
-	help := "correct the file; it is watched, and comes into force then"
+	text, help := "the configuration cannot be used; the last good one"+since+" is in force", "correct the file; it is watched, and comes into force then"
 	if errors.Is(why, errUndecided) {
+		text = "the configuration may be half of what is meant; what it has lost of the last good one" + since + " is in force too"
 		help = "restore the file, or confirm it by `procman reload`"
 	}
-	d.log.Error("the configuration cannot be used; the last good one"+since+" is in force", "config", file.Path, "error", why.Error(),
-		"help", help)
+	d.log.Error(text, "config", file.Path, "error", why.Error(), "help", help)
 	d.chronicle.Observe(messages.Event{At: time.Now(), What: messages.ConfigRejected, By: messages.ByManager, Bad: true,
-		Why: "at the start; the last good one" + since + " is in force: " + why.Error()})
+		Why: "at the start: " + text + ": " + why.Error() + "; " + help})
 }
 
 // spareThreads are made while there is room for them, see package budget: more system calls of the manager than that do not

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -122,11 +123,12 @@ func (a *app) loadOrLastGood() (path string, file *config.File, instead, err err
 	return "", nil, nil, err
 }
 
-// errUndecided is why a good file is not in force at a start.
-var errUndecided = errors.New("it has changed since, entries are missing that it may have lost, and nobody has confirmed that they are to go: `procman reload` does")
+// errUndecided is why what has left a good file runs on at a start.
+var errUndecided = errors.New("entries are missing that the file may have lost, and nobody has confirmed that they are to go")
 
-// undecided returns the last good configuration if the files are as they were when it was in doubt whether they are whole; nil
-// if not. A file that was edited since is taken at its word.
+// undecided returns, if the files are as they were when it was in doubt whether they are whole, what was in force then: what
+// they say, and of the last good configuration what they have lost; nil if not. A file that was edited since is taken at its
+// word.
 func undecided(path string, dir messages.StateDir) (*config.File, time.Time) {
 	g, err := readLastGood(dir)
 	if err != nil || g.Draft == "" {
@@ -144,6 +146,16 @@ func undecided(path string, dir messages.StateDir) (*config.File, time.Time) {
 	if err != nil || good.StateDir != dir {
 		return nil, time.Time{}
 	}
+	draft, err := now.Parse()
+	if err != nil {
+		return nil, time.Time{}
+	}
+	there := make(map[messages.InstanceID]bool, len(draft.Instances))
+	for _, app := range draft.Instances {
+		there[app.InstanceID] = true
+	}
+	lost := slices.DeleteFunc(good.Instances, func(app messages.AppInstance) bool { return there[app.InstanceID] })
+	good.Instances = append(draft.Instances, lost...)
 	return good, g.At
 }
 
