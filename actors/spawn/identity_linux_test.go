@@ -20,11 +20,12 @@ import (
 // bare is an instance that shows nothing: no environment, and with closed no descriptor but the first three.
 func bare(closed string) messages.AppInstance { return shell("exec env -i sleep 300 " + closed) }
 
-// settledAs waits until the process is what it executes last.
+// settledAs waits until the process is what it executes last. In the middle of an exec it has the new name, and no arguments.
 func settledAs(t testing.TB, pid int, name string) {
 	eventually(t, "it executes "+name, func() bool {
 		st, err := kernel.Procfs("/proc").Stat(pid)
-		return err == nil && st.Name == name
+		line, lineErr := kernel.Procfs("/proc").CommandLine(pid)
+		return err == nil && lineErr == nil && st.Name == name && line[0] == name
 	})
 }
 

@@ -51,3 +51,21 @@ func TestAProcessWhoseManagerDiedBeforeItWasOnRecordIsFoundThoughItShowsNothing(
 		})
 	}
 }
+
+// TestARunOfWhichNothingButTheIntentIsLeftHasEndedAndItsNumberIsGivenToNobodyElse: the process ended before the next manager
+// came. That it never was cannot be told apart from that.
+func TestARunOfWhichNothingButTheIntentIsLeftHasEndedAndItsNumberIsGivenToNobodyElse(t *testing.T) {
+	dir := stateDir(t)
+	s := opened(t, dir)
+	app := bare("")
+	text, err := record.Seal(lockKind, s.intent(messages.Launch{App: app, Run: 7, Port: 30007}, []string{"x"}))
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(dir.Instance("a"), 0o700))
+	require.NoError(t, os.WriteFile(dir.InstanceLock("a"), text, 0o600))
+	v, found := survivors(t, s)["a"]
+	require.True(t, found)
+	require.False(t, v.Alive)
+	require.Equal(t, 7, v.Run)
+	require.Equal(t, app.SpecHash(), v.SpecHash)
+	require.False(t, v.Exit.Known, "nobody knows how")
+}

@@ -89,6 +89,9 @@ func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survi
 		}
 		return v, true
 	}
+	if intent := s.testimony(id); intent != nil && intent.PID == 0 && (r == nil || intent.Run > r.Run) {
+		r = intent // its process has ended, if there ever was one: its number is not given to another
+	}
 	if r == nil || r.Run <= 0 {
 		return messages.Survivor{}, false
 	}

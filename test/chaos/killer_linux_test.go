@@ -150,11 +150,13 @@ func (k *killer) remembered(out []Shown) (some []Shown) {
 }
 
 // lost returns, by instance, the processes that are dead and may have been on no record: their manager was killed a moment
-// after they were started.
+// after they were started. On a busy machine it may have had no processor in that moment.
 func (k *killer) lost(lives []Life) map[string]int {
 	out := map[string]int{}
 	for _, l := range lives {
-		if l.Ended != 0 && slices.ContainsFunc(k.kills, func(kill int64) bool { return time.Duration(kill-l.Born).Abs() < 50*time.Millisecond }) {
+		if l.Ended != 0 && slices.ContainsFunc(k.kills, func(kill int64) bool {
+			return time.Duration(kill-l.Born).Abs() < 50*time.Millisecond*time.Duration(patience())
+		}) {
 			out[l.Instance]++
 		}
 	}
