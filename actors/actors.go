@@ -95,8 +95,9 @@ type HealthChecker interface {
 // Outputs forwards what processes write to their output files.
 type Outputs interface {
 	// Begin says that a process of the instance is about to be started: what its files hold now was written by earlier
-	// runs. It may look at the files.
-	Begin(id messages.InstanceID)
+	// runs. It may look at the files, but stays no longer than a second for a disk that does not answer: then the error is
+	// a *messages.StartError that says so, and the process must not be started.
+	Begin(ctx context.Context, id messages.InstanceID) error
 	// Follow forwards what the run of process pid writes from now on, beginning with what an earlier follower of the
 	// instance left. It returns at once.
 	Follow(id messages.InstanceID, run, pid int) Follower

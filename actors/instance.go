@@ -190,9 +190,12 @@ func (i *instance) startOrAdopt() (d launchDone) {
 		return launchDone{err: err}
 	}
 	if i.world.Outputs != nil {
-		i.world.Outputs.Begin(id)
+		err = i.world.Outputs.Begin(i.launch, id)
 	}
-	process, err := i.world.Spawner.Spawn(i.launch, messages.Launch{App: i.order.App, Run: i.order.Run, Port: lease.Port()})
+	var process Process
+	if err == nil {
+		process, err = i.world.Spawner.Spawn(i.launch, messages.Launch{App: i.order.App, Run: i.order.Run, Port: lease.Port()})
+	}
 	if err != nil {
 		leave()
 		lease.Release()

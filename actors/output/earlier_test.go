@@ -1,6 +1,7 @@
 package output
 
 import (
+	"context"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -23,7 +24,7 @@ func TestWhatEarlierRunsWroteEndsWhereTheNewestBegins(t *testing.T) {
 		require.Empty(t, h.earlier(-1), "there is nothing at all")
 		h.stdout("")
 		h.stderr("")
-		h.out.Begin(web)
+		require.NoError(h.t, h.out.Begin(context.Background(), web))
 		f := h.out.Follow(web, 1, gonePID(t))
 		h.stderr("first 1\nfirst 2\n")
 		h.rec.await(t, 2, 0)
@@ -31,7 +32,7 @@ func TestWhatEarlierRunsWroteEndsWhereTheNewestBegins(t *testing.T) {
 		h.stderr("first: last wor")
 		f.Stop()
 
-		h.out.Begin(web)
+		require.NoError(h.t, h.out.Begin(context.Background(), web))
 		require.Equal(t, []string{"first 2", "first: last wor"}, h.earlier(2), "as soon as it is about to start")
 		f = h.out.Follow(web, 2, os.Getpid())
 		h.stderr("second\n")
@@ -50,7 +51,7 @@ func TestWhatEarlierRunsWroteEndsWhereTheNewestBegins(t *testing.T) {
 		require.Equal(t, []string{"first: last wor", "second", "second again"}, h.readTexts(messages.OutputQuery{Lines: -1, Stream: messages.Stderr})[2:])
 		f.Stop()
 
-		h.out.Begin(web)
+		require.NoError(h.t, h.out.Begin(context.Background(), web))
 		f = h.out.Follow(web, 3, gonePID(t))
 		require.Equal(t, []string{"second again"}, h.earlier(1))
 		f.Stop()
@@ -67,7 +68,7 @@ func TestWhereTheNewestRunBeginsIsKnownAfterACrash(t *testing.T) {
 		}
 		h.stderr(numbered(i) + "\n")
 	}
-	h.out.Begin(web)
+	require.NoError(h.t, h.out.Begin(context.Background(), web))
 	h.stderr("hello\n")
 	h.out.Follow(web, 2, os.Getpid()) // of the first run nobody ever knew; the head goes in the same turn
 	h.rec.await(t, 1, 0)
@@ -89,7 +90,7 @@ func TestWhereTheNewestRunBeginsIsKnownAfterACrash(t *testing.T) {
 func TestWhereTheNewestRunBeginsIsForgottenWithTheFile(t *testing.T) {
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	h.stderr("old\n")
-	h.out.Begin(web)
+	require.NoError(h.t, h.out.Begin(context.Background(), web))
 	f := h.out.Follow(web, 1, os.Getpid())
 	defer f.Stop()
 	h.rec.await(t, 1, 0)
@@ -125,7 +126,7 @@ func TestALoneRunHasTheLinesOfNoOther(t *testing.T) {
 	h.stdout("")
 	h.stderr("")
 	run := func(n int, texts ...string) {
-		h.out.Begin(web)
+		require.NoError(h.t, h.out.Begin(context.Background(), web))
 		f := h.out.Follow(web, n, gonePID(t))
 		for _, text := range texts {
 			h.stderr(text + "\n")
@@ -140,7 +141,7 @@ func TestALoneRunHasTheLinesOfNoOther(t *testing.T) {
 	run(3)
 	require.Empty(t, lone(false), "it said nothing")
 	require.Equal(t, []string{"two", "two again"}, lone(true))
-	h.out.Begin(web)
+	require.NoError(h.t, h.out.Begin(context.Background(), web))
 	require.Empty(t, lone(false), "the fourth has no process yet, and the third said nothing")
 
 	h.close()

@@ -20,6 +20,15 @@ func statFile(f *os.File) (facts, error) {
 	return statx(int(f.Fd()), "", unix.AT_EMPTY_PATH)
 }
 
+// deviceOf returns the file system that a path is on; 0 if that cannot be learned.
+func deviceOf(path string) device {
+	var s unix.Stat_t
+	if err := unix.Stat(path, &s); err != nil {
+		return 0
+	}
+	return device(s.Dev)
+}
+
 func statx(dir int, path string, flags int) (facts, error) {
 	var s unix.Statx_t
 	if err := unix.Statx(dir, path, flags, statxMask, &s); err != nil {

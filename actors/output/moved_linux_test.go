@@ -1,6 +1,7 @@
 package output
 
 import (
+	"context"
 	"io"
 	"os"
 	"os/exec"
@@ -93,7 +94,7 @@ func TestAFileThatWasMovedOrRemovedIsFollowedReadAndBoundedWhereTheProcessWrites
 
 			// The next run makes a new file, which counts from then on.
 			require.NoError(t, os.RemoveAll(h.dir.Stdout(web)))
-			h.out.Begin(web)
+			require.NoError(h.t, h.out.Begin(context.Background(), web))
 			next := h.talker()
 			f = h.out.Follow(web, 2, next.pid)
 			next.say(t, "anew\n")

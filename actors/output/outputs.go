@@ -1,6 +1,7 @@
 package output
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"procman/actors"
+	opening "procman/actors/record"
 	"procman/messages"
 )
 
@@ -19,6 +21,8 @@ const (
 	saveEvery = time.Second
 	// pollEvery is how often a file is looked at that cannot be watched.
 	pollEvery = time.Second
+	// stallAfter is how long a file system may take until it counts as one that does not answer.
+	stallAfter = time.Second
 )
 
 // Outputs follows, bounds and reads the output files of a state directory. It is safe for concurrent use. There must be
@@ -31,12 +35,15 @@ type Outputs struct {
 
 	forwarded, skipped atomic.Int64
 	unwatchable        ailment
+	stalling           ailment
+	saying             sync.Mutex // held while stalling is told
 	unbounded          ailment
 
 	mu      sync.Mutex
 	work    sync.Cond // ready is not empty, or closed
 	spools  map[messages.InstanceID]*spool
 	ready   []*spool
+	stalled map[device]int // so many workers wait for a file system that does not answer
 	closed  bool
 	closing chan struct{}
 	crew    sync.WaitGroup
@@ -54,7 +61,8 @@ func New(dir messages.StateDir, o Options) (*Outputs, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Outputs{dir: dir, o: o, log: o.Logger, spools: map[messages.InstanceID]*spool{}, closing: make(chan struct{})}
+	u := &Outputs{dir: dir, o: o, log: o.Logger, spools: map[messages.InstanceID]*spool{}, closing: make(chan struct{}),
+		stalled: map[device]int{}}
 	u.work.L = &u.mu
 	w, err := newWatch(u.wake, u.wakeAll)
 	if err != nil {
@@ -79,25 +87,39 @@ func (u *Outputs) mask(id messages.InstanceID) *messages.Masker {
 // Counters returns how many bytes were forwarded, and how many skipped because there were too many, since New.
 func (u *Outputs) Counters() (forwarded, skipped int64) { return u.forwarded.Load(), u.skipped.Load() }
 
-// Begin notes how far the files of the instance have got before its next run.
-func (u *Outputs) Begin(id messages.InstanceID) {
+// Begin notes how far the files of the instance have got before its next run. If their disk does not answer within a second,
+// the error says so.
+func (u *Outputs) Begin(ctx context.Context, id messages.InstanceID) error {
 	if id.Validate() != nil {
-		return // Follow says so
+		return nil // Follow says so
 	}
 	u.mu.Lock()
 	if u.closed {
 		u.mu.Unlock()
-		return
+		return nil
 	}
 	s := u.spool(id)
 	s.expectant = true
-	u.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, t := range s.streams {
-		t.noteFirst()
+	if s.disk == nil {
+		s.disk = opening.NewDisk(diskName, 1) // one: so the look of an earlier start never comes after that of this one
 	}
+	u.mu.Unlock()
+	_, err := s.disk.Do(ctx, stallAfter, func() error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, t := range s.streams {
+			t.noteFirst()
+		}
+		return nil
+	}, nil)
+	if err != nil && ctx.Err() == nil {
+		return &messages.StartError{Fault: messages.FaultStateDir, Err: err, Help: "it goes on by itself as soon as the disk answers"}
+	}
+	return err
 }
+
+// diskName is what an error calls the file system that output is on.
+const diskName = "the disk of its output"
 
 // Follow forwards what the run of process pid writes, beginning with what an earlier follower of the instance left. It
 // returns at once and reads nothing itself. A follower of the instance that is not stopped yet ends.

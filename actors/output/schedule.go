@@ -3,6 +3,9 @@ package output
 import (
 	"slices"
 	"time"
+
+	opening "procman/actors/record"
+	"procman/messages"
 )
 
 // shift says where a spool stands with the workers.
@@ -44,42 +47,109 @@ func (u *Outputs) wakeAll() {
 	}
 }
 
+// worker gives turns. One that a disk keeps waiting is replaced, and ends with its turn.
+type worker struct {
+	u        *Outputs
+	at       *spool // guarded by u.mu, as what follows
+	replaced bool
+}
+
+// mostStalled is how many workers may wait for one file system that does not answer: so many threads it holds.
+const mostStalled = 2
+
 // labour is the life of a worker: it gives turns until Close.
 func (u *Outputs) labour() {
+	w := &worker{u: u}
+	late := time.AfterFunc(time.Hour, w.replace)
+	late.Stop()
 	buf := make([]byte, tailSize+turnBytes)
 	for {
-		s := u.next()
+		s := u.next(w)
 		if s == nil {
 			return
 		}
-		u.release(s, u.turn(s, buf))
+		late.Reset(stallAfter)
+		in := u.turn(s, buf)
+		late.Stop()
+		if u.release(w, s, in) {
+			u.sayStalled(s.id)
+			return
+		}
 	}
 }
 
-// next waits for a spool that is due; nil after Close.
-func (u *Outputs) next() *spool {
+// replace has another worker go on if this one's turn does not end: those of other disks are harmed by none.
+func (w *worker) replace() {
+	u := w.u
+	u.mu.Lock()
+	s := w.at
+	if s == nil || u.closed || w.replaced {
+		u.mu.Unlock()
+		return
+	}
+	w.replaced = true
+	u.stalled[s.device]++
+	u.crew.Go(u.labour)
+	u.mu.Unlock()
+	u.sayStalled(s.id)
+}
+
+// sayStalled logs that a disk does not answer, or that all do again.
+func (u *Outputs) sayStalled(id messages.InstanceID) {
+	u.saying.Lock()
+	defer u.saying.Unlock()
+	u.mu.Lock()
+	all := len(u.stalled) == 0
+	u.mu.Unlock()
+	var err error
+	if !all {
+		err = &opening.StalledError{Name: diskName, For: stallAfter}
+	}
+	u.stalling.note(u.log, err, "output is not forwarded, nor its place saved", "instance", string(id),
+		"consequence", "what is on the same disk waits for it, and nobody else")
+}
+
+// next waits for a spool that is due; nil after Close. Those on a disk that does not answer are passed over while enough
+// wait for it.
+func (u *Outputs) next(w *worker) *spool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for len(u.ready) == 0 && !u.closed {
-		u.work.Wait()
+	for {
+		if u.closed {
+			return nil
+		}
+		n := slices.IndexFunc(u.ready, func(s *spool) bool { return u.stalled[s.device] < mostStalled })
+		if n < 0 {
+			u.work.Wait()
+			continue
+		}
+		s := u.ready[n]
+		if n == 0 {
+			u.ready[0] = nil
+			u.ready = u.ready[1:]
+		} else {
+			u.ready = slices.Delete(u.ready, n, n+1)
+		}
+		s.shift, w.at = atWork, s
+		return s
 	}
-	if u.closed {
-		return nil
-	}
-	s := u.ready[0]
-	u.ready[0] = nil
-	u.ready = u.ready[1:]
-	s.shift = atWork
-	return s
 }
 
 // never says that a spool needs no turn until somebody wakes it.
 const never time.Duration = -1
 
-// release ends a spool's turn and sees to its next one, in the given time.
-func (u *Outputs) release(s *spool, in time.Duration) {
+// release ends a spool's turn and sees to its next one, in the given time. It reports whether the worker was replaced.
+func (u *Outputs) release(w *worker, s *spool, in time.Duration) (replaced bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	w.at = nil
+	if w.replaced {
+		if u.stalled[s.device]--; u.stalled[s.device] == 0 {
+			delete(u.stalled, s.device)
+		}
+		u.work.Broadcast() // others were passed over
+	}
+	s.device = s.found
 	if s.shift == again {
 		in = 0
 	}
@@ -96,6 +166,7 @@ func (u *Outputs) release(s *spool, in time.Duration) {
 	case len(s.followers) == 0:
 		u.dropLocked(s)
 	}
+	return w.replaced
 }
 
 // current returns the follower whose turn it is, whether it ends, and who comes after it; nil where there is none.

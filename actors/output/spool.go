@@ -2,6 +2,7 @@ package output
 
 import (
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -21,6 +22,8 @@ type spool struct {
 	expectant bool // a run is about to begin: where, is noted here
 	shift     shift
 	timer     *time.Timer
+	device    device        // see found
+	disk      *opening.Disk // for the look before a start; nil: there was none
 
 	// What readers may look at is written by the one worker that has the spool, under mu, which is held for single reads
 	// and cuts, never while records are handled.
@@ -29,6 +32,7 @@ type spool struct {
 
 	// Of the worker alone.
 	loaded  bool
+	found   device // that the files are on; 0: not known yet
 	active  *follower
 	run     int // whose output the places are in
 	pid     int
@@ -38,6 +42,9 @@ type spool struct {
 	sick    bool // the newest save failed
 	saving  ailment
 }
+
+// device is the number of a file system; 0: it is not known.
+type device uint64
 
 // first is the place of the first byte of the newest run, as it was seen before the process was started.
 type first struct {
@@ -85,6 +92,7 @@ func newSpool(id messages.InstanceID, stdout, stderr, record string) *spool {
 // load reads the record. With one that cannot be used, everything that is kept is new.
 func (s *spool) load() error {
 	s.loaded = true
+	s.found = deviceOf(filepath.Dir(s.path))
 	r, err := loadRecord(s.path)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -219,6 +227,20 @@ func (t *stream) last() int64 {
 		return min(t.end, t.Base+t.first.file.Size)
 	}
 	return t.end
+}
+
+// rlock is s.mu.RLock, but for no longer than a reader can be expected to wait: who takes a head away on a disk that does not
+// answer holds it.
+func (s *spool) rlock() error {
+	const patience = 5 * time.Second
+	began := time.Now()
+	for pause := 50 * time.Microsecond; !s.mu.TryRLock(); pause = min(2*pause, settle) {
+		if waited := time.Since(began); waited > patience {
+			return &opening.StalledError{Name: diskName, For: waited}
+		}
+		time.Sleep(pause)
+	}
+	return nil
 }
 
 // tell wakes the readers that wait.

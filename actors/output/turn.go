@@ -21,6 +21,7 @@ type outlook struct {
 func (u *Outputs) turn(s *spool, buf []byte) time.Duration {
 	if !s.loaded {
 		u.open(s)
+		return 0 // on which disk it is counts from the next turn on
 	}
 	f, stopping, heir := u.current(s)
 	if f == nil {

@@ -20,7 +20,9 @@ var errTrimmed = errors.New("no longer kept")
 // there is no file.
 func (v *view) pin(do func(p *place, file *os.File) error) error {
 	s := v.t.spool
-	s.mu.RLock()
+	if err := s.rlock(); err != nil {
+		return err
+	}
 	defer s.mu.RUnlock()
 	settled := v.t.settled
 	if v.file != nil && (v.own == nil) == settled && v.era == v.t.Era {

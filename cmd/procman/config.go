@@ -43,6 +43,7 @@ The daemon is not asked, and not told.`,
 		Example: `  procman validate -c procman.yaml && procman reload`,
 		Args:    usages(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
+			defer a.touchConfig()()
 			path, err := config.Find(a.config)
 			if err != nil {
 				return err

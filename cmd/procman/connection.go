@@ -31,7 +31,8 @@ func (a *app) client() (*api.Client, error) {
 		token, err := a.token()
 		return api.NewRemoteClient(at.socket, token), err
 	}
-	awaitSocket(at)
+	defer a.touches.begin("the socket " + at.socket)()
+	a.awaitSocket(at)
 	return api.NewClient(at.socket).For(at.config), nil
 }
 
@@ -40,7 +41,7 @@ func (a *app) client() (*api.Client, error) {
 const socketWait = socketEvery + time.Second
 
 // awaitSocket returns when somebody listens, or nobody is expected to.
-func awaitSocket(at place) {
+func (a *app) awaitSocket(at place) {
 	for late := time.Now().Add(socketWait); ; time.Sleep(20 * time.Millisecond) {
 		c, err := net.DialTimeout("unix", at.socket, time.Second)
 		if err == nil {
@@ -48,10 +49,16 @@ func awaitSocket(at place) {
 			return
 		}
 		missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
-		if !missing || at.dir == "" || time.Now().After(late) || spawn.Owner(at.dir) == 0 {
+		if !missing || at.dir == "" || time.Now().After(late) || a.owner(at.dir) == 0 {
 			return
 		}
 	}
+}
+
+// owner is spawn.Owner.
+func (a *app) owner(dir messages.StateDir) int {
+	defer a.touches.begin("the state directory " + string(dir))()
+	return spawn.Owner(dir)
 }
 
 // token reads what a daemon on TCP is to be shown.
@@ -97,6 +104,7 @@ func (a *app) place() (place, error) {
 
 // configured returns the place that the configuration says.
 func (a *app) configured() (place, error) {
+	defer a.touchConfig()()
 	path, err := config.Find(a.config)
 	if errors.Is(err, config.ErrNotFound) && a.config == "" && os.Getenv("PROCMAN_CONFIG") == "" {
 		return defaultPlace()
@@ -110,7 +118,7 @@ func (a *app) configured() (place, error) {
 	}
 	at := place{file.Socket, file.StateDir, true, file.Path}
 	// Whoever changes state_dir of a daemon that runs still means that daemon.
-	if p := pointed(path, os.Getenv); p != nil && p.Socket != at.socket && spawn.Owner(at.dir) == 0 && spawn.Owner(p.StateDir) != 0 {
+	if p := pointed(path, os.Getenv); p != nil && p.Socket != at.socket && a.owner(at.dir) == 0 && a.owner(p.StateDir) != 0 {
 		a.say("the daemon of %s runs in %s; that state_dir is %s now takes effect in a new daemon only", path, p.StateDir, at.dir)
 		at.socket, at.dir = p.Socket, p.StateDir
 	}
@@ -134,7 +142,7 @@ func (a *app) brokenPlace(path string, why error) (place, error) {
 	said, _ := config.Locate(path, config.ThisHost()) // what is wrong with it has been said
 	p := pointed(path, os.Getenv)
 	at := place{said.Socket, said.StateDir, true, whole}
-	if p != nil && (at.dir == "" || spawn.Owner(at.dir) == 0 && spawn.Owner(p.StateDir) != 0) {
+	if p != nil && (at.dir == "" || a.owner(at.dir) == 0 && a.owner(p.StateDir) != 0) {
 		at.socket, at.dir = p.Socket, p.StateDir
 	}
 	if at.dir == "" {
@@ -184,7 +192,7 @@ func (a *app) reach(err error) error {
 		return fmt.Errorf("%w; nothing was asked of it. Set state_dir in one of the two, or name the daemon that is meant: --socket %s", err, at.socket)
 	}
 	if at.dir != "" {
-		if pid := spawn.Owner(at.dir); pid != 0 {
+		if pid := a.owner(at.dir); pid != 0 {
 			help := "it is starting or ending, or hangs; its log says which"
 			if info, statErr := os.Lstat(at.socket); statErr == nil && info.Mode()&fs.ModeSocket == 0 {
 				help = "what lies at the place of its socket is none; remove that, and it makes its socket again within seconds"

@@ -44,6 +44,7 @@ type daemon struct {
 	serving    sync.WaitGroup
 	socketNow  chan struct{} // the socket is to be looked at now
 	good       *goodKeeper
+	touches    *touches
 	ending     bool
 	farewell   string // what became of the instances at its end
 	end        sync.WaitGroup
@@ -66,6 +67,7 @@ type heritage struct {
 	guard   *guard // of the upgrade by which this daemon has come
 	instead error  // why the last good configuration is in force; nil: it is not
 	failed  string // why an upgrade came to nothing; empty: none did
+	touches *touches
 }
 
 // open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has been
@@ -81,6 +83,8 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		}
 	}()
 
+	done := left.touches.begin("the state directory " + string(file.StateDir))
+	defer func() { done() }()
 	room := budget.New(budget.Options{Relieve: func() bool { return d.ports != nil && d.ports.Relieve() }})
 	spawner, err := spawn.Open(file.StateDir, spawn.Options{
 		Logger: log.Logger, Orphans: spawn.AdoptsOrphans(), Lock: left.lock, Store: left.store.spawner(), Stored: left.stored, Room: room.Room,
@@ -88,19 +92,24 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	if err != nil {
 		return nil, err
 	}
-	d.spawner = spawner
+	d.spawner, d.touches = spawner, left.touches
 	d.opened("the state directory", spawner.Close)
 	d.chronicle = openChronicle(file.StateDir.Events(), log)
 	d.opened("the event log", d.chronicle.Close)
+	done()
+	done = left.touches.begin("the socket " + file.Socket)
 	doors, err := openDoors(file, log)
 	if err != nil {
 		return nil, err
 	}
 	d.opened("the addresses", doors.Close)
+	done()
+	done = left.touches.begin(fmt.Sprintf("the state directory %s, or the configuration %s,", file.StateDir, file.Path))
 	// Before anything that tells what instances say: it knows their secrets.
 	if d.provider, err = newProvider(path, file.StateDir, file, log.Logger); err != nil {
 		return nil, err
 	}
+	d.provider.touches = left.touches
 	d.opened("the configuration", d.provider.Close)
 	d.good = keepLastGood(file.StateDir, d.provider.Provider, log.Logger)
 	d.opened("the last good configuration", d.good.Close)
@@ -148,7 +157,8 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	held := newHeldPorts(log.Logger, holds, outputs.Read)
 	d.opened("the look at held ports", held.Close)
 	d.supervisor, err = supervisor.New(supervisor.Config{
-		Provider: d.provider, Spawner: spawner, Ports: ports, Outputs: outputs, Logger: log.Logger,
+		Provider: d.provider, Ports: ports, Outputs: outputs, Logger: log.Logger,
+		Spawner:       remembering{spawner, "the state directory " + string(file.StateDir), left.touches},
 		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: shares.Probes, Mask: d.provider.secrets.mask})),
 		StartParallel: file.Start.Parallel, Budget: room,
 		Observe: []func(any){d.chronicle.Observe, collector.Observe, d.good.Observe, d.provider.Observe, held.Observe},
@@ -172,7 +182,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	d.opened("the notices to the service manager", d.notifier.Close)
 	d.server, err = api.New(api.Options{
 		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Holds: holds,
-		Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, ConfigError: d.provider.fault, Logger: log.Logger,
+		Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, ConfigError: d.provider.fault, Waits: d.waits, Logger: log.Logger,
 		Connections: shares.Connections, Opened: room.Lend,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir,
 			Config: file.Path, Program: left.origin.running, UpgradeFailed: left.failed},
@@ -256,6 +266,26 @@ func (d *daemon) boot(ctx context.Context) (listed bool) {
 	case <-ctx.Done():
 	}
 	return false
+}
+
+// waits says for what the daemon waits while what runs is not known, or the list not read; empty: it is not late.
+func (d *daemon) waits() string { return d.touches.stalled(touchSaid) }
+
+// remembering is a spawner that notes when it reads what is on record of all instances.
+type remembering struct {
+	*spawn.Spawner
+	what    string
+	touches *touches
+}
+
+func (s remembering) Recall(ctx context.Context) ([]messages.Memory, error) {
+	defer s.touches.begin(s.what)()
+	return s.Spawner.Recall(ctx)
+}
+
+func (s remembering) Survivors(ctx context.Context) ([]messages.Survivor, error) {
+	defer s.touches.begin(s.what)()
+	return s.Spawner.Survivors(ctx)
 }
 
 // happened tells the event log what happened to the daemon itself.

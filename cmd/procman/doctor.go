@@ -31,7 +31,9 @@ code is 1 if there is a fault: something that procman promises does not hold her
 			if err != nil {
 				return err
 			}
+			done := a.touches.begin("the state directory " + string(o.StateDir))
 			facts, err := doctor.Look(cmd.Context(), o)
+			done()
 			if err != nil {
 				return err
 			}
@@ -106,6 +108,7 @@ func (a *app) patient(ctx context.Context) (o doctor.Options, err error) {
 
 // examined returns the configuration that is found, or else what a configuration says that says nothing, and notes which.
 func (a *app) examined(c *doctor.Config) (*config.File, error) {
+	defer a.touchConfig()()
 	path, err := config.Find(a.config)
 	switch {
 	case errors.Is(err, config.ErrNotFound) && a.config == "" && os.Getenv("PROCMAN_CONFIG") == "":

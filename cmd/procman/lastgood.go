@@ -104,7 +104,9 @@ func findLastGood(path string) (*config.File, time.Time, error) {
 func (a *app) loadOrLastGood() (path string, file *config.File, instead, err error) {
 	path, file, err = a.load()
 	if err == nil {
-		if good, at := undecided(path, file.StateDir); good != nil {
+		done := a.touches.begin("the state directory " + string(file.StateDir))
+		good, at := undecided(path, file.StateDir)
+		if done(); good != nil {
 			return path, good, &insteadError{errUndecided, at}, nil
 		}
 		return path, file, nil, nil
@@ -114,8 +116,9 @@ func (a *app) loadOrLastGood() (path string, file *config.File, instead, err err
 		candidates = config.Places(a.config, os.Getenv)
 	}
 	for _, candidate := range candidates {
+		done := a.touches.begin("a state directory that may have the last good one of " + candidate)
 		good, at, keptErr := findLastGood(candidate)
-		if good != nil {
+		if done(); good != nil {
 			return good.Path, good, &insteadError{err, at}, nil
 		}
 		err = errors.Join(err, keptErr)
@@ -210,25 +213,19 @@ func (k *goodKeeper) Close() error {
 
 func (k *goodKeeper) run() {
 	disk := onDisk.NewDisk("the state disk", 1)
-	said := false
-	for {
-		select {
-		case <-k.quit:
-			select {
-			case <-k.news: // what came into force last is kept, too
-			default:
-				return
-			}
-		case <-k.news:
-		}
+	keep := func() error {
 		whole, draft := k.provider.InForce(), k.provider.DraftDigest()
 		_, err := disk.Do(context.Background(), lastGoodPatience, func() error { return k.save(whole, draft) }, nil)
-		if err != nil && !said {
-			k.log.Warn("the configuration in force cannot be kept", "error", err.Error(),
-				"consequence", "a daemon that finds the file broken when it starts has an older one, or none")
-		}
-		said = err != nil
+		return err
 	}
+	untilWritten(k.news, k.quit, keep, func(err error) {
+		if err == nil {
+			k.log.Info("the configuration in force is kept again")
+			return
+		}
+		k.log.Warn("the configuration in force cannot be kept; that is tried again until it is", "error", err.Error(),
+			"consequence", "a daemon that finds the file broken when it starts has an older one, or none")
+	})
 }
 
 // save keeps what is in force; nothing if that is what is kept.

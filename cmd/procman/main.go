@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -29,7 +31,27 @@ func (a *app) execute(args []string) int {
 	root.SetArgs(args)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	cmd, err := root.ExecuteContextC(context.Background())
+	a.touches, a.isDaemon = &touches{}, &atomic.Bool{}
+	var cmd *cobra.Command
+	var err error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cmd, err = root.ExecuteContextC(context.Background())
+	}()
+	look := time.NewTicker(touchPatience / 8)
+	defer look.Stop()
+	for waits := true; waits; {
+		select {
+		case <-ended:
+			waits = false
+		case <-look.C:
+			if what := a.touches.stalled(touchPatience); what != "" && !a.isDaemon.Load() {
+				fmt.Fprintf(failures(a.stderr), "procman: %s\n", what)
+				return exitFailed
+			}
+		}
+	}
 	code := codeOf(err)
 	if err != nil && err.Error() != "" {
 		fmt.Fprintf(failures(a.stderr), "procman: %v\n", err)
@@ -45,6 +67,8 @@ type app struct {
 	stdout, stderr io.Writer
 	env            func(string) string
 	ears           ears // that are open already; nil: none
+	touches        *touches
+	isDaemon       *atomic.Bool // it waits for a disk for as long as that takes, and says so
 
 	config  string
 	socket  string

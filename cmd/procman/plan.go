@@ -60,7 +60,12 @@ func (a *app) plan(ctx context.Context, c *api.Client, file string) error {
 		p, err = c.Plan(ctx)
 	} else {
 		var proposal api.Proposal
-		if proposal, err = propose(file); err != nil {
+		done := func() {}
+		if !passing(file) {
+			done = a.touches.begin("the configuration " + file)
+		}
+		proposal, err = propose(file)
+		if done(); err != nil {
 			return err
 		}
 		p, err = c.PlanOf(ctx, proposal)

@@ -22,6 +22,7 @@ type provider struct {
 	inUse   *config.File
 	secrets secrets
 	forget  func() error
+	touches *touches
 	mu      sync.Mutex
 	warned  []string
 	blind   string      // see warnOfEnv
@@ -56,7 +57,9 @@ func (p *provider) Close() error { return errors.Join(p.Provider.Close(), p.forg
 
 // AppInstances returns what the file wants to run now.
 func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, error) {
+	done := p.touches.begin("the configuration " + p.inUse.Path)
 	list, err := p.Provider.AppInstances(ctx)
+	done()
 	p.note(err)
 	if err != nil {
 		return nil, err

@@ -40,6 +40,7 @@ KillMode=process, or systemd ends the instances with it.`,
 
 // load finds the configuration and reads it.
 func (a *app) load() (path string, file *config.File, err error) {
+	defer a.touchConfig()()
 	if path, err = config.Find(a.config); err != nil {
 		return "", nil, err
 	}
@@ -49,13 +50,33 @@ func (a *app) load() (path string, file *config.File, err error) {
 	return path, file, nil
 }
 
+// named is the configuration that the caller names; empty: it is looked for.
+func (a *app) named() string {
+	if a.config != "" {
+		return a.config
+	}
+	return a.env("PROCMAN_CONFIG")
+}
+
+// touchConfig notes that the configuration is being read, unless it is one that may take any time.
+func (a *app) touchConfig() (done func()) {
+	path := a.named()
+	if passing(path) {
+		return func() {}
+	}
+	return a.touches.begin(strings.TrimSpace("the configuration " + path))
+}
+
 // passing reports whether a configuration is a stream of the caller's, as <(...) makes one: it can be read once only.
 func passing(path string) bool {
 	return strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/proc/")
 }
 
 func (a *app) run() error {
-	if path, err := config.Find(a.config); err == nil && passing(path) {
+	if a.isDaemon != nil {
+		a.isDaemon.Store(true)
+	}
+	if path := a.named(); passing(path) {
 		return fmt.Errorf("%s can be read once only, and a daemon reads its configuration again and again: write it to a file", path)
 	}
 	e := a.ears
@@ -69,7 +90,11 @@ func (a *app) run() error {
 		fmt.Fprintf(failures(a.stderr), "procman: %v\n", err) // no reason not to run
 	}
 	e.inherit(a.env)
+	unwatch := a.touches.watch(func(what string) {
+		fmt.Fprintf(failures(a.stderr), "procman: the daemon waits, and touches nothing: %s\n", what)
+	})
 	path, file, instead, err := a.loadUnlessTold(e)
+	unwatch()
 	if file == nil {
 		return err
 	}
@@ -145,19 +170,28 @@ func (a *app) loadUnlessTold(e ears) (path string, file *config.File, instead, e
 		defer close(loaded)
 		path, file, instead, err = a.loadOrLastGood()
 	}()
+	if !e.unlessTold(loaded) {
+		return "", nil, nil, nil
+	}
+	return path, file, instead, err
+}
+
+// unlessTold waits for what is done, but no longer than loadTime once the daemon is told to end, and reports whether it is
+// done.
+func (e ears) unlessTold(done <-chan struct{}) bool {
 	var late <-chan time.Time
 	var heard []os.Signal
 	for {
 		select {
-		case <-loaded:
+		case <-done:
 			e.hear(heard)
-			return path, file, instead, err
+			return true
 		case s := <-e:
 			if s != syscall.SIGHUP && late == nil { // what HUP asks for is being done
 				late, heard = time.After(loadTime), []os.Signal{s}
 			}
 		case <-late:
-			return "", nil, nil, nil
+			return false
 		}
 	}
 }
@@ -168,8 +202,12 @@ func (a *app) reign(path string, file *config.File, left *heritage, e ears) (nex
 	log := newLog(a.stderr, file.Log, a.verbose, a.quiet)
 	defer log.Close()
 	left.store = newFDStore(left.manager, slices.Collect(maps.Keys(left.stored)), left.renew, log.Logger)
-	d, err := open(path, file, log, *left)
-	if err != nil {
+	defer a.touches.watch(func(what string) {
+		log.Error("the manager waits for a disk", "what", what, "consequence", "it goes on by itself as soon as that answers; what runs, runs on")
+	})()
+	left.touches = a.touches
+	d, err := openUnlessTold(path, file, log, *left, e)
+	if d == nil {
 		return nil, nil, err
 	}
 	err = d.live(e)
@@ -200,6 +238,21 @@ func (a *app) reign(path string, file *config.File, left *heritage, e ears) (nex
 			}
 		}
 	}
+}
+
+// openUnlessTold opens the parts, but does not stay for ever if it is told to end: the state directory may be on a disk that
+// hangs. Without a daemon and an error it was told, and has touched no process.
+func openUnlessTold(path string, file *config.File, log log, left heritage, e ears) (d *daemon, err error) {
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		d, err = open(path, file, log, left)
+	}()
+	if !e.unlessTold(opened) {
+		log.Warn("told to end before it had its state directory: what runs, runs on")
+		return nil, nil
+	}
+	return d, err
 }
 
 // lastWords is how long the service manager may take to read what is left to be said. A daemon that is told to end a

@@ -157,40 +157,28 @@ func (s *secrets) keep(dir messages.StateDir, log *slog.Logger) (end func() erro
 	s.changed = make(chan struct{}, 1)
 	s.mu.Unlock()
 	disk := onDisk.NewDisk("the state disk", 1)
-	save := func() error {
-		_, err := disk.Do(context.Background(), tracePatience, func() error { return s.save(dir) }, nil)
-		return err
-	}
 	over := make(chan struct{})
 	var writing sync.WaitGroup
+	var unsaved error // guarded by writing
+	save := func() error {
+		_, unsaved = disk.Do(context.Background(), tracePatience, func() error { return s.save(dir) }, nil)
+		return unsaved
+	}
 	// In the background: nothing waits for the disk. What a daemon that dies right now has not written are values of this moment.
 	writing.Go(func() {
-		said := false
-		for {
-			select {
-			case <-s.changed:
-			case <-over:
+		untilWritten(s.changed, over, save, func(err error) {
+			if err == nil {
+				log.Info("what secrets look like is kept again")
 				return
 			}
-			switch err := save(); {
-			case err != nil && !said:
-				said = true
-				log.Warn("what secrets look like cannot be kept", "error", err.Error(),
-					"consequence", "the next daemon may show values in old output that have changed by then")
-			case err == nil:
-				said = false
-			}
-		}
+			log.Warn("what secrets look like cannot be kept; that is tried again until it is", "error", err.Error(),
+				"consequence", "the next daemon may show values in old output that have changed by then")
+		})
 	})
 	return sync.OnceValue(func() error {
 		close(over)
 		writing.Wait()
-		select {
-		case <-s.changed:
-			return save()
-		default:
-			return nil
-		}
+		return unsaved
 	})
 }
 

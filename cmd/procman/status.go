@@ -86,6 +86,9 @@ func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Wr
 	if wrong := d.Manager.ConfigError; wrong != "" {
 		a.say("the configuration %s is not in force, the last good one is: %s", d.Manager.Config, head(wrong))
 	}
+	if d.Manager.Waits != "" {
+		a.say("the daemon waits, and not all of this is known: %s", d.Manager.Waits)
+	}
 	ids, unknown := choose(d.Instances, args)
 	if len(args) > 0 {
 		d.Instances = slices.DeleteFunc(d.Instances, func(s messages.Status) bool { return !slices.Contains(ids, s.ID) })

@@ -29,6 +29,9 @@ type Manager struct {
 	Program string `json:"program,omitempty"`
 	// ConfigError is why Config, as it is on disk, is not in force, but the last good one; empty: it is in force.
 	ConfigError string `json:"config_error,omitempty"`
+	// Waits is for what it waits that does not answer, as a disk may not: what it does not know by that, is not shown;
+	// empty: for nothing.
+	Waits string `json:"waits,omitempty"`
 	// UpgradeFailed is why it goes on in the place of another program; empty: it has not had to.
 	UpgradeFailed string `json:"upgrade_failed,omitempty"`
 }

@@ -188,6 +188,9 @@ func (s *Server) manager() Manager {
 	if s.options.ConfigError != nil {
 		m.ConfigError = s.options.ConfigError()
 	}
+	if s.options.Waits != nil {
+		m.Waits = s.options.Waits()
+	}
 	return m
 }
 

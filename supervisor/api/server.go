@@ -43,6 +43,8 @@ type Options struct {
 	Pending func() []string
 	// ConfigError says why the configuration on disk is not in force; empty: it is. Nil: that is not known.
 	ConfigError func() string
+	// Waits says for what the daemon waits, and so what it does not know yet; empty: for nothing. Nil: that is not known.
+	Waits func() string
 	// Holds reports whether a leased port is kept bound by the manager while its instance uses it. Nil: it is not.
 	Holds func() bool
 	// Metrics answers a scrape; nil: there are none.
