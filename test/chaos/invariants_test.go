@@ -168,6 +168,7 @@ func TestRestartsThatAreNotThoseThatHappenedAreFound(t *testing.T) { // I9
 }
 
 func TestAZombieThatIsLeftIsFound(t *testing.T) { // I10
-	require.Empty(t, NoZombies([]Zombie{{First: 5, Last: 5 + int64(time.Second)}}))
-	require.Len(t, NoZombies([]Zombie{{First: 5, Last: 6 + int64(time.Second)}}), 1)
+	require.Empty(t, NoZombies([]Zombie{{Age: time.Second}}))
+	require.Len(t, NoZombies([]Zombie{{Age: time.Second + 1}}), 1)
+	require.Equal(t, 70*time.Millisecond, Zombie{Last: 5}.See(5+int64(20*time.Millisecond)).See(5+int64(time.Second)).Age, "a late look")
 }

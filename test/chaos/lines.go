@@ -92,19 +92,21 @@ func ParseForwarded(log []byte, manager int, into map[string][]Forwarded) error 
 // FileWhole is I6 for an instance's stdout.log: process after process, each beginning with its first line, none missing, none twice,
 // and up to the number that the process said at its end.
 func FileWhole(instance string, lines []Line, lives []Life) (v violations) {
-	last := map[int]int{} // by pid: the number of its newest line
+	type process struct{ run, pid int } // a pid is used again
+	last := map[process]int{}           // the number of its newest line
 	for n, l := range lines {
-		if n > 0 && l.PID != lines[n-1].PID && last[l.PID] != 0 {
+		of := process{l.Run, l.PID}
+		if n > 0 && of != (process{lines[n-1].Run, lines[n-1].PID}) && last[of] != 0 {
 			v.add("I6", "%s: in the file, line %d of process %d stands behind those of process %d", instance, l.Seq, l.PID, lines[n-1].PID)
 		}
-		if l.Seq != last[l.PID]+1 {
-			v.add("I6", "%s: in the file, line %d of process %d follows line %d", instance, l.Seq, l.PID, last[l.PID])
+		if l.Seq != last[of]+1 {
+			v.add("I6", "%s: in the file, line %d of process %d follows line %d", instance, l.Seq, l.PID, last[of])
 		}
-		last[l.PID] = l.Seq
+		last[of] = l.Seq
 	}
 	for _, l := range lives {
-		if l.Instance == instance && l.Exit != nil && last[l.PID] != l.Exit.Lines {
-			v.add("I6", "%s: process %d wrote %d lines, the file has %d", instance, l.PID, l.Exit.Lines, last[l.PID])
+		if wrote := last[process{l.Run, l.PID}]; l.Instance == instance && l.Exit != nil && wrote != l.Exit.Lines {
+			v.add("I6", "%s: process %d wrote %d lines, the file has %d", instance, l.PID, l.Exit.Lines, wrote)
 		}
 	}
 	return v

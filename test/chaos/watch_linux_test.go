@@ -147,10 +147,9 @@ func (w *watcher) lookForZombies() {
 	for _, p := range found {
 		z, known := w.zombies[p]
 		if !known {
-			z = Zombie{Process: p, First: now}
+			z = Zombie{Process: p, Last: now}
 		}
-		z.Last = now
-		w.zombies[p] = z
+		w.zombies[p] = z.See(now)
 	}
 }
 
