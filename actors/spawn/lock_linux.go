@@ -130,6 +130,9 @@ func owner(f *os.File) string {
 	return fmt.Sprintf(" is held by process %d", pid)
 }
 
+// Dir returns the state directory that the Spawner has, absolute and without links.
+func (s *Spawner) Dir() messages.StateDir { return s.dir }
+
 // Keep sees to it that the Spawner still has the state directory: when that was deleted or replaced under it, it is made and
 // locked anew. The error says that it could not be had; it wraps ErrInUse if another manager has it by now.
 func (s *Spawner) Keep() error {

@@ -25,6 +25,9 @@ func Check(messages.StateDir) error { return errUnsupported }
 // Handover returns an error.
 func (*Spawner) Handover() (*os.File, error) { return nil, errUnsupported }
 
+// Dir returns nothing.
+func (*Spawner) Dir() messages.StateDir { return "" }
+
 // Keep returns an error.
 func (*Spawner) Keep() error { return errUnsupported }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -58,16 +57,17 @@ type closer struct {
 
 // heritage is what an earlier daemon may have left to this one.
 type heritage struct {
-	lock    *os.File            // on the state directory, by an upgrade
-	manager *courier            // to the service manager; nil: there is none
-	store   *fdStore            // where process handles are kept; nil: nowhere
-	stored  map[string]*os.File // those that are kept there; a nil one has not been handed to this process
-	renew   bool                // what is kept there is not known
-	origin  origin
-	guard   *guard // of the upgrade by which this daemon has come
-	instead error  // why the last good configuration is in force; nil: it is not
-	failed  string // why an upgrade came to nothing; empty: none did
-	touches *touches
+	lock     *os.File            // on the state directory, by an upgrade
+	manager  *courier            // to the service manager; nil: there is none
+	store    *fdStore            // where process handles are kept; nil: nowhere
+	stored   map[string]*os.File // those that are kept there; a nil one has not been handed to this process
+	renew    bool                // what is kept there is not known
+	origin   origin
+	guard    *guard // of the upgrade by which this daemon has come
+	standsIn bool   // it goes on in the place of a daemon that has ended
+	instead  error  // why the last good configuration is in force; nil: it is not
+	failed   string // why an upgrade came to nothing; empty: none did
+	touches  *touches
 }
 
 // open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has been
@@ -94,11 +94,12 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	}
 	d.spawner, d.touches = spawner, left.touches
 	d.opened("the state directory", spawner.Close)
-	d.chronicle = openChronicle(file.StateDir.Events(), log)
+	dir := spawner.Dir() // the directory that is held, whatever its name comes to mean
+	d.chronicle = openChronicle(dir.Events(), log)
 	d.opened("the event log", d.chronicle.Close)
 	done()
 	done = left.touches.begin("the socket " + file.Socket)
-	doors, err := openDoors(file, log)
+	doors, err := openDoors(file, log, left.lock != nil || left.standsIn)
 	if err != nil {
 		return nil, err
 	}
@@ -106,14 +107,14 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	done()
 	done = left.touches.begin(fmt.Sprintf("the state directory %s, or the configuration %s,", file.StateDir, file.Path))
 	// Before anything that tells what instances say: it knows their secrets.
-	if d.provider, err = newProvider(path, file.StateDir, file, log.Logger); err != nil {
+	if d.provider, err = newProvider(path, dir, file, log.Logger); err != nil {
 		return nil, err
 	}
 	d.provider.touches = left.touches
 	d.opened("the configuration", d.provider.Close)
-	d.good = keepLastGood(file.StateDir, d.provider.Provider, log.Logger)
+	d.good = keepLastGood(dir, d.provider.Provider, log.Logger)
 	d.opened("the last good configuration", d.good.Close)
-	outputs, err := output.New(file.StateDir, output.Options{MaxSize: file.Output.MaxSize, Forward: file.Output.Forward,
+	outputs, err := output.New(dir, output.Options{MaxSize: file.Output.MaxSize, Forward: file.Output.Forward,
 		Mask: d.provider.secrets.mask, Moved: d.outputMoved, Logger: log.output, Settled: log.writer.Settled})
 	if err != nil {
 		return nil, err
@@ -175,8 +176,17 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		}
 	})
 	collector.Watch(d.supervisor)
-	if doors.metrics != nil {
+	switch {
+	case doors.metrics != nil:
 		d.opened("the metrics", d.serveMetrics(doors.metrics, scrape))
+	case file.Metrics.Listen != "":
+		d.beside("the metrics", func(ctx context.Context) {
+			if l := d.listenLater(ctx, "metrics.listen", file.Metrics.Listen); l != nil {
+				end := d.serveMetrics(l, scrape)
+				<-ctx.Done()
+				_ = end() // nobody is owed an answer
+			}
+		})
 	}
 	d.notifier = newNotifier(left.manager, d.supervisor, log.Logger)
 	d.opened("the notices to the service manager", d.notifier.Close)
@@ -198,10 +208,11 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 			left.guard.dismiss()
 		}
 		if doors.remote != nil {
-			name, _, _ := net.SplitHostPort(file.API.Listen) // it has been listened on
-			d.serving.Go(func() { d.served <- d.server.ServeTCP(doors.remote, name, file.API.Token) })
+			d.serveRemote(doors.remote, file)
 		}
-		d.serve(doors.socket)
+		if doors.socket != nil {
+			d.serve(doors.socket)
+		}
 	}()
 	d.beside("the examination of the host", d.examine)
 	d.opened("the API", func() error {
@@ -211,6 +222,13 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		d.serving.Wait()
 		return err
 	})
+	if file.API.Listen != "" && doors.remote == nil {
+		d.beside("the wait for the address of the API", func(ctx context.Context) {
+			if l := d.listenLater(ctx, "api.listen", file.API.Listen); l != nil {
+				d.serveRemote(l, file)
+			}
+		})
+	}
 	d.beside("the watch of the socket", func(ctx context.Context) { d.keepSocket(ctx, file.Socket, doors.socket) })
 	return d, nil
 }

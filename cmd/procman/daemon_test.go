@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"procman/messages"
 	"procman/supervisor/config"
 	"procman/test/fake"
 )
@@ -85,15 +86,23 @@ func TestDetachLeavesTheInstancesRunning(t *testing.T) {
 
 func TestASecondTERMEndsTheDaemonAtOnceAndTouchesNothingMore(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "stop: {grace: 1h}", "a: deaf")
+	s := newSite(t, "stop: {grace: 1h}", "a: deaf", "b: serve")
 	d := s.run()
 	s.ok("start", "a", "--wait")
+	s.ok("restart", "b", "--wait")
+	s.ok("stop", "b", "--wait")
+	before := s.instance("a")
 	d.signal(syscall.SIGTERM)
 	s.eventually("it is stopping", func() bool { return s.instance("a").Phase == "stopping" })
 	d.signal(syscall.SIGTERM)
 	require.Zero(t, d.ends())
-	require.Len(t, s.living(), 1)
+	require.Equal(t, []int{before.PID}, s.living())
 	require.Contains(t, d.log.String(), "told to end a second time")
+	d = s.run() // nothing was lost
+	require.Equal(t, before.PID, s.instance("a").PID)
+	require.Equal(t, messages.Stopping, s.instance("a").Phase, "it was told to end, and has an hour for that")
+	require.True(t, s.instance("b").Held)
+	require.Equal(t, 1, s.instance("b").Restarts)
 }
 
 func TestAShutdownThatTakesLongerThanAskedForIsATimeoutAndGoesOn(t *testing.T) {

@@ -14,4 +14,6 @@
 //   - However the daemon ends, processes are stopped only if that was asked for.
 //   - A name is no possession: a path, a link, a socket or a working directory may mean another thing by now. What is used again
 //     is looked for again and compared, and what was held goes on being used until then.
+//   - Who takes over from another daemon has instances to watch: an address that it cannot have ends it no more than one that is
+//     taken from it later. Who begins anew is told.
 package main

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -20,8 +21,10 @@ type doors struct {
 // socketPatience is how long the socket of a daemon is waited for that has ended, as its lock was.
 const socketPatience = time.Second
 
-// openDoors binds all that the configuration asks for, or none.
-func openDoors(file *config.File, log log) (d doors, err error) {
+// openDoors binds all that the configuration asks for, or none. A daemon that takes over from another has instances to
+// watch, and must not end because somebody else has an address meanwhile: it goes on without those that it cannot have, which
+// are nil.
+func openDoors(file *config.File, log log, takesOver bool) (d doors, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -33,23 +36,59 @@ func openDoors(file *config.File, log log) (d doors, err error) {
 			break
 		}
 	}
+	without := func(what string) bool {
+		if err != nil && takesOver {
+			log.Error("an address cannot be had; supervision goes on without it, and it is tried again", "address", what, "error", err.Error())
+			err = nil
+			return true
+		}
+		return false
+	}
+	if without(file.Socket) {
+		d.socket = nil
+	}
 	if err != nil {
 		return d, err
 	}
 	if file.API.Listen != "" {
-		if d.remote, err = net.Listen("tcp", file.API.Listen); err != nil {
+		if d.remote, err = net.Listen("tcp", file.API.Listen); err != nil && !without(file.API.Listen) {
 			return d, fmt.Errorf("api.listen cannot be had; choose another address, or none: %w", err)
 		}
 	}
 	if file.Metrics.Listen != "" {
-		if d.metrics, err = net.Listen("tcp", file.Metrics.Listen); err != nil {
+		if d.metrics, err = net.Listen("tcp", file.Metrics.Listen); err != nil && !without(file.Metrics.Listen) {
 			return d, fmt.Errorf("metrics.listen cannot be had; choose another address, or none: %w", err)
 		}
+	}
+	if d.metrics != nil {
 		if a, is := d.metrics.Addr().(*net.TCPAddr); is && !a.IP.IsLoopback() {
 			log.Warn("the metrics are open to the network, and nobody is asked who he is", "key", "metrics.listen", "address", a.String())
 		}
 	}
 	return d, nil
+}
+
+// listenLater listens at an address as soon as that can be had. It returns nil when ctx ends before.
+func (d *daemon) listenLater(ctx context.Context, key, address string) net.Listener {
+	again := time.NewTicker(socketEvery)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again.C:
+		}
+		if l, err := net.Listen("tcp", address); err == nil {
+			d.log.Info("an address is had again", "key", key, "address", address)
+			return l
+		}
+	}
+}
+
+// serveRemote answers on a listener until the server ends.
+func (d *daemon) serveRemote(l net.Listener, file *config.File) {
+	name, _, _ := net.SplitHostPort(file.API.Listen) // it has been listened on
+	d.serving.Go(func() { d.served <- d.server.ServeTCP(l, name, file.API.Token) })
 }
 
 // Close closes those that nobody has closed yet.

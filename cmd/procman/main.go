@@ -69,6 +69,7 @@ type app struct {
 	ears           ears // that are open already; nil: none
 	touches        *touches
 	isDaemon       *atomic.Bool // it waits for a disk for as long as that takes, and says so
+	standsIn       bool         // it is a guard that goes on in the place of a daemon
 
 	config  string
 	socket  string

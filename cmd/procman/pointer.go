@@ -23,6 +23,12 @@ type pointer struct {
 	Config   string            `json:"config"` // see api.Canonical
 	StateDir messages.StateDir `json:"state_dir"`
 	Socket   string            `json:"socket"`
+	Real     messages.StateDir `json:"real_state_dir,omitempty"` // without links: StateDir is a name, and may come to mean another
+}
+
+// lives reports whether a daemon has the state directory, whatever its name means by now.
+func (p *pointer) lives() bool {
+	return spawn.Owner(p.StateDir) != 0 || p.Real != "" && spawn.Owner(p.Real) != 0
 }
 
 const pointerKind = "pointer"
@@ -72,6 +78,9 @@ func pointerNames(path string) []string {
 // point leaves a pointer to a daemon, in the first place that takes it.
 func point(file *config.File, getenv func(string) string) error {
 	p := pointer{Config: api.Canonical(file.Path), StateDir: file.StateDir, Socket: file.Socket}
+	if dir, err := filepath.EvalSymlinks(string(file.StateDir)); err == nil {
+		p.Real = messages.StateDir(dir)
+	}
 	var errs []error
 	for _, dir := range runtimeDirs(getenv) {
 		err := os.MkdirAll(dir, 0o700)
@@ -105,7 +114,7 @@ func pointed(path string, getenv func(string) string) *pointer {
 			if onDisk.Read(filepath.Join(dir, name), pointerKind, &p) != nil || p.StateDir == "" {
 				continue
 			}
-			if spawn.Owner(p.StateDir) != 0 {
+			if p.lives() {
 				return &p
 			}
 			if last == nil {
@@ -114,4 +123,20 @@ func pointed(path string, getenv func(string) string) *pointer {
 		}
 	}
 	return last
+}
+
+// repointed returns an ErrInUse if the name of the state directory has come to mean another directory than that of a daemon
+// that runs by this configuration: what is there keeps nobody out, and that daemon would not be noticed.
+func repointed(file *config.File, getenv func(string) string) error {
+	p := pointed(file.Path, getenv)
+	if p == nil || p.StateDir != file.StateDir || p.Real == "" {
+		return nil
+	}
+	now, err := filepath.EvalSymlinks(string(file.StateDir))
+	pid := spawn.Owner(p.Real)
+	if pid == 0 || err == nil && now == string(p.Real) {
+		return nil
+	}
+	return fmt.Errorf("%w: the process %d, which runs by this configuration, has %s, and %s means another directory now; let it mean that one again, or end that process first",
+		spawn.ErrInUse, pid, p.Real, file.StateDir)
 }

@@ -103,12 +103,17 @@ func (a *app) run() error {
 			return fmt.Errorf("the socket %s cannot be located: %w", a.socket, err)
 		}
 	}
-	defer keepFromPipe()()
+	defer keepFromIgnored()()
 	lock, err := inherited(a.env)
 	if err != nil {
 		return err
 	}
-	left := heritage{lock: lock, instead: instead, stored: stored(a.env), origin: originOf(os.Args[0]), guard: g}
+	if lock == nil {
+		if err := repointed(file, os.Getenv); err != nil {
+			return err
+		}
+	}
+	left := heritage{lock: lock, standsIn: a.standsIn, instead: instead, stored: stored(a.env), origin: originOf(os.Args[0]), guard: g}
 	left.origin.flags = a.flags(file)
 	if err := left.learnNames(a.env); err != nil {
 		return err
@@ -136,14 +141,25 @@ func (a *app) run() error {
 
 // whose says by which configuration the daemon runs that has the state directory.
 func whose(err error, file *config.File) error {
-	if !errors.Is(err, spawn.ErrInUse) {
+	socket := errors.Is(err, api.ErrSocketInUse)
+	if !errors.Is(err, spawn.ErrInUse) && !socket {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	other := ""
-	if d, askErr := api.NewClient(file.Socket).Instances(ctx, "x"); askErr == nil && d.Manager.StateDir == file.StateDir {
+	d, askErr := api.NewClient(file.Socket).Instances(ctx, "x")
+	if askErr == nil && (socket || d.Manager.StateDir == file.StateDir) {
 		other = d.Manager.Config
+	}
+	if socket {
+		switch {
+		case other == "":
+			return err
+		case api.Canonical(other) == api.Canonical(file.Path): // it is that of the state directory, which had another name
+			return fmt.Errorf("%w: process %d runs by this configuration; %w", spawn.ErrInUse, d.Manager.PID, err)
+		}
+		return fmt.Errorf("%w; process %d runs by %s. Set socket in %s to a path of its own", err, d.Manager.PID, other, file.Path)
 	}
 	if other == "" {
 		if g, keptErr := readLastGood(file.StateDir); keptErr == nil {

@@ -82,10 +82,11 @@ func (e ears) hearOnce(s os.Signal) {
 	e.hear(heard)
 }
 
-// keepFromPipe makes a write to a stderr whose reader is gone fail instead of ending the daemon. PIPE is caught and not
-// ignored, because what is ignored stays ignored in every process we start.
-func keepFromPipe() (release func()) {
+// keepFromIgnored catches what the daemon was started with ignored, and PIPE: a write to a stderr whose reader is gone fails
+// then and does not end the daemon. All of it is caught and not ignored, because what is ignored stays ignored in every
+// process we start. XFSZ, by which a limit of the size of files would end the daemon, makes such a write fail likewise.
+func keepFromIgnored() (release func()) {
 	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGPIPE)
+	signal.Notify(c, append(ignored(), syscall.SIGPIPE, syscall.SIGXFSZ)...)
 	return func() { signal.Stop(c) }
 }

@@ -20,7 +20,7 @@ func (d *daemon) serve(l net.Listener) {
 }
 
 // keepSocket makes the socket again when somebody has removed or replaced it, with the state directory or without: its path
-// is a name that anything may come to mean. It returns when ctx ends.
+// is a name that anything may come to mean. A nil listener could not be had so far. It returns when ctx ends.
 func (d *daemon) keepSocket(ctx context.Context, path string, l net.Listener) {
 	look := time.NewTicker(socketEvery)
 	defer look.Stop()
@@ -32,7 +32,7 @@ func (d *daemon) keepSocket(ctx context.Context, path string, l net.Listener) {
 		case <-look.C:
 		case <-d.socketNow:
 		}
-		if api.Held(l) {
+		if l != nil && api.Held(l) {
 			failed = ""
 			continue
 		}
@@ -53,7 +53,9 @@ func (d *daemon) keepSocket(ctx context.Context, path string, l net.Listener) {
 		old := l
 		l, failed = again, ""
 		d.serving.Go(func() { d.serve(again) })
-		_ = old.Close() // it has no name any more
+		if old != nil {
+			_ = old.Close() // it has no name any more
+		}
 		d.good.again()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -121,7 +122,7 @@ func (a *app) preflightCommand() *cobra.Command {
 			if goesOn, err := a.standBy(e); !goesOn {
 				return err
 			}
-			a.ears = e
+			a.ears, a.standsIn = e, true
 			return a.run()
 		},
 	}
@@ -178,16 +179,16 @@ func (d *daemon) staysAt(path string) error {
 	if err != nil {
 		return nil // what is wrong with it the successor says better
 	}
-	was, now := d.provider.inUse.StateDir, file.StateDir
-	if was == now {
-		return nil
-	}
+	was, now := d.spawner.Dir(), file.StateDir // a name of it may be a link that means another by now
 	if a, err := os.Stat(string(was)); err == nil {
 		if b, err := os.Stat(string(now)); err == nil && os.SameFile(a, b) {
 			return nil
 		}
 	}
-	return fmt.Errorf("state_dir is %s now, and the daemon holds %s: an upgrade cannot move it, and nothing was changed; put state_dir back", now, was)
+	if real, err := filepath.EvalSymlinks(string(now)); err == nil {
+		now = messages.StateDir(real)
+	}
+	return fmt.Errorf("state_dir means %s now, and the daemon holds %s: an upgrade cannot move it, and nothing was changed; put state_dir back", now, was)
 }
 
 // inherited returns the lock that a predecessor in this process has left; nil if there is none. No child may see the

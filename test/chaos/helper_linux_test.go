@@ -48,7 +48,12 @@ func complain(err error) int {
 // descriptors allowed though more could be had.
 func unclean() error {
 	runtime.LockOSThread() // the mask is its thread's, and that of what the thread executes
-	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGPIPE)
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGPIPE, syscall.SIGCHLD, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU,
+		syscall.SIGCONT)
+	unix.Umask(0)
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, 5); err != nil {
+		return err
+	}
 	blocked := unix.Sigset_t{}
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGCHLD, syscall.SIGUSR2} {
 		blocked.Val[0] |= 1 << (s - 1)
