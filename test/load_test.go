@@ -156,3 +156,33 @@ func TestManyThatCrashTogetherComeBackWithoutAStampede(t *testing.T) {
 		noBugs(t, w)
 	})
 }
+
+// FAULTS 98: a thousand runs, instances that come and go: the actor system knows as many names as before.
+func TestRunsThatAreOverLeaveNoActorBehind(t *testing.T) {
+	bubble(t, "7: one recovery path", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering(), fake.Backoff(time.Millisecond))
+		names := func() (all []string) {
+			for _, bucket := range w.System.ProcessRegistry.LocalPIDs.LocalPIDs {
+				all = append(all, bucket.Keys()...)
+			}
+			return all
+		}
+		w.Want("web")
+		w.Pass(time.Second)
+		before := len(names())
+		for n := range 1000 {
+			w.Process("web").Exit(1)
+			if n%10 == 0 {
+				w.Want("web", "guest")
+			}
+			w.Pass(time.Second)
+			if n%10 == 0 {
+				w.Want("web")
+			}
+		}
+		w.Pass(time.Minute)
+		require.Equal(t, 1001, w.Spawns("web"))
+		require.Len(t, names(), before)
+		noBugs(t, w)
+	})
+}

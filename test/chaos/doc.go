@@ -24,6 +24,7 @@
 //	PROCMAN_CHAOS_INSTANCES=50          instances it begins with
 //	PROCMAN_CHAOS_FAILPOINT_ROUNDS=50   deaths at each fail point
 //	PROCMAN_CHAOS_CHURN=500             rounds of changes under one daemon, whose descriptors, threads and memory are counted
+//	PROCMAN_SOAK=10m                    how long crashes, edits, reloads, upgrades and readers are gone on with, see TestASoak
 //	go test ./test/chaos -run Random -chaos.seed=N    the plan of seed N again
 //
 // A plan says what is changed at which moment of a round, and when the daemon is killed; how the host's scheduler plays it is

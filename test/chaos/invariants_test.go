@@ -143,10 +143,10 @@ func TestAHarmedBystanderIsFound(t *testing.T) { // I7
 }
 
 func TestWhatIsNotGivenBackIsFound(t *testing.T) { // I8
-	before, more := Usage{10, 5, 1000}, Allowance{1, 2, 500}
-	require.Empty(t, Settled(before, Usage{11, 7, 1500}, more))
+	before, more := Usage{10, 5, 90, 1000}, Allowance{1, 2, 3, 500}
+	require.Empty(t, Settled(before, Usage{11, 7, 93, 1500}, more))
 	require.Empty(t, Settled(before, Usage{}, more))
-	require.Len(t, Settled(before, Usage{12, 8, 1501}, more), 3)
+	require.Len(t, Settled(before, Usage{12, 8, 94, 1501}, more), 4)
 }
 
 func TestRestartsThatAreNotThoseThatHappenedAreFound(t *testing.T) { // I9

@@ -6,6 +6,7 @@ import "time"
 type Usage struct {
 	Descriptors int
 	Threads     int
+	Goroutines  int
 	Resident    int64 // bytes
 }
 
@@ -14,6 +15,7 @@ type Usage struct {
 type Allowance struct {
 	Descriptors int
 	Threads     int
+	Goroutines  int
 	Resident    int64
 }
 
@@ -24,6 +26,9 @@ func Settled(before, after Usage, more Allowance) (v violations) {
 	}
 	if after.Threads > before.Threads+more.Threads {
 		v.add("I8", "the daemon has %d threads, before it had %d", after.Threads, before.Threads)
+	}
+	if after.Goroutines > before.Goroutines+more.Goroutines {
+		v.add("I8", "the daemon has %d goroutines, before it had %d", after.Goroutines, before.Goroutines)
 	}
 	if after.Resident > before.Resident+more.Resident {
 		v.add("I8", "the daemon has %d KiB in memory, before it had %d", after.Resident>>10, before.Resident>>10)
