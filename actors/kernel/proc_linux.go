@@ -244,6 +244,12 @@ func (p Procfs) HasOpen(pid, fd int, path string) (bool, error) {
 	return err == nil && os.SameFile(theirs, ours), err
 }
 
+// Locks reports whether the open file behind the descriptor of the process holds a flock, as Linux tells it.
+func (p Procfs) Locks(pid, fd int, buffer []byte) bool {
+	text, err := p.read(pid, "fdinfo/"+strconv.Itoa(fd), buffer)
+	return err == nil && bytes.Contains(text, []byte("FLOCK"))
+}
+
 // Holds reports whether the process has the path open at any descriptor, by its name.
 func (p Procfs) Holds(pid int, path string) bool {
 	fds, err := p.FDs(pid)

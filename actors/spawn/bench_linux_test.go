@@ -1,8 +1,13 @@
 package spawn
 
 import (
+	"errors"
+	"os"
+	"runtime"
 	"strconv"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -71,6 +76,42 @@ func BenchmarkSpawnAndExit(b *testing.B) {
 	app := messages.AppInstance{InstanceID: "a", Executable: "true"}
 	for b.Loop() {
 		require.True(b, spawned(b, s, app).Wait().Clean())
+	}
+}
+
+// BenchmarkFiveHundredStarts is how long it takes to start 500 processes, as many at once as procman starts by itself, with what
+// the root remembers of each; and how long as many syncs of a file take here, to compare with.
+func BenchmarkFiveHundredStarts(b *testing.B) {
+	for b.Loop() {
+		s := opened(b, stateDir(b))
+		var starts sync.WaitGroup
+		slots := make(chan struct{}, 2*runtime.NumCPU())
+		began := time.Now()
+		for n := range fleet {
+			id := messages.InstanceID("i" + strconv.Itoa(n))
+			starts.Go(func() {
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				if err := s.Remember(messages.Memory{ID: id, Run: 1, Phase: messages.Starting}); err != nil {
+					b.Error(err)
+				}
+				if _, err := s.Spawn(b.Context(), messages.Launch{App: sleeper(id), Run: 1}); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		starts.Wait()
+		b.ReportMetric(fleet/time.Since(began).Seconds(), "starts/s")
+		f, err := os.Create(b.TempDir() + "/f")
+		require.NoError(b, err)
+		began = time.Now()
+		for range fleet {
+			_, err := f.Write([]byte("a record\n"))
+			require.NoError(b, errors.Join(err, f.Sync()))
+		}
+		b.ReportMetric(fleet/time.Since(began).Seconds(), "syncs/s")
+		require.NoError(b, f.Close())
+		killAll(b, s.dir)
 	}
 }
 

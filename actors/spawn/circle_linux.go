@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -84,7 +86,32 @@ type register struct {
 }
 
 func newRegister(proc kernel.Procfs, log *slog.Logger) *register {
-	return &register{proc: proc, tags: proc.TagsOf, log: log}
+	return &register{proc: proc, log: log, tags: func(pid int, buffer []byte) kernel.Tags {
+		if tags := proc.TagsOf(pid, buffer); tags.Tag != "" {
+			return tags
+		}
+		return tagsByLock(proc, pid, buffer)
+	}}
+}
+
+// tagsByLock returns the tags of the run whose lock the process holds, as the lock says them: a helper may have been started
+// without the environment. To have the file open is not to hold the lock: anybody may read it.
+func tagsByLock(proc kernel.Procfs, pid int, buffer []byte) kernel.Tags {
+	target, err := proc.FD(pid, kernel.LockFD)
+	if err != nil || dirOfLock(target) == "" || !proc.Locks(pid, kernel.LockFD, buffer) {
+		return kernel.Tags{}
+	}
+	f, err := proc.OpenFD(pid, kernel.LockFD, os.O_RDONLY)
+	if err != nil {
+		return kernel.Tags{}
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxTestimony))
+	r := testified(text, messages.InstanceID(filepath.Base(filepath.Dir(target))))
+	if err != nil || r == nil {
+		return kernel.Tags{}
+	}
+	return kernel.Tags{Dir: r.Dir, Tag: r.Tag, Spec: r.Spec, ID: r.ID, Run: r.Run, Port: r.Port}
 }
 
 func (g *register) read() (map[int]kernel.Process, error) {

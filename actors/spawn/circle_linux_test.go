@@ -1,9 +1,12 @@
 package spawn
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"procman/actors/kernel"
+	"procman/messages"
 )
 
 // TestAProcessWhoseEnvironmentHangsGoesWithoutATagAndAllOthersAreAsked: on a busy host a helper that was not looked at in time
@@ -38,4 +42,26 @@ func TestAProcessWhoseEnvironmentHangsGoesWithoutATagAndAllOthersAreAsked(t *tes
 		require.NoError(t, err)
 		require.EqualValues(t, 1, asked.Load(), "and is not waited for again")
 	})
+}
+
+// It leaves the session, the environment and its parent, who is told to end: what it holds is all that tells of its run.
+func TestWhoHoldsTheLockOfARunBelongsToItWhateverItShowsAndWhoReadsItDoesNot(t *testing.T) {
+	s := opened(t, stateDir(t))
+	p := spawned(t, s, shell(`env -i setsid /bin/sh -c 'echo $$; exec sleep 300' & exec sleep 300`))
+	var helper int
+	eventually(t, "the helper is there", func() bool { _, err := fmt.Sscan(output(t, s), &helper); return err == nil })
+	eventually(t, "it shows nothing", func() bool { return kernel.Procfs("/proc").TagsOf(helper, make([]byte, 1<<16)).Tag == "" })
+	reader := exec.Command("sleep", "300")
+	lock, err := os.Open(s.dir.InstanceLock("a"))
+	require.NoError(t, err)
+	defer lock.Close()
+	reader.ExtraFiles = []*os.File{lock} // at the same descriptor
+	require.NoError(t, reader.Start())
+	t.Cleanup(func() { _ = reader.Process.Kill(); _ = reader.Wait() })
+
+	require.NoError(t, p.Signal(syscall.SIGTERM, messages.LeftoversEnd))
+	p.Wait()
+	eventually(t, "the helper is ended with the run", func() bool { return !alive(helper) })
+	require.True(t, alive(reader.Process.Pid))
+	require.True(t, s.unlocked("a"))
 }

@@ -21,6 +21,8 @@
 //     hand are never adopted and never signalled.
 //   - A run is over when nobody of it lives, not when its first process has ended. Who belongs to it is kernel.Circle's word, for
 //     health, stop, the lock and survivors alike: two words for it are two circles, and between them somebody lives on.
+//   - Who holds the lock of a run was started by it, whatever else it shows: it belongs to the run. To have that file open is
+//     not to hold the lock.
 //   - Of a run whose first process has ended while nobody watched, those count that show its tag, hold its lock, or are in its
 //     session and nearly as old as it. What detaches itself, shows nothing and holds nothing is nobody's from then on.
 //   - A process that wipes its environment and closes its descriptors is known by its record alone. So the intent is written
@@ -45,6 +47,8 @@
 //   - While the leader of a session is a zombie its pid cannot be given away. So its others are looked for before it is
 //     reaped; later the number is trusted only while one of them that we know has it.
 //   - The os package's copy of a pidfd shares O_NONBLOCK with ours, and its Wait then fails. So children are reaped here.
+//   - A child that a tracer keeps, as a debugger at its prompt does, is a zombie that cannot be reaped. So nothing waits for a
+//     child: whether it has ended its pidfd tells, and how its line in /proc.
 //   - A child of this process is not always one that we started: as pid 1 or subreaper it is given orphans. Nothing waits for
 //     any child (Wait4(-1)): orphans are told from what is waited for, see orphanage, and only they are reaped so.
 //   - What is set for the manager is not the instances': its protection from the OOM killer is given up while it forks.

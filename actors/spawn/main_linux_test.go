@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -52,6 +53,10 @@ func play(role string) error {
 		return overwriteEnvironment()
 	case "out of descriptors":
 		return spawnWithoutDescriptors()
+	case "tracer":
+		return traceAndForget()
+	case "without sync":
+		return spawnWithoutSync()
 	}
 	return fmt.Errorf("no such role: %s", role)
 }
@@ -104,6 +109,20 @@ func reapNothing() error {
 	if err := manager.Wait(); err == nil {
 		return errors.New("the manager ended by itself")
 	}
+	select {}
+}
+
+// traceAndForget is a debugger at its prompt.
+func traceAndForget() error {
+	pid, err := strconv.Atoi(os.Getenv("TRACED"))
+	if err != nil {
+		return err
+	}
+	runtime.LockOSThread() // which is the tracer
+	if err := unix.PtraceSeize(pid); err != nil {
+		return err
+	}
+	fmt.Println("traced")
 	select {}
 }
 

@@ -206,29 +206,38 @@ func (s *Spawner) Expunge(id messages.InstanceID) error {
 	defer i.files.Unlock()
 	held := s.wasHeld(i)
 	i.held = nil
-	paths := []string{s.dir.Memory(id), record.Staged(s.dir.Memory(id))}
+	memory := []string{s.dir.Memory(id), record.Staged(s.dir.Memory(id))}
 	i.pen <- struct{}{} // or a record on its way would come after us
 	defer func() { <-i.pen }()
 	i.mu.Lock()
 	gone := (i.newest == nil || i.newest.ended()) && i.doubt == nil
+	p := i.newest
 	if gone {
 		i.newest, i.unsaved = nil, nil
 	}
 	i.mu.Unlock()
-	if gone {
-		paths = append(paths, s.dir.Run(id), record.Staged(s.dir.Run(id)))
-	}
 	var errs []error
-	for _, path := range paths {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
+	remove := func(paths ...string) {
+		for _, path := range paths {
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
+			}
 		}
 	}
-	if gone {
+	// In this order: who dies in between leaves to the next what it needs to know that the rest can be forgotten, and what the
+	// policy is for those whom the run has left.
+	switch free := s.unlocked(id); {
+	case gone && !free && p != nil:
+		remove(s.dir.InstanceLock(id)) // who has it keeps it, with what it says: it is in nobody's way by that
+	case gone && free:
 		if err := forgetTestimony(s.dir.InstanceLock(id)); err != nil {
 			errs = append(errs, err)
 		}
 	}
+	if gone {
+		remove(s.dir.Run(id), record.Staged(s.dir.Run(id)))
+	}
+	remove(memory...)
 	if held && len(errs) == 0 {
 		// Or the hold would be back after a crash of the host, on an instance that may have been given the id again.
 		if err := record.SyncDir(s.dir.Instance(id)); !errors.Is(err, fs.ErrNotExist) {

@@ -1,9 +1,11 @@
 package spawn
 
 import (
+	"fmt"
 	"os"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -174,6 +176,26 @@ func TestAnExpungedInstanceIsForgottenButForItsOutput(t *testing.T) {
 	require.NoError(t, s.Expunge("a"))
 	require.FileExists(t, dir.Run("a"), "the record of a live process stays")
 	require.Equal(t, p.PID(), survivors(t, s)["a"].PID)
+}
+
+// It holds the lock and shows nothing: what the lock says is all that tells of which run it is.
+func TestAHelperWithTheLockOfAnExpungedInstanceIsInNobodysWay(t *testing.T) {
+	dir := stateDir(t)
+	s := opened(t, dir)
+	p := spawned(t, s, shell(`env -i setsid /bin/sh -c 'echo $$; exec sleep 300' & sleep 0.2`))
+	p.Wait()
+	var helper int
+	_, err := fmt.Sscan(output(t, s), &helper)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, syscall.Kill(helper, syscall.SIGKILL)) })
+	require.True(t, alive(helper))
+	require.False(t, s.unlocked("a"))
+	require.NoError(t, s.Expunge("a"))
+	require.NoError(t, s.Clear(t.Context(), sleeper("a")))
+	again := spawned(t, s, sleeper("a"))
+	require.NotEqual(t, helper, again.PID())
+	require.Equal(t, again.PID(), survivors(t, s)["a"].PID)
+	require.True(t, alive(helper), "it is nobody's")
 }
 
 // The wall clock is set by a year, there or back, while no manager runs: what was due in a minute is due in a minute.

@@ -144,11 +144,14 @@ func (f *pidfd) status() (syscall.WaitStatus, bool) {
 	return syscall.WaitStatus(uint32(info.Exit_code)), err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0
 }
 
-// reap collects a child that has ended. Its pid is free from then on.
+// reap collects a child that has ended. Its pid is free from then on. The error is EAGAIN as long as the kernel keeps the
+// child for a tracer that has not waited for it: a debugger at its prompt may keep it for ever.
 func reap(pid int) (syscall.WaitStatus, error) {
 	for {
 		var status syscall.WaitStatus
-		switch _, err := syscall.Wait4(pid, &status, 0, nil); {
+		switch got, err := syscall.Wait4(pid, &status, syscall.WNOHANG, nil); {
+		case err == nil && got == 0:
+			return 0, syscall.EAGAIN
 		case err == nil:
 			return status, nil
 		case !errors.Is(err, syscall.EINTR):
@@ -156,3 +159,18 @@ func reap(pid int) (syscall.WaitStatus, error) {
 		}
 	}
 }
+
+// reapLater reaps a child that a tracer keeps, once it does so no more.
+func (s *Spawner) reapLater(pid int) {
+	s.log.Warn("a process that has ended is kept by a tracer, such as a debugger; what depends on its end goes on", "pid", pid)
+	s.work.Go(func() {
+		for s.sleep(tracedAgain) {
+			if _, err := reap(pid); !errors.Is(err, syscall.EAGAIN) {
+				return // by us or by the tracer
+			}
+		}
+	})
+}
+
+// tracedAgain is how often a child that a tracer keeps is asked for.
+const tracedAgain = time.Second

@@ -40,6 +40,12 @@ type inspection struct {
 	at      time.Time
 }
 
+// looking is who looks at the files of programs on the same file systems; guarded by the Spawner's mu.
+type looking struct {
+	disk  *record.Disk
+	users int // that look, or wait for their turn; with the last one it is forgotten
+}
+
 // preflight is check, for which nobody waits long: what lies on a file system that does not answer keeps only those starts
 // waiting that need it. Of those that need the same, two looks may hang, and not one for each instance and try. The answer of
 // one that is merely slow serves the next try.
@@ -50,17 +56,25 @@ func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppIn
 	key := app.Executable + "\x00" + app.WorkDir + "\x00" + filepath.Dir(app.WasmPath)
 	found := &inspection{}
 	s.mu.Lock()
-	disk, late := s.looks[key], i.inspection
-	if disk == nil {
-		disk = record.NewDisk("where "+app.Executable+", its module or its directory is", 2)
-		s.looks[key] = disk
-	}
+	late := i.inspection
 	i.inspection = nil
-	s.mu.Unlock()
 	if late != nil && time.Since(late.at) < lateTime && late.spec == app.SpecHash() {
+		s.mu.Unlock()
 		return late.program, late.err
 	}
-	left, err := disk.Do(ctx, programPatience, func() error {
+	looks := s.looks[key]
+	if looks == nil {
+		looks = &looking{disk: record.NewDisk("where "+app.Executable+", its module or its directory is", 2)}
+		s.looks[key] = looks
+	}
+	looks.users++
+	s.mu.Unlock()
+	done := func() { // s.mu is held
+		if looks.users--; looks.users == 0 {
+			delete(s.looks, key)
+		}
+	}
+	left, err := looks.disk.Do(ctx, programPatience, func() error {
 		found.program, found.err = check(app)
 		return nil
 	}, func() {
@@ -68,7 +82,13 @@ func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppIn
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		i.inspection = found
+		done()
 	})
+	if !left {
+		s.mu.Lock()
+		done()
+		s.mu.Unlock()
+	}
 	var stalled *record.StalledError
 	switch {
 	case errors.As(err, &stalled):

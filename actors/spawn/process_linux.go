@@ -115,6 +115,9 @@ func (p *process) collect() (syscall.WaitStatus, bool) {
 		if err == nil {
 			return status, true
 		}
+		if errors.Is(err, syscall.EAGAIN) {
+			p.home.reapLater(p.pid)
+		}
 	}
 	p.mu.Lock()
 	p.child = false

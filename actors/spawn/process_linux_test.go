@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"procman/actors"
+	"procman/actors/kernel"
 	"procman/messages"
 )
 
@@ -180,4 +182,33 @@ func TestAWatchedProcessCostsNoThreadAndOneDescriptor(t *testing.T) {
 		_, err := os.Stat("/proc/" + strconv.Itoa(p.PID()))
 		require.ErrorIs(t, err, os.ErrNotExist, "no zombie is left")
 	}
+}
+
+// A debugger that sits at its prompt keeps the zombie of what it has traced, and the kernel gives it to nobody else.
+func TestTheEndOfAProcessIsReportedThoughATracerKeepsIt(t *testing.T) {
+	s := opened(t, stateDir(t))
+	p := spawned(t, s, sleeper("a"))
+	tracer := exec.Command("/proc/self/exe")
+	tracer.Env = append(os.Environ(), roleVariable+"=tracer", "TRACED="+strconv.Itoa(p.PID()))
+	tracer.Stderr = os.Stderr
+	out, err := tracer.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, tracer.Start())
+	end := sync.OnceFunc(func() { _ = tracer.Process.Kill(); _ = tracer.Wait() })
+	t.Cleanup(end)
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err, "it is not allowed to trace")
+	require.Equal(t, "traced\n", line)
+
+	require.NoError(t, syscall.Kill(p.PID(), syscall.SIGKILL))
+	e := p.Wait()
+	require.True(t, e.Known)
+	require.Equal(t, "KILL", e.Signal)
+	st, err := kernel.Procfs("/proc").Stat(p.PID())
+	require.NoError(t, err)
+	require.True(t, st.Zombie(), "it is kept")
+	again := spawned(t, s, sleeper("a"))
+	require.NotEqual(t, p.PID(), again.PID())
+	end()
+	eventually(t, "it is reaped", func() bool { _, err := kernel.Procfs("/proc").Stat(p.PID()); return err != nil })
 }

@@ -51,10 +51,10 @@ type Spawner struct {
 	mu      sync.Mutex
 	closed  bool
 	table   map[messages.InstanceID]*instance
-	looks   map[string]*record.Disk // at programs, by what they need
-	stored  map[string]*os.File     // handles of an earlier manager that nobody has asked for yet, by the name in the store
-	given   []string                // the names of all of them, until what nobody needs is removed
-	fds     map[*pidfd]int          // that are open, with the pid of the process each one means
+	looks   map[string]*looking // at programs, by what they need
+	stored  map[string]*os.File // handles of an earlier manager that nobody has asked for yet, by the name in the store
+	given   []string            // the names of all of them, until what nobody needs is removed
+	fds     map[*pidfd]int      // that are open, with the pid of the process each one means
 	oom     oomScore
 	forking int                                      // starts whose process has no handle yet
 	ending  map[string]bool                          // the tags of processes that are being ended because they are one too many
@@ -132,7 +132,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		dir: dir, log: o.Logger, env: slices.Clone(o.Env), proc: kernel.Procfs(o.Proc), boot: boot, lock: lock,
 		patience: instancePatience, quit: make(chan struct{}), oom: newOOMScore(kernel.Procfs(o.Proc), o.Logger),
 		disk: record.NewDisk("the state disk", diskThreads), unsaved: map[*instance]bool{},
-		table: map[messages.InstanceID]*instance{}, looks: map[string]*record.Disk{}, fds: map[*pidfd]int{}, claims: map[string]*os.File{}, ending: map[string]bool{},
+		table: map[messages.InstanceID]*instance{}, looks: map[string]*looking{}, fds: map[*pidfd]int{}, claims: map[string]*os.File{}, ending: map[string]bool{},
 	}
 	if old != nil {
 		s.claims["handed over"] = old

@@ -267,7 +267,9 @@ func (s *Spawner) end(x kernel.Process, stays int) {
 		}
 		send(syscall.SIGKILL)
 		if fd.child() {
-			if _, err := reap(x.PID); err != nil {
+			if _, err := reap(x.PID); errors.Is(err, syscall.EAGAIN) {
+				s.reapLater(x.PID)
+			} else if err != nil {
 				s.log.Warn("a child could not be reaped", "pid", x.PID, "error", err)
 			}
 		}
