@@ -85,6 +85,11 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 
 	done := left.touches.begin("the state directory " + string(file.StateDir))
 	defer func() { done() }()
+	if left.lock == nil {
+		if err := repointed(file, os.Getenv); err != nil {
+			return nil, err
+		}
+	}
 	room := budget.New(budget.Options{Relieve: func() bool { return d.ports != nil && d.ports.Relieve() }})
 	spawner, err := spawn.Open(file.StateDir, spawn.Options{
 		Logger: log.Logger, Orphans: spawn.AdoptsOrphans(), Lock: left.lock, Store: left.store.spawner(), Stored: left.stored, Room: room.Room,

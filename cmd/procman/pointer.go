@@ -125,8 +125,9 @@ func pointed(path string, getenv func(string) string) *pointer {
 	return last
 }
 
-// repointed returns an ErrInUse if the name of the state directory has come to mean another directory than that of a daemon
-// that runs by this configuration: what is there keeps nobody out, and that daemon would not be noticed.
+// repointed returns an error, with the code for a state directory in use, if the name of that has come to mean another
+// directory than a daemon has that runs by this configuration: what is there keeps nobody out, and that daemon would not be
+// noticed.
 func repointed(file *config.File, getenv func(string) string) error {
 	p := pointed(file.Path, getenv)
 	if p == nil || p.StateDir != file.StateDir || p.Real == "" {
@@ -137,6 +138,6 @@ func repointed(file *config.File, getenv func(string) string) error {
 	if pid == 0 || err == nil && now == string(p.Real) {
 		return nil
 	}
-	return fmt.Errorf("%w: the process %d, which runs by this configuration, has %s, and %s means another directory now; let it mean that one again, or end that process first",
-		spawn.ErrInUse, pid, p.Real, file.StateDir)
+	return exit{exitInUse, fmt.Errorf("the daemon of this configuration, process %d, has the state directory %s, and %s means another now; let it mean that one again, or end that daemon first",
+		pid, p.Real, file.StateDir)}
 }

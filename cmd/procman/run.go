@@ -108,11 +108,6 @@ func (a *app) run() error {
 	if err != nil {
 		return err
 	}
-	if lock == nil {
-		if err := repointed(file, os.Getenv); err != nil {
-			return err
-		}
-	}
 	left := heritage{lock: lock, standsIn: a.standsIn, instead: instead, stored: stored(a.env), origin: originOf(os.Args[0]), guard: g}
 	left.origin.flags = a.flags(file)
 	if err := left.learnNames(a.env); err != nil {
