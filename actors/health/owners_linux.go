@@ -64,6 +64,10 @@ func (o *owners) stranger(leader int, tag string, answerer *net.TCPAddr) string 
 	if again, err := listenerAt(answerer); err != nil || again.inode != l.inode {
 		return ""
 	}
+	// Of one that is ending, what is left of it in the kernel keeps its sockets, and shows them nowhere.
+	if st, err := proc.Stat(leader); err == nil && st.Zombie() {
+		return ""
+	}
 	for pid, p := range table {
 		if pid == leader || slices.Contains(kin, pid) {
 			continue

@@ -92,6 +92,19 @@ func TestAnImpostorsAnswerIsAConflict(t *testing.T) {
 	}
 }
 
+// A process that was killed and hangs in the kernel keeps its listener, and shows it nowhere: that is no stranger's.
+func TestOfAnInstanceThatIsEndingNobodyIsProvedAStranger(t *testing.T) {
+	_, port := startServer(t, "127.0.0.1:0", "")
+	leader := sleeper(t)
+	require.True(t, checkOwner(leader, port).Conflict)
+	require.NoError(t, syscall.Kill(leader, syscall.SIGKILL)) // it is reaped at the end of the test
+	require.Eventually(t, func() bool {
+		st, err := proc.Stat(leader)
+		return err == nil && st.Zombie()
+	}, 10*time.Second, 5*time.Millisecond)
+	require.False(t, checkOwner(leader, port).Conflict)
+}
+
 func TestAnImpostorOnIPv4IsFoundBesideTheInstanceOnIPv6(t *testing.T) {
 	pid, port := startServer(t, "[::1]:0", "")
 	require.True(t, checkOwner(pid, port).OK)

@@ -16,6 +16,8 @@
 //     second of output.
 //   - One worker at a time has a spool (the two files of one instance), so lines of a stream keep their order. A turn is
 //     bounded, and who is not done goes to the back of the queue, so a flood delays the others by one turn each.
+//   - A disk that does not answer harms those on it only: a worker that waits for one is replaced, no more than two wait for the
+//     same one, and a start or a reader is told of it in place of waiting.
 //   - An idle instance costs two inotify watches and some memory: no goroutine, no timer, no open file.
 //
 // Facts that forced choices:

@@ -11,6 +11,9 @@
 //   - The service manager is told everything in order, later if it must be, and nobody waits for it. What instances print
 //     has a share of its own of whatever carries records: the backlog's half, and in the journal a class of priorities, so
 //     that none of them silences the daemon.
+//   - Any path may lie on a disk or mount that never answers. Whoever touches one notes it (touches): a command gives up with its
+//     name, and a daemon, which goes on waiting, says for what, and can be told to end. What could not be written is written later
+//     by itself (untilWritten).
 //   - However the daemon ends, processes are stopped only if that was asked for.
 //   - A name is no possession: a path, a link, a socket or a working directory may mean another thing by now. What is used again
 //     is looked for again and compared, and what was held goes on being used until then.
