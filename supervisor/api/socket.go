@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -29,6 +30,10 @@ func Listen(path string) (net.Listener, error) {
 		return nil, err
 	}
 	l, err := bind(path)
+	if (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && os.Remove(path) == nil {
+		// Nobody listens at the one that was there, and a file system without a free inode has one now.
+		l, err = bind(path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the socket %s cannot be made: %w", path, err)
 	}
