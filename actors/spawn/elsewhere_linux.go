@@ -3,6 +3,8 @@ package spawn
 import (
 	"context"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -32,7 +34,8 @@ func Elsewhere(ctx context.Context, dir messages.StateDir, apps []messages.AppIn
 	var found []Foreign
 	for _, app := range apps {
 		for _, x := range s.foreign(app) {
-			found = append(found, Foreign{ID: app.InstanceID, PID: x.PID, Dir: messages.StateDir(x.Dir), Manager: Owner(messages.StateDir(x.Dir))})
+			dir := messages.StateDir(x.Dir)
+			found = append(found, Foreign{ID: app.InstanceID, PID: x.PID, Dir: dir, Manager: Owner(dir), Socket: socketOf(dir)})
 		}
 	}
 	return found, nil
@@ -106,10 +109,21 @@ func (s *Spawner) elsewhere(app messages.AppInstance) *messages.StartError {
 	x, err := others[0], &messages.StartError{Fault: messages.FaultElsewhere}
 	if m := Owner(messages.StateDir(x.Dir)); m != 0 {
 		err.Err = fmt.Errorf("process %d, started under the state directory %s, which the manager with pid %d has", x.PID, x.Dir, m)
-		err.Help = fmt.Sprintf("it is started here once that process has ended: `procman --socket %s stop %s`", messages.StateDir(x.Dir).Socket(), x.ID)
+		err.Help = "it is started here once that process has ended, which that manager can end"
+		if socket := socketOf(messages.StateDir(x.Dir)); socket != "" {
+			err.Help = fmt.Sprintf("it is started here once that process has ended: `procman --socket %s stop %s`", socket, x.ID)
+		}
 		return err
 	}
 	err.Err = fmt.Errorf("process %d, started under the state directory %s, which no manager has", x.PID, x.Dir)
 	err.Help = fmt.Sprintf("it is started here once that process has ended (`kill %d`), and a manager with `state_dir: %s` takes it over as it is", x.PID, x.Dir)
 	return err
+}
+
+// socketOf is where the manager of a state directory answers; empty: not where one usually does.
+func socketOf(dir messages.StateDir) string {
+	if info, err := os.Lstat(dir.Socket()); err != nil || info.Mode().Type() != fs.ModeSocket {
+		return ""
+	}
+	return dir.Socket()
 }

@@ -43,7 +43,7 @@ func TestAnInstanceThatRunsUnderAnotherStateDirectoryIsNotStarted(t *testing.T) 
 			}
 			found, err := Elsewhere(t.Context(), messages.StateDir(string(dir)+"-none"), []messages.AppInstance{app})
 			require.NoError(t, err)
-			require.Equal(t, []Foreign{{"a", pid, former, 0}}, found)
+			require.Equal(t, []Foreign{{ID: "a", PID: pid, Dir: former}}, found)
 			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 			eventually(t, "it has ended", func() bool { return !alive(pid) })
 			p, err := s.Spawn(t.Context(), messages.Launch{App: app, Run: 1})

@@ -386,7 +386,11 @@ func (s *Spawner) unclear(id messages.InstanceID, d *doubt) *messages.StartError
 			return say("end that manager, or use its state directory",
 				"process %d belongs to the state directory %s, which a manager has that is not visible here", d.pid, m.dir)
 		}
-		return say(fmt.Sprintf("end that manager (`procman --socket %s detach`), or use its state directory", messages.StateDir(m.dir).Socket()),
+		end := "end that manager"
+		if socket := socketOf(messages.StateDir(m.dir)); socket != "" {
+			end += fmt.Sprintf(" (`procman --socket %s detach`)", socket)
+		}
+		return say(end+", or use its state directory",
 			"process %d belongs to the state directory %s, which the manager with pid %d has", d.pid, m.dir, m.pid)
 	}
 	return say(end, "process %d shows the tag of run %d of it, but no record and no lock says that it is its process", d.pid, d.run)

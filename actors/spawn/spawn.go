@@ -77,5 +77,6 @@ type Foreign struct {
 	ID      messages.InstanceID
 	PID     int
 	Dir     messages.StateDir
-	Manager int // the pid of the manager that has Dir; 0: none that is visible here
+	Manager int    // the pid of the manager that has Dir; 0: none that is visible here
+	Socket  string // where that manager answers; empty: not where one usually does
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/messages"
 	"procman/supervisor/config"
 )
 
@@ -28,7 +29,7 @@ overwritten.`,
 			if err := config.Init(path); err != nil {
 				return err
 			}
-			a.say("an example is in %s; edit its instances, then `procman run -c %s`", path, path)
+			a.say("an example is in %s; edit its instances, then `procman run -c %s`", path, messages.ShellWord(path))
 			return nil
 		},
 	}

@@ -119,7 +119,7 @@ func (a *app) configured() (place, error) {
 	at := place{file.Socket, file.StateDir, true, file.Path}
 	// Whoever changes state_dir of a daemon that runs still means that daemon.
 	if p := pointed(path, os.Getenv); p != nil && p.Socket != at.socket && a.owner(at.dir) == 0 && a.owner(p.StateDir) != 0 {
-		a.say("the daemon of %s runs in %s; that state_dir is %s now takes effect in a new daemon only", path, p.StateDir, at.dir)
+		a.say("the daemon of %s runs in %s; %s, where its state_dir is now or by this name of the file, is for a new daemon only", path, p.StateDir, at.dir)
 		at.socket, at.dir = p.Socket, p.StateDir
 	}
 	return at, nil
@@ -131,7 +131,7 @@ func (a *app) configured() (place, error) {
 func (a *app) brokenPlace(path string, why error) (place, error) {
 	var broken config.Errors
 	if errors.As(why, &broken) {
-		a.say("the configuration is broken, `procman validate` says where: %s", broken[0].Head())
+		a.say("the configuration is broken, %s says where: %s", a.word("validate"), broken[0].Head())
 	} else {
 		a.say("%v", why)
 	}
@@ -170,6 +170,10 @@ func defaultPlace() (place, error) {
 // defaultFile is a configuration that says nothing.
 func defaultFile() (*config.File, error) {
 	file, err := config.Parse("procman.yaml", []byte("instances: []"), config.ThisHost())
+	var wrong config.Errors
+	if errors.As(err, &wrong) { // of no line that anybody has written
+		err = errors.New(wrong[0].Message)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("where the daemon answers is not known (%w); use --socket or -c", err)
 	}
@@ -189,7 +193,7 @@ func (a *app) reach(err error) error {
 		return err
 	}
 	if others(err) {
-		return fmt.Errorf("%w; nothing was asked of it. Set state_dir in one of the two, or name the daemon that is meant: --socket %s", err, at.socket)
+		return fmt.Errorf("%w; nothing was asked of it. Set %s in one of the two, or name the daemon that is meant: --socket %s", err, shared(at), at.socket)
 	}
 	if at.dir != "" {
 		if pid := a.owner(at.dir); pid != 0 {
@@ -202,18 +206,70 @@ func (a *app) reach(err error) error {
 			return fmt.Errorf("%w; but process %d has the state directory %s: %s", err, pid, at.dir, help)
 		}
 	}
-	command := "procman run"
-	if a.config != "" {
-		command += " -c " + a.config
+	return fmt.Errorf("%w; %s", err, a.aStart(at))
+}
+
+// aStart says how a daemon is started that would answer at the place, or what is in its way.
+func (a *app) aStart(at place) string {
+	_, file, instead, err := a.silently().loadOrLastGood()
+	var last *insteadError
+	var broken config.Errors
+	switch {
+	case errors.Is(err, config.ErrNotFound) && !at.found:
+		return "no configuration was found, so the default place was tried: -c or --socket name another, and `procman init` writes an example of one"
+	case errors.As(err, &broken):
+		return "none would start, for want of a configuration that can be used: " + broken[0].Head()
+	case err != nil:
+		return "none would start, for want of a configuration that can be used: " + head(strings.TrimPrefix(err.Error(), brokenConfiguration))
 	}
 	if a.socket != "" {
-		command += " --socket " + a.socket
+		file.Socket = a.socket
 	}
-	hint := ""
-	if !at.found {
-		hint = "; no configuration was found, so the default place was tried: -c or --socket name another"
+	defer a.touches.begin("the socket " + file.Socket + ", or the state directory " + string(file.StateDir))()
+	if err := api.Vacant(file.Socket); err != nil {
+		return "none would start: " + whose(err, file).Error()
 	}
-	return fmt.Errorf("%w; `%s` starts one%s", err, command, hint)
+	if err := writeable(string(file.StateDir)); err != nil {
+		return "none would start: " + err.Error()
+	}
+	by := ""
+	if errors.As(instead, &last) && !errors.Is(last, errUndecided) {
+		by = ", by the last good configuration, of " + last.at.Format(time.RFC3339)
+	}
+	return a.word("run") + " starts one" + by
+}
+
+// writeable reports why nothing could be made in a directory, or, if that does not exist, in the one that it would be made in.
+func writeable(path string) error {
+	for {
+		err := syscall.Access(path, 2)
+		if !errors.Is(err, syscall.ENOENT) || path == "/" {
+			if err != nil {
+				err = &fs.PathError{Op: "write", Path: path, Err: err}
+			}
+			return err
+		}
+		path = filepath.Dir(path)
+	}
+}
+
+// shared is the key by which the configuration has come to the socket of another's daemon.
+func shared(at place) string {
+	if at.dir != "" && at.socket == at.dir.Socket() {
+		return "state_dir"
+	}
+	return "socket"
+}
+
+// word is a command as it has to be typed to be about the same configuration and the same daemon.
+func (a *app) word(command string) string {
+	if a.config != "" {
+		command += " -c " + messages.ShellWord(a.config)
+	}
+	if a.socket != "" {
+		command += " --socket " + messages.ShellWord(a.socket)
+	}
+	return "`procman " + command + "`"
 }
 
 // silently is the app without what it has to say.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -220,6 +221,11 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		}
 	}()
 	d.beside("the examination of the host", d.examine)
+	d.beside("the look for old pointers", func(ctx context.Context) {
+		if err := prune(ctx, os.Getenv); err != nil {
+			log.Debug("old pointers to daemons cannot be removed", "error", err.Error())
+		}
+	})
 	d.opened("the API", func() error {
 		answer()
 		err := d.server.Close()
@@ -255,7 +261,7 @@ func (d *daemon) sayInstead(why error, file *config.File) {
 	}
 	d.log.Error(text, "config", file.Path, "error", why.Error(), "help", help)
 	d.chronicle.Observe(messages.Event{At: time.Now(), What: messages.ConfigRejected, By: messages.ByManager, Bad: true,
-		Why: "at the start: " + text + ": " + why.Error() + "; " + help})
+		Why: "at the start: " + text + ": " + strings.TrimPrefix(why.Error(), brokenConfiguration) + "; " + help})
 }
 
 // spareThreads are made while there is room for them, see package budget: more system calls of the manager than that do not

@@ -14,6 +14,8 @@
 //   - Any path may lie on a disk or mount that never answers. Whoever touches one notes it (touches): a command gives up with its
 //     name, and a daemon, which goes on waiting, says for what, and can be told to end. What could not be written is written later
 //     by itself (untilWritten).
+//   - A command that is advised does what is said when it is typed there: what could be in its way is looked at first, and it
+//     names the configuration and the socket that were named.
 //   - However the daemon ends, processes are stopped only if that was asked for.
 //   - A name is no possession: a path, a link, a socket or a working directory may mean another thing by now. What is used again
 //     is looked for again and compared, and what was held goes on being used until then.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -37,7 +38,7 @@ code is 1 if there is a fault: something that procman promises does not hold her
 			if err != nil {
 				return err
 			}
-			findings := append(doctor.Examine(facts), a.distrusted()...)
+			findings := append(doctor.Examine(facts), a.distrusted(facts.Dir)...)
 			if err := a.showFindings(findings); err != nil {
 				return err
 			}
@@ -51,13 +52,17 @@ code is 1 if there is a fault: something that procman promises does not hold her
 	}
 }
 
-// distrusted is what of the configuration others could change or read.
-func (a *app) distrusted() []doctor.Finding {
+// distrusted is what of the configuration others than the daemon's user could change or read: that is whose state directory it is.
+func (a *app) distrusted(dir doctor.Dir) []doctor.Finding {
 	_, file, err := a.silently().load()
 	if err != nil {
 		return nil // said already
 	}
-	return distrust(file, os.Geteuid())
+	uid := os.Geteuid()
+	if dir.Exists && dir.Owner != 0 {
+		uid = int(dir.Owner)
+	}
+	return distrust(file, uid)
 }
 
 // patient returns what the doctor is to look at: by the configuration, and the daemon's own word.
@@ -80,17 +85,20 @@ func (a *app) patient(ctx context.Context) (o doctor.Options, err error) {
 		}
 		others, _ := spawn.Elsewhere(ctx, dir, file.Instances) // a /proc that cannot be read is found out elsewhere
 		for _, p := range others {
-			o.Foreign = append(o.Foreign, doctor.Foreign{ID: string(p.ID), Dir: string(p.Dir), PID: p.PID, Manager: p.Manager})
+			o.Foreign = append(o.Foreign, doctor.Foreign{ID: string(p.ID), Dir: string(p.Dir), PID: p.PID, Manager: p.Manager, Socket: p.Socket})
 		}
 	}()
 	client := api.NewClient(at.socket)
 	defer client.Close()
 	d, err := a.instances(ctx, client, answerTime)
 	if err != nil {
-		o.Daemon.Err = err
+		o.Daemon.Err, o.Daemon.Owner = err, spawn.Owner(at.dir)
 		return o, nil
 	}
 	o.Daemon = doctor.Daemon{Answers: true, PID: d.Manager.PID, StateDir: string(d.Manager.StateDir)}
+	if at.config != "" && d.Manager.Config != "" && !api.SameFile(at.config, d.Manager.Config) {
+		o.Daemon.Other = d.Manager.Config
+	}
 	if o.StateDir == "" {
 		o.StateDir = d.Manager.StateDir
 	}
@@ -106,7 +114,8 @@ func (a *app) patient(ctx context.Context) (o doctor.Options, err error) {
 	return o, nil
 }
 
-// examined returns the configuration that is found, or else what a configuration says that says nothing, and notes which.
+// examined returns the configuration that is found, or the last good one in its place, or else what a configuration says that
+// says nothing, and notes which.
 func (a *app) examined(c *doctor.Config) (*config.File, error) {
 	defer a.touchConfig()()
 	path, err := config.Find(a.config)
@@ -123,6 +132,11 @@ func (a *app) examined(c *doctor.Config) (*config.File, error) {
 	var broken config.Errors
 	if c.Err = err; errors.As(err, &broken) {
 		c.Err = errors.New(broken[0].Head())
+	}
+	defer a.touches.begin("a state directory that may have the last good one of " + path)()
+	if good, at, _ := findLastGood(path); good != nil { // that it cannot be used is as good as none
+		c.Kept = at.Format(time.RFC3339)
+		return good, nil
 	}
 	return defaultFile()
 }

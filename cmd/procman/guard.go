@@ -170,12 +170,12 @@ func guarded(env func(string) string) *guard {
 	}}
 }
 
-// guardTime is how long a successor may take to take over until its guard gives it up to itself.
+// guardTime is how long a successor may take to take over until its guard leaves it to itself.
 const guardTime = 2 * time.Minute
 
 // standBy is a guard's life. It returns true if the daemon has ended and this process is to go on in its place; the ears have
 // heard then what ended it.
-func (a *app) standBy(e ears) (bool, error) {
+func (a *app) standBy(e ears, patience time.Duration) (bool, error) {
 	daemon := watchProcess(os.Getppid())
 	defer daemon.close()
 	line := os.NewFile(guardLine, "line")
@@ -202,7 +202,9 @@ func (a *app) standBy(e ears) (bool, error) {
 		if !isArmed {
 			return false, nil
 		}
-	case <-time.After(guardTime):
+	case <-time.After(patience):
+		fmt.Fprintf(failures(a.stderr), "procman: process %[1]d has not taken over within %[2]v, and nobody stands by for it any more. If it does not answer, "+
+			"`kill -9 %[1]d` and start a daemon: the instances run on, and it adopts them\n", os.Getppid(), patience)
 		return false, nil
 	}
 	how, known := daemon.outcome()

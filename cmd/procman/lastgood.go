@@ -69,7 +69,6 @@ func findLastGood(path string) (*config.File, time.Time, error) {
 	if usual, err := defaultPlace(); err == nil {
 		dirs = append(dirs, usual.dir)
 	}
-	meant := api.Canonical(path)
 	var errs []error
 	for _, dir := range dirs {
 		g, err := readLastGood(dir)
@@ -80,7 +79,7 @@ func findLastGood(path string) (*config.File, time.Time, error) {
 			errs = append(errs, fmt.Errorf("the last good configuration is kept, but cannot be used: %w", err))
 			continue
 		}
-		if api.Canonical(g.Snapshot.Path) != meant {
+		if !api.SameFile(g.Snapshot.Path, path) {
 			continue // another's
 		}
 		file, err := g.Snapshot.Parse()

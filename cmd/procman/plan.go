@@ -179,7 +179,7 @@ func propose(path string) (api.Proposal, error) {
 	}
 	text, err := config.Read(whole)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w; `procman init %s` writes an example there", err, path)
+		err = fmt.Errorf("%w; `procman init %s` writes an example there", err, messages.ShellWord(path))
 	}
 	if err != nil {
 		return api.Proposal{}, err

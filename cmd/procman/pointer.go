@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	onDisk "procman/actors/record"
 	"procman/actors/spawn"
@@ -140,4 +143,39 @@ func repointed(file *config.File, getenv func(string) string) error {
 	}
 	return exit{exitInUse, fmt.Errorf("the daemon of this configuration, process %d, has the state directory %s, and %s means another now; let it mean that one again, or end that daemon first",
 		pid, p.Real, file.StateDir)}
+}
+
+// pruneTime is how long the disks of other daemons may take to say whether these are gone.
+const pruneTime = 2 * time.Second
+
+// prune removes the pointers of daemons that are gone with their state directories: nothing is found by them any more.
+func prune(ctx context.Context, getenv func(string) string) error {
+	isGone := func(dir messages.StateDir) bool {
+		_, err := os.Lstat(string(dir))
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	_, err := onDisk.NewDisk("a disk of another daemon", 1).Do(ctx, pruneTime, func() error {
+		var errs []error
+		for _, dir := range runtimeDirs(getenv) {
+			if ownDir(dir) != nil {
+				continue
+			}
+			names, err := filepath.Glob(filepath.Join(dir, "*.json"))
+			errs = append(errs, err)
+			for _, name := range names {
+				var p pointer
+				if onDisk.Read(name, pointerKind, &p) != nil || p.StateDir == "" {
+					continue
+				}
+				if !isGone(p.StateDir) || p.Real != "" && !isGone(p.Real) {
+					continue
+				}
+				if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+					errs = append(errs, err)
+				}
+			}
+		}
+		return errors.Join(errs...)
+	}, nil)
+	return err
 }

@@ -38,6 +38,8 @@ KillMode=process, or systemd ends the instances with it.`,
 	}
 }
 
+const brokenConfiguration = "the configuration is broken:\n"
+
 // load finds the configuration and reads it.
 func (a *app) load() (path string, file *config.File, err error) {
 	defer a.touchConfig()()
@@ -45,7 +47,7 @@ func (a *app) load() (path string, file *config.File, err error) {
 		return "", nil, err
 	}
 	if file, err = config.LoadFor(path, config.DaemonHost()); err != nil {
-		return path, nil, fmt.Errorf("the configuration is broken:\n%w", err)
+		return path, nil, fmt.Errorf(brokenConfiguration+"%w", err)
 	}
 	return path, file, nil
 }
@@ -134,27 +136,27 @@ func (a *app) run() error {
 	}
 }
 
-// whose says by which configuration the daemon runs that has the state directory.
+// whose says by which configuration the daemon runs that has the state directory, or the socket.
 func whose(err error, file *config.File) error {
 	socket := errors.Is(err, api.ErrSocketInUse)
-	if !errors.Is(err, spawn.ErrInUse) && !socket {
+	if !socket && !errors.Is(err, spawn.ErrInUse) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	other := ""
-	d, askErr := api.NewClient(file.Socket).Instances(ctx, "x")
-	if askErr == nil && (socket || d.Manager.StateDir == file.StateDir) {
+	client := api.NewClient(file.Socket)
+	defer client.Close()
+	d, askErr := client.Instances(ctx, "x")
+	switch {
+	case socket && askErr != nil:
+		return fmt.Errorf("%w, and no daemon of procman has answered there: end that program, or set socket in %s to another path", err, file.Path)
+	case socket && api.SameFile(d.Manager.Config, file.Path): // it is that of the state directory, which had another name
+		return fmt.Errorf("%w: process %d runs by this configuration; %w", spawn.ErrInUse, d.Manager.PID, err)
+	case socket:
+		return fmt.Errorf("%w; process %d runs by %s. Set socket in %s to a path of its own", err, d.Manager.PID, d.Manager.Config, file.Path)
+	case askErr == nil && d.Manager.StateDir == file.StateDir:
 		other = d.Manager.Config
-	}
-	if socket {
-		switch {
-		case other == "":
-			return err
-		case api.Canonical(other) == api.Canonical(file.Path): // it is that of the state directory, which had another name
-			return fmt.Errorf("%w: process %d runs by this configuration; %w", spawn.ErrInUse, d.Manager.PID, err)
-		}
-		return fmt.Errorf("%w; process %d runs by %s. Set socket in %s to a path of its own", err, d.Manager.PID, other, file.Path)
 	}
 	if other == "" {
 		if g, keptErr := readLastGood(file.StateDir); keptErr == nil {
@@ -164,7 +166,7 @@ func whose(err error, file *config.File) error {
 	switch {
 	case other == "":
 		return err
-	case api.Canonical(other) == api.Canonical(file.Path):
+	case api.SameFile(other, file.Path):
 		return fmt.Errorf("%w; it runs by this configuration, %s", err, other)
 	}
 	return fmt.Errorf("%w; it runs by %s. Set state_dir in %s to a directory of its own", err, other, file.Path)

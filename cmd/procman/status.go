@@ -83,7 +83,11 @@ func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Wr
 	if err != nil {
 		return err
 	}
-	if wrong := d.Manager.ConfigError; wrong != "" {
+	switch wrong := d.Manager.ConfigError; {
+	case wrong == "":
+	case !d.Manager.Ready && len(d.Instances) == 0:
+		a.say("the configuration %s cannot be used, and no other is in force: %s", d.Manager.Config, head(wrong))
+	default:
 		a.say("the configuration %s is not in force, the last good one is: %s", d.Manager.Config, head(wrong))
 	}
 	if d.Manager.Waits != "" {

@@ -89,7 +89,8 @@ func succeeded(ctx context.Context, c *api.Client, before api.Manager) (api.Mana
 		select {
 		case <-look.C:
 		case <-ctx.Done():
-			return api.Manager{}, fmt.Errorf("the new daemon does not answer; its log says why. Instances run on, and the next daemon adopts them: %w", ctx.Err())
+			return api.Manager{}, fmt.Errorf("the new daemon, pid %d, does not answer; its log may say why. If it hangs, end it by `kill -9`: instances run on, "+
+				"and `procman run` adopts them: %w", before.PID, ctx.Err())
 		}
 	}
 }
@@ -119,7 +120,7 @@ func (a *app) preflightCommand() *cobra.Command {
 				_, err = fmt.Fprintln(a.stdout, preflightAnswer)
 				return err
 			}
-			if goesOn, err := a.standBy(e); !goesOn {
+			if goesOn, err := a.standBy(e, guardTime); !goesOn {
 				return err
 			}
 			a.ears, a.standsIn = e, true

@@ -34,6 +34,8 @@ func TestMain(m *testing.M) {
 	if how := os.Getenv("TEST_CHILD"); how != "" {
 		os.Exit(child(how))
 	}
+	flag.Parse()
+	fake.Crowd()
 	dir, err := os.MkdirTemp("", "procman")
 	if err == nil {
 		_ = os.Setenv("XDG_RUNTIME_DIR", dir) // the name is one
@@ -56,8 +58,15 @@ func TestMain(m *testing.M) {
 
 // child is a tiny servicehost. It says "hello" and is healthy, unless it is told otherwise.
 func child(how string) int {
-	if how == "remains" {
+	switch how {
+	case "remains":
 		return remain()
+	case "guard":
+		a := &app{stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv}
+		if _, err := a.standBy(newEars(), 50*time.Millisecond); err != nil {
+			return 1
+		}
+		return 0
 	}
 	flags := flag.NewFlagSet("child", flag.ExitOnError)
 	port := flags.Int("port", 0, "")
@@ -65,6 +74,12 @@ func child(how string) int {
 	db := flags.String("dbPath", "", "")
 	_ = flags.Parse(os.Args[1:])
 	switch how {
+	case "elsewhere":
+		return askElsewhere(*port)
+	case "forsaken":
+		return forsake(*port)
+	case "heavy": // and dies slowly
+		defer runtime.KeepAlive(bytes.Repeat([]byte{1}, 64<<20))
 	case "deaf":
 		signal.Ignore(syscall.SIGTERM)
 	case "mute": // never listens
@@ -340,12 +355,15 @@ func (r *running) ends() int {
 }
 
 // metrics scrapes the daemon over its socket.
-func (s *site) metrics() string {
+func (s *site) metrics() string { s.t.Helper(); return s.get("metrics") }
+
+// get asks the daemon over its socket.
+func (s *site) get(path string) string {
 	s.t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", s.dir+"/state/procman.sock")
 	}}}
-	response, err := client.Get("http://procman/metrics")
+	response, err := client.Get("http://procman/" + path)
 	require.NoError(s.t, err)
 	text, err := io.ReadAll(response.Body)
 	require.NoError(s.t, err)

@@ -24,6 +24,7 @@ import (
 type Client struct {
 	socket string
 	config string // see For
+	file   string // see fileID
 	http   *http.Client
 }
 
@@ -243,6 +244,7 @@ func (c *Client) do(ctx context.Context, method, path string, id messages.Instan
 	}
 	if c.config != "" {
 		request.Header.Set(configHeader, url.QueryEscape(c.config))
+		request.Header.Set(fileHeader, c.file)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {

@@ -23,10 +23,7 @@ const maxPath = 103 - len(beside)
 // is not (ErrSocketInUse), and neither is any other kind of file. The path must be no longer than 99 bytes. Closing the
 // listener removes the socket.
 func Listen(path string) (net.Listener, error) {
-	if len(path) > maxPath {
-		return nil, fmt.Errorf("the path of the socket has %d bytes, and at most %d can be used; set socket in the configuration to a shorter path: %s", len(path), maxPath, path)
-	}
-	if err := vacant(path); err != nil {
+	if err := Vacant(path); err != nil {
 		return nil, err
 	}
 	l, err := bind(path)
@@ -51,8 +48,12 @@ func Held(l net.Listener) bool {
 	return err == nil && os.SameFile(there, s.made)
 }
 
-// vacant reports why the path cannot be taken.
-func vacant(path string) error {
+// Vacant reports why Listen could not make a socket at the path: it is too long, or somebody or something is there. It does not
+// look at the directory.
+func Vacant(path string) error {
+	if len(path) > maxPath {
+		return fmt.Errorf("the path of the socket has %d bytes, and at most %d can be used; set socket in the configuration to a shorter path: %s", len(path), maxPath, path)
+	}
 	there, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -92,7 +92,8 @@ func TestInitWritesTheExampleAndNeverOverwrites(t *testing.T) {
 	require.Equal(t, "mine", string(text))
 	require.NoError(t, os.Symlink("nowhere", path+".link"))
 	require.ErrorIs(t, Init(path+".link"), os.ErrExist, "a dangling link is something too")
-	require.ErrorIs(t, Init(filepath.Join(path+".d", "x")), os.ErrNotExist)
+	require.NoError(t, Init(filepath.Join(path+".d", "x")), "its directory is made")
+	require.Error(t, Init(filepath.Join(path, "x")))
 }
 
 func TestFindLooksInItsOrder(t *testing.T) {

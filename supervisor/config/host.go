@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"procman/actors/record"
 	"procman/messages"
@@ -105,10 +106,13 @@ func Places(explicit string, getenv func(string) string) []string {
 }
 
 func named(path, how string) (string, error) {
-	if !exists(path) {
-		return "", fmt.Errorf("%w: %s (%s) does not exist; `procman init %s` writes an example there", ErrNotFound, path, how, path)
+	if exists(path) {
+		return path, nil
 	}
-	return path, nil
+	if to, err := os.Readlink(path); err == nil {
+		return "", fmt.Errorf("%w: %s (%s) is a link to %s, which does not exist", ErrNotFound, path, how, to)
+	}
+	return "", fmt.Errorf("%w: %s (%s) does not exist; `procman init %s` writes an example there", ErrNotFound, path, how, messages.ShellWord(path))
 }
 
 // exists also says yes to what cannot be looked at: reading it tells why, and passing over it would run another
@@ -150,6 +154,9 @@ var errNotRegular = errors.New("not a regular file")
 func readRegular(path string) ([]byte, error) {
 	text, err := record.ReadLinked(path, maxFile)
 	var other *record.NotRegularError
+	if info, statErr := os.Stat(path); errors.As(err, &other) && statErr == nil && info.IsDir() {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: syscall.EISDIR}
+	}
 	if errors.As(err, &other) {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%s, %w", other.Is, errNotRegular)}
 	}

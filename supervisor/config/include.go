@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -48,6 +49,9 @@ func (d *decoder) directory(f *File, item value, dir string, base draft) {
 		help := ""
 		if errors.Is(err, fs.ErrNotExist) {
 			help = "; make the directory, or leave it out"
+			if strings.ContainsAny(dir, "*?[") {
+				help = "; name a directory: of each all *.yaml are read, and patterns mean nothing here"
+			}
 		}
 		d.failf(item.at, "include %s: %v%s", item.quoted(dir), bare(err), help)
 		return

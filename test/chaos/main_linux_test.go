@@ -13,6 +13,8 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"procman/test/fake"
 )
 
 var seedFlag = flag.Int64("chaos.seed", 0, "run the killer with this `seed` only; 0: draw one")
@@ -28,14 +30,15 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	flag.Parse()
-	crowd()
+	fake.Crowd()
 	dir, err := os.MkdirTemp("", "procman-chaos-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	bin.dir = dir
-	portsAt += os.Getpid() % 10 * 360 // beside another run of these tests on this host
+	_ = os.Setenv("XDG_RUNTIME_DIR", dir) // the name is one: what daemons leave there goes with the tests
+	portsAt += os.Getpid() % 10 * 360     // beside another run of these tests on this host
 	// Orphans become our children. So they can be cleaned up whatever happens, and the init of this host, which may be slow or no
 	// init at all, is out of the game.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -50,17 +53,6 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(code)
 	}), goleak.IgnoreCurrent())
-}
-
-// crowd lets more tests run at once than there are cores, unless somebody has said how many: most of the time they wait.
-func crowd() {
-	said := false
-	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
-	if !said {
-		if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.NumCPU())); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
-	}
 }
 
 type binaries struct {

@@ -32,6 +32,7 @@ const Unlimited = int64(1<<63 - 1)
 type Config struct {
 	Path string // empty: none
 	Err  error  // why it cannot be used
+	Kept string // when the one came into force that a daemon runs by if this one cannot be used; empty: there is none
 }
 
 // Wants is what is to run.
@@ -46,9 +47,11 @@ type Wants struct {
 type Daemon struct {
 	Answers  bool
 	Err      error // why it does not answer
+	Owner    int   // the process that has the state directory, though it does not answer; 0: none
 	PID      int
 	StateDir string
-	Visible  bool // the process that answers is the one with this pid here
+	Other    string // the configuration by which it runs, if it is another than Config
+	Visible  bool   // the process that answers is the one with this pid here
 }
 
 // Trial is something that was tried.
@@ -160,7 +163,8 @@ type Init struct {
 type Foreign struct {
 	ID, Dir string
 	PID     int
-	Manager int // the pid of the daemon that has Dir; 0: none
+	Manager int    // the pid of the daemon that has Dir; 0: none
+	Socket  string // where that daemon answers; empty: that is not known
 }
 
 // Options say what to look at.

@@ -1,7 +1,9 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
@@ -56,6 +58,9 @@ func unknown(check string, err error, do string) Finding {
 func configuration(f Facts) Finding {
 	c := f.Config
 	switch {
+	case c.Err != nil && c.Kept != "":
+		return Finding{"configuration", Fault, c.Err.Error(), "it is not in force: the last good one is, of " + c.Kept +
+			", for the daemon that runs and for the next one, and what follows is by that", "procman validate -c " + c.Path}
 	case c.Err != nil:
 		return Finding{"configuration", Fault, c.Err.Error(),
 			"the next daemon will not start with it, and the one that runs does not take it; what follows is by the defaults", "procman validate -c " + c.Path}
@@ -69,10 +74,19 @@ func daemon(f Facts) Finding {
 	const check = "daemon"
 	d := f.Daemon
 	switch {
+	case errors.Is(d.Err, fs.ErrPermission):
+		return Finding{check, Unknown, "whether one answers at " + f.Socket.Path + " this user may not find out; this process is examined in its place", "",
+			"run `procman doctor` as the user that the daemon runs as, or as root"}
+	case d.Owner != 0:
+		return Finding{check, Fault, fmt.Sprintf("pid %d has the state directory, and does not answer at %s; this process is examined in its place", d.Owner, f.Socket.Path),
+			"nobody can ask for anything", "look at its log, and at what lies at the place of its socket; one that runs makes that again within seconds, if nothing else is there"}
 	case !d.Answers && d.Err != nil:
 		return Finding{check, OK, "none answers at " + f.Socket.Path + "; this process is examined in its place", "", ""}
 	case !d.Answers:
 		return unknown(check, nil, "")
+	case d.Other != "":
+		return Finding{check, Fault, fmt.Sprintf("pid %d answers at %s and runs by another configuration, %s", d.PID, f.Socket.Path, d.Other),
+			"this configuration has no daemon, and what follows is about that one", "give each configuration a state_dir, and a socket, of its own"}
 	case f.Dir.Path != "" && d.StateDir != "" && d.StateDir != f.Dir.Path:
 		return Finding{check, Fault, fmt.Sprintf("pid %d answers at %s and uses the state directory %s; the configuration says %s", d.PID, f.Socket.Path, d.StateDir, f.Dir.Path),
 			"a daemon started with this configuration would not find what that one runs", "name with -c the file that the daemon was started with, or correct state_dir"}
@@ -110,8 +124,12 @@ func foreign(f Facts) []Finding {
 		}
 		const means = "they are not started here meanwhile: nothing is to run twice on one database"
 		if m := byDir[dir][0].Manager; m != 0 {
+			end := ""
+			if socket := byDir[dir][0].Socket; socket != "" {
+				end = fmt.Sprintf(": procman --socket %s shutdown", socket)
+			}
 			findings = append(findings, Finding{check, Warning, what(fmt.Sprintf("the daemon with pid %d has", m)), means,
-				fmt.Sprintf("one of the two daemons is too many: procman --socket %s/procman.sock shutdown", dir)})
+				"one of the two daemons is too many" + end})
 			continue
 		}
 		findings = append(findings, Finding{check, Warning, what("no daemon has"), means,

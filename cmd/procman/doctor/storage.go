@@ -26,6 +26,8 @@ func stateDirectory(f Facts) Finding {
 			"run `procman doctor` as the user that the daemon runs as"}
 	case d.Write.Fails():
 		return Finding{check, Fault, what + "; a file there cannot be written: " + d.Write.Err.Error(), "no daemon can run with it", "see to it that the daemon's user can write there: " + d.Looked}
+	case d.Exists && !f.Daemon.Answers && d.Owner != d.User && d.Owner != 0:
+		return Finding{check, Warning, what, fmt.Sprintf("a daemon of uid %d does not start with it", d.User), fmt.Sprintf("run procman as uid %d", d.Owner)}
 	case d.Exists && d.Mode.Perm()&0o022 != 0:
 		return Finding{check, Warning, what, "other users can change the records, and the daemon believes them", "chmod go-w " + d.Path}
 	case !d.Write.Made:
