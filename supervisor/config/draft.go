@@ -17,9 +17,8 @@ type drafting struct {
 	changed time.Time
 }
 
-// look takes in how the files are now. A file that is another one than before was put in its place in one piece, unless
-// it is seen to change after that.
-func (d *drafting) look(paths []string, now time.Time) {
+// statAll looks at files; nil: it is not there.
+func statAll(paths []string) map[string]fs.FileInfo {
 	files := make(map[string]fs.FileInfo, len(paths))
 	for _, path := range paths {
 		info, err := os.Stat(path)
@@ -28,6 +27,12 @@ func (d *drafting) look(paths []string, now time.Time) {
 		}
 		files[path] = info
 	}
+	return files
+}
+
+// look takes in how the files are now. A file that is another one than before was put in its place in one piece, unless
+// it is seen to change after that.
+func (d *drafting) look(files map[string]fs.FileInfo, now time.Time) {
 	if d.files == nil {
 		d.files, d.changed = files, now
 		return

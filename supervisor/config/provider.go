@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -162,8 +163,17 @@ func (p *Provider) read(ctx context.Context) (*File, error) {
 	var f *File
 	var names reads
 	var whole Snapshot
+	p.mu.Lock()
+	before := p.listFiles()
+	p.mu.Unlock()
+	var files map[string]fs.FileInfo // looked at here: under the lock nobody waits for a disk
 	_, err := p.disk.Do(ctx, readPatience, func() (err error) {
 		whole, f, names, err = take(p.path, p.host)
+		if err == nil {
+			files = statAll(append([]string{p.path}, names.fragments...))
+		} else {
+			files = statAll(before)
+		}
 		if errors.Is(err, errNotRegular) {
 			return fmt.Errorf("%w; a daemon reads it again and again, which a pipe does not allow: write it to a file", err)
 		}
@@ -183,13 +193,13 @@ func (p *Provider) read(ctx context.Context) (*File, error) {
 	// one says, for it does not parse, may not be forgotten either.
 	if err != nil {
 		p.watch(names.with(p.reads))
-		p.drafting.look(p.listFiles(), time.Now())
+		p.drafting.look(files, time.Now())
 		return nil, err
 	}
 	p.watch(names)
 	p.file.Store(f)
 	p.reads, p.whole, p.first = names, whole, false
-	p.drafting.look(p.listFiles(), time.Now())
+	p.drafting.look(files, time.Now())
 	if p.draft != "" {
 		p.draft, p.drafting.inPlace = "", true
 	}
