@@ -44,10 +44,10 @@ func TestAProcessWhoseEnvironmentHangsGoesWithoutATagAndAllOthersAreAsked(t *tes
 	})
 }
 
-// It leaves the session, the environment and its parent, who is told to end: what it holds is all that tells of its run.
+// It leaves the session and the environment, and its parent has ended: what it holds is all that tells of its run.
 func TestWhoHoldsTheLockOfARunBelongsToItWhateverItShowsAndWhoReadsItDoesNot(t *testing.T) {
 	s := opened(t, stateDir(t))
-	p := spawned(t, s, shell(`env -i setsid /bin/sh -c 'echo $$; exec sleep 300' & exec sleep 300`))
+	p := spawned(t, s, shell(`(env -i setsid /bin/sh -c 'echo $$; exec sleep 300' &); exec sleep 300`))
 	var helper int
 	eventually(t, "the helper is there", func() bool { _, err := fmt.Sscan(output(t, s), &helper); return err == nil })
 	eventually(t, "it shows nothing", func() bool { return kernel.Procfs("/proc").TagsOf(helper, make([]byte, 1<<16)).Tag == "" })

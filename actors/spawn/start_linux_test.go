@@ -323,3 +323,15 @@ func TestAStartWithoutSpaceForTheRecordIsNoFailure(t *testing.T) {
 	require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 	require.Equal(t, "KILL", p.Wait().Signal)
 }
+
+func TestALookAtAProgramIsForgottenOnceNobodyLooks(t *testing.T) {
+	s := opened(t, stateDir(t))
+	for range 3 {
+		app := shell("true")
+		app.WorkDir = t.TempDir() // a release in a directory of its own, as each deployment may make one
+		require.True(t, spawned(t, s, app).Wait().Clean())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	require.Empty(t, s.looks)
+}
