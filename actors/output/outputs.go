@@ -21,8 +21,10 @@ const (
 	saveEvery = time.Second
 	// pollEvery is how often a file is looked at that cannot be watched.
 	pollEvery = time.Second
-	// stallAfter is how long a file system may take until it counts as one that does not answer.
-	stallAfter = time.Second
+	// stallAfter is how long a start waits for a file system that does not answer, and turnPatience how long a turn may take until
+	// another worker goes on: more than a loaded host makes of one.
+	stallAfter   = time.Second
+	turnPatience = 5 * time.Second
 )
 
 // Outputs follows, bounds and reads the output files of a state directory. It is safe for concurrent use. There must be

@@ -68,7 +68,7 @@ func (u *Outputs) labour() {
 		if s == nil {
 			return
 		}
-		late.Reset(stallAfter)
+		late.Reset(turnPatience)
 		in := u.turn(s, buf)
 		late.Stop()
 		if u.release(w, s, in) {
@@ -103,7 +103,7 @@ func (u *Outputs) sayStalled(id messages.InstanceID) {
 	u.mu.Unlock()
 	var err error
 	if !all {
-		err = &opening.StalledError{Name: diskName, For: stallAfter}
+		err = &opening.StalledError{Name: diskName, For: turnPatience}
 	}
 	u.stalling.note(u.log, err, "output is not forwarded, nor its place saved", "instance", string(id),
 		"consequence", "what is on the same disk waits for it, and nobody else")

@@ -328,7 +328,7 @@ func TestADiskThatStallsUnderTheOutputOfSomeHarmsNobodyElse(t *testing.T) {
 	out, code := w.cli("restart", "quiet", "--wait", "--timeout", "10s")
 	require.Zero(t, code, out)
 	last := d.forwarded("quiet")
-	w.eventually(5*time.Second, "the output of others is forwarded", func() bool { return d.forwarded("quiet") > last+50 })
+	w.eventually(15*time.Second, "the output of others is forwarded", func() bool { return d.forwarded("quiet") > last+50 })
 	signalProcess(before, unix.SIGKILL)
 	d.await("s0", "started again, for which nothing must be written", func(s shown) bool {
 		return s.PID != 0 && s.PID != before.PID && s.Health == "healthy"
