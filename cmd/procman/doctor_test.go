@@ -100,10 +100,9 @@ func TestADaemonWithAnotherStateDirectoryIsAFault(t *testing.T) {
 	s.run()
 	text, err := os.ReadFile(s.config)
 	require.NoError(t, err)
-	other := filepath.Join(s.dir, "other.yaml")
 	changed := strings.Replace(string(text), "state_dir: state", "socket: state/procman.sock\nstate_dir: elsewhere", 1)
-	require.NoError(t, os.WriteFile(other, []byte(changed), 0o600))
-	r := s.call("doctor", "-c", other)
+	require.NoError(t, os.WriteFile(s.config, []byte(changed), 0o600))
+	r := s.call("doctor")
 	require.Equal(t, exitFailed, r.code)
 	require.Regexp(t, `(?m)^fault +daemon +.*uses the state directory `+s.dir+`/state; the configuration says `+s.dir+`/elsewhere$`, r.stdout)
 }
