@@ -42,7 +42,8 @@ func TestOfOneThingNothingIsSaidInThePlural(t *testing.T) {
 	s.write("restart: {initial: 20ms}", "a: serve")
 	one("plan")
 	one("reload")
-	call("doctor")
+	doctor := s.call("doctor", "-o", "wide") // which has its own program executed
+	said = append(said, doctor.stdout+doctor.stderr)
 	call("events")
 	one("logs", "a", "-n", "1")
 	call("upgrade")
