@@ -51,7 +51,8 @@ func DefaultArgs() []string {
 // AppInstance is one entry of the desired list: what should run, and by which rules.
 //
 // Executable, Args, WasmPath, DbName, WorkDir and Env say what runs: a change of one of them restarts the instance
-// ([AppInstance.SpecHash]). Everything else is policy and is applied to the running process.
+// ([AppInstance.SpecHash]). Everything else is policy and is applied to the running process. What is true of a field is
+// said in [Fields], once.
 type AppInstance struct {
 	InstanceID InstanceID
 	WasmPath   string // the module to load; relative to WorkDir
@@ -88,16 +89,8 @@ func (a AppInstance) Clone() AppInstance {
 // WithDefaults returns a clone in which every field left at its zero value has its default.
 func (a AppInstance) WithDefaults() AppInstance {
 	a = a.Clone()
-	if a.Executable == "" {
-		a.Executable = DefaultExecutable
-	}
-	if len(a.Args) == 0 {
-		a.Args = DefaultArgs()
-	}
-	a.Health = a.Health.WithDefaults()
-	a.Restart = a.Restart.WithDefaults()
-	a.Start = a.Start.WithDefaults()
-	a.Stop = a.Stop.WithDefaults()
+	fields.fill(&a)
+	a.Args = slices.Clone(a.Args) // the default is not to be shared
 	return a
 }
 
@@ -106,16 +99,14 @@ var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)
 // Validate reports every reason why the instance, its defaults filled in, cannot be accepted. It reads no file: whether
 // a path exists is found out when the instance is started.
 func (a AppInstance) Validate() error {
-	var errs []error
-	if err := a.InstanceID.Validate(); err != nil {
-		errs = append(errs, err)
-	}
-	for _, s := range append([]string{a.WasmPath, a.DbName, a.Executable, a.WorkDir}, a.Args...) {
-		if strings.ContainsRune(s, 0) {
-			errs = append(errs, fmt.Errorf("%q holds a NUL byte, which no command line can carry", s))
-		}
-	}
+	return errors.Join(fields.wrong(&a)...)
+}
+
+func wrongID(a *AppInstance) []error { return []error{a.InstanceID.Validate()} }
+
+func wrongArgs(a *AppInstance) (errs []error) {
 	for _, arg := range a.Args {
+		errs = append(errs, noNUL(arg))
 		for _, p := range placeholder.FindAllString(arg, -1) {
 			switch p {
 			case "{id}", "{wasm_path}", "{db_name}", "{port}":
@@ -130,13 +121,23 @@ func (a AppInstance) Validate() error {
 			errs = append(errs, errors.New("db_name is empty, but the command line asks for it"))
 		}
 	}
+	return errs
+}
+
+func wrongEnv(a *AppInstance) (errs []error) {
 	for _, name := range slices.Sorted(maps.Keys(a.Env)) {
 		if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(a.Env[name], 0) {
 			errs = append(errs, fmt.Errorf("env: %q is no name or value an environment can hold", name))
 		}
 	}
-	errs = append(errs, a.Health.Validate(), a.Restart.Validate(), a.Start.Validate(), a.Stop.Validate())
-	return errors.Join(errs...)
+	return errs
+}
+
+func noNUL(text string) error {
+	if strings.ContainsRune(text, 0) {
+		return fmt.Errorf("%q holds a NUL byte, which no command line can carry", text)
+	}
+	return nil
 }
 
 // CommandLine returns the arguments of the process, without the executable, for the port it was given.
@@ -153,7 +154,10 @@ func (a AppInstance) CommandLine(port int) []string {
 // SpecHash is equal for two instances if, and only if, a process of the one is a process of the other: same executable,
 // arguments, module, database, directory and environment. 32 hexadecimal digits; the same in every version of procman
 // that runs processes in the same way.
-func (a AppInstance) SpecHash() string {
+func (a AppInstance) SpecHash() string { return a.specHash(fields.since(Respawns, &a)) }
+
+// specHash takes the fields that are not of the first form, and not at their defaults.
+func (a AppInstance) specHash(later table) string {
 	h := sha256.New()
 	put := func(parts ...string) {
 		fmt.Fprintf(h, "%d;", len(parts))
@@ -166,6 +170,9 @@ func (a AppInstance) SpecHash() string {
 	for _, name := range slices.Sorted(maps.Keys(a.Env)) {
 		put(name, a.Env[name])
 	}
+	for _, f := range later {
+		put(f.Key, fmt.Sprintf("%q", f.value(&a).Interface()))
+	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
@@ -174,13 +181,13 @@ func (a AppInstance) SamePolicy(b AppInstance) bool {
 	return a.Health == b.Health && a.Restart == b.Restart && a.Start == b.Start && a.Stop == b.Stop
 }
 
-// HealthPolicy says how an instance is probed once it runs. A zero field takes its default.
+// HealthPolicy says how an instance is probed once it runs. Defaults and limits of all policies: [Fields].
 type HealthPolicy struct {
-	Path     string        // default /api/status
-	Interval time.Duration // between two probes of a running instance; default 15s
-	Timeout  time.Duration // of one probe; default 5s
-	Failures int           // this many failures in a row make an instance unhealthy; default 3
-	Owner    Owner         // whose the listener must be; default OwnerChild
+	Path     string        // what is asked for with GET
+	Interval time.Duration // between two probes of a running instance
+	Timeout  time.Duration // of one probe
+	Failures int           // this many failures in a row make an instance unhealthy
+	Owner    Owner         // whose the listener must be
 }
 
 // Owner says whose process may answer an instance's health checks.
@@ -191,27 +198,6 @@ const (
 	OwnerChild Owner = "child" // a process of the instance itself
 	OwnerAny   Owner = "any"   // whoever answers: a daemon elsewhere serves for the instance, as with `docker run`
 )
-
-// WithDefaults returns p with every field left at its zero value filled in.
-func (p HealthPolicy) WithDefaults() HealthPolicy {
-	def(&p.Path, "/api/status")
-	def(&p.Interval, 15*time.Second)
-	def(&p.Timeout, 5*time.Second)
-	def(&p.Failures, 3)
-	def(&p.Owner, OwnerChild)
-	return p
-}
-
-// Validate reports values that cannot be meant.
-func (p HealthPolicy) Validate() error {
-	return errors.Join(
-		positive("health.interval", p.Interval), positive("health.timeout", p.Timeout),
-		unless(p.Failures >= 1, "health.failures is %d; it must be at least 1", p.Failures),
-		unless(strings.HasPrefix(p.Path, "/"), "health.path is %q; it must begin with /", p.Path),
-		unless(!strings.ContainsFunc(p.Path, func(r rune) bool { return r <= ' ' || r == 0x7f }),
-			"health.path is %q; it must hold neither blanks nor control characters", p.Path),
-		unless(p.Owner == OwnerChild || p.Owner == OwnerAny, "health.owner is %q; it must be child or any", p.Owner))
-}
 
 // RestartMode says after which exits an instance is started again.
 type RestartMode string
@@ -226,66 +212,46 @@ const (
 // RestartPolicy says when an instance that ended is started again. The zero value takes every default; in any other, a
 // zero Jitter is no jitter and a zero MaxAttempts is no limit.
 type RestartPolicy struct {
-	Initial     time.Duration // the first delay; default 1s
-	Max         time.Duration // no delay is longer, jitter included; default 60s
-	Multiplier  float64       // default 2
-	Jitter      float64       // a delay is drawn from ±Jitter of itself; default 0.2
-	StableAfter time.Duration // this long healthy forgives every failure before; default 60s
-	MaxAttempts int           // failures in a row after which the instance stays down; default 0: never
-	Mode        RestartMode   // default always
+	Initial     time.Duration // the first delay
+	Max         time.Duration // no delay is longer, jitter included
+	Multiplier  float64       // each delay is so many times the one before
+	Jitter      float64       // a delay is drawn from ±Jitter of itself
+	StableAfter time.Duration // this long healthy forgives every failure before
+	MaxAttempts int           // failures in a row after which the instance stays down; 0: never
+	Mode        RestartMode   // after which exits
 }
 
 // WithDefaults returns p with its zero fields filled in, as the type says.
 func (p RestartPolicy) WithDefaults() RestartPolicy {
-	if p == (RestartPolicy{}) {
-		p.Jitter = 0.2
-	}
-	def(&p.Initial, time.Second)
-	def(&p.Max, max(60*time.Second, p.Initial))
-	def(&p.Multiplier, 2)
-	def(&p.StableAfter, 60*time.Second)
-	def(&p.Mode, RestartAlways)
-	return p
+	return AppInstance{Restart: p}.WithDefaults().Restart
 }
 
 // Hash is equal for two policies if, and only if, they say the same. 16 hexadecimal digits; the same in every version of
-// procman, so that an upgrade is not taken for an edit: a field that is added later may count only if it is not its default.
+// procman, so that an upgrade is not taken for an edit.
 func (p RestartPolicy) Hash() string {
-	h := fnv.New64a()
-	fmt.Fprint(h, "v1 ", int64(p.Initial), int64(p.Max), p.Multiplier, p.Jitter, int64(p.StableAfter), p.MaxAttempts, " ", p.Mode)
-	return fmt.Sprintf("%016x", h.Sum64())
+	a := AppInstance{Restart: p}
+	return a.wishHash(fields.since(Wished, &a))
 }
 
-// Validate reports values that cannot be meant.
-func (p RestartPolicy) Validate() error {
-	return errors.Join(
-		positive("restart.initial", p.Initial), positive("restart.stable_after", p.StableAfter),
-		unless(p.Max >= p.Initial, "restart.max is %v; it must not be less than restart.initial, %v", p.Max, p.Initial),
-		unless(p.Multiplier >= 1 && p.Multiplier <= 1000, "restart.multiplier is %v; it must be from 1 to 1000", p.Multiplier),
-		unless(p.Jitter >= 0 && p.Jitter < 1, "restart.jitter is %v; it must be at least 0 and less than 1", p.Jitter),
-		unless(p.MaxAttempts >= 0, "restart.max_attempts is %d; it must not be negative", p.MaxAttempts),
-		unless(p.Mode == RestartAlways || p.Mode == RestartOnFailure || p.Mode == RestartNever,
-			"restart.mode is %q; it must be always, on-failure or never", p.Mode))
+// wishHash takes the fields that are not of the first form, and not at their defaults.
+func (a AppInstance) wishHash(later table) string {
+	h, p := fnv.New64a(), a.Restart
+	fmt.Fprint(h, "v1 ", int64(p.Initial), int64(p.Max), p.Multiplier, p.Jitter, int64(p.StableAfter), p.MaxAttempts, " ", p.Mode)
+	for _, f := range later {
+		fmt.Fprintf(h, " %s=%q", f.Key, f.text(&a))
+	}
+	return fmt.Sprintf("%016x", h.Sum64())
 }
 
 // StartPolicy says how long an instance may take to become healthy.
 type StartPolicy struct {
-	Deadline time.Duration // from its start to its first 200; default 60s
+	Deadline time.Duration // from its start to its first 200
 }
-
-// WithDefaults returns p with every field left at its zero value filled in.
-func (p StartPolicy) WithDefaults() StartPolicy {
-	def(&p.Deadline, 60*time.Second)
-	return p
-}
-
-// Validate reports values that cannot be meant.
-func (p StartPolicy) Validate() error { return positive("start.deadline", p.Deadline) }
 
 // StopPolicy says how an instance is ended.
 type StopPolicy struct {
-	Grace     time.Duration // between TERM and KILL; default 10s
-	Leftovers Leftovers     // what becomes of processes that outlive the first one; default LeftoversEnd
+	Grace     time.Duration // between TERM and KILL
+	Leftovers Leftovers     // what becomes of processes that outlive the first one
 }
 
 // Leftovers says what becomes of what a run has started, once its first process has ended. Its session and its process
@@ -299,33 +265,4 @@ const (
 )
 
 // WithDefaults returns p with every field left at its zero value filled in.
-func (p StopPolicy) WithDefaults() StopPolicy {
-	def(&p.Grace, 10*time.Second)
-	def(&p.Leftovers, LeftoversEnd)
-	return p
-}
-
-// Validate reports values that cannot be meant.
-func (p StopPolicy) Validate() error {
-	return errors.Join(positive("stop.grace", p.Grace),
-		unless(p.Leftovers == LeftoversEnd || p.Leftovers == LeftoversLeave,
-			"stop.leftovers is %q; it must be end or leave", p.Leftovers))
-}
-
-func def[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}
-
-func positive(name string, d time.Duration) error {
-	return unless(d > 0, "%s is %v; it must be more than 0", name, d)
-}
-
-func unless(ok bool, format string, args ...any) error {
-	if ok {
-		return nil
-	}
-	return fmt.Errorf(format, args...)
-}
+func (p StopPolicy) WithDefaults() StopPolicy { return AppInstance{Stop: p}.WithDefaults().Stop }

@@ -1,0 +1,96 @@
+package messages
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Every field of the struct is described, and no pointer of the table leads to another one's.
+func TestEveryFieldOfAnInstanceIsDescribedOnce(t *testing.T) {
+	var a AppInstance
+	at := map[any]string{}
+	for _, f := range Fields() {
+		require.Empty(t, at[f.At(&a)], f.Key)
+		at[f.At(&a)] = f.Key
+		require.NotEmpty(t, f.Doc, f.Key)
+		if section, _ := f.Section(); section != "" {
+			require.True(t, slices.ContainsFunc(Sections(), func(s Section) bool { return s.Name == section }), f.Key)
+		}
+		require.Contains(t, map[Kind][]reflect.Kind{
+			KindText: {reflect.String}, KindPath: {reflect.String}, KindProgram: {reflect.String}, KindDuration: {reflect.Int64}, KindInteger: {reflect.Int},
+			KindNumber: {reflect.Float64}, KindBool: {reflect.Bool}, KindTexts: {reflect.Slice}, KindNames: {reflect.Map},
+		}[f.Kind], f.value(&a).Kind(), f.Key)
+		if f.Default != nil {
+			require.Equal(t, f.value(&a).Type(), reflect.TypeOf(f.Default), f.Key)
+		}
+		if f.NotBelow != "" {
+			require.Less(t, slices.IndexFunc(fields, func(o Field) bool { return o.Key == f.NotBelow }), slices.IndexFunc(fields, func(o Field) bool { return o.Key == f.Key }))
+		}
+	}
+	described := func(v reflect.Value, name string) {
+		if name != "Secrets" { // it belongs to Env
+			require.NotEmpty(t, at[v.Addr().Interface()], name)
+		}
+	}
+	v := reflect.ValueOf(&a).Elem()
+	for i := range v.NumField() {
+		if v.Field(i).Kind() != reflect.Struct {
+			described(v.Field(i), v.Type().Field(i).Name)
+			continue
+		}
+		for j := range v.Field(i).NumField() {
+			described(v.Field(i).Field(j), v.Type().Field(i).Name+"."+v.Field(i).Type().Field(j).Name)
+		}
+	}
+}
+
+// word is a field that no instance has: it says in another way what DbName says.
+func word(effect Effect) Field {
+	return Field{Key: "stop.word", Kind: KindText, Effect: effect, Default: "please", Words: []string{"please", "now"}, Doc: "said at the end",
+		At: func(a *AppInstance) any { return &a.DbName }}
+}
+
+func TestAFieldThatIsAddedToTheTableIsFoundByEveryLoop(t *testing.T) {
+	more := append(table(Fields()), word(Applied))
+	a := AppInstance{InstanceID: "a"}
+	more.fill(&a)
+	require.Equal(t, "please", a.DbName)
+	require.NoError(t, errors.Join(table{word(Applied)}.wrong(&a)...))
+	b := a
+	b.DbName = "soon"
+	require.EqualError(t, errors.Join(table{word(Applied)}.wrong(&b)...), `stop.word is "soon"; it must be please or now`)
+	require.Contains(t, more.diff(&a, &b), FieldChange{Field: "stop.word", From: "please", To: "soon"})
+
+	for effect, hash := range map[Effect]func(AppInstance, table) string{Respawns: AppInstance.specHash, Wished: AppInstance.wishHash} {
+		more := append(table(Fields()), word(effect))
+		require.Empty(t, more.since(effect, &a), "at its default it changes no hash")
+		require.NotEqual(t, hash(b, nil), hash(b, more.since(effect, &b)))
+		require.Empty(t, append(table(Fields()), word(Noted)).since(effect, &b))
+	}
+}
+
+func TestADefaultFollowsTheFieldItMayNotBeBelow(t *testing.T) {
+	p := RestartPolicy{Initial: 5 * time.Minute}.WithDefaults()
+	require.Equal(t, 5*time.Minute, p.Max)
+	require.Zero(t, p.Jitter, "something is said, and so none is meant")
+	require.Equal(t, 0.2, RestartPolicy{}.WithDefaults().Jitter)
+}
+
+func TestNoDefaultIsShared(t *testing.T) {
+	a, b := AppInstance{}.WithDefaults(), AppInstance{}.WithDefaults()
+	a.Args[0] = "changed"
+	require.NotEqual(t, a.Args, b.Args)
+	Fields()[0].Key = "changed"
+	require.Equal(t, "id", Fields()[0].Key)
+}
+
+func TestADifferenceKnowsItsEffect(t *testing.T) {
+	for field, effect := range map[string]Effect{"env.A": Respawns, "env_file": Noted, "args": Respawns, "restart.mode": Wished, "health.path": Applied, "labels.x": Noted} {
+		require.Equal(t, effect, FieldChange{Field: field}.Effect(), field)
+	}
+}

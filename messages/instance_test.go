@@ -1,0 +1,109 @@
+package messages
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the golden files")
+
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *rewrite {
+		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got)
+}
+
+// setters write the fields that there were when the hashes got their first form.
+var setters = []struct {
+	name string
+	set  func(*AppInstance)
+}{
+	{"wasm_path", func(a *AppInstance) { a.WasmPath = "apps/users.wasm" }},
+	{"db_name", func(a *AppInstance) { a.DbName = "users.db" }},
+	{"executable", func(a *AppInstance) { a.Executable = "/bin/host" }},
+	{"args", func(a *AppInstance) { a.Args = []string{"-p", "{port}", ""} }},
+	{"work_dir", func(a *AppInstance) { a.WorkDir = "/srv" }},
+	{"env", func(a *AppInstance) { a.Env = map[string]string{"B": "2", "A": "", "TOKEN": "hunter2"} }},
+	{"secrets", func(a *AppInstance) { a.Secrets = []string{"TOKEN"} }},
+	{"labels", func(a *AppInstance) { a.Labels = map[string]string{"team": "a"} }},
+	{"enabled", func(a *AppInstance) { a.Disabled = true }},
+	{"env_fault", func(a *AppInstance) { a.EnvFault = "gone" }},
+	{"health.path", func(a *AppInstance) { a.Health.Path = "/x" }},
+	{"health.interval", func(a *AppInstance) { a.Health.Interval = time.Minute }},
+	{"health.timeout", func(a *AppInstance) { a.Health.Timeout = time.Second }},
+	{"health.failures", func(a *AppInstance) { a.Health.Failures = 7 }},
+	{"health.owner", func(a *AppInstance) { a.Health.Owner = OwnerAny }},
+	{"restart.initial", func(a *AppInstance) { a.Restart.Initial = 2 * time.Minute }},
+	{"restart.max", func(a *AppInstance) { a.Restart.Max = 1500 * time.Millisecond }},
+	{"restart.multiplier", func(a *AppInstance) { a.Restart.Multiplier = 1.5 }},
+	{"restart.jitter", func(a *AppInstance) { a.Restart.Jitter = 0.05 }},
+	{"restart.stable_after", func(a *AppInstance) { a.Restart.StableAfter = time.Hour }},
+	{"restart.max_attempts", func(a *AppInstance) { a.Restart.MaxAttempts = 3 }},
+	{"restart.mode", func(a *AppInstance) { a.Restart.Mode = RestartOnFailure }},
+	{"start.deadline", func(a *AppInstance) { a.Start.Deadline = time.Second }},
+	{"stop.grace", func(a *AppInstance) { a.Stop.Grace = time.Second }},
+	{"stop.leftovers", func(a *AppInstance) { a.Stop.Leftovers = LeftoversLeave }},
+}
+
+// An instance whose hash changes is restarted by an upgrade, or started though it had ended.
+func TestHashesAndDefaultsOfWhatExistsNeverChange(t *testing.T) {
+	var b strings.Builder
+	one := func(name string, chosen func(i int) bool) {
+		a := AppInstance{InstanceID: "users"}
+		for i, s := range setters {
+			if chosen(i) {
+				s.set(&a)
+			}
+		}
+		full := a.WithDefaults()
+		fmt.Fprintf(&b, "%s\n\t%s %s\n\t%s %s\n\t%s %+v %+v %+v %+v\n", name, a.SpecHash(), a.Restart.Hash(), full.SpecHash(), full.Restart.Hash(),
+			full.Executable, full.Health, full.Restart, full.Start, full.Stop)
+	}
+	one("nothing", func(int) bool { return false })
+	one("everything", func(int) bool { return true })
+	for n, s := range setters {
+		one(s.name, func(i int) bool { return i == n })
+		one("all but "+s.name, func(i int) bool { return i != n })
+	}
+	for seed := uint64(1); seed <= 64; seed++ {
+		bits := seed * 0x9e3779b97f4a7c15
+		one(fmt.Sprintf("mixture %d", seed), func(i int) bool { return bits>>(i+20)&1 == 1 })
+	}
+	golden(t, "testdata/hashes.golden", b.String())
+}
+
+func TestValidateSaysEverythingThatIsWrong(t *testing.T) {
+	var b strings.Builder
+	for _, set := range []func(*AppInstance){
+		func(a *AppInstance) {},
+		func(a *AppInstance) { *a = AppInstance{} },
+		func(a *AppInstance) { a.InstanceID = "../x" },
+		func(a *AppInstance) { a.WasmPath, a.DbName = "", "" },
+		func(a *AppInstance) { a.Args = []string{"{no}", "{port}", "a\x00b"} },
+		func(a *AppInstance) { a.WorkDir = "a\x00b" },
+		func(a *AppInstance) { a.Env = map[string]string{"": "", "A=": "", "B": "\x00", "C": "c"} },
+		func(a *AppInstance) { a.Health = HealthPolicy{"x", -1, -1, -1, "x"} },
+		func(a *AppInstance) { a.Health.Path = "/a b" },
+		func(a *AppInstance) { a.Restart = RestartPolicy{-1, -2, 0.5, 1, -1, -1, "x"} },
+		func(a *AppInstance) {
+			a.Restart = RestartPolicy{time.Hour, time.Minute, 1001, -0.1, 1, 1, RestartNever}
+		},
+		func(a *AppInstance) { a.Start.Deadline = -1 },
+		func(a *AppInstance) { a.Stop = StopPolicy{-1, "x"} },
+	} {
+		a := AppInstance{InstanceID: "users", WasmPath: "w", DbName: "d"}.WithDefaults()
+		set(&a)
+		fmt.Fprintf(&b, "%v\n\n", a.Validate())
+	}
+	golden(t, "testdata/validate.golden", b.String())
+}
