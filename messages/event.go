@@ -1,44 +1,46 @@
 package messages
 
 import (
+	"context"
 	"encoding/json"
+	"log/slog"
 	"time"
 )
 
 // Cursor is a place in the event log. Cursors grow, also from one manager to the next; 0 is before every event.
 type Cursor uint64
 
-// Happening names what an [Event] is about, in the words of the log.
-type Happening string
+// EventType names what an [Event] is about, in the words of the log.
+type EventType string
 
-// The happenings.
+// The types of events.
 const (
-	ManagerStarted     Happening = "manager started"
-	ManagerStopped     Happening = "manager stopped"
-	ConfigApplied      Happening = "config applied"
-	ConfigRejected     Happening = "config rejected"
-	RemovalWaits       Happening = "removal waits" // instances have left a list that may not be whole
-	OperatorActed      Happening = "operator"      // Command says how
-	InstanceStarted    Happening = "instance started"
-	InstanceReady      Happening = "instance ready"
-	InstanceAdopted    Happening = "instance adopted"
-	InstanceStopping   Happening = "instance stopping"
-	InstanceStopped    Happening = "instance stopped"
-	InstanceExited     Happening = "instance exited"
-	InstanceUnhealthy  Happening = "instance unhealthy"
-	InstanceRestarting Happening = "instance restarting"
-	StartFailed        Happening = "start failed"
-	PortConflict       Happening = "port conflict"
-	PortChanged        Happening = "port changed"      // OldPort says from what, Why for what cause
-	StateUnsaved       Happening = "state not saved"   // what a later manager must know is not on disk
-	StateSaved         Happening = "state saved again" // and now it is
-	OutputMoved        Happening = "output moved"      // somebody moved or removed a file that the process writes to
-	EventsLost         Happening = "events lost"       // in place of events that are no longer there
+	ManagerStarted     EventType = "manager started"
+	ManagerStopped     EventType = "manager stopped"
+	ConfigApplied      EventType = "config applied"
+	ConfigRejected     EventType = "config rejected"
+	RemovalWaits       EventType = "removal waits" // instances have left a list that may not be whole
+	OperatorActed      EventType = "operator"      // Command says how
+	InstanceStarted    EventType = "instance started"
+	InstanceReady      EventType = "instance ready"
+	InstanceAdopted    EventType = "instance adopted"
+	InstanceStopping   EventType = "instance stopping"
+	InstanceStopped    EventType = "instance stopped"
+	InstanceExited     EventType = "instance exited"
+	InstanceUnhealthy  EventType = "instance unhealthy"
+	InstanceRestarting EventType = "instance restarting"
+	StartFailed        EventType = "start failed"
+	PortConflict       EventType = "port conflict"
+	PortChanged        EventType = "port changed"      // OldPort says from what, Why for what cause
+	StateUnsaved       EventType = "state not saved"   // what a later manager must know is not on disk
+	StateSaved         EventType = "state saved again" // and now it is
+	OutputMoved        EventType = "output moved"      // somebody moved or removed a file that the process writes to
+	EventsLost         EventType = "events lost"       // in place of events that are no longer there
 )
 
-// Happenings lists every happening.
-func Happenings() []Happening {
-	return []Happening{ManagerStarted, ManagerStopped, ConfigApplied, ConfigRejected, RemovalWaits, OperatorActed, InstanceStarted, InstanceReady,
+// EventTypes lists every type of event.
+func EventTypes() []EventType {
+	return []EventType{ManagerStarted, ManagerStopped, ConfigApplied, ConfigRejected, RemovalWaits, OperatorActed, InstanceStarted, InstanceReady,
 		InstanceAdopted, InstanceStopping, InstanceStopped, InstanceExited, InstanceUnhealthy, InstanceRestarting, StartFailed,
 		PortConflict, PortChanged, StateUnsaved, StateSaved, OutputMoved, EventsLost}
 }
@@ -50,12 +52,12 @@ const (
 	ByHost          = "host program"  // the program that embeds the supervisor
 )
 
-// Event is something worth knowing that happened: who did what, why, when. It is published on the actor system's
-// EventStream, and told by the log and by the event log.
+// Event is something worth knowing that happened: who did what, why, when. The log, the event log and every observer are
+// told one and the same, after it is done.
 type Event struct {
 	Cursor  Cursor        `json:"cursor"` // 0 until it is in the event log
 	At      time.Time     `json:"at"`
-	What    Happening     `json:"event"`
+	What    EventType     `json:"event"`
 	ID      InstanceID    `json:"instance,omitempty"` // empty: it is about the manager
 	By      string        `json:"by"`
 	Command string        `json:"command,omitempty"` // of an operator: start, stop, restart, reload, shutdown, …
@@ -69,6 +71,57 @@ type Event struct {
 	Exit    *Exit         `json:"exit,omitempty"`
 	Delay   time.Duration `json:"-"`                 // of a restart; delay_seconds in JSON
 	Attempt int           `json:"attempt,omitempty"` // of a restart: its number since the instance was last stable, see Status.ConsecutiveFailures
+	Details []slog.Attr   `json:"-"`                 // what the log says in place of Why; nil: it says Why
+}
+
+// Level is how much the event matters to whoever reads the log.
+func (e Event) Level() slog.Level {
+	switch {
+	case e.What == ConfigRejected, e.What == StateUnsaved:
+		return slog.LevelError
+	case e.Bad:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// Log writes the event as a record whose message is its type.
+func (e Event) Log(to *slog.Logger) {
+	to.LogAttrs(context.Background(), e.Level(), string(e.What), e.attrs()...)
+}
+
+func (e Event) attrs() []slog.Attr {
+	attrs := make([]slog.Attr, 0, 12)
+	text := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, value))
+		}
+	}
+	number := func(key string, value int) {
+		if value != 0 {
+			attrs = append(attrs, slog.Int(key, value))
+		}
+	}
+	text("instance", string(e.ID))
+	number("run", e.Run)
+	number("pid", e.PID)
+	number("port", e.Port)
+	number("old_port", e.OldPort)
+	text("command", e.Command)
+	if e.Details == nil {
+		text("detail", e.Why)
+	}
+	attrs = append(attrs, e.Details...)
+	if e.By != ByManager {
+		text("by", e.By)
+	}
+	if x := e.Exit; x != nil {
+		attrs = append(attrs, slog.Int("code", x.Code), slog.String("signal", x.Signal), slog.Bool("known", x.Known), slog.String("reason", string(x.Reason)))
+	}
+	if e.What == InstanceRestarting {
+		attrs = append(attrs, slog.Duration("delay", e.Delay), slog.Int("attempt", e.Attempt))
+	}
+	return attrs
 }
 
 // bareEvent is an Event without its methods.
@@ -113,8 +166,7 @@ type EventQuery struct {
 	Follow bool          // go on with new ones until the context ends
 }
 
-// Reconciled says that a desired list has been compared with what runs, and all that follows from it was begun. It is
-// published on the actor system's EventStream.
+// Reconciled says that a desired list has been compared with what runs, and all that follows from it was begun.
 type Reconciled struct {
 	Took                    time.Duration
 	Listed                  int // instances in the list
@@ -126,8 +178,6 @@ type Explanation struct {
 	Status  Status
 	Probes  []Probe      // the newest ones, newest last, at most [KeptProbes]; those of earlier runs too
 	Desired *AppInstance // what the list says of it; nil: it is not in the list. Not to be changed.
-	KillAt  time.Time    // in Stopping: when the grace period ends
-	StopAs  ExitReason   // in Stopping: why
 	HeldBy  string       // of a hold: who
 	HeldAt  time.Time    // and when
 	Leaving string       // it has left a list that may not be whole, and runs on: why that is in doubt; empty: it has not

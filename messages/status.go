@@ -165,8 +165,8 @@ type Target struct {
 	Timeout time.Duration
 }
 
-// Transition is a change of an instance, published on the actor system's EventStream for hosts, metrics, the event log
-// and tests. From and To are equal when something worth knowing happened within a phase.
+// Transition is a change of an instance, as observers are told of it. From and To are equal when something worth knowing
+// happened within a phase.
 type Transition struct {
 	ID       InstanceID
 	From, To Phase

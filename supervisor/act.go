@@ -24,11 +24,11 @@ func (r *root) reconcile(c actor.Context, e *entry) {
 		r.show(e)
 		return
 	}
-	if !r.closing && e.wanted(false) == nil {
+	if !r.closing && r.wanted(e) == nil {
 		delete(r.unready, e.ID) // nobody waits for what is not to run
 	}
 	for range 4 { // one wish may need two steps; more would be a bug, and must not spin
-		ev, needed := plan.Diff(e.Instance, e.wanted(r.closing), e.desired)
+		ev, needed := plan.Diff(e.Instance, r.wanted(e), e.Listed)
 		if !needed {
 			break
 		}
@@ -37,10 +37,18 @@ func (r *root) reconcile(c actor.Context, e *entry) {
 	r.show(e)
 }
 
+// wanted is what should run of an instance.
+func (r *root) wanted(e *entry) *plan.App {
+	if r.closing {
+		return nil
+	}
+	return e.Wanted()
+}
+
 // once is the one place where the root acts.
 func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
-	before := e.Instance
-	next, actions := plan.Step(before, time.Now(), ev)
+	before, now := e.Instance, time.Now()
+	next, actions := plan.Step(before, now, ev)
 	e.Instance = next
 	r.count(before, next)
 	if p, is := ev.(plan.Probed); is {
@@ -48,6 +56,11 @@ func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
 	}
 	r.show(e) // before anybody is told
 	for _, a := range actions {
+		if t, is := a.(plan.Tell); is {
+			t.At, t.By, t.Phase = now, r.by, next.Phase
+			r.news(messages.Event(t))
+			continue
+		}
 		r.carryOut(c, e, a)
 	}
 	switch ev.(type) {
@@ -62,9 +75,9 @@ func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
 		r.keeper.remember(m, nil)
 	}
 	if _, probe := ev.(plan.Probed); probe && before.Phase == next.Phase {
-		return // too many to be published; the status has the newest
+		return // too many to be told; the status has the newest
 	}
-	c.ActorSystem().EventStream.Publish(messages.Transition{ID: e.ID, From: before.Phase, To: next.Phase, Event: plan.Name(ev), Status: r.status(e)})
+	r.news(messages.Transition{ID: e.ID, From: before.Phase, To: next.Phase, Event: plan.Name(ev), Status: e.Status(r.config.Terms)})
 }
 
 func (r *root) count(before, next plan.Instance) {
@@ -99,8 +112,6 @@ func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 		e.alarm.Set(c, a.At, due{id: e.ID, at: a.At})
 	case plan.Forget:
 		r.forgetPort(e.ID)
-	case plan.Note:
-		r.note(e, a)
 	case plan.Bug:
 		r.log.Error("bug: this cannot happen to an instance; nothing was changed", "instance", string(e.ID), "event", a.Event, "phase", a.Phase)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"procman/actors"
 	"procman/messages"
+	"procman/supervisor/explain"
 	"procman/supervisor/plan"
 )
 
@@ -76,9 +77,10 @@ type Config struct {
 	Name    string             // of the root actor; default "procman"
 	Logger  *slog.Logger       // nil: slog.Default()
 
-	// Observe is called with every messages.Transition, messages.Event and messages.Reconciled from the first on; see System.
-	Observe []func(any)
+	Observe []Observer // are told from the first on; see also Supervisor.Observe
 
+	// Terms are the words of those who are told why and what next; see explain.Terms.
+	Terms explain.Terms
 	// StartParallel limits how many instances start at once; 0: chosen from the cores.
 	StartParallel int
 	// Resync is how often a provider that is no Notifier is asked; default 30s.
@@ -102,6 +104,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	c.Terms = c.Terms.WithDefaults()
 	if c.StartParallel <= 0 {
 		c.StartParallel = 4 * runtime.GOMAXPROCS(0)
 	}

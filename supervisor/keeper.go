@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"procman/messages"
+	"procman/supervisor/explain"
 )
 
 // keeper writes what the root remembers, so that the root never waits for a disk, nor one instance for the disk of
@@ -14,7 +15,6 @@ import (
 // time. What cannot be written is said, and tried again until it is.
 type keeper struct {
 	memory Memory
-	log    *slog.Logger
 	// tell is called when what is remembered of an instance cannot be written, with why, and with
 	// nil when it is written again.
 	tell func(messages.InstanceID, error)
@@ -23,8 +23,8 @@ type keeper struct {
 
 	mu      sync.Mutex
 	pages   map[messages.InstanceID]*page
-	kept    map[messages.InstanceID]hold // as they are on disk
-	order   []messages.InstanceID        // that wait for a writer
+	kept    map[messages.InstanceID]explain.Hold // as they are on disk
+	order   []messages.InstanceID                // that wait for a writer
 	writers int
 	troubled
 	closed bool
@@ -55,9 +55,9 @@ const (
 	saveAtLeast  = 10 * time.Second // but so often
 )
 
-func newKeeper(m Memory, log *slog.Logger, tell func(messages.InstanceID, error), event func(messages.Event)) *keeper {
-	return &keeper{memory: m, log: log, tell: tell, event: event, pages: map[messages.InstanceID]*page{},
-		kept: map[messages.InstanceID]hold{}, idle: make(chan struct{}),
+func newKeeper(m Memory, tell func(messages.InstanceID, error), event func(messages.Event)) *keeper {
+	return &keeper{memory: m, tell: tell, event: event, pages: map[messages.InstanceID]*page{},
+		kept: map[messages.InstanceID]explain.Hold{}, idle: make(chan struct{}),
 		troubled: troubled{instances: map[messages.InstanceID]error{}}}
 }
 
@@ -89,14 +89,16 @@ func (k *keeper) knows(m messages.Memory) {
 
 // keep notes what is on disk of a hold; k.mu is held.
 func (k *keeper) keep(m messages.Memory) {
-	if h := holdOf(m); h != (hold{}) {
+	if h := holdOf(m); h != (explain.Hold{}) {
 		k.kept[m.ID] = h
 	} else {
 		delete(k.kept, m.ID)
 	}
 }
 
-func holdOf(m messages.Memory) hold { return hold{m.Held, m.HeldBy, m.HeldAt} }
+func holdOf(m messages.Memory) explain.Hold {
+	return explain.Hold{On: m.Held, By: m.HeldBy, At: m.HeldAt}
+}
 
 // expunge has what is remembered of the instance deleted.
 func (k *keeper) expunge(id messages.InstanceID) {
@@ -229,10 +231,10 @@ func (k *keeper) trouble(id messages.InstanceID, err error) {
 	if len(k.instances) > 1 {
 		return
 	}
-	k.log.Error("what a later manager must know cannot be written; what is asked for is done all the same, and it is tried again until it is written",
-		"instance", string(id), "error", err, "consequence", "a crash of the manager would forget it: counters, a delay under way, a hold; processes are found all the same")
 	k.event(messages.Event{At: time.Now(), What: messages.StateUnsaved, By: messages.ByManager, Bad: true,
-		Why: fmt.Sprintf("what is remembered of instances cannot be written (%s): a crash of the daemon would forget it", messages.Cause(err))})
+		Why: fmt.Sprintf("what is remembered of instances cannot be written (%s): a crash of the daemon would forget it", messages.Cause(err)),
+		Details: []slog.Attr{slog.String("instance", string(id)), slog.Any("error", err),
+			slog.String("consequence", "a crash of the manager would forget counters, a delay under way, a hold; what is asked for is done all the same, and it is tried again until it is written")}})
 }
 
 // well notes that it is; k.mu is held.
@@ -245,7 +247,6 @@ func (k *keeper) well(id messages.InstanceID) {
 	if len(k.instances) > 0 {
 		return
 	}
-	k.log.Info("what a later manager must know is written again", "instances", k.lost)
 	k.event(messages.Event{At: time.Now(), What: messages.StateSaved, By: messages.ByManager,
 		Why: fmt.Sprintf("what is remembered of every instance is written again; of %d it was not", k.lost)})
 	k.pause, k.lost = 0, 0

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"errors"
-	"log/slog"
 	"sync"
 	"syscall"
 	"testing"
@@ -58,12 +57,12 @@ func (d *disk) full(err error) {
 type told struct {
 	mu     sync.Mutex
 	state  map[messages.InstanceID]error
-	events []messages.Happening
+	events []messages.EventType
 }
 
 func keeperOn(d *disk) (*keeper, *told) {
 	t := &told{state: map[messages.InstanceID]error{}}
-	return newKeeper(d, slog.New(slog.DiscardHandler), func(id messages.InstanceID, err error) {
+	return newKeeper(d, func(id messages.InstanceID, err error) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.state[id] = err
@@ -86,14 +85,14 @@ func TestWhatAFullDiskRefusedIsSaidOnceAndWrittenWhenThereIsRoom(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.ErrorIs(t, told.state["a"], syscall.ENOSPC)
-		require.Equal(t, []messages.Happening{messages.StateUnsaved}, told.events, "not again with every try")
+		require.Equal(t, []messages.EventType{messages.StateUnsaved}, told.events, "not again with every try")
 		d.full(nil)
 		time.Sleep(saveAtLeast)
 		synctest.Wait()
 		require.True(t, d.pages["a"].Held)
 		require.Contains(t, d.pages, messages.InstanceID("b"))
 		require.NoError(t, told.state["a"])
-		require.Equal(t, []messages.Happening{messages.StateUnsaved, messages.StateSaved}, told.events)
+		require.Equal(t, []messages.EventType{messages.StateUnsaved, messages.StateSaved}, told.events)
 		require.NoError(t, k.close(time.Second))
 	})
 }

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"time"
 
@@ -24,20 +25,21 @@ func (r *root) gotList(c actor.Context, l listed) {
 	r.listed = true
 	touched, added, changed, removed := r.takeIn(l)
 	if initial || added+changed+removed > 0 {
-		r.log.Info(string(messages.ConfigApplied), "instances", len(l.apps), "added", added, "changed", changed, "removed", removed)
-		r.handle.tell(messages.Event{At: began, What: messages.ConfigApplied, By: l.by,
-			Why: fmt.Sprintf("%s: %d added, %d changed, %d removed", counted(len(l.apps)), added, changed, removed)})
+		r.news(messages.Event{At: began, What: messages.ConfigApplied, By: l.by,
+			Why:     fmt.Sprintf("%s: %d added, %d changed, %d removed", counted(len(l.apps)), added, changed, removed),
+			Details: []slog.Attr{slog.Int("instances", len(l.apps)), slog.Int("added", added), slog.Int("changed", changed), slog.Int("removed", removed)}})
 	}
 	for _, e := range touched {
 		r.reconcile(c, e)
 		r.discard(e)
 	}
 	r.world.Waits.Wake(messages.FaultNoPort) // there may be other ports now
+	r.settle(c)
+	r.news(messages.Reconciled{Took: time.Since(began), Listed: len(l.apps), Added: added, Changed: changed, Removed: removed})
+	r.flush()
 	for _, reply := range l.replies {
 		reply <- nil
 	}
-	r.settle(c)
-	c.ActorSystem().EventStream.Publish(messages.Reconciled{Took: time.Since(began), Listed: len(l.apps), Added: added, Changed: changed, Removed: removed})
 }
 
 // takeIn notes what a list says, and returns the entries of which it says something else than the one before.
@@ -50,35 +52,32 @@ func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) 
 	}
 	for _, app := range l.apps {
 		e := r.entry(app.InstanceID)
-		if app.EnvFault != "" && e.Spec != "" {
-			// What it would run cannot be known, so it does not differ from what runs.
-			app = app.As(e.Spec)
-		}
+		app = e.Read(app)
 		delete(gone, e.ID)
-		was := e.leaving
-		e.leaving = leaving[e.ID]
-		if e.leaving != was && e.desired != nil {
+		was := e.Leaving
+		e.Leaving = leaving[e.ID]
+		if e.Leaving != was && e.Listed != nil {
 			r.show(e)
 		}
 		switch {
-		case e.desired == nil:
+		case e.Listed == nil:
 			added++
-		case e.desired.Equal(app):
+		case e.Listed.Equal(app):
 			continue
 		default:
 			changed++
 		}
-		e.desired = app
+		e.Listed = app
 		touched = append(touched, e)
-		if r.unready != nil && e.HealthySince.IsZero() && e.wanted(r.closing) != nil {
+		if r.unready != nil && e.HealthySince.IsZero() && r.wanted(e) != nil {
 			r.unready[e.ID] = struct{}{}
 		}
 	}
 	for _, e := range gone {
-		if e.desired != nil {
+		if e.Listed != nil {
 			removed++
 		}
-		e.desired, e.leaving = nil, ""
+		e.Listed, e.Leaving = nil, ""
 		touched = append(touched, e)
 	}
 	return touched, added, changed, removed
@@ -86,7 +85,7 @@ func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) 
 
 // absent reports whether an instance is not in the list and has nothing left.
 func (r *root) absent(e *entry) bool {
-	return r.listed && !r.closing && e.desired == nil && e.Phase == messages.Stopped && e.child == nil
+	return r.listed && !r.closing && e.Listed == nil && e.Phase == messages.Stopped && e.child == nil
 }
 
 // discard drops an entry that nobody wants and that has nothing left. A hold outlives the absence of what it holds: an
@@ -97,7 +96,7 @@ func (r *root) discard(e *entry) {
 	}
 	e.alarm.Stop()
 	r.forgetPort(e.ID)
-	if e.hold.on {
+	if e.Hold.On {
 		return
 	}
 	delete(r.entries, e.ID)

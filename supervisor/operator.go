@@ -7,6 +7,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"procman/messages"
+	"procman/supervisor/explain"
 	"procman/supervisor/plan"
 )
 
@@ -17,7 +18,7 @@ func (r *root) gotCommand(c actor.Context, m command) {
 	defer func() {
 		if cause := recover(); cause != nil { // who asked waits for an answer
 			select {
-			case m.reply <- fmt.Errorf("instance %q: a bug kept this from being done, or from being told; the log has more: %v", string(m.id), cause):
+			case m.reply <- fmt.Errorf("instance %q: a bug kept this from being done; the log has more: %v", string(m.id), cause):
 			default:
 			}
 			panic(cause)
@@ -28,26 +29,28 @@ func (r *root) gotCommand(c actor.Context, m command) {
 	case r.closing:
 		m.reply <- ErrStopped
 		return
-	case e == nil || e.desired == nil:
+	case e == nil || e.Listed == nil:
 		m.reply <- messages.ErrUnknownInstance{ID: m.id}
 		return
-	case m.op != opStop && e.desired.Disabled:
+	case m.op != opStop && e.Listed.Disabled:
 		m.reply <- messages.ErrDisabled{ID: m.id}
 		return
 	}
 	// Done first, written afterwards: the one whom a full disk is due to must be stopped all the same. Who asked is
 	// answered when it is written, or told that it is not.
-	if wish := (hold{on: m.op == opStop}); wish.on != e.hold.on {
-		if wish.on {
-			wish.by, wish.at = m.by, time.Now().Round(0).UTC()
+	if wish := (explain.Hold{On: m.op == opStop}); wish.On != e.Hold.On {
+		if wish.On {
+			wish.By, wish.At = m.by, time.Now().Round(0).UTC()
 		}
 		if m.op == opRestart { // to end a hold is to start; there is nothing to restart
 			m.op = opStart
 		}
-		e.hold = wish
+		e.Hold = wish
 	}
 	r.obey(c, e, m)
 	r.keeper.remember(e.memory(), func(err error) { m.saved <- err })
+	r.flush()
+	m.reply <- nil
 }
 
 // gotUnsaved notes whether what is remembered of an instance is on disk.
@@ -56,16 +59,16 @@ func (r *root) gotUnsaved(u unsaved) {
 	if e == nil {
 		return
 	}
-	e.unsaved = ""
+	e.Unsaved = ""
 	if u.err != nil {
-		e.unsaved = "not on disk (" + messages.Cause(u.err) + "): a crash of the daemon would forget its counters, its delay and a hold on it"
+		e.Unsaved = "not on disk (" + messages.Cause(u.err) + "): a crash of the daemon would forget its counters, its delay and a hold on it"
 	}
 	r.show(e)
 }
 
 func (r *root) obey(c actor.Context, e *entry, m command) {
 	defer r.actAs(m.by)()
-	r.handle.acted(m.by, e.ID, string(m.op))
+	r.news(acted(m.by, e.ID, string(m.op)))
 	switch m.op {
 	case opStart:
 		r.reconcile(c, e)
@@ -76,7 +79,6 @@ func (r *root) obey(c actor.Context, e *entry, m command) {
 		r.reconcile(c, e)
 		r.settle(c)
 	}
-	m.reply <- nil
 }
 
 func (r *root) gotShutdown(c actor.Context, s shutdown) {

@@ -10,6 +10,7 @@ import (
 
 	"procman/actors"
 	"procman/messages"
+	"procman/supervisor/explain"
 	"procman/supervisor/plan"
 )
 
@@ -83,6 +84,7 @@ type root struct {
 	unready  map[messages.InstanceID]struct{} // desired, and never healthy yet; nil: Ready is closed
 	live     int                              // instances with a process or an actor
 	by       string                           // who causes what is being done
+	untold   []any                            // what happened by the message under way
 
 	panics  []time.Time
 	failure error         // read after stopped is closed
@@ -91,42 +93,22 @@ type root struct {
 
 // entry is what the root has of one instance.
 type entry struct {
-	plan.Instance
-	desired *plan.App // from the list; nil: not in it
-	hold    hold      // in force
-	unsaved string    // why what is remembered is not
-	leaving string    // why it is in doubt that it is to go; empty: it is not
-	probes  []messages.Probe
+	explain.View
 	child   *actor.PID
 	alarm   actors.Alarm
 	written messages.Memory
 }
 
-// hold is an operator's wish to have an instance down.
-type hold struct {
-	on bool
-	by string
-	at time.Time
-}
-
 func (e *entry) memory() messages.Memory {
-	m := e.Memory(e.hold.on)
-	m.HeldBy, m.HeldAt = e.hold.by, e.hold.at
+	m := e.Memory(e.Hold.On)
+	m.HeldBy, m.HeldAt = e.Hold.By, e.Hold.At
 	return m
-}
-
-// wanted is what should run: what is desired, unless somebody wants it down.
-func (e *entry) wanted(closing bool) *plan.App {
-	if closing || e.hold.on || e.desired == nil || e.desired.Disabled {
-		return nil
-	}
-	return e.desired
 }
 
 func newRoot(s *Supervisor) *root {
 	c := s.config
-	keeper := newKeeper(c.Memory, c.Logger,
-		func(id messages.InstanceID, err error) { s.system.Root.Send(s.pid, unsaved{id, err}) }, s.tell)
+	keeper := newKeeper(c.Memory,
+		func(id messages.InstanceID, err error) { s.system.Root.Send(s.pid, unsaved{id, err}) }, func(e messages.Event) { s.tell(e) })
 	return &root{
 		handle: s, config: c, log: c.Logger, by: messages.ByManager, keeper: keeper,
 		world: actors.World{Spawner: c.Spawner, Ports: c.Ports, Health: c.Health, Outputs: c.Outputs,
@@ -181,6 +163,7 @@ func (r *root) actAs(by string) func() {
 
 // Receive never blocks.
 func (r *root) Receive(c actor.Context) {
+	defer r.flush()
 	switch m := c.Message().(type) {
 	case *actor.Stopping:
 		r.leaving = true
@@ -268,7 +251,7 @@ func (r *root) gotBoot(c actor.Context, b booted) {
 
 func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survivor) {
 	e := r.entry(m.ID)
-	e.hold = hold{m.Held, m.HeldBy, m.HeldAt}
+	e.Hold = holdOf(m)
 	r.keeper.knows(e.memory())
 	r.step(c, e, plan.Survivor{Memory: m, Found: found})
 	if e.child != nil && found.Unclear == "" { // an actor takes over what was found; nothing is listed before all of this is known
@@ -279,7 +262,7 @@ func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survi
 func (r *root) entry(id messages.InstanceID) *entry {
 	e := r.entries[id]
 	if e == nil {
-		e = &entry{Instance: plan.New(id)}
+		e = &entry{View: explain.View{Instance: plan.New(id)}}
 		r.entries[id] = e
 	}
 	return e

@@ -15,6 +15,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"procman/messages"
+	"procman/supervisor/explain"
 	"procman/supervisor/plan"
 )
 
@@ -23,8 +24,7 @@ type Supervisor struct {
 	config Config
 	system *actor.ActorSystem
 	pid    *actor.PID
-
-	unobserve []func()
+	*teller
 
 	shown  sync.Map // messages.InstanceID -> *shown
 	reload chan reloading
@@ -59,15 +59,11 @@ func New(c Config) (*Supervisor, error) {
 		}))
 	}
 	s.life, s.end = context.WithCancel(context.Background())
-	for _, o := range c.Observe {
-		subscription := s.system.EventStream.Subscribe(o)
-		s.unobserve = append(s.unobserve, func() { s.system.EventStream.Unsubscribe(subscription) })
-	}
+	s.teller = newTeller(c.Logger, s.system, c.Observe)
 	r := newRoot(s)
 	s.pid, err = s.system.Root.SpawnNamed(r.props(), c.Name)
 	if err != nil {
 		s.end()
-		s.quit()
 		return nil, fmt.Errorf("supervisor: the root actor %q could not be spawned: %w", c.Name, err)
 	}
 	go s.run(r)
@@ -85,7 +81,6 @@ func (s *Supervisor) run(r *root) {
 		s.config.Logger.Error("the supervisor ends without what it had to write", "error", err)
 	}
 	s.leave(&beside)
-	s.quit()
 	if s.config.System == nil {
 		s.system.Shutdown()
 	}
@@ -167,11 +162,11 @@ func (s *Supervisor) Explain(id messages.InstanceID) (messages.Explanation, bool
 	if k == nil {
 		return messages.Explanation{}, false
 	}
-	e := messages.Explanation{Status: k.status, Probes: k.probes, KillAt: k.killAt, StopAs: k.stopAs, HeldBy: k.hold.by, HeldAt: k.hold.at, Leaving: k.leaving}
-	if k.desired != nil {
-		e.Desired = &k.desired.AppInstance
+	e := messages.Explanation{Status: k.status, Probes: k.Probes, HeldBy: k.Hold.By, HeldAt: k.Hold.At, Leaving: k.Leaving,
+		Verdict: explain.Verdict(k.View, s.config.Terms, time.Now())}
+	if k.Listed != nil {
+		e.Desired = &k.Listed.AppInstance
 	}
-	e.Verdict = plan.Judge(e, time.Now())
 	return e, true
 }
 
@@ -218,20 +213,19 @@ func (s *Supervisor) Preview(list []messages.AppInstance) ([]messages.Change, er
 	for _, app := range apps {
 		next[app.InstanceID] = app
 	}
-	changes := []messages.Change{}
-	see := func(phase messages.Phase, held bool, now, next *plan.App) {
-		if c, changed := plan.Preview(phase, held, now, next); changed {
+	changes, now := []messages.Change{}, time.Now()
+	see := func(v explain.View, next *plan.App) {
+		if c, changed := explain.Preview(v, next, s.config.Terms, now); changed {
 			changes = append(changes, c)
 		}
 	}
 	s.shown.Range(func(id, known any) bool {
-		k := known.(*shown)
-		see(k.status.Phase, k.status.Held, k.desired, next[id.(messages.InstanceID)])
+		see(known.(*shown).View, next[id.(messages.InstanceID)])
 		delete(next, id.(messages.InstanceID))
 		return true
 	})
-	for _, app := range next {
-		see(messages.Stopped, false, nil, app)
+	for id, app := range next {
+		see(explain.View{Instance: plan.New(id)}, app)
 	}
 	slices.SortFunc(changes, func(a, b messages.Change) int { return cmp.Compare(a.ID, b.ID) })
 	return changes, nil
@@ -276,9 +270,11 @@ func (s *Supervisor) Detach(ctx context.Context) error {
 	}
 }
 
+// Observe has o told what happens from now on, until end is called.
+func (s *Supervisor) Observe(o Observer) (end func()) { return s.observe(o) }
+
 // System returns the actor system, on whose EventStream every messages.Transition, messages.Event and messages.Reconciled
-// is published. A subscriber is called by the root, or beside it, and must not block. When it is called, Status and Lookup
-// know of what it is told.
+// is published, to subscribers that are called as an Observer is.
 func (s *Supervisor) System() *actor.ActorSystem { return s.system }
 
 // Ping returns nil once the root actor has answered: it takes messages, and has taken those that were sent before.
@@ -333,13 +329,6 @@ func (s *Supervisor) await(ctx context.Context, reply <-chan error) error {
 		return ctx.Err()
 	case <-s.done:
 		return ErrStopped
-	}
-}
-
-// quit ends the observation.
-func (s *Supervisor) quit() {
-	for _, end := range s.unobserve {
-		end()
 	}
 }
 

@@ -140,12 +140,12 @@ func (s *Supervisor) doubt(d *doubts, leaving []*plan.App, doubt string) {
 	}
 	text := ""
 	if doubt != "" {
-		text = fmt.Sprintf("%s; they run on until `procman reload` confirms it: %s", doubt, strings.Join(ids, ", "))
+		text = fmt.Sprintf("%s; they run on until `%s` confirms it: %s", doubt, s.config.Terms.Reload, strings.Join(ids, ", "))
 	}
 	if text != "" && text != d.told {
-		s.config.Logger.Warn(string(messages.RemovalWaits), "reason", doubt, "instances", ids,
-			"consequence", "they run on", "help", "`procman reload` confirms that they are to be stopped")
-		s.tell(messages.Event{At: time.Now(), What: messages.RemovalWaits, By: messages.ByConfiguration, Why: text, Bad: true})
+		s.tell(messages.Event{At: time.Now(), What: messages.RemovalWaits, By: messages.ByConfiguration, Why: text, Bad: true,
+			Details: []slog.Attr{slog.String("reason", doubt), slog.Any("instances", ids), slog.String("consequence", "they run on"),
+				slog.String("help", "`"+s.config.Terms.Reload+"` confirms that they are to be stopped")}})
 	}
 	d.told = text
 }
@@ -156,7 +156,7 @@ func (s *Supervisor) ask(asked reloading, d *doubts) (again time.Duration, err e
 	if asked.reply == nil {
 		asked.reply = make(chan error, 1)
 	} else {
-		s.acted(asked.by, "", "reload")
+		s.tell(acted(asked.by, "", "reload"))
 	}
 	ctx, cancel := context.WithCancel(asked.ctx)
 	defer cancel()
@@ -174,8 +174,8 @@ func (s *Supervisor) ask(asked reloading, d *doubts) (again time.Duration, err e
 		apps, err = accept(list)
 	}
 	if err != nil {
-		s.config.Logger.Error("config rejected", "error", err.Error(), "consequence", "the last good list stays in force")
-		s.tell(messages.Event{At: time.Now(), What: messages.ConfigRejected, By: asked.by, Why: err.Error(), Bad: true})
+		s.tell(messages.Event{At: time.Now(), What: messages.ConfigRejected, By: asked.by, Why: err.Error(), Bad: true,
+			Details: []slog.Attr{slog.String("error", err.Error()), slog.String("consequence", "the last good list stays in force")}})
 		asked.reply <- err
 		return 0, err
 	}
@@ -199,17 +199,9 @@ func (s *Supervisor) ask(asked reloading, d *doubts) (again time.Duration, err e
 	return again, nil
 }
 
-// tell publishes what has happened.
-func (s *Supervisor) tell(e messages.Event) { s.system.EventStream.Publish(e) }
-
-// acted tells what an operator wants.
-func (s *Supervisor) acted(by string, id messages.InstanceID, command string) {
-	attrs := []slog.Attr{slog.String("command", command), slog.String("by", by)}
-	if id != "" {
-		attrs = append(attrs, slog.String("instance", string(id)))
-	}
-	s.config.Logger.LogAttrs(context.Background(), slog.LevelInfo, string(messages.OperatorActed), attrs...)
-	s.tell(messages.Event{At: time.Now(), What: messages.OperatorActed, By: by, ID: id, Command: command})
+// acted is what an operator wants.
+func acted(by string, id messages.InstanceID, command string) messages.Event {
+	return messages.Event{At: time.Now(), What: messages.OperatorActed, By: by, ID: id, Command: command}
 }
 
 // accept takes a list as a whole or not at all.

@@ -82,11 +82,11 @@ func TestARestartHasOneNumberAndItBeginsAnewWhenTheInstanceIsStable(t *testing.T
 	bubble(t, "5.3", func(t *testing.T) {
 		var events []messages.Event
 		w := fake.NewWorld(t, fake.Answering(), fake.Backoff(10*time.Second), fake.With(func(c *supervisor.Config) {
-			c.Observe = append(c.Observe, func(m any) {
-				if e, is := m.(messages.Event); is && e.What == messages.InstanceRestarting {
+			c.Observe = append(c.Observe, supervisor.Observer{Event: func(e messages.Event) {
+				if e.What == messages.InstanceRestarting {
 					events = append(events, e)
 				}
-			})
+			}})
 		}))
 		w.Want("web")
 		for n := 1; n <= 3; n++ {

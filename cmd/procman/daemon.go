@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -148,16 +149,15 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	build := versionOf(debug.ReadBuildInfo())
 	collector := newCollector(build, outputs.Counters, log.Logger)
 	scrape := collector.Handler()
-	log.Info("manager started", "version", build.String(), "pid", os.Getpid(), "config", file.Path,
-		"state_dir", string(file.StateDir), "socket", file.Socket)
-	d.happened(messages.ManagerStarted, messages.ByManager, "", fmt.Sprintf("version %s, pid %d", build, os.Getpid()))
+	d.tell(messages.Event{What: messages.ManagerStarted, By: messages.ByManager, Why: fmt.Sprintf("version %s, pid %d", build, os.Getpid()),
+		Details: []slog.Attr{slog.String("version", build.String()), slog.Int("pid", os.Getpid()), slog.String("config", file.Path),
+			slog.String("state_dir", string(file.StateDir)), slog.String("socket", file.Socket)}})
 	d.sayInstead(left.instead, file)
 	if err := point(file, os.Getenv); err != nil {
 		log.Debug("where the daemon is cannot be left in a runtime directory", "error", err.Error())
 	}
 	d.opened("the log", func() error {
-		log.Info("manager stopped")
-		d.happened(messages.ManagerStopped, messages.ByManager, "", d.farewell)
+		d.tell(messages.Event{What: messages.ManagerStopped, By: messages.ByManager, Why: d.farewell})
 		return nil
 	})
 	holds := func() bool { return d.provider.leasing().Hold }
@@ -167,8 +167,9 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		Provider: d.provider, Ports: ports, Outputs: outputs, Logger: log.Logger,
 		Spawner:       remembering{spawner, "the state directory " + string(file.StateDir), left.touches},
 		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: shares.Probes, Mask: d.provider.secrets.mask})),
-		StartParallel: file.Start.Parallel, Budget: room,
-		Observe: []func(any){d.chronicle.Observe, collector.Observe, d.good.Observe, d.provider.Observe, held.Observe},
+		StartParallel: file.Start.Parallel, Budget: room, Terms: terms(),
+		Observe: []supervisor.Observer{{Event: d.chronicle.Append}, collector.Observer(), {Reconciled: d.good.reconciled},
+			{Reconciled: d.provider.reconciled}, {Event: held.event}},
 	})
 	if err != nil {
 		return nil, err
@@ -259,9 +260,9 @@ func (d *daemon) sayInstead(why error, file *config.File) {
 		text = "the configuration may be half of what is meant; what it has lost of the last good one" + since + " is in force too"
 		help = "restore the file, or confirm it by `procman reload`"
 	}
-	d.log.Error(text, "config", file.Path, "error", why.Error(), "help", help)
-	d.chronicle.Observe(messages.Event{At: time.Now(), What: messages.ConfigRejected, By: messages.ByManager, Bad: true,
-		Why: "at the start: " + text + ": " + strings.TrimPrefix(why.Error(), brokenConfiguration) + "; " + help})
+	d.tell(messages.Event{What: messages.ConfigRejected, By: messages.ByManager, Bad: true,
+		Why:     "at the start: " + text + ": " + strings.TrimPrefix(why.Error(), brokenConfiguration) + "; " + help,
+		Details: []slog.Attr{slog.String("consequence", text), slog.String("config", file.Path), slog.String("error", why.Error()), slog.String("help", help)}})
 }
 
 // spareThreads are made while there is room for them, see package budget: more system calls of the manager than that do not
@@ -317,14 +318,16 @@ func (s remembering) Survivors(ctx context.Context) ([]messages.Survivor, error)
 	return s.Spawner.Survivors(ctx)
 }
 
-// happened tells the event log what happened to the daemon itself.
-func (d *daemon) happened(what messages.Happening, by, command, why string) {
-	d.chronicle.Observe(messages.Event{At: time.Now(), What: what, By: by, Command: command, Why: why})
+// tell tells what happened to the daemon itself, as a supervisor tells the rest.
+func (d *daemon) tell(e messages.Event) {
+	e.At = time.Now()
+	e.Log(d.log.Logger)
+	d.chronicle.Append(e)
 }
 
 // outputMoved tells the event log, and with it `why`, that an output file is not what its process writes to.
 func (d *daemon) outputMoved(id messages.InstanceID, run, pid int, why string) {
-	d.chronicle.Observe(messages.Event{At: time.Now(), What: messages.OutputMoved, ID: id, By: messages.ByManager, Run: run, PID: pid, Why: why, Bad: true})
+	d.chronicle.Append(messages.Event{At: time.Now(), What: messages.OutputMoved, ID: id, By: messages.ByManager, Run: run, PID: pid, Why: why, Bad: true})
 }
 
 func (d *daemon) opened(part string, close func() error) {

@@ -34,7 +34,7 @@ func TestTheDaemonBringsUpWhatIsListedAndStopsItOnTERM(t *testing.T) {
 	log := d.log.String()
 	require.True(t, strings.HasPrefix(log, `{"time":`) && strings.Contains(strings.SplitN(log, "\n", 2)[0], `"msg":"manager started"`), log)
 	require.Contains(t, log, `"socket":"`+s.dir+`/state/procman.sock"`)
-	require.True(t, strings.HasSuffix(log, `"msg":"manager stopped"}`+"\n"), log)
+	require.Regexp(t, `"msg":"manager stopped","detail":"every instance was stopped"}\n$`, log)
 }
 
 func TestASecondDaemonExitsWith75AndDisturbsNothing(t *testing.T) {

@@ -240,9 +240,9 @@ func openChronicle(path string, log log) chronicle {
 	return chronicle{l, err}
 }
 
-func (c chronicle) Observe(told any) {
+func (c chronicle) Append(e messages.Event) {
 	if c.log != nil {
-		c.log.Observe(told)
+		c.log.Append(e)
 	}
 }
 

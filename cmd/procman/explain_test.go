@@ -123,14 +123,14 @@ func TestEventsSayWhoDidWhatAndOutliveTheDaemon(t *testing.T) {
 	<-r.done
 	r = s.run()
 	last := first[len(first)-1].Cursor
-	seen := map[messages.Happening]int{}
+	seen := map[messages.EventType]int{}
 	for seen[messages.InstanceAdopted] == 0 || seen[messages.ConfigApplied] == 0 {
 		e := next()
 		require.Greater(t, e.Cursor, last, "nothing twice")
 		last = e.Cursor
 		seen[e.What]++
 	}
-	require.Equal(t, map[messages.Happening]int{messages.ManagerStarted: 1, messages.InstanceAdopted: 1, messages.ConfigApplied: 1}, seen)
+	require.Equal(t, map[messages.EventType]int{messages.ManagerStarted: 1, messages.InstanceAdopted: 1, messages.ConfigApplied: 1}, seen)
 	require.NoError(t, follow.Process.Signal(os.Interrupt))
 	_ = follow.Wait() // how it ends on an interrupt is not the point
 	require.Contains(t, stderr.String(), "the daemon does not answer; waiting for it")

@@ -33,10 +33,9 @@ func newHeldPorts(log *slog.Logger, holds func() bool, read func(context.Context
 	return h
 }
 
-// Observe hears what the supervisor tells.
-func (h *heldPorts) Observe(told any) {
-	e, is := told.(messages.Event)
-	if !is || e.What != messages.InstanceExited || e.Exit == nil || e.Exit.Reason != messages.ReasonExit || e.Exit.Known && e.Exit.Code == 0 || !h.holds() {
+// event hears of runs that have ended.
+func (h *heldPorts) event(e messages.Event) {
+	if e.What != messages.InstanceExited || e.Exit == nil || e.Exit.Reason != messages.ReasonExit || e.Exit.Known && e.Exit.Code == 0 || !h.holds() {
 		return
 	}
 	h.mu.Lock()

@@ -189,12 +189,8 @@ func keepLastGood(dir messages.StateDir, p *config.Provider, log *slog.Logger) *
 	return k
 }
 
-// Observe takes what the supervisor publishes: that a list is in force.
-func (k *goodKeeper) Observe(published any) {
-	if _, is := published.(messages.Reconciled); is {
-		k.again()
-	}
-}
+// reconciled hears that a list is in force.
+func (k *goodKeeper) reconciled(messages.Reconciled) { k.again() }
 
 // again has it looked whether what is kept is what is in force.
 func (k *goodKeeper) again() {

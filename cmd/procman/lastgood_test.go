@@ -54,7 +54,7 @@ func TestTheLastGoodConfigurationComesIntoForceLoudlyWhenTheFileIsBrokenAtAStart
 	require.Zero(t, status.code)
 	require.Contains(t, status.stderr, "is not in force, the last good one is: "+s.config+":2:")
 	require.Contains(t, s.ok("events"), "the last good one")
-	require.Contains(t, d.log.String(), `"level":"ERROR","msg":"the configuration cannot be used; the last good one`)
+	require.Contains(t, d.log.String(), `"level":"ERROR","msg":"config rejected","consequence":"the configuration cannot be used; the last good one`)
 	require.NotContains(t, d.log.String()+s.ok("events")+status.stderr, "hunter22")
 	require.NoError(t, syscall.Kill(s.instance("a").PID, syscall.SIGKILL))
 	s.eventually("it is supervised, with its secrets", func() bool { return s.instance("a").Restarts == 1 && s.call("status", "a").code == 0 })

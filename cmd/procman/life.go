@@ -22,8 +22,7 @@ var errAbandoned = errors.New("told to end a third time, and gone without tidyin
 // endAs begins the end. A wish that comes while another waits to be read is the same wish, or too late.
 func (d *daemon) endAs(mode api.Mode, by string) {
 	command := map[api.Mode]string{api.ModeStop: "shutdown", api.ModeLeave: "detach"}[mode]
-	d.log.Info(string(messages.OperatorActed), "command", command, "by", by)
-	d.happened(messages.OperatorActed, by, command, "")
+	d.tell(messages.Event{What: messages.OperatorActed, By: by, Command: command})
 	select {
 	case d.ends <- mode:
 	default:

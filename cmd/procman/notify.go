@@ -62,9 +62,15 @@ func notify(send func(string) error, watchdog time.Duration, s *supervisor.Super
 	n := &notifier{send: send, supervisor: s, log: log, watchdog: watchdog, wake: make(chan struct{}, 1)}
 	n.moved.Store(true)
 	n.life, n.end = context.WithCancel(context.Background())
-	events := s.System().EventStream
-	subscription := events.Subscribe(n.observe)
-	n.unobserve = func() { events.Unsubscribe(subscription) }
+	n.unobserve = s.Observe(supervisor.Observer{
+		Event: func(e messages.Event) {
+			if e.What == messages.ConfigRejected {
+				n.blame(head(e.Why))
+			}
+		},
+		Transition: func(messages.Transition) { n.moved.Store(true) },
+		Reconciled: func(messages.Reconciled) { n.blame("") },
+	})
 	n.work.Go(n.run)
 	if watchdog > 0 {
 		n.work.Go(n.pulse)
@@ -119,24 +125,12 @@ func (n *notifier) change(f func(*standing)) {
 	}
 }
 
-// observe takes what the supervisor publishes.
-func (n *notifier) observe(published any) {
-	n.moved.Store(true)
-	switch e := published.(type) {
-	case messages.Event:
-		if e.What == messages.ConfigRejected {
-			n.blame(head(e.Why))
-		}
-	case messages.Reconciled:
-		n.blame("")
-	}
-}
-
 // blame notes what is wrong with the configuration. It is told with the next status.
 func (n *notifier) blame(fault string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.is.fault = fault
+	n.moved.Store(true)
 }
 
 // run tells, until the end of its life, and then what is left to tell.

@@ -13,6 +13,7 @@ import (
 	"procman/actors/spawn"
 	"procman/messages"
 	"procman/supervisor/api"
+	"procman/supervisor/explain"
 )
 
 // unsupervised is what records and processes tell while no daemon answers, in the form of an [api.Document].
@@ -77,7 +78,11 @@ func (a *app) look(ctx context.Context) (_ []messages.Status, owner int, _ error
 	now := time.Now()
 	statuses := make([]messages.Status, len(traces))
 	for n, t := range traces {
-		s := unwatched(t, now)
+		m := messages.Memory{ID: t.ID, Phase: messages.Stopped}
+		if t.Memory != nil {
+			m = *t.Memory
+		}
+		s := explain.Unwatched(m, t.Survivor, terms(), now)
 		if owner != 0 { // it is not unsupervised, and what the daemon makes of it is not known
 			s.Reason = fmt.Sprintf("by the records; the daemon, process %d, does not answer", owner)
 		}
@@ -96,89 +101,8 @@ func absent(err error) bool {
 	return errors.Is(err, api.ErrUnreachable) && !errors.Is(err, os.ErrPermission)
 }
 
-// unwatched tells of an instance that nobody supervises.
-func unwatched(t spawn.Trace, now time.Time) messages.Status {
-	m := messages.Memory{Phase: messages.Stopped}
-	if t.Memory != nil {
-		m = *t.Memory
-	}
-	s := messages.Status{ID: t.ID, Phase: messages.Stopped, Health: messages.HealthUnknown, Run: m.Run, Held: m.Held,
-		Restarts: max(0, m.Starts-1), ConsecutiveFailures: m.Attempts, LastExit: m.LastExit}
-	v := t.Survivor
-	switch {
-	case v != nil && v.Alive:
-		runsOn(&s, m, *v)
-	case v != nil && (v.Run > m.Run || v.Run == m.Run && !m.Exited):
-		endedUnseen(&s, m, *v)
-	default:
-		s.Phase, s.Reason = m.Phase, rests(m, now)
-		if s.Phase != messages.Backoff && s.Phase != messages.Failed {
-			s.Phase = messages.Stopped
-		}
-	}
-	if s.Held {
-		s.Reason = heldBy(s, m, v != nil && v.Alive)
-	}
-	return s
-}
-
-func runsOn(s *messages.Status, m messages.Memory, v messages.Survivor) {
-	s.Phase, s.Run, s.PID, s.Port, s.StartedAt = messages.Starting, v.Run, v.PID, v.Port, &v.StartedAt
-	if v.Run > m.Run || v.Run == m.Run && !m.Counted {
-		s.Restarts = max(0, m.Starts)
-	}
-	s.Reason = "unsupervised: no daemon; the process runs on"
-	if v.Run != m.Run {
-		return
-	}
-	switch {
-	case m.Phase == messages.Stopping:
-		s.Phase = m.Phase
-		s.Reason += "; it was told to stop (" + m.Reason + ")"
-	case m.Phase == messages.Running:
-		s.Phase = m.Phase
-	}
-}
-
-func endedUnseen(s *messages.Status, m messages.Memory, v messages.Survivor) {
-	s.Run, s.LastExit = v.Run, &v.Exit
-	s.Reason = v.Exit.String() + " while nobody watched"
-	if m.Rebooted {
-		s.Reason = "ended when the host was restarted"
-	}
-	s.Reason = "unsupervised: " + s.Reason
-}
-
-// rests says how an instance stands of which nothing runs, and of which everything is on record.
-func rests(m messages.Memory, now time.Time) string {
-	reason := "no daemon"
-	if m.Phase == messages.Backoff {
-		reason = "was in backoff"
-		if !m.DueAt.IsZero() {
-			is := "was"
-			if m.DueAt.After(now) {
-				is = "is"
-			}
-			reason += fmt.Sprintf(", next start %s due %s", is, m.DueAt.UTC().Round(time.Second).Format(time.RFC3339))
-		}
-	}
-	if m.Reason != "" {
-		reason += "; " + m.Reason
-	}
-	return "unsupervised: " + reason
-}
-
-func heldBy(s messages.Status, m messages.Memory, alive bool) string {
-	by := m.HeldBy
-	if by == "" {
-		by = "an operator"
-	}
-	reason := "held: stopped by " + by
-	if !m.HeldAt.IsZero() {
-		reason += " at " + m.HeldAt.Format(time.RFC3339)
-	}
-	if alive {
-		return "unsupervised: no daemon; " + reason + ", but the process runs on"
-	}
-	return fmt.Sprintf("%s; `procman start %s` ends that, once a daemon runs", reason, s.ID)
+// terms are the words of whoever uses the command line.
+func terms() explain.Terms {
+	return explain.Terms{Start: "procman start", Stop: "procman stop", Restart: "procman restart", Reload: "procman reload",
+		List: "the file", Watched: "the file is watched"}
 }

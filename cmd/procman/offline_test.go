@@ -14,56 +14,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"procman/actors/spawn"
 	"procman/messages"
 	"procman/supervisor/api"
 )
-
-func TestWhatNobodySupervisesIsToldAsItIs(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	exited := messages.Exit{Code: 1, Known: true, Reason: messages.ReasonExit}
-	alive := &messages.Survivor{Run: 4, PID: 812, Port: 30001, Alive: true}
-	dead := &messages.Survivor{Run: 4, PID: 812, Port: 30001, Exit: exited}
-	for name, c := range map[string]struct {
-		trace  spawn.Trace
-		phase  messages.Phase
-		reason string
-	}{
-		"alive": {spawn.Trace{Survivor: alive, Memory: &messages.Memory{Run: 4, Phase: messages.Running}},
-			messages.Running, "unsupervised: no daemon; the process runs on"},
-		"alive and nothing remembered": {spawn.Trace{Survivor: alive}, messages.Starting, "unsupervised: no daemon; the process runs on"},
-		"alive in a newer run": {spawn.Trace{Survivor: alive, Memory: &messages.Memory{Run: 3, Exited: true, Phase: messages.Backoff, Reason: "old"}},
-			messages.Starting, "unsupervised: no daemon; the process runs on"},
-		"alive and being stopped": {spawn.Trace{Survivor: alive, Memory: &messages.Memory{Run: 4, Phase: messages.Stopping, Reason: "not wanted"}},
-			messages.Stopping, "unsupervised: no daemon; the process runs on; it was told to stop (not wanted)"},
-		"alive and held": {spawn.Trace{Survivor: alive, Memory: &messages.Memory{Run: 4, Phase: messages.Stopping, Held: true, HeldBy: "uid 0"}},
-			messages.Stopping, "unsupervised: no daemon; held: stopped by uid 0, but the process runs on"},
-		"ended unseen": {spawn.Trace{Survivor: dead, Memory: &messages.Memory{Run: 4, Phase: messages.Running}},
-			messages.Stopped, "unsupervised: exited with code 1 while nobody watched"},
-		"ended unseen after what is remembered": {spawn.Trace{Survivor: dead, Memory: &messages.Memory{Run: 3, Exited: true, Phase: messages.Backoff}},
-			messages.Stopped, "unsupervised: exited with code 1 while nobody watched"},
-		"ended with the host": {spawn.Trace{Survivor: &messages.Survivor{Run: 4}, Memory: &messages.Memory{Run: 4, Phase: messages.Running, Rebooted: true}},
-			messages.Stopped, "unsupervised: ended when the host was restarted"},
-		"backoff, late": {spawn.Trace{Survivor: dead, Memory: &messages.Memory{Run: 4, Exited: true, Phase: messages.Backoff, Reason: "exited with code 1", DueAt: now.Add(-time.Minute)}},
-			messages.Backoff, "unsupervised: was in backoff, next start was due 2026-01-02T03:03:05Z; exited with code 1"},
-		"backoff": {spawn.Trace{Survivor: dead, Memory: &messages.Memory{Run: 4, Exited: true, Phase: messages.Backoff, DueAt: now.Add(time.Minute)}},
-			messages.Backoff, "unsupervised: was in backoff, next start is due 2026-01-02T03:05:05Z"},
-		"failed": {spawn.Trace{Memory: &messages.Memory{Run: 4, Exited: true, Phase: messages.Failed, Reason: "too often"}}, messages.Failed, "unsupervised: no daemon; too often"},
-		"held": {spawn.Trace{ID: "a", Survivor: dead, Memory: &messages.Memory{Run: 4, Exited: true, Phase: messages.Stopped, Held: true, HeldBy: "uid 0", HeldAt: now}},
-			messages.Stopped, "held: stopped by uid 0 at 2026-01-02T03:04:05Z; `procman start a` ends that, once a daemon runs"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := unwatched(c.trace, now)
-			require.Equal(t, []any{c.phase, c.reason, messages.HealthUnknown}, []any{s.Phase, s.Reason, s.Health})
-			v := c.trace.Survivor
-			require.Equal(t, v != nil && v.Alive, s.PID == 812 && s.Port == 30001 && s.StartedAt != nil)
-			require.Nil(t, s.NextStartAt, "nobody will start it")
-		})
-	}
-	require.Equal(t, exited, *unwatched(spawn.Trace{Survivor: dead}, now).LastExit)
-	require.Equal(t, 3, unwatched(spawn.Trace{Survivor: alive, Memory: &messages.Memory{Run: 4, Starts: 4, Counted: true}}, now).Restarts)
-	require.Equal(t, 3, unwatched(spawn.Trace{Survivor: alive, Memory: &messages.Memory{Run: 3, Starts: 3, Counted: true}}, now).Restarts)
-}
 
 func TestWithoutADaemonStatusShowsWhatRunsOn(t *testing.T) {
 	t.Parallel()

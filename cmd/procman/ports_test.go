@@ -24,7 +24,7 @@ func (s *site) edit(from, to string) {
 	require.NoError(s.t, os.Rename(s.config+".new", s.config))
 }
 
-func (s *site) events(what messages.Happening) (found []messages.Event) {
+func (s *site) events(what messages.EventType) (found []messages.Event) {
 	s.t.Helper()
 	for line := range strings.Lines(s.ok("events", "-o", "jsonl")) {
 		var e messages.Event

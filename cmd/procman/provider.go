@@ -96,10 +96,10 @@ func (p *provider) warnOfEnv(list []messages.AppInstance) {
 	p.blind = text
 }
 
-// Observe takes what the supervisor publishes. Once the list of the last good configuration is in force the file is asked: what
-// is wrong with it is told then, as it always is, and is the newest that is known of it.
-func (p *provider) Observe(published any) {
-	if _, is := published.(messages.Reconciled); is && p.unread.Swap(false) {
+// reconciled hears that a list is in force. Once that of the last good configuration is, the file is asked: what is wrong with
+// it is told then, as it always is, and is the newest that is known of it.
+func (p *provider) reconciled(messages.Reconciled) {
+	if p.unread.Swap(false) {
 		p.Notify()
 	}
 }

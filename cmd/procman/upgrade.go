@@ -164,8 +164,7 @@ func (d *daemon) upgrade(ctx context.Context) (program string, err error) {
 	select {
 	case d.upgrades <- next:
 		by := supervisor.Operator(ctx)
-		d.log.Info(string(messages.OperatorActed), "command", "upgrade", "by", by, "program", next.program)
-		d.happened(messages.OperatorActed, by, "upgrade", next.program)
+		d.tell(messages.Event{What: messages.OperatorActed, By: by, Command: "upgrade", Why: next.program})
 		return next.program, nil
 	default:
 		next.guard.dismiss()

@@ -77,7 +77,7 @@ func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
 	require.Equal(t, codes, enum("Error", "code"))
 	require.Equal(t, phases, enum("Status", "phase"))
 	var happenings []string
-	for _, h := range messages.Happenings() {
+	for _, h := range messages.EventTypes() {
 		happenings = append(happenings, string(h))
 	}
 	require.Equal(t, happenings, enum("Event", "event"))

@@ -112,13 +112,6 @@ func mend(file *os.File) (size int64, last messages.Cursor, err error) {
 	return end, last, err
 }
 
-// Observe takes the events among what a supervisor tells. It never waits.
-func (l *Log) Observe(told any) {
-	if e, is := told.(messages.Event); is {
-		l.Append(e)
-	}
-}
-
 // Append has the event written. It never waits.
 func (l *Log) Append(e messages.Event) {
 	l.mu.Lock()

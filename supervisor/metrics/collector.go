@@ -34,7 +34,7 @@ type Options struct {
 // Collector measures a supervisor. It is a prometheus.Collector, for a program with a registry of its own; else there is
 // Handler.
 //
-// It is made before the supervisor, because it has to hear everything: pass Observe in supervisor.Config.Observe, wrap
+// It is made before the supervisor, because it has to hear everything: pass its Observer in supervisor.Config.Observe, wrap
 // supervisor.Config.Health in Checker, and then call Watch.
 type Collector struct {
 	log        *slog.Logger

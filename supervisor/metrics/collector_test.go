@@ -30,9 +30,9 @@ func TestTheExpositionIsAsPromised(t *testing.T) {
 	}
 	c := New(Options{Version: "v1.2.3", Revision: "abc", Output: func() (int64, int64) { return 1000, 24 }, proc: kernel(t, map[int][2]int{41: {250, 3}})})
 	c.Watch(s)
-	c.Observe(messages.Reconciled{Took: 2 * time.Millisecond, Listed: 4, Added: 4})
-	c.Observe(messages.Transition{ID: "users", Event: "Launched", Status: messages.Status{Adopted: true, Restarts: 9}})
-	c.Observe(messages.Transition{ID: "web", Event: "Launched", Status: messages.Status{Restarts: 1, LastExit: &messages.Exit{Reason: messages.ReasonSignal}}})
+	c.reconciled(messages.Reconciled{Took: 2 * time.Millisecond, Listed: 4, Added: 4})
+	c.transition(messages.Transition{ID: "users", Event: "Launched", Status: messages.Status{Adopted: true, Restarts: 9}})
+	c.transition(messages.Transition{ID: "web", Event: "Launched", Status: messages.Status{Restarts: 1, LastExit: &messages.Exit{Reason: messages.ReasonSignal}}})
 	probes := c.Checker(answering(messages.Probe{OK: true, Latency: 4 * time.Millisecond},
 		messages.Probe{Error: "refused", Latency: 500 * time.Microsecond}, messages.Probe{Error: "busy", Void: true}))
 	for range 3 {
@@ -93,14 +93,14 @@ func TestEveryCounterOfAnInstanceIsThereAtZeroAndNoneHasAPid(t *testing.T) {
 func TestARejectedListShowsUntilAGoodOneComes(t *testing.T) {
 	c := New(Options{})
 	const name = "procman_config_last_reload_successful"
-	c.Observe(messages.Reconciled{Listed: 1})
+	c.reconciled(messages.Reconciled{Listed: 1})
 	require.EqualValues(t, 1, scrape(t, c)[name])
-	c.Observe(messages.Event{What: messages.ConfigRejected})
+	c.event(messages.Event{What: messages.ConfigRejected})
 	require.Zero(t, scrape(t, c)[name])
 	require.EqualValues(t, 1, scrape(t, c)["procman_instances_desired"], "the last good list stays in force")
-	c.Observe(messages.Event{What: messages.InstanceReady})
+	c.event(messages.Event{What: messages.InstanceReady})
 	require.Zero(t, scrape(t, c)[name])
-	c.Observe(messages.Reconciled{Listed: 1})
+	c.reconciled(messages.Reconciled{Listed: 1})
 	require.EqualValues(t, 1, scrape(t, c)[name])
 }
 
@@ -131,10 +131,10 @@ func TestNothingIsKeptOfInstancesThatComeAndGo(t *testing.T) {
 		for i := range list {
 			id := messages.InstanceID(fmt.Sprintf("i%d", n*list+i))
 			known[id] = messages.Status{ID: id, Phase: messages.Running}
-			c.Observe(messages.Transition{ID: id, Event: "Launched", Status: messages.Status{Restarts: 1}})
+			c.transition(messages.Transition{ID: id, Event: "Launched", Status: messages.Status{Restarts: 1}})
 			probes.Check(t.Context(), messages.Target{ID: id})
 		}
-		c.Observe(messages.Reconciled{Listed: list})
+		c.reconciled(messages.Reconciled{Listed: list})
 	}
 	require.Len(t, c.tallies, list)
 	s := scrape(t, c)
@@ -148,7 +148,7 @@ func TestNothingIsKeptOfInstancesThatComeAndGo(t *testing.T) {
 	}
 	require.Len(t, instances, list)
 	clear(known)
-	c.Observe(messages.Reconciled{})
+	c.reconciled(messages.Reconciled{})
 	require.Empty(t, c.tallies)
 }
 
@@ -161,10 +161,10 @@ func TestObservingAndScrapingAtTheSameTimeLosesNothing(t *testing.T) {
 	var all sync.WaitGroup
 	for _, do := range []func(){
 		func() {
-			c.Observe(messages.Transition{ID: id, Event: "Launched", Status: messages.Status{Restarts: 1, LastExit: &messages.Exit{Reason: messages.ReasonExit}}})
+			c.transition(messages.Transition{ID: id, Event: "Launched", Status: messages.Status{Restarts: 1, LastExit: &messages.Exit{Reason: messages.ReasonExit}}})
 		},
 		func() { probes.Check(t.Context(), messages.Target{ID: id}) },
-		func() { c.Observe(messages.Reconciled{}) },
+		func() { c.reconciled(messages.Reconciled{}) },
 	} {
 		all.Go(func() {
 			for range times {

@@ -55,12 +55,12 @@ func target(t *testing.T) *httptest.Server {
 		"web":   {ID: "web", Phase: messages.Running, Health: messages.Healthy, PID: os.Getpid(), StartedAt: &started},
 		"users": {ID: "users", Phase: messages.Backoff},
 	})
-	c.Observe(messages.Transition{ID: "web", Event: "Launched", Status: messages.Status{Adopted: true}})
+	c.transition(messages.Transition{ID: "web", Event: "Launched", Status: messages.Status{Adopted: true}})
 	probes := c.Checker(answering(messages.Probe{OK: true, Latency: time.Millisecond}))
 	exposition := c.Handler()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		probes.Check(r.Context(), messages.Target{ID: "web"})
-		c.Observe(messages.Reconciled{Took: time.Millisecond, Listed: 2})
+		c.reconciled(messages.Reconciled{Took: time.Millisecond, Listed: 2})
 		exposition.ServeHTTP(w, r)
 	}))
 	t.Cleanup(s.Close)

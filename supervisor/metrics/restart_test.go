@@ -24,7 +24,7 @@ func observe(t *testing.T, options ...fake.Option) *observed {
 	o := &observed{t: t}
 	o.World = fake.NewWorld(t, append(options, fake.Backoff(time.Second), fake.With(func(c *supervisor.Config) {
 		o.c = New(Options{proc: t.TempDir()})
-		c.Observe = []func(any){o.c.Observe}
+		c.Observe = []supervisor.Observer{o.c.Observer()}
 		c.Health = o.c.Checker(c.Health)
 	}))...)
 	o.c.Watch(o.Supervisor)

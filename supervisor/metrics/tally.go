@@ -16,25 +16,26 @@ type tally struct {
 	failures uint64
 }
 
-// Observe counts what it is told of: see supervisor.Config.Observe. It takes no longer than a lookup of each instance that
-// something was counted of.
-func (c *Collector) Observe(told any) {
-	switch t := told.(type) {
-	case messages.Transition:
-		c.observeTransition(t)
-	case messages.Event:
-		if t.What == messages.ConfigRejected {
-			c.accepted.Set(0)
-		}
-	case messages.Reconciled:
-		c.listed.Set(float64(t.Listed))
-		c.accepted.Set(1)
-		c.reconcile.Observe(t.Took.Seconds())
-		c.forget()
+// Observer returns what counts: see supervisor.Config.Observe. It takes no longer than a lookup of each instance that something
+// was counted of.
+func (c *Collector) Observer() supervisor.Observer {
+	return supervisor.Observer{Event: c.event, Transition: c.transition, Reconciled: c.reconciled}
+}
+
+func (c *Collector) event(e messages.Event) {
+	if e.What == messages.ConfigRejected {
+		c.accepted.Set(0)
 	}
 }
 
-func (c *Collector) observeTransition(t messages.Transition) {
+func (c *Collector) reconciled(r messages.Reconciled) {
+	c.listed.Set(float64(r.Listed))
+	c.accepted.Set(1)
+	c.reconcile.Observe(r.Took.Seconds())
+	c.forget()
+}
+
+func (c *Collector) transition(t messages.Transition) {
 	switch {
 	case t.Event != "Launched":
 	case t.Status.Adopted:

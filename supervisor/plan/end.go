@@ -11,7 +11,7 @@ func (m *move) conclude(e messages.Exited, as messages.ExitReason) {
 	x := e.Exit
 	x.Reason = as
 	m.LastExit = &x
-	m.note(Note{Msg: "instance exited", Detail: x.String() + e.Rest.Text(m.ending().Grace), Exit: &x, Bad: m.Phase != messages.Stopping || e.Rest.Killed > 0})
+	m.tell(messages.Event{What: messages.InstanceExited, Why: x.String() + e.Rest.Text(m.ending().Grace), Exit: &x, Bad: m.Phase != messages.Stopping || e.Rest.Killed > 0})
 	m.PID, m.Port, m.Orphan, m.Health, m.Doubt = 0, 0, false, messages.HealthUnknown, ""
 	if len(e.Rest.Left) > 0 {
 		m.Left = messages.LeftAlone + messages.Members(e.Rest.Left) + messages.ByLeftovers
@@ -24,7 +24,7 @@ func exited(m *move, e Event) {
 	as := reasonOf(x.Exit)
 	if x.Conflict {
 		as = messages.ReasonPortConflict
-		m.note(Note{Msg: "port conflict", Detail: fmt.Sprintf("port %d was taken by another process", m.Port), Bad: true})
+		m.tell(messages.Event{What: messages.PortConflict, Why: fmt.Sprintf("port %d was taken by another process", m.Port), Bad: true})
 	}
 	m.conclude(x, as)
 	m.retry(failure{reason: x.Exit.String(), clean: x.Exit.Clean(), conflict: x.Conflict, until: m.now})
@@ -51,8 +51,8 @@ func lingers(m *move, e Event) {
 	}
 	young := m.HealthySince.IsZero()
 	m.to(messages.Stopping, outlived(*l.Exit, l.Rest, young))
-	m.StopAs, m.KillAt, m.HealthyUntil = reasonOf(*l.Exit), m.now, m.now
-	m.note(Note{Msg: "instance stopping", Detail: m.Reason, Bad: true})
+	m.StopAs, m.KillAt, m.HealthyUntil, m.FirstExit = reasonOf(*l.Exit), m.now, m.now, l.Exit
+	m.tell(messages.Event{What: messages.InstanceStopping, Why: m.Reason, Bad: true})
 	m.PID, m.Health = 0, messages.HealthUnknown
 }
 
@@ -69,6 +69,7 @@ func outlived(x messages.Exit, rest []messages.Member, young bool) string {
 func lingersStopping(m *move, e Event) {
 	l := messages.Lingers(e.(Lingers))
 	before := m.Lingering
+	m.FirstExit = l.Exit
 	switch {
 	case l.Exit == nil:
 		m.Lingering = fmt.Sprintf("KILL does not end pid %d: it hangs in the kernel; nothing is started in its place before it has ended", m.PID)
@@ -83,7 +84,7 @@ func lingersStopping(m *move, e Event) {
 		m.PID, m.Health = 0, messages.HealthUnknown
 	}
 	if l.Stuck && m.Lingering != before {
-		m.note(Note{Msg: "instance stopping", Detail: m.Lingering, Bad: true})
+		m.tell(messages.Event{What: messages.InstanceStopping, Why: m.Lingering, Bad: true})
 	}
 }
 
@@ -126,7 +127,7 @@ func (m *move) finish() {
 		if m.Doubt != "" {
 			m.Reason = messages.LeftAlone + m.Doubt
 		}
-		m.note(Note{Msg: "instance stopped", Detail: m.Reason, Bad: m.Doubt != ""})
+		m.tell(messages.Event{What: messages.InstanceStopped, Why: m.Reason, Bad: m.Doubt != ""})
 		if m.restored {
 			m.restored = false // the first list decides whether another is wanted
 			return
@@ -134,7 +135,7 @@ func (m *move) finish() {
 		m.Attempts, m.Conflicts, m.Losses = 0, 0, 0
 		m.act(Forget{})
 	default:
-		m.note(Note{Msg: "instance restarting", Detail: reason})
+		m.tell(messages.Event{What: messages.InstanceRestarting, Why: reason})
 		m.fresh()
 	}
 }

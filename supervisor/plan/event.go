@@ -98,20 +98,8 @@ type (
 	Arm struct{ At time.Time }
 	// Forget: nothing of the instance is needed any more, its port least of all.
 	Forget struct{}
-	// Note: tell the log.
-	Note struct {
-		Msg    string // as the documentation of the log names it
-		Run    int
-		PID    int    // 0: none
-		Port   int    // 0: none
-		Was    int    // the port before, of one that changed
-		Detail string // a cause or a reason; may be empty
-		Bad    bool   // somebody should look
-		Exit   *messages.Exit
-		Delay  time.Duration // of a restart
-		// Attempt counts the failures behind a restart.
-		Attempt int
-	}
+	// Tell: say what has happened, once all is done. Who is told adds when, on whose behalf, and the phase that was reached.
+	Tell messages.Event
 	// Bug: an event came that cannot happen in this phase. Nothing was changed.
 	Bug struct {
 		Event string
@@ -126,5 +114,5 @@ func (Apply) action()  {}
 func (Drop) action()   {}
 func (Arm) action()    {}
 func (Forget) action() {}
-func (Note) action()   {}
+func (Tell) action()   {}
 func (Bug) action()    {}

@@ -71,6 +71,7 @@ type Instance struct {
 	left      messages.StopPolicy // how Run is ended, from memory; zero: not known
 	StopAs    messages.ExitReason // in Stopping: why
 	Lingering string              // in Stopping, for a person: what has not ended; empty: nothing is known of that
+	FirstExit *messages.Exit      // in Stopping: how its first process ended; nil: it lives, as far as is known
 	KillAt    time.Time           // in Stopping: when the grace period ends
 
 	Starts    int  // runs that had a process

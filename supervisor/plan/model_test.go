@@ -127,7 +127,7 @@ func fold(i Instance) Instance {
 	if i.Reason != "" {
 		i.Reason = "some reason"
 	}
-	i.Lingering = ""
+	i.Lingering, i.FirstExit = "", nil
 	i.HealthyUntil = time.Time{}
 	if i.pending != nil {
 		i.pending = pendings[*i.pending == failure{}]

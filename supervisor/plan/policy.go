@@ -35,7 +35,7 @@ func (m *move) retry(f failure) {
 
 	if f.conflict && m.Conflicts < maxConflicts {
 		m.Conflicts++
-		m.note(Note{Msg: "instance restarting", Detail: f.reason, Attempt: m.Attempts})
+		m.tell(messages.Event{What: messages.InstanceRestarting, Why: f.reason, Attempt: m.Attempts})
 		m.launch()
 		return
 	}
@@ -80,7 +80,7 @@ func (m *move) awaitStable() {
 
 // wait goes to Backoff for the delay; no delay is a launch at once.
 func (m *move) wait(delay time.Duration, reason string) {
-	m.note(Note{Msg: "instance restarting", Detail: reason, Delay: delay, Attempt: m.Attempts})
+	m.tell(messages.Event{What: messages.InstanceRestarting, Why: reason, Delay: delay, Attempt: m.Attempts})
 	m.to(messages.Backoff, reason)
 	m.DueAt = m.now.Add(delay)
 	if delay > 0 {
@@ -96,7 +96,7 @@ func (m *move) giveUp(reason string, clean bool) {
 		phase = messages.Stopped
 	}
 	m.to(phase, reason)
-	m.note(Note{Msg: "instance stopped", Detail: reason, Bad: !clean})
+	m.tell(messages.Event{What: messages.InstanceStopped, Why: reason, Bad: !clean})
 }
 
 // Delay returns how long the restart after so many failures in a row waits: nothing for none, then Initial, growing by

@@ -44,10 +44,10 @@ func Diff(i Instance, desired, listed *App) (Event, bool) {
 
 func (m *move) act(a ...Action) { m.actions = append(m.actions, a...) }
 
-// note tells the log of the run as it is now; the next line of a cell may be about another.
-func (m *move) note(n Note) {
-	n.Run, n.PID, n.Port = m.Run, m.PID, m.Port
-	m.act(n)
+// tell says what has happened to the run as it is now; the next line of a cell may be about another.
+func (m *move) tell(e messages.Event) {
+	e.ID, e.Run, e.PID, e.Port = m.ID, m.Run, m.PID, m.Port
+	m.act(Tell(e))
 }
 
 // to enters a phase in which nothing is due.
@@ -55,7 +55,7 @@ func (m *move) to(p messages.Phase, reason string) {
 	m.Phase, m.Reason, m.DueAt = p, reason, time.Time{}
 	m.Waits = ""
 	if p != messages.Stopping {
-		m.StopAs, m.KillAt, m.Lingering = "", time.Time{}, ""
+		m.StopAs, m.KillAt, m.Lingering, m.FirstExit = "", time.Time{}, "", nil
 	}
 }
 
@@ -93,7 +93,7 @@ func (m *move) stop(as messages.ExitReason, reason string) {
 	end := m.ending()
 	m.to(messages.Stopping, reason)
 	m.StopAs, m.KillAt = as, m.now.Add(end.Grace)
-	m.note(Note{Msg: "instance stopping", Detail: reason})
+	m.tell(messages.Event{What: messages.InstanceStopping, Why: reason})
 	m.act(Stop(end))
 }
 
@@ -201,16 +201,16 @@ func launched(m *move, e Event) {
 		m.Starts, m.counted = m.Starts+1, true
 	}
 	if !l.Adopted {
-		m.note(Note{Msg: "instance started"})
+		m.tell(messages.Event{What: messages.InstanceStarted})
 		if l.PortWas != 0 && l.PortWas != l.Port {
-			m.note(Note{Msg: "port changed", Was: l.PortWas, Detail: fmt.Sprintf("from %d to %d: %s", l.PortWas, l.Port, l.PortWhy)})
+			m.tell(messages.Event{What: messages.PortChanged, OldPort: l.PortWas, Why: fmt.Sprintf("from %d to %d: %s", l.PortWas, l.Port, l.PortWhy)})
 		}
 		return
 	}
 	if m.Want != nil && m.Want.Spec == l.SpecHash {
 		m.Have = m.Want
 	}
-	m.note(Note{Msg: "instance adopted"})
+	m.tell(messages.Event{What: messages.InstanceAdopted})
 	if m.Phase == messages.Starting && !m.HealthySince.IsZero() {
 		m.to(messages.Running, "")
 		m.awaitStable()
@@ -221,7 +221,7 @@ func ready(m *move, _ Event) {
 	m.to(messages.Running, "")
 	m.Health, m.HealthySince, m.HealthyUntil = messages.Healthy, m.now, time.Time{}
 	m.Conflicts, m.Losses = 0, 0
-	m.note(Note{Msg: "instance ready"})
+	m.tell(messages.Event{What: messages.InstanceReady})
 	m.awaitStable()
 }
 
@@ -247,9 +247,9 @@ func unhealthy(m *move, e Event) {
 	as := messages.ReasonUnhealthy
 	if u.Conflict {
 		as = messages.ReasonPortConflict
-		m.note(Note{Msg: "port conflict", Detail: u.Cause, Bad: true})
+		m.tell(messages.Event{What: messages.PortConflict, Why: u.Cause, Bad: true})
 	} else {
-		m.note(Note{Msg: "instance unhealthy", Detail: u.Cause, Bad: true})
+		m.tell(messages.Event{What: messages.InstanceUnhealthy, Why: u.Cause, Bad: true})
 	}
 	m.stop(as, u.Cause)
 }
@@ -268,7 +268,7 @@ func refused(m *move, e Event) {
 	}
 	if m.Waits != err.Fault {
 		m.Waits = err.Fault
-		m.note(Note{Msg: "start failed", Detail: m.Reason, Bad: true})
+		m.tell(messages.Event{What: messages.StartFailed, Why: m.Reason, Bad: true})
 	}
 }
 
@@ -280,7 +280,7 @@ func launchFailed(m *move, e Event) {
 		return
 	}
 	m.Doubt = ""
-	m.note(Note{Msg: "start failed", Detail: err.Error(), Bad: true})
+	m.tell(messages.Event{What: messages.StartFailed, Why: err.Error(), Bad: true})
 	m.LastExit = &messages.Exit{Code: -1, At: m.now, Reason: messages.ReasonStartFailed}
 	m.Orphan, m.Health = false, messages.HealthUnknown
 	m.act(Drop{})

@@ -147,10 +147,10 @@ func say(a Action, now time.Time) string {
 		return fmt.Sprintf("wait %v", a.At.Sub(now).Round(100*time.Millisecond))
 	case Forget:
 		return "forget"
-	case Note:
-		s := "log: " + a.Msg
-		if a.Detail != "" {
-			s += ": " + a.Detail
+	case Tell:
+		s := "log: " + string(a.What)
+		if a.Why != "" {
+			s += ": " + a.Why
 		}
 		return s
 	default:

@@ -1,4 +1,4 @@
-package plan
+package explain
 
 import (
 	"reflect"
@@ -8,9 +8,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"procman/messages"
+	"procman/supervisor/plan"
 )
 
-func previewApp(t *testing.T, change func(*messages.AppInstance)) *App {
+func previewApp(t *testing.T, change func(*messages.AppInstance)) *plan.App {
 	t.Helper()
 	a := messages.AppInstance{
 		InstanceID: "web", WasmPath: "a.wasm", DbName: "a.db", WorkDir: "/srv",
@@ -19,51 +20,51 @@ func previewApp(t *testing.T, change func(*messages.AppInstance)) *App {
 	if change != nil {
 		change(&a)
 	}
-	app, err := NewApp(a)
+	app, err := plan.NewApp(a)
 	require.NoError(t, err)
 	return app
 }
 
 func TestAPreviewSaysWhatAReloadWouldDo(t *testing.T) {
 	same := previewApp(t, nil)
+	once := previewApp(t, func(a *messages.AppInstance) { a.Restart.MaxAttempts = 1 })
 	for _, c := range []struct {
-		name      string
-		phase     messages.Phase
-		held      bool
-		now, next *App
-		deed      messages.Deed
-		why       string
-		fields    []messages.FieldChange
+		name   string
+		v      View
+		next   *plan.App
+		deed   messages.Deed
+		why    string
+		fields []messages.FieldChange
 	}{
-		{"new", messages.Stopped, false, nil, same, messages.DeedStart, "new in the file", nil},
-		{"new and held", messages.Stopped, true, nil, same, messages.DeedApply, "new in the file, and held down by an operator until `procman start`", nil},
-		{"new and disabled", messages.Stopped, false, nil, previewApp(t, func(a *messages.AppInstance) { a.Disabled = true }),
+		{"new", view(nil), same, messages.DeedStart, "new in the file", nil},
+		{"new and held", held(view(nil)), same, messages.DeedApply, "new in the file, and held down by an operator until `do start web`", nil},
+		{"new and disabled", view(nil), previewApp(t, func(a *messages.AppInstance) { a.Disabled = true }),
 			messages.DeedApply, "new in the file, and disabled there", nil},
-		{"gone", messages.Running, false, same, nil, messages.DeedStop, "no longer in the file", nil},
-		{"gone in backoff", messages.Backoff, false, same, nil, messages.DeedStop, "no longer in the file; it is backoff, so there is no process to end", nil},
-		{"what runs", messages.Running, false, same, previewApp(t, func(a *messages.AppInstance) { a.WasmPath, a.Stop.Grace = "b.wasm", time.Second }),
+		{"gone", view(same, live...), nil, messages.DeedStop, "no longer in the file", nil},
+		{"gone in backoff", view(same, crash...), nil, messages.DeedStop, "no longer in the file; it is backoff, so there is no process to end", nil},
+		{"what runs", view(same, live...), previewApp(t, func(a *messages.AppInstance) { a.WasmPath, a.Stop.Grace = "b.wasm", time.Second }),
 			messages.DeedRestart, "wasm_path has changed",
 			[]messages.FieldChange{{Field: "wasm_path", From: "a.wasm", To: "b.wasm"}, {Field: "stop.grace", From: "10s", To: "1s"}}},
-		{"what runs, in backoff", messages.Backoff, false, same, previewApp(t, func(a *messages.AppInstance) { a.DbName = "b.db" }),
+		{"what runs, in backoff", view(same, crash...), previewApp(t, func(a *messages.AppInstance) { a.DbName = "b.db" }),
 			messages.DeedStart, "it is backoff, and an edit of that starts it at once: db_name has changed",
 			[]messages.FieldChange{{Field: "db_name", From: "a.db", To: "b.db"}}},
-		{"policy, given up", messages.Failed, false, same, previewApp(t, func(a *messages.AppInstance) { a.Restart = messages.RestartPolicy{Jitter: 0.2, MaxAttempts: 9} }),
+		{"policy, given up", view(once, crash...), previewApp(t, func(a *messages.AppInstance) { a.Restart.MaxAttempts = 9 }),
 			messages.DeedStart, "it is failed, and an edit of that starts it at once: restart.max_attempts has changed",
-			[]messages.FieldChange{{Field: "restart.max_attempts", From: "0", To: "9"}}},
-		{"what runs, held", messages.Stopped, true, same, previewApp(t, func(a *messages.AppInstance) { a.DbName = "b.db" }),
-			messages.DeedApply, "held down by an operator, so nothing runs until `procman start`: db_name has changed",
+			[]messages.FieldChange{{Field: "restart.max_attempts", From: "1", To: "9"}}},
+		{"what runs, held", held(view(same, live...)), previewApp(t, func(a *messages.AppInstance) { a.DbName = "b.db" }),
+			messages.DeedApply, "held down by an operator, so nothing runs until `do start web`: db_name has changed",
 			[]messages.FieldChange{{Field: "db_name", From: "a.db", To: "b.db"}}},
-		{"policy", messages.Running, false, same, previewApp(t, func(a *messages.AppInstance) { a.Health.Interval = time.Second; a.Labels = nil }),
+		{"policy", view(same, live...), previewApp(t, func(a *messages.AppInstance) { a.Health.Interval = time.Second; a.Labels = nil }),
 			messages.DeedApply, "no process is touched: labels.team, health.interval have changed",
 			[]messages.FieldChange{{Field: "labels.team", From: "a"}, {Field: "health.interval", From: "15s", To: "1s"}}},
-		{"disabled", messages.Running, false, same, previewApp(t, func(a *messages.AppInstance) { a.Disabled = true }),
+		{"disabled", view(same, live...), previewApp(t, func(a *messages.AppInstance) { a.Disabled = true }),
 			messages.DeedStop, "disabled in the file", []messages.FieldChange{{Field: "enabled", From: "true", To: "false"}}},
-		{"enabled", messages.Stopped, false, previewApp(t, func(a *messages.AppInstance) { a.Disabled = true }), same,
+		{"enabled", view(previewApp(t, func(a *messages.AppInstance) { a.Disabled = true })), same,
 			messages.DeedStart, "enabled in the file", []messages.FieldChange{{Field: "enabled", From: "false", To: "true"}}},
-		{"environment", messages.Running, false, same, previewApp(t, func(a *messages.AppInstance) { a.Env["LEVEL"] = "debug"; a.Env["NEW"] = "" }),
+		{"environment", view(same, live...), previewApp(t, func(a *messages.AppInstance) { a.Env["LEVEL"] = "debug"; a.Env["NEW"] = "" }),
 			messages.DeedRestart, "env.LEVEL, env.NEW have changed",
 			[]messages.FieldChange{{Field: "env.LEVEL", From: "info", To: "debug"}, {Field: "env.NEW", To: `""`}}},
-		{"a secret", messages.Running, false, same, previewApp(t, func(a *messages.AppInstance) {
+		{"a secret", view(same, live...), previewApp(t, func(a *messages.AppInstance) {
 			a.Env["TOKEN"] = "battery-staple"
 			a.Args = []string{"--token=battery-staple", "{port}"}
 		}),
@@ -72,7 +73,7 @@ func TestAPreviewSaysWhatAReloadWouldDo(t *testing.T) {
 				{Field: "env.TOKEN", From: "***", To: "***"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, changes := Preview(c.phase, c.held, c.now, c.next)
+			got, changes := Preview(c.v, c.next, words, now)
 			require.True(t, changes)
 			require.Equal(t, c.deed, got.Deed)
 			require.Equal(t, c.why, got.Why)
@@ -82,39 +83,39 @@ func TestAPreviewSaysWhatAReloadWouldDo(t *testing.T) {
 			require.Equal(t, c.fields, got.Fields)
 		})
 	}
-	_, changes := Preview(messages.Running, false, same, previewApp(t, nil))
+	_, changes := Preview(view(same, live...), previewApp(t, nil), words, now)
 	require.False(t, changes, "the same, though another value")
-	_, changes = Preview(messages.Stopped, false, nil, nil)
+	_, changes = Preview(view(nil), nil, words, now)
 	require.False(t, changes)
 }
 
 // A field that is added to AppInstance and forgotten here would be a change that plan does not show.
 func TestEveryFieldOfAnInstanceShowsInAPreview(t *testing.T) {
-	now := previewApp(t, nil)
-	v := reflect.ValueOf(now.AppInstance)
+	was := previewApp(t, nil)
+	v := reflect.ValueOf(was.AppInstance)
 	for n := range v.NumField() {
 		name := v.Type().Field(n).Name
 		if name == "InstanceID" {
 			continue
 		}
 		if v.Field(n).Kind() != reflect.Struct {
-			a := now.Clone()
+			a := was.Clone()
 			bump(reflect.ValueOf(&a).Elem().Field(n))
-			requireShown(t, now, a, name)
+			requireShown(t, was, a, name)
 			continue
 		}
 		for m := range v.Field(n).NumField() {
-			a := now.Clone()
+			a := was.Clone()
 			bump(reflect.ValueOf(&a).Elem().Field(n).Field(m))
-			requireShown(t, now, a, name+"."+v.Field(n).Type().Field(m).Name)
+			requireShown(t, was, a, name+"."+v.Field(n).Type().Field(m).Name)
 		}
 	}
 }
 
-func requireShown(t *testing.T, now *App, a messages.AppInstance, field string) {
+func requireShown(t *testing.T, was *plan.App, a messages.AppInstance, field string) {
 	t.Helper()
-	next := &App{AppInstance: a, Spec: a.SpecHash()}
-	c, changes := Preview(messages.Running, false, now, next)
+	next := &plan.App{AppInstance: a, Spec: a.SpecHash()}
+	c, changes := Preview(view(was, live...), next, words, now)
 	require.True(t, changes, field)
 	require.NotEmpty(t, c.Fields, "%s shows", field)
 }

@@ -1,0 +1,89 @@
+package explain
+
+import (
+	"cmp"
+	"strings"
+	"time"
+
+	"procman/messages"
+	"procman/supervisor/plan"
+)
+
+// View is what is known of one instance at one moment: what the core knows, and what it does not need.
+type View struct {
+	plan.Instance
+	Listed  *plan.App // what the list says of it; nil: it is not in the list
+	Unread  bool      // no list is known yet
+	Closing bool      // the supervisor ends, and stops every instance
+	Hold    Hold
+	Leaving string           // why it is in doubt that it is to go, though it has left the list; empty: it is not
+	Unsaved string           // see messages.Status.Unsaved
+	Probes  []messages.Probe // the newest, newest last
+}
+
+// Hold is an operator's wish to have an instance down.
+type Hold struct {
+	On bool
+	By string
+	At time.Time // by the wall clock; zero: not known
+}
+
+func (h Hold) by() string { return "stopped by " + cmp.Or(h.By, "an operator") }
+
+func (h Hold) since() string {
+	if h.At.IsZero() {
+		return h.by()
+	}
+	return h.by() + " at " + h.At.Format(time.RFC3339)
+}
+
+// Wanted is what should run: what is listed, unless somebody wants it down.
+func (v View) Wanted() *plan.App {
+	if v.Closing || v.Hold.On || v.Listed == nil || v.Listed.Disabled {
+		return nil
+	}
+	return v.Listed
+}
+
+// Read returns what an entry of a list means for the instance. While it cannot be known what the entry would run, that does
+// not differ from what runs.
+func (v View) Read(entry *plan.App) *plan.App {
+	if entry.EnvFault != "" && v.Spec != "" {
+		return entry.As(v.Spec)
+	}
+	return entry
+}
+
+// Status returns what is told to the world.
+func (v View) Status(t Terms) messages.Status {
+	t = t.WithDefaults()
+	s := v.Instance.Status()
+	s.Held, s.Unsaved = v.Hold.On, v.Unsaved
+	if app := v.Listed; app != nil {
+		s.WasmPath, s.DbName, s.Labels, s.Disabled = app.WasmPath, app.DbName, app.Labels, app.Disabled
+		if s.Phase == messages.Stopped && (s.Reason == "" || s.Left() != "") {
+			why := ""
+			switch {
+			case v.Hold.On:
+				why = v.Hold.since() + "; `" + t.Start + "` ends that"
+			case app.Disabled:
+				why = "disabled in " + t.List
+			}
+			s.Reason = strings.TrimSuffix(strings.TrimPrefix(why+"; "+s.Reason, "; "), "; ")
+		}
+	}
+	if v.Leaving != "" && s.Reason == "" {
+		s.Reason = "its entry has left " + t.List + "; `" + t.Reload + "` confirms that"
+	}
+	return s
+}
+
+// policy is the rules by which the instance is run.
+func (v View) policy() messages.AppInstance {
+	for _, app := range []*plan.App{v.Listed, v.Have} {
+		if app != nil {
+			return app.AppInstance
+		}
+	}
+	return messages.AppInstance{}.WithDefaults()
+}
