@@ -104,5 +104,5 @@ func absent(err error) bool {
 // terms are the words of whoever uses the command line.
 func terms() explain.Terms {
 	return explain.Terms{Start: "procman start", Stop: "procman stop", Restart: "procman restart", Reload: "procman reload",
-		List: "the file", Watched: "the file is watched"}
+		List: "the configuration", Next: "the file", Watched: "the file is watched"}
 }

@@ -58,19 +58,19 @@ func (p preview) why(c messages.Change) string {
 	idle := !p.now.Live()
 	switch {
 	case next == nil && idle:
-		return fmt.Sprintf("no longer in %s; it is %s, so there is no process to end", p.t.List, phase)
+		return fmt.Sprintf("no longer in %s; it is %s, so there is no process to end", p.t.Next, phase)
 	case next == nil:
-		return "no longer in " + p.t.List
+		return "no longer in " + p.t.Next
 	case was == nil:
-		return "new in " + p.t.List + p.added(c.Deed)
+		return "new in " + p.t.Next + p.added(c.Deed)
 	case next.Disabled && !was.Disabled:
-		return "disabled in " + p.t.List
+		return "disabled in " + p.t.Next
 	case next.Disabled:
-		return "disabled in " + p.t.List + ", so nothing runs: " + changed(c.Fields, messages.Noted)
+		return "disabled in " + p.t.Next + ", so nothing runs: " + changed(c.Fields, messages.Noted)
 	case p.then.Hold.On:
 		return "held down by an operator, so nothing runs until " + of(p.t.Start, p.then.ID) + ": " + changed(c.Fields, messages.Noted)
 	case was.Disabled:
-		return "enabled in " + p.t.List
+		return "enabled in " + p.t.Next
 	case c.Deed == messages.DeedStart && idle:
 		return fmt.Sprintf("it is %s, and an edit of that starts it at once: %s", phase, changed(c.Fields, messages.Wished))
 	case c.Deed == messages.DeedRestart:
@@ -78,7 +78,7 @@ func (p preview) why(c messages.Change) string {
 	case idle:
 		return fmt.Sprintf("it is %s and stays so: %s", phase, changed(c.Fields, messages.Noted))
 	case phase == messages.Stopping:
-		return "it is being stopped, and " + p.t.List + " counts for what follows: " + changed(c.Fields, messages.Noted)
+		return "it is being stopped, and " + p.t.Next + " counts for what follows: " + changed(c.Fields, messages.Noted)
 	}
 	return "no process is touched: " + changed(c.Fields, messages.Noted)
 }

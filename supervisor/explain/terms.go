@@ -11,14 +11,15 @@ import (
 type Terms struct {
 	Start, Stop, Restart string // followed by an instance: "procman start"
 	Reload               string // confirms a list: "procman reload"
-	List                 string // where the entries of instances stand: "the file"
+	List                 string // where the entries of instances stand: "the configuration"
+	Next                 string // where they stand in a list that is proposed: "the file"
 	Watched              string // how an edit of it comes into force: "the file is watched"; empty: that is not said
 }
 
 // WithDefaults returns t with every field that has a neutral word filled in.
 func (t Terms) WithDefaults() Terms {
 	t.Start, t.Stop, t.Restart = cmp.Or(t.Start, "start"), cmp.Or(t.Stop, "stop"), cmp.Or(t.Restart, "restart")
-	t.Reload, t.List = cmp.Or(t.Reload, "reload"), cmp.Or(t.List, "the list")
+	t.Reload, t.List, t.Next = cmp.Or(t.Reload, "reload"), cmp.Or(t.List, "the list"), cmp.Or(t.Next, "the list")
 	return t
 }
 
