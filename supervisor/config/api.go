@@ -18,17 +18,12 @@ type API struct {
 // String leaves the token out.
 func (a API) String() string { return fmt.Sprintf("{%s %s}", a.Listen, a.TokenFile) }
 
-var apiKeys = []key[API]{
-	textKey("listen", "host:port; empty: only on the socket", func(a *API) *string { return &a.Listen }, address),
-	pathKey("token_file", "a file with the token that callers must show, at least 16 bytes of it; needed if listen is set; "+
-		"`head -c 32 /dev/urandom | base64 > FILE; chmod 600 FILE` makes one", func(a *API) *string { return &a.TokenFile }),
-}
-
 // The limits of a token, in bytes.
 const leastToken, mostToken = 16, 4096
 
 // checkAPI reads the token: whoever reaches the address could end every instance without one.
-func checkAPI(d *decoder, v value, a *API) {
+func checkAPI(d *decoder, v value, of *level) {
+	a := &of.file.API
 	if a.Listen == "" {
 		return
 	}
@@ -36,7 +31,7 @@ func checkAPI(d *decoder, v value, a *API) {
 		d.failf(d.under(v, "token_file", "listen").at, "api.token_file is missing; api.listen needs one: %s", makeToken("FILE"))
 		return
 	}
-	text, err := d.read(a.TokenFile)
+	text, err := d.named(a.TokenFile)
 	if a.Token = strings.TrimSpace(string(text)); err == nil {
 		err = checkToken(a.Token)
 	}
@@ -63,14 +58,16 @@ func checkToken(token string) error {
 	return nil
 }
 
-// markAPI is what checkAPI demands, for the schema.
-func markAPI(s *shape) {
-	s.If = &shape{Properties: map[string]*shape{"listen": {MinLength: 1}}, Required: []string{"listen"}}
-	s.Then = &shape{Required: []string{"token_file"}}
+// tokenNeeded is what checkAPI demands, for the schema.
+func tokenNeeded() map[string]any {
+	return map[string]any{
+		"if":   map[string]any{"properties": map[string]any{"listen": map[string]any{"minLength": 1}}, "required": []string{"listen"}},
+		"then": map[string]any{"required": []string{"token_file"}},
+	}
 }
 
-// read reads a file that the configuration names, and remembers that it did.
-func (d *decoder) read(path string) ([]byte, error) {
+// named reads a file that the configuration names, and remembers that it did.
+func (d *decoder) named(path string) ([]byte, error) {
 	d.reads.file(path)
 	text, err := d.host.ReadFile(path)
 	return text, bare(err)

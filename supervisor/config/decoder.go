@@ -26,12 +26,17 @@ type decoder struct {
 // reading is what the files of one configuration share.
 type reading struct {
 	host     Host
+	keys     *tables
 	files    []*decoder // in the order in which they were opened
 	budget   int        // how many more entries aliases and merge keys may unfold to
 	space    int        // how many more bytes the files may have
 	ids      map[messages.InstanceID]site
 	envFiles map[string]envFile
 	reads    reads
+}
+
+func newReading(h Host, keys *tables) *reading {
+	return &reading{host: h, keys: keys, budget: maxUnfolded, space: maxFile, ids: map[messages.InstanceID]site{}, envFiles: map[string]envFile{}}
 }
 
 // maxUnfolded bounds what a file with aliases unfolds to.
@@ -118,12 +123,12 @@ type entry struct {
 }
 
 // entries returns what a mapping says, in the order of the file, keys merged from elsewhere last.
-func (d *decoder) entries(v value, want kind) ([]entry, bool) {
+func (d *decoder) entries(v value, want phrase) ([]entry, bool) {
 	seen := map[string]bool{}
 	return d.merged(v, want, seen, 0)
 }
 
-func (d *decoder) merged(v value, want kind, seen map[string]bool, depth int) (list []entry, ok bool) {
+func (d *decoder) merged(v value, want phrase, seen map[string]bool, depth int) (list []entry, ok bool) {
 	var pairs []*ast.MappingValueNode
 	switch n := v.node.(type) {
 	case *ast.MappingNode:
@@ -175,14 +180,14 @@ func (d *decoder) merged(v value, want kind, seen map[string]bool, depth int) (l
 }
 
 // merge returns what a merge key adds: the keys of a mapping, or of each of a list of mappings.
-func (d *decoder) merge(name string, n ast.Node, want kind, seen map[string]bool, depth int) (list []entry, ok bool) {
+func (d *decoder) merge(name string, n ast.Node, want phrase, seen map[string]bool, depth int) (list []entry, ok bool) {
 	source, ok := d.value(joined(name, "<<"), n)
 	if !ok {
 		return nil, false
 	}
 	sources := []value{source}
 	if _, several := source.node.(*ast.SequenceNode); several {
-		if sources, ok = d.items(source, kindMapping); !ok {
+		if sources, ok = d.items(source, aMapping); !ok {
 			return nil, false
 		}
 	}
@@ -195,7 +200,7 @@ func (d *decoder) merge(name string, n ast.Node, want kind, seen map[string]bool
 }
 
 // items returns the elements of a list.
-func (d *decoder) items(v value, want kind) ([]value, bool) {
+func (d *decoder) items(v value, want phrase) ([]value, bool) {
 	seq, ok := v.node.(*ast.SequenceNode)
 	if !ok {
 		d.wrongKind(v, want)
@@ -216,7 +221,7 @@ func (d *decoder) items(v value, want kind) ([]value, bool) {
 
 // under is what stands under one of the keys of a mapping, the first of them that is there; else the mapping itself.
 func (d *decoder) under(v value, keys ...string) value {
-	list, _ := d.entries(v, kindMapping)
+	list, _ := d.entries(v, aMapping)
 	for _, key := range keys {
 		for _, e := range list {
 			if e.key == key {

@@ -17,7 +17,7 @@ type envFile struct {
 }
 
 func (d *decoder) loadEnvFile(path string) (map[string]string, error) {
-	text, err := d.read(path)
+	text, err := d.named(path)
 	if err != nil {
 		return nil, err
 	}

@@ -7,14 +7,68 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
+
+	"procman/messages"
 )
 
 //go:embed example.yaml
-var example []byte
+var frame string
 
 // Example returns a commented configuration that parses, names every key and says the defaults.
-func Example() []byte { return slices.Clone(example) }
+func Example() []byte { return []byte(everyKey.example()) }
+
+// example fills the frame: the settings with their defaults, and the sections that an instance may have of its own.
+func (t *tables) example() string {
+	var settings, own strings.Builder
+	for _, k := range t.file {
+		if k.at != nil || k.keys != nil && k.name != "defaults" && !k.many {
+			doc := k.meaning()
+			fmt.Fprintf(&settings, "# %s.\n%s\n", strings.ToUpper(doc[:1])+doc[1:], k.example())
+		}
+	}
+	for _, k := range t.instance {
+		if k.keys != nil {
+			var values []string
+			for _, inner := range k.keys {
+				values = append(values, inner.name+": "+inner.shown())
+			}
+			fmt.Fprintf(&own, "    # %s: {%s}\n", k.name, strings.Join(values, ", "))
+		}
+	}
+	return strings.NewReplacer("# (settings)\n", settings.String(), "    # (sections)\n", own.String()).Replace(frame)
+}
+
+// example is the lines of a setting, or of a section.
+func (k key) example() string {
+	if k.sample != "" {
+		return "# " + k.name + ": " + k.sample + "\n"
+	}
+	if k.keys == nil {
+		return k.name + ": " + k.shown() + "\n"
+	}
+	lines := k.name + ":\n"
+	for _, inner := range k.keys {
+		lines += fmt.Sprintf("  %-20s # %s\n", inner.name+": "+inner.shown(), inner.meaning())
+	}
+	return lines
+}
+
+// shown is the default as it is written in a file.
+func (k key) shown() string {
+	if k.Default == "" {
+		return `""`
+	}
+	return fmt.Sprint(written(k.Default))
+}
+
+// meaning is what a key is for, and the words it takes.
+func (k key) meaning() string {
+	if k.Words == nil {
+		return k.Doc
+	}
+	return k.Doc + ": " + messages.Alternatives(k.Words)
+}
 
 // Init writes the example to path, and makes its directory if need be. It never overwrites: if something is there, the error wraps fs.ErrExist.
 func Init(path string) error {
@@ -29,7 +83,7 @@ func Init(path string) error {
 	if err != nil {
 		return fmt.Errorf("the example cannot be written: %w", err)
 	}
-	_, err = f.Write(example)
+	_, err = f.Write(Example())
 	if err = errors.Join(err, f.Close()); err != nil {
 		// Half an example would be in the way of the next attempt.
 		return fmt.Errorf("the example cannot be written: %w", errors.Join(err, os.Remove(path)))

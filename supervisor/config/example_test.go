@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/stretchr/testify/require"
@@ -16,6 +17,9 @@ func TestTheExampleSaysTheDefaults(t *testing.T) {
 	require.Len(t, f.Instances, 1)
 	plain := good(t, "instances: [{id: users, wasm_path: apps/users.wasm, db_name: users.db}]")
 	require.Equal(t, plain, f)
+	for line := range strings.Lines(string(Example())) {
+		require.LessOrEqual(t, utf8.RuneCountInString(line), 121, line)
+	}
 }
 
 func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
@@ -51,32 +55,39 @@ func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
 			collect(p.Value.(*ast.SequenceNode).Values[0], "instances[].")
 		}
 	}
-	var declared []string
-	for _, k := range rootKeys {
-		declared = append(declared, k.name)
-		for _, sub := range k.sub {
-			if k.name != "instances" && k.name != "defaults" {
-				declared = append(declared, k.name+"."+sub)
+	require.ElementsMatch(t, declared(), written)
+}
+
+// declared returns the path of every key, as instances[].health.path.
+func declared() (list []string) {
+	for _, k := range everyKey.file {
+		prefix := k.name + "."
+		list = append(list, k.name)
+		switch {
+		case k.name == "defaults":
+			continue
+		case k.many:
+			prefix = k.name + "[]."
+		}
+		for _, inner := range k.keys {
+			list = append(list, prefix+inner.name)
+			for _, deep := range inner.keys {
+				list = append(list, prefix+inner.name+"."+deep.name)
 			}
 		}
 	}
-	for _, k := range instanceKeys {
-		declared = append(declared, "instances[]."+k.name)
-		for _, sub := range k.sub {
-			declared = append(declared, "instances[]."+k.name+"."+sub)
-		}
-	}
-	require.ElementsMatch(t, declared, written)
+	return list
 }
 
 func TestEveryKeyHasAKindAndADescription(t *testing.T) {
-	for _, k := range rootKeys {
-		require.NotEmpty(t, k.kind, k.name)
-		require.NotEmpty(t, k.doc, k.name)
-	}
-	for _, k := range instanceKeys {
-		require.NotEmpty(t, k.kind, k.name)
-		require.NotEmpty(t, k.doc, k.name)
+	for _, keys := range [][]key{everyKey.file, everyKey.instance} {
+		for _, k := range keys {
+			require.NotEmpty(t, k.Doc, k.name)
+		}
+		each(keys, func(k key, name string) {
+			require.NotEmpty(t, string(k.Kind)+strings.Join(k.Words, ""), name)
+			require.NotEmpty(t, k.Doc, name)
+		})
 	}
 }
 

@@ -77,25 +77,6 @@ type Metrics struct {
 	Listen string // host:port; empty: nowhere else
 }
 
-// defaults is the configuration in which nothing is written. Max of the restart policy is left open: see restartMax.
-func defaults() File {
-	return File{
-		OnShutdown: ShutdownStop,
-		Ports:      Ports{First: 30000, Last: 31000, Hold: true},
-		Start:      Start{Deadline: 60 * time.Second},
-		Health: messages.HealthPolicy{Path: "/api/status", Interval: 15 * time.Second, Timeout: 5 * time.Second, Failures: 3,
-			Owner: messages.OwnerChild},
-		Restart: messages.RestartPolicy{Initial: time.Second, Multiplier: 2, Jitter: 0.2, StableAfter: 60 * time.Second,
-			Mode: messages.RestartAlways},
-		Stop:   messages.StopPolicy{Grace: 10 * time.Second, Leftovers: messages.LeftoversEnd},
-		Output: Output{MaxSize: 16 << 20, Forward: true},
-		Log:    Log{Level: slog.LevelInfo, Format: LogJSON},
-	}
-}
-
-// restartMax is the default of restart.max: a greater restart.initial takes it along.
-func restartMax(initial time.Duration) time.Duration { return max(60*time.Second, initial) }
-
 // RestartNeeded returns the keys that differ between two configurations and take effect only in a new daemon. Every
 // other key is applied to the running one: ports from the next lease on, the rest at once.
 func RestartNeeded(old, new *File) []string {

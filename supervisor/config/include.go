@@ -22,12 +22,12 @@ func fragmentName(name string) bool {
 }
 
 // include reads the fragments of every included directory over base, the file's own defaults.
-func (d *decoder) include(f *File, v value, base draft) {
-	dirs := []value{v}
+func (d *decoder) include(f *File, v value, base *level) {
+	list := []value{v}
 	if _, several := v.node.(*ast.SequenceNode); several {
-		dirs, _ = d.items(v, kindDirs)
+		list, _ = d.items(v, dirs)
 	}
-	for _, item := range dirs {
+	for _, item := range list {
 		switch dir, ok := d.pathText(item); {
 		case !ok:
 		case dir == "":
@@ -41,7 +41,7 @@ func (d *decoder) include(f *File, v value, base draft) {
 }
 
 // directory reads the fragments of one directory.
-func (d *decoder) directory(f *File, item value, dir string, base draft) {
+func (d *decoder) directory(f *File, item value, dir string, base *level) {
 	whole := d.abs(dir)
 	d.reads.dirs = append(d.reads.dirs, whole)
 	names, err := d.host.ReadDir(whole)
@@ -76,7 +76,7 @@ func (d *decoder) near(dir, name string) string {
 
 // fragment reads one file. The error says why that could not be done; what is wrong in the file is told with its place
 // there.
-func (d *decoder) fragment(f *File, path, shown string, base draft) error {
+func (d *decoder) fragment(f *File, path, shown string, base *level) error {
 	if len(d.reads.fragments) == maxFragments {
 		return fmt.Errorf("more than %d files are included", maxFragments)
 	}
@@ -90,9 +90,9 @@ func (d *decoder) fragment(f *File, path, shown string, base draft) error {
 	}
 	part := d.open(shown, path, text)
 	part.document(func(v value) {
-		var b body
-		section(part, v, fragmentKeys, &b)
-		_, apps := part.body(b, base, v)
+		var own level
+		part.section(v, d.keys.fragment, &own)
+		_, apps := part.body(&own, base, v)
 		f.Instances = append(f.Instances, apps...)
 	})
 	return nil

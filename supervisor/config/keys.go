@@ -1,164 +1,196 @@
 package config
 
 import (
+	"encoding"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
-	"time"
+
+	"procman/messages"
 )
 
-// key is one key of a section: its name, what it takes, what it is for, and where its value goes. Reading, suggestions
-// and the schema all follow from it.
-type key[T any] struct {
-	name     string
-	kind     kind
-	doc      string
+// key is one key of a mapping: a field of an instance, a setting of the daemon, or a section of such.
+type key struct {
+	messages.Field
+	name     string // within the mapping
 	required bool
-	sub      []string // the keys of the section that it is, if it is one
-	read     func(d *decoder, v value, into *T)
-	// marks say what the kind does not say of the shape. at holds the defaults of the section; nil: not known.
-	marks []func(s *shape, at *T)
+	keys     []key // of the section, or of each of the instances, that it is
+	many     bool  // it is a list of them
+	at       func(*level) any
+	// read reads what is more than one value; nil: Kind says how.
+	read   func(d *decoder, v value, into *level)
+	check  func(d *decoder, v value, of *level) // looks at a section as a whole
+	schema map[string]any                       // what neither kind nor limits say of it
+	sample string                               // shown where there is no default to show
 }
 
-// rule is a limit of a value.
-type rule[V any] struct {
-	complain func(V) string // what is wrong with it, in words that follow "is 5; "; empty: nothing
-	mark     func(*shape)   // the same for the schema, as far as it can tell; nil: it cannot
-}
+// tables are the keys there are, by the mapping in which they may stand.
+type tables struct{ file, fragment, defaults, instance []key }
 
-func scalarKey[T, V any](name string, k kind, doc string, read func(*decoder, value) (V, bool), field func(*T) *V, rules []rule[V]) key[T] {
-	return key[T]{name: name, kind: k, doc: doc, marks: []func(*shape, *T){func(s *shape, at *T) {
-		for _, r := range rules {
-			if r.mark != nil {
-				r.mark(s)
-			}
-		}
-		if at != nil {
-			s.Default = written(*field(at))
-		}
-	}}, read: func(d *decoder, v value, into *T) {
-		got, ok := read(d, v)
-		if !ok {
-			return
-		}
-		for _, r := range rules {
-			if complaint := r.complain(got); complaint != "" {
-				d.failf(v.at, "%s is %s; %s", v.name, v.spoken(got), complaint)
-				return
-			}
-		}
-		*field(into) = got
-	}}
-}
+// everyKey is made of all that is said of the fields of an instance in [messages.Fields].
+var everyKey = tablesOf(messages.Fields())
 
-func textKey[T any](name, doc string, field func(*T) *string, rules ...rule[string]) key[T] {
-	return scalarKey(name, kindText, doc, (*decoder).text, field, rules)
-}
-
-// pathKey takes a path, relative to the file in which it stands.
-func pathKey[T any](name, doc string, field func(*T) *string, rules ...rule[string]) key[T] {
-	return scalarKey(name, kindText, doc, (*decoder).path, field, rules)
-}
-
-// programKey takes a path, or a bare name that is looked up in PATH.
-func programKey[T any](name, doc string, field func(*T) *string, rules ...rule[string]) key[T] {
-	return scalarKey(name, kindText, doc, (*decoder).program, field, rules)
-}
-
-func durationKey[T any](name, doc string, field func(*T) *time.Duration) key[T] {
-	return scalarKey(name, kindDuration, doc, (*decoder).duration, field, []rule[time.Duration]{positive})
-}
-
-func sizeKey[T any](name, doc string, field func(*T) *int64, rules ...rule[int64]) key[T] {
-	return scalarKey(name, kindSize, doc, (*decoder).size, field, rules)
-}
-
-func integerKey[T any](name, doc string, field func(*T) *int, rules ...rule[int]) key[T] {
-	return scalarKey(name, kindInteger, doc, (*decoder).integer, field, rules)
-}
-
-func numberKey[T any](name, doc string, field func(*T) *float64, rules ...rule[float64]) key[T] {
-	return scalarKey(name, kindNumber, doc, (*decoder).number, field, rules)
-}
-
-func boolKey[T any](name, doc string, field func(*T) *bool) key[T] {
-	return scalarKey(name, kindBool, doc, (*decoder).boolean, field, nil)
-}
-
-// choiceKey takes one of a few words.
-func choiceKey[T any, V ~string](name, doc string, field func(*T) *V, choices ...V) key[T] {
-	return wordKey(name, doc, field, func(v V) string { return string(v) }, choices)
-}
-
-// wordKey takes the word of one of a few values.
-func wordKey[T, V any](name, doc string, field func(*T) *V, word func(V) string, choices []V) key[T] {
-	words := make([]string, len(choices))
-	for i, c := range choices {
-		words[i] = word(c)
-	}
-	k := kind(strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1])
-	return key[T]{name: name, kind: k, doc: doc, marks: []func(*shape, *T){func(s *shape, at *T) {
-		s.Type, s.Enum = types{"string"}, words
-		if at != nil {
-			s.Default = word(*field(at))
-		}
-	}}, read: func(d *decoder, v value, into *T) {
-		text, _, ok := d.scalar(v, k)
-		if !ok {
-			return
-		}
-		if i := slices.Index(words, text); i >= 0 {
-			*field(into) = choices[i]
+func tablesOf(fields []messages.Field) *tables {
+	var t tables
+	var own, shared []key
+	for _, f := range fields {
+		k := key{Field: f, at: func(l *level) any { return f.At(&l.app) }}
+		if section, _ := f.Section(); section != "" {
+			shared = append(shared, k)
 		} else {
-			d.failf(v.at, "%s must be %s, not %s", v.name, k, v.quoted(text))
+			k = single(k)
 		}
-	}}
+		own = append(own, k)
+	}
+	t.instance = grouped(own, messages.Sections())
+	for i, k := range t.instance {
+		if k.keys != nil {
+			t.instance[i].Doc += "; what is left out is as in defaults, then as in " + k.name + " of the file"
+		}
+	}
+	t.defaults = slices.DeleteFunc(slices.Clone(t.instance), func(k key) bool { return k.name == "id" })
+	t.fragment = []key{
+		{name: "defaults", keys: t.defaults, read: func(_ *decoder, v value, l *level) { l.defaults = &v },
+			Field: messages.Field{Doc: "what holds for every instance of this file and of those it includes, unless the instance says otherwise, key by key; " +
+				"env and labels are merged name by name"}},
+		{name: "instances", keys: t.instance, many: true, required: true, read: func(_ *decoder, v value, l *level) { l.instances = &v },
+			Field: messages.Field{Doc: "what should run; [] for nothing"}},
+	}
+	t.file = slices.Concat(grouped(slices.Concat(places(), shared, services()), slices.Concat(messages.Sections(), sections())), []key{
+		{name: "include", read: func(_ *decoder, v value, l *level) { l.include = &v }, Field: messages.Field{Kind: kindDirs,
+			Doc: "directories whose *.yaml and *.yml files add defaults and instances of their own; hidden files are passed over"}},
+	}, t.fragment)
+	return &t
 }
 
-// sectionKey takes a mapping with keys of its own. check, if there is one, looks at all of them together.
-func sectionKey[T, S any](name, doc string, keys []key[S], field func(*T) *S, check func(*decoder, value, *S)) key[T] {
-	return key[T]{name: name, kind: kindMapping, doc: doc, sub: names(keys), marks: []func(*shape, *T){func(s *shape, at *T) {
-		var inner *S
-		if at != nil {
-			inner = field(at)
-		}
-		*s = *object(keys, inner)
-	}}, read: func(d *decoder, v value, into *T) {
-		before := len(d.faults)
-		section(d, v, keys, field(into))
-		if check != nil && len(d.faults) == before {
-			check(d, v, field(into))
-		}
-	}}
-}
-
-// marked adds to the shape of a key.
-func (k key[T]) marked(mark func(*shape)) key[T] {
-	k.marks = append(slices.Clip(k.marks), func(s *shape, _ *T) { mark(s) })
-	return k
-}
-
-// section reads a mapping by its table of keys.
-func section[T any](d *decoder, v value, keys []key[T], into *T) {
-	list, _ := d.entries(v, kindMapping)
-	for _, e := range list {
-		i := slices.IndexFunc(keys, func(k key[T]) bool { return k.name == e.key })
-		if i < 0 {
-			switch bare := joined("", e.key); {
-			case bare != e.key && strings.Contains(bare, mask):
-				d.src.hide(e.keyAt.Line, 0)
-			case joined(v.name, e.key) == bare || looksSecret(e.key):
-				// An env mapping with a slip in its name or its indentation ends up here.
-				d.src.hideValue(e.keyAt.Line, e.keyAt.Column)
-			}
-			d.failf(e.keyAt, "unknown key %q%s", joined(v.name, e.key), suggestion(e.key, keys))
+// grouped puts keys that are in a section into the key that this is.
+func grouped(keys []key, sections []messages.Section) (list []key) {
+	for _, k := range keys {
+		section, name := k.Section()
+		if k.name = name; section == "" {
+			list = append(list, k)
 			continue
 		}
-		keys[i].read(d, e.value, into)
+		i := slices.IndexFunc(list, func(k key) bool { return k.name == section })
+		if i < 0 {
+			of := slices.IndexFunc(sections, func(s messages.Section) bool { return s.Name == section })
+			list, i = append(list, key{name: section, Field: messages.Field{Doc: sections[of].Doc}}), len(list)
+		}
+		if k.check != nil {
+			list[i].check, list[i].schema, k.schema = k.check, k.schema, nil
+		}
+		list[i].keys = append(list[i].keys, k)
+	}
+	return list
+}
+
+// each calls do for every key that has a value, and its name in full. Those of defaults and of instances are not among them.
+func each(keys []key, do func(k key, name string)) {
+	for _, k := range keys {
+		if k.keys == nil {
+			do(k, k.name)
+		} else if k.read == nil {
+			each(k.keys, func(inner key, name string) { do(inner, k.name+"."+name) })
+		}
 	}
 }
 
-func suggestion[T any](wrong string, keys []key[T]) string {
+// section reads a mapping by its keys.
+func (d *decoder) section(v value, keys []key, into *level) {
+	list, _ := d.entries(v, aMapping)
+	for _, e := range list {
+		i := slices.IndexFunc(keys, func(k key) bool { return k.name == e.key })
+		if i >= 0 {
+			d.key(e.value, keys[i], into)
+			continue
+		}
+		switch bare := joined("", e.key); {
+		case bare != e.key && strings.Contains(bare, mask):
+			d.src.hide(e.keyAt.Line, 0)
+		case joined(v.name, e.key) == bare || looksSecret(e.key):
+			// An env mapping with a slip in its name or its indentation ends up here.
+			d.src.hideValue(e.keyAt.Line, e.keyAt.Column)
+		}
+		d.failf(e.keyAt, "unknown key %q%s", joined(v.name, e.key), suggestion(e.key, keys))
+	}
+}
+
+func (d *decoder) key(v value, k key, into *level) {
+	switch {
+	case k.read != nil:
+		k.read(d, v, into)
+	case k.keys == nil:
+		d.put(v, k, into)
+	default:
+		before := len(d.faults)
+		d.section(v, k.keys, into)
+		if len(d.faults) == before {
+			d.whole(v, k, into)
+		}
+	}
+}
+
+// whole looks at what no single key of a section shows.
+func (d *decoder) whole(v value, section key, of *level) {
+	for _, k := range section.keys {
+		if k.NotBelow == "" || reflect.ValueOf(k.at(of)).Elem().IsZero() {
+			continue
+		}
+		if err := k.Below(&of.app); err != nil {
+			_, other, _ := strings.Cut(k.NotBelow, ".")
+			d.failf(d.under(v, k.name, other).at, "%v", err)
+			reflect.ValueOf(k.at(of)).Elem().SetZero() // told once, not again for each instance that inherits it
+		}
+	}
+	if section.check != nil {
+		section.check(d, v, of)
+	}
+}
+
+// put reads a value to where it belongs.
+func (d *decoder) put(v value, k key, into *level) {
+	got, ok := d.read(v, k.Kind, k.Words)
+	if !ok {
+		return
+	}
+	if complaint := k.Complaint(got); complaint != "" {
+		d.failf(v.at, "%s is %s; %s", v.name, v.spoken(got), complaint)
+		return
+	}
+	if is, boolean := got.(bool); boolean {
+		got = is != k.Negated
+	}
+	into.set(k, got)
+}
+
+// set puts a value, or the text of one, to where it belongs. A mapping goes over what is there.
+func (l *level) set(k key, v any) {
+	at := k.at(l)
+	if text, is := v.(string); is {
+		if special, may := at.(encoding.TextUnmarshaler); may {
+			_ = special.UnmarshalText([]byte(text)) // it is one of the words, or was read before
+			return
+		}
+	}
+	to := reflect.ValueOf(at).Elem()
+	if names, is := v.(map[string]string); is {
+		v = over(to.Interface().(map[string]string), names)
+	}
+	to.Set(reflect.ValueOf(v).Convert(to.Type()))
+}
+
+// over returns base with what is written over it.
+func over(base, written map[string]string) map[string]string {
+	if base == nil {
+		return written
+	}
+	maps.Copy(base, written)
+	return base
+}
+
+func suggestion(wrong string, keys []key) string {
 	best, distance := "", 3
 	for _, k := range keys {
 		n := EditDistance(folded(wrong), folded(k.name))
@@ -169,14 +201,20 @@ func suggestion[T any](wrong string, keys []key[T]) string {
 	if best != "" {
 		return fmt.Sprintf("; did you mean %s?", best)
 	}
-	var names []string
 	for _, k := range keys {
-		if slices.Contains(k.sub, wrong) {
+		if slices.Contains(names(k.keys), wrong) {
 			return fmt.Sprintf("; did you mean %s.%s?", k.name, wrong)
 		}
-		names = append(names, k.name)
 	}
-	return "; the keys here are " + strings.Join(names, ", ")
+	return "; the keys here are " + strings.Join(names(keys), ", ")
+}
+
+func names(keys []key) []string {
+	list := make([]string, len(keys))
+	for i, k := range keys {
+		list[i] = k.name
+	}
+	return list
 }
 
 // folded makes wasmPath, wasm-path and wasm_path the same.

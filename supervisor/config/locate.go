@@ -24,11 +24,11 @@ func Locate(path string, h Host) (Location, error) {
 	if err != nil {
 		return Location{}, err
 	}
-	all := &reading{host: h, budget: maxUnfolded, space: maxFile, ids: map[messages.InstanceID]site{}, envFiles: map[string]envFile{}}
+	all := newReading(h, everyKey)
 	d := all.open(path, whole, text)
 	var at Location
 	d.document(func(v value) {
-		list, _ := d.entries(v, kindMapping)
+		list, _ := d.entries(v, aMapping)
 		d.faults = nil // of other keys
 		for _, e := range list {
 			if e.key != "state_dir" && e.key != "socket" {

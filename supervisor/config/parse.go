@@ -52,6 +52,10 @@ func Parse(path string, text []byte, h Host) (*File, error) {
 }
 
 func parse(path string, text []byte, h Host) (*File, reads, error) {
+	return parseBy(everyKey, path, text, h)
+}
+
+func parseBy(keys *tables, path string, text []byte, h Host) (*File, reads, error) {
 	whole, err := filepath.Abs(path)
 	if err != nil {
 		return nil, reads{}, fmt.Errorf("the configuration %s cannot be located: %w", path, err)
@@ -59,16 +63,15 @@ func parse(path string, text []byte, h Host) (*File, reads, error) {
 	if len(text) > maxFile {
 		return nil, reads{}, Errors{{Path: path, Line: 1, Column: 1, Message: fmt.Sprintf("the file is larger than %d MiB", maxFile>>20)}}
 	}
-	all := &reading{host: h, budget: maxUnfolded, space: maxFile, ids: map[messages.InstanceID]site{}, envFiles: map[string]envFile{}}
-	r := root{File: defaults()}
-	r.Path = whole
+	all := newReading(h, keys)
+	f := &File{Path: whole}
 	d := all.open(path, whole, text)
-	d.document(func(v value) { d.root(&r, v) })
+	d.document(func(v value) { d.file(f, v) })
 	if errs := all.errors(); errs != nil {
 		return nil, all.reads, errs
 	}
-	r.Includes, r.EnvFiles = all.reads.fragments, all.reads.others
-	return &r.File, all.reads, nil
+	f.Includes, f.EnvFiles = all.reads.fragments, all.reads.others
+	return f, all.reads, nil
 }
 
 // reads is what was read beside a file, or looked for in vain. Paths are absolute, each is there once.
@@ -120,8 +123,13 @@ func (d *decoder) errors() Errors {
 		return nil
 	}
 	ours := map[string]bool{}
-	for _, name := range allNames() {
-		ours[name] = true
+	for _, keys := range [][]key{d.keys.file, d.keys.instance} {
+		for _, k := range keys {
+			ours[k.name] = true
+			for _, inner := range k.keys {
+				ours[inner.name] = true
+			}
+		}
 	}
 	d.src.hideSecrets(ours)
 	errs := make(Errors, len(d.faults))
@@ -153,7 +161,7 @@ func (d *decoder) document(read func(v value)) {
 			v.name = ""
 			read(v)
 		default:
-			d.wrongKind(v, kindMapping)
+			d.wrongKind(v, aMapping)
 		}
 	}
 	if d.budget < 0 {
@@ -163,34 +171,34 @@ func (d *decoder) document(read func(v value)) {
 
 func (d *decoder) fault(f *fault) { d.faults = append(d.faults, f) }
 
-func (d *decoder) root(r *root, v value) {
-	section(d, v, rootKeys, r)
-	if r.Executable == "" {
-		r.Executable = d.executable(messages.DefaultExecutable)
+// file reads the settings, what holds for all instances, and these.
+func (d *decoder) file(f *File, v value) {
+	all := &level{file: f}
+	each(d.keys.file, func(k key, _ string) {
+		if k.Default != nil && k.NotBelow == "" {
+			all.set(k, k.Default)
+		}
+	})
+	d.section(v, d.keys.file, all)
+	all.app.Executable = d.executable(all.app.Executable)
+	base, apps := d.body(all, all, v)
+	f.Instances = apps
+	if all.include != nil {
+		d.include(f, *all.include, base)
 	}
-	base := draft{enabled: true, app: messages.AppInstance{
-		Executable: r.Executable,
-		Health:     r.Health,
-		Restart:    r.Restart,
-		Start:      messages.StartPolicy{Deadline: r.Start.Deadline},
-		Stop:       r.Stop,
-	}}
-	base, r.Instances = d.body(r.body, base, v)
-	if r.include != nil {
-		d.include(&r.File, *r.include, base)
+	top := all.app.WithDefaults()
+	f.Executable, f.Start.Deadline, f.Health, f.Restart, f.Stop = top.Executable, top.Start.Deadline, top.Health, top.Restart, top.Stop
+	if f.StateDir == "" {
+		f.StateDir = d.host.stateDir()
+	} else {
+		f.StateDir = messages.StateDir(d.abs(string(f.StateDir)))
 	}
-	if r.Restart.Max == 0 {
-		r.Restart.Max = restartMax(r.Restart.Initial)
-	}
-	if r.StateDir = d.host.stateDir(); r.stateDir != "" {
-		r.StateDir = messages.StateDir(d.abs(r.stateDir))
-	}
-	if r.StateDir == "" {
+	if f.StateDir == "" {
 		d.failf(v.at, "state_dir is missing, and neither $STATE_DIRECTORY, $XDG_STATE_HOME nor $HOME gives one; write state_dir")
 	}
-	if r.Socket == "" {
-		r.Socket = r.StateDir.Socket()
+	if f.Socket == "" {
+		f.Socket = f.StateDir.Socket()
 	} else {
-		r.Socket = d.abs(r.Socket)
+		f.Socket = d.abs(f.Socket)
 	}
 }

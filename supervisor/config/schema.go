@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -12,13 +13,11 @@ import (
 
 // Schema returns the JSON Schema (draft 2020-12) of a configuration file, made of the tables it is read by. It admits
 // every file that [Parse] accepts, also as a fragment, and refuses unknown keys, wrong types and what a single value shows.
-func Schema() []byte {
-	file := defaults()
-	file.Executable = messages.DefaultExecutable
-	file.Restart.Max = restartMax(file.Restart.Initial)
-	s := object(rootKeys, &root{File: file})
-	s.Dialect = "https://json-schema.org/draft/2020-12/schema"
-	s.Title = "Configuration of procman"
+func Schema() []byte { return everyKey.schema() }
+
+func (t *tables) schema() []byte {
+	s := object(t.file, true)
+	s["$schema"], s["title"] = "https://json-schema.org/draft/2020-12/schema", "Configuration of procman"
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -28,89 +27,71 @@ func Schema() []byte {
 }
 
 // shape is the JSON Schema of a value.
-type shape struct {
-	Dialect     string            `json:"$schema,omitempty"`
-	Title       string            `json:"title,omitempty"`
-	Description string            `json:"description,omitempty"`
-	Type        types             `json:"type,omitempty"`
-	Enum        []string          `json:"enum,omitempty"`
-	Default     any               `json:"default,omitempty"`
-	Pattern     string            `json:"pattern,omitempty"`
-	MinLength   int               `json:"minLength,omitempty"`
-	MaxLength   int               `json:"maxLength,omitempty"`
-	Minimum     *float64          `json:"minimum,omitempty"`
-	Maximum     *float64          `json:"maximum,omitempty"`
-	Below       *float64          `json:"exclusiveMaximum,omitempty"`
-	Items       *shape            `json:"items,omitempty"`
-	MinItems    int               `json:"minItems,omitempty"`
-	Properties  map[string]*shape `json:"properties,omitempty"`
-	Names       *shape            `json:"propertyNames,omitempty"`
-	Others      any               `json:"additionalProperties,omitempty"` // false, or the shape of each
-	Required    []string          `json:"required,omitempty"`
-	If          *shape            `json:"if,omitempty"`
-	Then        *shape            `json:"then,omitempty"`
-}
+type shape = map[string]any
 
-// types are the JSON types a value may have. A text that looks like a number is one to JSON, and a text to us.
-type types []string
-
-func (t types) MarshalJSON() ([]byte, error) {
-	if len(t) == 1 {
-		return json.Marshal(t[0])
-	}
-	return json.Marshal([]string(t))
-}
-
-// object is the shape of a section. at holds the defaults of its keys; nil: they are not known here.
-func object[T any](keys []key[T], at *T) *shape {
-	s := &shape{Type: types{"object"}, Others: false, Properties: make(map[string]*shape, len(keys))}
+// object is the shape of a mapping. uppermost says that what is not written has its default, and not what another level says.
+func object(keys []key, uppermost bool) shape {
+	properties, required := shape{}, []string{}
 	for _, k := range keys {
-		of := k.kind.shape()
-		for _, mark := range k.marks {
-			mark(of, at)
-		}
-		of.Description = k.doc
-		s.Properties[k.name] = of
+		properties[k.name] = k.shape(uppermost)
 		if k.required {
-			s.Required = append(s.Required, k.name)
+			required = append(required, k.name)
 		}
+	}
+	s := shape{"type": "object", "properties": properties, "additionalProperties": false}
+	if len(required) > 0 {
+		s["required"] = required
 	}
 	return s
 }
 
-// shape is what every value of a kind looks like.
-func (k kind) shape() *shape {
-	switch k {
-	case kindText:
-		return &shape{Type: types{"string", "number"}}
-	case kindDuration:
-		return &shape{Type: types{"string"}, Pattern: `^\+?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`}
-	case kindSize:
-		return &shape{Type: types{"string", "integer"}, Pattern: `^[0-9]+ *(B|KiB|MiB|GiB|TiB)?$`}
-	case kindInteger:
-		return &shape{Type: types{"integer"}}
-	case kindNumber:
-		return &shape{Type: types{"number"}}
-	case kindBool:
-		return &shape{Type: types{"boolean"}}
-	case kindPorts:
-		return &shape{Type: types{"string", "integer"}, Pattern: `^ *[0-9]+ *(- *[0-9]+ *)?$`, Minimum: limit(firstPort), Maximum: limit(lastPort)}
-	case kindTexts:
-		return &shape{Type: types{"array"}, Items: verbatim()}
-	case kindNames:
-		return &shape{Type: types{"object"}, Names: &shape{Pattern: "^[^=]+$"}, Others: verbatim()}
-	case kindDirs:
-		return &shape{Type: types{"string", "number", "array"}, MinLength: 1, Items: &shape{Type: types{"string", "number"}, MinLength: 1}}
+func (k key) shape(uppermost bool) shape {
+	var s shape
+	switch {
+	case k.many:
+		s = shape{"type": "array", "items": object(k.keys, false)}
+	case k.keys != nil:
+		s = object(k.keys, uppermost && k.name != "defaults")
+	case k.Words != nil:
+		s = shape{"type": "string", "enum": k.Words}
+	default:
+		s = shapeOf(k.Kind)
 	}
-	return &shape{} // of a section, a list of instances or a choice: its key says the rest
+	for _, l := range k.Limits {
+		maps.Copy(s, l.Schema)
+	}
+	maps.Copy(s, k.schema)
+	if uppermost && k.Default != nil {
+		s["default"] = written(k.Default)
+	}
+	s["description"] = k.Doc
+	return s
 }
 
-// verbatim is a text in which numbers and booleans are taken as they are written.
-func verbatim() *shape { return &shape{Type: types{"string", "number", "boolean"}} }
-
-func limit[V int | int64 | float64](v V) *float64 {
-	f := float64(v)
-	return &f
+// shapeOf is what every value of a kind looks like. A text that looks like a number is one to JSON, and a text to us.
+func shapeOf(k messages.Kind) shape {
+	verbatim := shape{"type": []string{"string", "number", "boolean"}} // numbers and booleans are taken as they are written
+	switch k {
+	case messages.KindDuration:
+		return shape{"type": "string", "pattern": `^\+?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`}
+	case kindSize:
+		return shape{"type": []string{"string", "integer"}, "pattern": `^[0-9]+ *(B|KiB|MiB|GiB|TiB)?$`}
+	case messages.KindInteger:
+		return shape{"type": "integer"}
+	case messages.KindNumber:
+		return shape{"type": "number"}
+	case messages.KindBool:
+		return shape{"type": "boolean"}
+	case kindPorts:
+		return shape{"type": []string{"string", "integer"}, "pattern": `^ *[0-9]+ *(- *[0-9]+ *)?$`, "minimum": firstPort, "maximum": lastPort}
+	case messages.KindTexts:
+		return shape{"type": "array", "items": verbatim}
+	case messages.KindNames:
+		return shape{"type": "object", "propertyNames": shape{"pattern": "^[^=]+$"}, "additionalProperties": verbatim}
+	case kindDirs:
+		return shape{"type": []string{"string", "number", "array"}, "minLength": 1, "items": shape{"type": []string{"string", "number"}, "minLength": 1}}
+	}
+	return shape{"type": []string{"string", "number"}}
 }
 
 // written is how a default is written in a file.
@@ -121,20 +102,13 @@ func written(v any) any {
 		if strings.HasSuffix(s, "m0s") {
 			s = strings.TrimSuffix(s, "0s")
 		}
-		if strings.HasSuffix(s, "h0m") {
-			s = strings.TrimSuffix(s, "0m")
-		}
-		return s
+		return strings.Replace(s, "h0m", "h", 1)
 	case int64:
-		return writtenSize(v)
+		units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+		for len(units) > 1 && v > 0 && v%1024 == 0 {
+			v, units = v/1024, units[1:]
+		}
+		return fmt.Sprint(v) + units[0]
 	}
 	return v
-}
-
-func writtenSize(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	for len(units) > 1 && n > 0 && n%1024 == 0 {
-		n, units = n/1024, units[1:]
-	}
-	return fmt.Sprint(n) + units[0]
 }

@@ -45,24 +45,15 @@ func within(t require.TestingT, tree map[string]any, path string) map[string]any
 
 func TestEveryKeyIsInTheSchemaWithItsDescription(t *testing.T) {
 	tree := schemaTree(t)
-	look := func(path, doc string) {
-		require.Equal(t, doc, within(t, tree, path)["description"], path)
+	for _, path := range declared() {
+		require.NotEmpty(t, within(t, tree, path)["description"], path)
 	}
-	for _, k := range rootKeys {
-		look(k.name, k.doc)
-		for _, sub := range k.sub {
-			path := k.name + "." + sub
-			if k.name == "instances" {
-				path = "instances[]." + sub
+	for prefix, keys := range map[string][]key{"": everyKey.file, "instances[].": everyKey.instance, "defaults.": everyKey.defaults} {
+		each(keys, func(k key, name string) {
+			if k.Key != "" {
+				require.Equal(t, k.Doc, within(t, tree, prefix+name)["description"], prefix+name)
 			}
-			require.NotEmpty(t, within(t, tree, path)["description"], path)
-		}
-	}
-	for _, k := range instanceKeys {
-		look("instances[]."+k.name, k.doc)
-		for _, sub := range k.sub {
-			require.NotEmpty(t, within(t, tree, "instances[]."+k.name+"."+sub)["description"])
-		}
+		})
 	}
 	require.NotContains(t, within(t, tree, "defaults")["properties"], "id")
 	require.Equal(t, false, within(t, tree, "health")["additionalProperties"])

@@ -1,15 +1,19 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"procman/messages"
 )
 
 // value is a node of the file, and what messages call it.
@@ -48,27 +52,76 @@ func (v value) spoken(got any) string {
 	return fmt.Sprint(got)
 }
 
-// kind is what a value looks like, in words that fit "must be …".
-type kind string
-
+// The kinds of the daemon's own settings.
 const (
-	kindText     kind = "text"
-	kindDuration kind = "a duration such as 500ms, 15s or 1m30s"
-	kindSize     kind = "a size such as 512KiB, 16MiB or 1GiB"
-	kindInteger  kind = "a whole number"
-	kindNumber   kind = "a number"
-	kindBool     kind = "true or false"
-	kindPorts    kind = "a port range such as 30000-31000"
-	kindMapping  kind = "a mapping of keys"
-	kindDirs     kind = "a directory, or a list of directories"
-	kindTexts    kind = "a list of texts"
-	kindNames    kind = "a mapping of names to texts"
-	// In one phrase, for whoever has nothing to run.
-	kindInstances kind = "a list of instances ([] for none)"
+	kindPathText messages.Kind = "path as it is written"
+	kindSize     messages.Kind = "size"
+	kindPorts    messages.Kind = "ports"
+	kindDirs     messages.Kind = "directories"
 )
 
+// phrase is what a value looks like, in words that fit "must be …".
+type phrase string
+
+const (
+	aText     phrase = "text"
+	aDuration phrase = "a duration such as 500ms, 15s or 1m30s"
+	aSize     phrase = "a size such as 512KiB, 16MiB or 1GiB"
+	anInteger phrase = "a whole number"
+	aNumber   phrase = "a number"
+	aBool     phrase = "true or false"
+	aRange    phrase = "a port range such as 30000-31000"
+	aMapping  phrase = "a mapping of keys"
+	dirs      phrase = "a directory, or a list of directories"
+	texts     phrase = "a list of texts"
+	nameTexts phrase = "a mapping of names to texts"
+	// In one phrase, for whoever has nothing to run.
+	instances phrase = "a list of instances ([] for none)"
+)
+
+// read reads a value of a kind, or one of a few words.
+func (d *decoder) read(v value, k messages.Kind, words []string) (any, bool) {
+	if words != nil {
+		return d.word(v, words)
+	}
+	switch k {
+	case messages.KindPath:
+		return d.path(v)
+	case kindPathText:
+		return d.pathText(v)
+	case messages.KindProgram:
+		text, ok := d.pathText(v)
+		return d.executable(text), ok
+	case messages.KindDuration:
+		return d.duration(v)
+	case messages.KindInteger:
+		return plain(d, v, anInteger, strconv.Atoi)
+	case messages.KindNumber:
+		return plain(d, v, aNumber, parseNumber)
+	case messages.KindBool:
+		return d.boolean(v)
+	case messages.KindNames:
+		return d.names(v)
+	case kindSize:
+		return d.size(v)
+	case kindPorts:
+		return d.ports(v)
+	}
+	return d.text(v)
+}
+
+func (d *decoder) word(v value, words []string) (string, bool) {
+	choice := phrase(messages.Alternatives(words))
+	text, _, ok := d.scalar(v, choice)
+	if ok && !slices.Contains(words, text) {
+		d.failf(v.at, "%s must be %s, not %s", v.name, choice, v.quoted(text))
+		return "", false
+	}
+	return text, ok
+}
+
 // scalar returns the text of a value as it is written, and whether it is without quotes.
-func (d *decoder) scalar(v value, want kind) (text string, plain, ok bool) {
+func (d *decoder) scalar(v value, want phrase) (text string, plain, ok bool) {
 	switch n := v.node.(type) {
 	case *ast.StringNode:
 		return n.Value, n.Token.Type == token.StringType, true
@@ -81,7 +134,7 @@ func (d *decoder) scalar(v value, want kind) (text string, plain, ok bool) {
 	return "", false, false
 }
 
-func (d *decoder) wrongKind(v value, want kind) {
+func (d *decoder) wrongKind(v value, want phrase) {
 	is := "something else"
 	switch v.node.(type) {
 	case *ast.NullNode:
@@ -103,7 +156,7 @@ func (d *decoder) wrongKind(v value, want kind) {
 
 // verbatim reads a text in which numbers and booleans are taken as they are written.
 func (d *decoder) verbatim(v value) (string, bool) {
-	text, _, ok := d.scalar(v, kindText)
+	text, _, ok := d.scalar(v, aText)
 	if ok && strings.ContainsRune(text, 0) {
 		d.failf(v.at, "%s holds a NUL byte, which no command line or environment can carry", v.name)
 		return "", false
@@ -139,12 +192,6 @@ func (d *decoder) path(v value) (string, bool) {
 	return text, ok
 }
 
-// program reads the path of a program, and leaves a bare name to be looked up in PATH.
-func (d *decoder) program(v value) (string, bool) {
-	text, ok := d.pathText(v)
-	return d.executable(text), ok
-}
-
 // executable makes the path of a program absolute.
 func (d *decoder) executable(name string) string {
 	if strings.ContainsRune(name, filepath.Separator) {
@@ -154,7 +201,7 @@ func (d *decoder) executable(name string) string {
 }
 
 func (d *decoder) duration(v value) (time.Duration, bool) {
-	text, _, ok := d.scalar(v, kindDuration)
+	text, _, ok := d.scalar(v, aDuration)
 	if !ok {
 		return 0, false
 	}
@@ -165,13 +212,13 @@ func (d *decoder) duration(v value) (time.Duration, bool) {
 	if _, err := strconv.ParseFloat(text, 64); err == nil && !v.private {
 		d.failf(v.at, "%s is %s without a unit; write %ss if seconds are meant", v.name, v.plain(text), v.plain(text))
 	} else {
-		d.failf(v.at, "%s must be %s, not %s", v.name, kindDuration, v.quoted(text))
+		d.failf(v.at, "%s must be %s, not %s", v.name, aDuration, v.quoted(text))
 	}
 	return 0, false
 }
 
 func (d *decoder) size(v value) (int64, bool) {
-	text, _, ok := d.scalar(v, kindSize)
+	text, _, ok := d.scalar(v, aSize)
 	if !ok {
 		return 0, false
 	}
@@ -202,7 +249,7 @@ func parseSize(text string) (size int64, complaint string) {
 		digits = 0
 	}
 	if digits == 0 {
-		return 0, "write " + string(kindSize) + "; the units are B, KiB, MiB, GiB and TiB"
+		return 0, "write " + string(aSize) + "; the units are B, KiB, MiB, GiB and TiB"
 	}
 	n, err := strconv.ParseInt(text[:digits], 10, 64)
 	if err != nil || n > math.MaxInt64>>shift {
@@ -211,38 +258,34 @@ func parseSize(text string) (size int64, complaint string) {
 	return n << shift, ""
 }
 
-func (d *decoder) integer(v value) (int, bool) {
-	text, plain, ok := d.scalar(v, kindInteger)
+// plain reads a number, which has no quotes.
+func plain[V any](d *decoder, v value, want phrase, parse func(string) (V, error)) (n V, ok bool) {
+	text, plain, ok := d.scalar(v, want)
 	if !ok {
-		return 0, false
+		return n, false
 	}
-	n, err := strconv.Atoi(text)
+	n, err := parse(text)
 	if err != nil || !plain {
-		d.failf(v.at, "%s must be %s, not %s", v.name, kindInteger, v.quoted(text))
-		return 0, false
+		d.failf(v.at, "%s must be %s, not %s", v.name, want, v.quoted(text))
+		return n, false
 	}
 	return n, true
 }
 
-func (d *decoder) number(v value) (float64, bool) {
-	text, plain, ok := d.scalar(v, kindNumber)
-	if !ok {
-		return 0, false
-	}
+func parseNumber(text string) (float64, error) {
 	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || !plain || math.IsNaN(n) || math.IsInf(n, 0) {
-		d.failf(v.at, "%s must be %s, not %s", v.name, kindNumber, v.quoted(text))
-		return 0, false
+	if math.IsNaN(n) || math.IsInf(n, 0) {
+		err = strconv.ErrRange
 	}
-	return n, true
+	return n, err
 }
 
 func (d *decoder) boolean(v value) (bool, bool) {
 	if b, ok := v.node.(*ast.BoolNode); ok {
 		return b.Value, true
 	}
-	if text, _, ok := d.scalar(v, kindBool); ok {
-		d.failf(v.at, "%s must be %s, not %s", v.name, kindBool, v.quoted(text))
+	if text, _, ok := d.scalar(v, aBool); ok {
+		d.failf(v.at, "%s must be %s, not %s", v.name, aBool, v.quoted(text))
 	}
 	return false, false
 }
@@ -250,47 +293,63 @@ func (d *decoder) boolean(v value) (bool, bool) {
 // The least port that needs no privilege, and the greatest there is.
 const firstPort, lastPort = 1024, 65535
 
-func (d *decoder) ports(v value) (first, last int, ok bool) {
-	text, _, ok := d.scalar(v, kindPorts)
-	if !ok {
-		return 0, 0, false
-	}
-	from, to, isRange := strings.Cut(text, "-")
+// portRange is the part of Ports that is written as one value.
+type portRange Ports
+
+var errNoRange = fmt.Errorf("must be %s, or a single port", aRange)
+
+// UnmarshalText reads FIRST-LAST, or a single port. Its other errors are in words that follow "ports.range is 80; ".
+func (r *portRange) UnmarshalText(text []byte) error {
+	from, to, isRange := strings.Cut(string(text), "-")
 	if !isRange {
 		to = from
 	}
-	first64, err1 := strconv.ParseUint(strings.Trim(from, " "), 10, 63)
-	last64, err2 := strconv.ParseUint(strings.Trim(to, " "), 10, 63)
-	first, last = int(first64), int(last64)
+	first, err1 := strconv.ParseUint(strings.Trim(from, " "), 10, 63)
+	last, err2 := strconv.ParseUint(strings.Trim(to, " "), 10, 63)
 	switch {
 	case err1 != nil || err2 != nil:
-		d.failf(v.at, "%s must be %s, or a single port, not %s", v.name, kindPorts, v.quoted(text))
+		return errNoRange
 	case first < firstPort || last < firstPort || first > lastPort || last > lastPort:
-		d.failf(v.at, "%s is %s; ports go from %d to %d", v.name, v.plain(text), firstPort, lastPort)
+		return fmt.Errorf("ports go from %d to %d", firstPort, lastPort)
 	case first > last:
-		d.failf(v.at, "%s is %s; the first port must not be greater than the last", v.name, v.plain(text))
-	default:
-		return first, last, true
+		return errors.New("the first port must not be greater than the last")
 	}
-	return 0, 0, false
+	r.First, r.Last = int(first), int(last)
+	return nil
+}
+
+func (d *decoder) ports(v value) (string, bool) {
+	text, _, ok := d.scalar(v, aRange)
+	if !ok {
+		return "", false
+	}
+	switch err := new(portRange).UnmarshalText([]byte(text)); err {
+	case nil:
+		return text, true
+	case errNoRange:
+		d.failf(v.at, "%s %v, not %s", v.name, err, v.quoted(text))
+	default:
+		d.failf(v.at, "%s is %s; %v", v.name, v.plain(text), err)
+	}
+	return "", false
 }
 
 // texts reads a list of texts.
-func (d *decoder) texts(v value) (texts []string, places []value, ok bool) {
-	list, ok := d.items(v, kindTexts)
-	for _, item := range list {
+func (d *decoder) texts(v value) (list []string, places []value, ok bool) {
+	items, ok := d.items(v, texts)
+	for _, item := range items {
 		if text, good := d.verbatim(item); good {
-			texts, places = append(texts, text), append(places, item)
+			list, places = append(list, text), append(places, item)
 		} else {
 			ok = false
 		}
 	}
-	return texts, places, ok
+	return list, places, ok
 }
 
 // names reads a mapping of names to texts. It never quotes a text in a message: it may be secret.
 func (d *decoder) names(v value) (map[string]string, bool) {
-	list, ok := d.entries(v, kindNames)
+	list, ok := d.entries(v, nameTexts)
 	if !ok {
 		return nil, false
 	}

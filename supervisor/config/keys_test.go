@@ -1,0 +1,43 @@
+package config
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"procman/messages"
+)
+
+func TestAFieldThatIsAddedToTheTableIsFoundEverywhere(t *testing.T) {
+	keys := tablesOf(append(messages.Fields(), messages.Field{
+		Key: "stop.word", Kind: messages.KindText, Effect: messages.Applied, Default: "please", Words: []string{"please", "now"}, Doc: "said at the end",
+		At: func(a *messages.AppInstance) any { return &a.EnvFault }, // any text will do
+	}))
+	read := func(text string) (*File, error) {
+		f, _, err := parseBy(keys, "f", []byte(text), host(nil))
+		return f, err
+	}
+	f, err := read("defaults: {stop: {word: now}}\ninstances: [{id: a, args: [x]}, {id: b, args: [x], stop: {word: please}}]")
+	require.NoError(t, err)
+	require.Equal(t, "now", f.Instances[0].EnvFault)
+	require.Equal(t, "please", f.Instances[1].EnvFault)
+	f, err = read("instances: [{id: a, args: [x]}]")
+	require.NoError(t, err)
+	require.Equal(t, "please", f.Instances[0].EnvFault)
+	_, err = read("stop: {word: soon}\ninstances: []")
+	require.ErrorContains(t, err, "f:1:14: stop.word must be please or now, not \"soon\"\nstop: {word: soon}\n             ^")
+	_, err = read("stop: {wrod: now}\ninstances: []")
+	require.ErrorContains(t, err, "did you mean word?")
+	_, err = read("word: now\ninstances: []")
+	require.ErrorContains(t, err, "did you mean stop.word?")
+
+	var schema map[string]any
+	require.NoError(t, json.Unmarshal(keys.schema(), &schema))
+	for _, path := range []string{"stop.word", "defaults.stop.word", "instances[].stop.word"} {
+		require.Equal(t, "said at the end", within(t, schema, path)["description"])
+	}
+	require.Equal(t, "please", within(t, schema, "stop.word")["default"])
+	require.Contains(t, keys.example(), "  word: please         # said at the end: please or now\n")
+	require.Contains(t, keys.example(), "# stop: {grace: 10s, leftovers: end, word: please}\n")
+}

@@ -1,0 +1,253 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/token"
+
+	"procman/messages"
+)
+
+// level is what is said at one level: by the file as a whole, by defaults, by an instance. What is not said there is as in
+// the level of which it is an heir.
+type level struct {
+	app     messages.AppInstance // Env and Secrets are those of the weaker levels until settleEnv
+	wasmDir string               // of the file that says wasm_path
+	broken  bool                 // defaults in which something is wrong
+
+	// Of this level alone.
+	idAt    *token.Position
+	env     map[string]string
+	envFile *value
+	envPath string // what envFile says
+
+	// Of a file alone.
+	file                         *File // its settings
+	include, defaults, instances *value
+}
+
+// heir is a level at which nothing is said yet.
+func (l *level) heir() *level {
+	return &level{app: l.app.Clone(), wasmDir: l.wasmDir, broken: l.broken}
+}
+
+// single adds to a field that is in no section what only a file can say of it, or get wrong.
+func single(k key) key {
+	switch k.Key {
+	case "id":
+		k.required, k.read = true, readID
+	case "wasm_path":
+		k.Limits, k.read = notEmpty, readWasm
+	case "args":
+		k.read, k.schema = readArgs, map[string]any{"minItems": 1}
+	case "env":
+		k.read = readEnv
+		k.Doc += ". The value of a name is kept secret if one of its words (A_B has two) one of " + strings.Join(secretWords, ", ")
+	case "env_file":
+		k.read, k.schema = readEnvPath, map[string]any{"minLength": 1}
+	case "db_name", "executable", "work_dir":
+		k.Limits = notEmpty
+	}
+	return k
+}
+
+func readID(d *decoder, v value, l *level) {
+	text, ok := d.text(v)
+	l.idAt = v.at
+	if !ok {
+		return
+	}
+	l.app.InstanceID = messages.InstanceID(text)
+	if err := l.app.InstanceID.Validate(); err != nil {
+		d.refuse(v, err)
+	}
+}
+
+// readWasm remembers which file names the module: its directory is where that is.
+func readWasm(d *decoder, v value, l *level) {
+	l.wasmDir = d.dir
+	d.put(v, key{Field: messages.Field{Kind: kindPathText, Limits: notEmpty}, at: func(l *level) any { return &l.app.WasmPath }}, l)
+}
+
+func readEnv(d *decoder, v value, l *level) {
+	l.env, _ = d.names(v)
+	for _, name := range slices.Sorted(maps.Keys(l.env)) {
+		if err := tooLong(name, l.env[name]); err != nil {
+			d.failf(v.at, "%s: %v", v.name, err)
+		}
+	}
+}
+
+func readEnvPath(d *decoder, v value, l *level) {
+	if text, ok := d.pathText(v); ok {
+		l.envFile, l.envPath = &v, text
+	}
+}
+
+func readArgs(d *decoder, v value, l *level) {
+	args, places, ok := d.texts(v)
+	if !ok {
+		return
+	}
+	if len(args) == 0 {
+		d.failf(v.at, "args is empty; leave it out for the default command line, or give at least one argument")
+		return
+	}
+	for n, arg := range args {
+		if len(arg) >= mostText() {
+			d.failf(places[n].at, "%s has %d bytes, and the kernel takes %d of one argument", places[n].name, len(arg), mostText())
+			continue
+		}
+		// The rules of placeholders are the instance's; only the place in the file is ours.
+		lone := messages.AppInstance{InstanceID: "x", WasmPath: "x", DbName: "x", Args: []string{arg}}
+		if err := lone.WithDefaults().Validate(); err != nil {
+			d.refuse(places[n], err)
+		}
+	}
+	l.app.Args = args
+}
+
+// refuse reports an error that quotes the value.
+func (d *decoder) refuse(v value, err error) {
+	if v.private {
+		d.failf(v.at, "%s is not what it may be; an alias brings it here from env, so it is not shown", v.name)
+		return
+	}
+	d.failf(v.at, "%v", err)
+}
+
+// body reads the defaults of a file over base, and its instances over both. It returns the defaults, and the instances.
+func (d *decoder) body(file, base *level, v value) (*level, []messages.AppInstance) {
+	if file.defaults != nil {
+		before := len(d.faults)
+		base = base.heir()
+		d.section(*file.defaults, d.keys.defaults, base)
+		d.settleEnv(base)
+		base.broken = base.broken || len(d.faults) > before
+	}
+	if file.instances == nil {
+		d.failf(v.at, "instances is missing; write `instances: []` for none")
+		return base, nil
+	}
+	list, ok := d.items(*file.instances, instances)
+	if !ok {
+		return base, nil
+	}
+	apps := make([]messages.AppInstance, 0, len(list))
+	for _, item := range list {
+		if d.budget < 0 {
+			break
+		}
+		before := len(d.faults)
+		l := base.heir()
+		d.section(item, d.keys.instance, l)
+		if l.app.InstanceID != "" {
+			d.unique(l)
+		}
+		if len(d.faults) == before {
+			d.finish(l, item)
+		}
+		apps = append(apps, l.app)
+	}
+	return base, apps
+}
+
+// site is a line of one of the files.
+type site struct {
+	path string
+	line int
+}
+
+// unique reports an id that was read before.
+func (d *decoder) unique(l *level) {
+	id := l.app.InstanceID
+	first, twice := d.ids[id]
+	switch {
+	case !twice:
+		d.ids[id] = site{d.src.path, l.idAt.Line}
+	case first.path == d.src.path:
+		d.failf(l.idAt, "the instance %s is already on line %d; ids must be unique", clip(string(id)), first.line)
+	default:
+		d.failf(l.idAt, "the instance %s is already in %s:%d; ids must be unique", clip(string(id)), first.path, first.line)
+	}
+}
+
+// finish fills in what follows from several keys of an instance.
+func (d *decoder) finish(l *level, item value) {
+	a := &l.app
+	if l.idAt == nil {
+		d.failf(item.at, "id is missing; every instance has one")
+	}
+	*a = a.WithDefaults()
+	if !l.broken {
+		d.requireUsed(a, item)
+	}
+	if a.WasmPath != "" && (a.WorkDir != "" || l.wasmDir != d.dir) {
+		// The module is named relative to its file, and the process starts elsewhere.
+		a.WasmPath = absolute(l.wasmDir, a.WasmPath)
+	}
+	if a.WorkDir == "" {
+		a.WorkDir = d.dir
+	}
+	d.settleEnv(l)
+}
+
+// requireUsed reports what the command line asks for and the instance does not say.
+func (d *decoder) requireUsed(a *messages.AppInstance, item value) {
+	line := strings.Join(a.Args, "\x00")
+	if a.WasmPath == "" && strings.Contains(line, "{wasm_path}") {
+		d.failf(item.at, "wasm_path is missing; the command line asks for it")
+	}
+	if a.DbName == "" && strings.Contains(line, "{db_name}") {
+		d.failf(item.at, "db_name is missing; the command line asks for it")
+	}
+}
+
+// settleEnv puts the env file of a level over what it inherits, and its env over both. A name stays secret once an env
+// file has it.
+func (d *decoder) settleEnv(l *level) {
+	secret := map[string]bool{}
+	for _, name := range l.app.Secrets {
+		secret[name] = true
+	}
+	for name := range d.readEnvFile(l) {
+		secret[name] = true
+	}
+	for name := range l.env {
+		if looksSecret(name) {
+			secret[name] = true
+		}
+	}
+	l.app.Env = over(l.app.Env, l.env)
+	l.app.Secrets = slices.Sorted(maps.Keys(secret))
+}
+
+// readEnvFile puts the values of the env file into the level, and returns them.
+func (d *decoder) readEnvFile(l *level) map[string]string {
+	if l.envFile == nil {
+		return nil
+	}
+	if l.envPath == "" {
+		d.failf(l.envFile.at, "env_file is \"\"; leave the key out if nothing is meant")
+		return nil
+	}
+	path := d.abs(l.envPath)
+	file, known := d.envFiles[path]
+	if !known {
+		file.values, file.err = d.loadEnvFile(path)
+		d.envFiles[path] = file
+	}
+	if file.err != nil && d.host.StartFaults {
+		l.app.EnvFault = fmt.Sprintf("%s:%d:%d: env_file %s: %v", d.src.path, l.envFile.at.Line, l.envFile.at.Column, l.envFile.quoted(l.envPath), file.err)
+		return nil
+	}
+	if file.err != nil {
+		d.failf(l.envFile.at, "env_file %s: %v", l.envFile.quoted(l.envPath), file.err)
+		return nil
+	}
+	l.app.Env = over(l.app.Env, maps.Clone(file.values))
+	return file.values
+}
