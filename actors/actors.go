@@ -17,11 +17,12 @@ type Spawner interface {
 	// anything is taken for the start: who waits takes nothing away from others. The error is a *messages.StartError with
 	// FaultLocked, and says for whom is waited, unless ctx ended first.
 	Clear(ctx context.Context, a messages.AppInstance) error
-	// Adopt returns the newest process of the instance, which this or an earlier manager started. The error is a
-	// *messages.GoneError if that process has ended, messages.ErrNoRun if none is known, and a *messages.StartError that is
-	// the host's fault if it lives and cannot be taken over, or nobody can tell: with FaultNotTaken for want of room, of which
-	// a ctx of ToEnd may take what is kept for control.
-	Adopt(ctx context.Context, id messages.InstanceID) (Process, error)
+	// Adopt returns the process of that run of the instance, which this or an earlier manager started; with AnyRun, of its
+	// newest. A process of the instance that lives is the one, whatever its run. It waits for a start that is under way. The
+	// error is a *messages.GoneError if the run's process has ended, messages.ErrNoRun if it is not known to have had one, and
+	// a *messages.StartError that is the host's fault if it lives and cannot be taken over, or nobody can tell: with
+	// FaultNotTaken for want of room, of which a ctx of ToEnd may take what is kept for control.
+	Adopt(ctx context.Context, id messages.InstanceID, run int) (Process, error)
 	// Survivors returns the newest run of every instance of which one is known. It returns what could be learned even
 	// beside an error.
 	Survivors(ctx context.Context) ([]messages.Survivor, error)
@@ -41,7 +42,7 @@ type Process interface {
 	// for get it a moment later. Signalling a run that is over is no error.
 	Signal(sig syscall.Signal, leftovers messages.Leftovers) error
 	// Wait returns when the first process has ended. It may be called any number of times, and by several goroutines; it
-	// occupies no OS thread. Reason is ReasonExit, ReasonSignal or ReasonUnknown.
+	// occupies no OS thread. It has no Reason: that is for who knows what was wanted.
 	Wait() messages.Exit
 	// Rest returns those of the run that outlived its first process, as soon as they are others than those given, by their
 	// pids. It is called after Wait; with nil it returns at once who lives. The error is that of ctx.
@@ -88,7 +89,7 @@ type Mover interface {
 
 // HealthChecker asks an instance how it is.
 type HealthChecker interface {
-	// Check takes no longer than t.Timeout. What goes wrong is in the Probe; Check never panics.
+	// Check takes no longer than the timeout of t's policy. What goes wrong is in the Probe; Check never panics.
 	Check(ctx context.Context, t messages.Target) messages.Probe
 }
 

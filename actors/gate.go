@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"procman/messages"
 )
 
 // Gate limits how many instances start at once, first come, first served: a thousand processes that all compile their
@@ -16,21 +18,35 @@ const slotTime = 10 * time.Second
 // NewGate returns a gate with so many slots.
 func NewGate(slots int) Gate { return make(Gate, slots) }
 
-// pass waits for a slot. The function returned gives it back; it may be called more than once, and is called for its
-// owner after slotTime.
-func (g Gate) pass(ctx context.Context) (leave func(), err error) {
-	if g == nil {
-		return func() {}, ctx.Err()
+// slot is a run's place in the gate. It is given up by itself after slotTime.
+type slot struct {
+	gate Gate
+	once *sync.Once // for each pass
+	late *time.Timer
+}
+
+func (s *slot) Acquire(ctx context.Context, _ *messages.Launch) error {
+	if s.gate == nil {
+		return ctx.Err()
 	}
 	select {
-	case g <- struct{}{}:
+	case s.gate <- struct{}{}:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
-	give := sync.OnceFunc(func() { <-g })
-	late := time.AfterFunc(slotTime, give)
-	return func() {
-		late.Stop()
-		give()
-	}, nil
+	once := new(sync.Once)
+	s.once = once
+	s.late = time.AfterFunc(slotTime, func() { once.Do(s.leave) })
+	return nil
+}
+
+func (s *slot) leave() { <-s.gate }
+
+func (s *slot) Attach(*messages.Launched) error { return nil }
+
+func (s *slot) Release(*End) {
+	if s.gate != nil {
+		s.late.Stop()
+		s.once.Do(s.leave)
+	}
 }

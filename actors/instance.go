@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -13,6 +14,9 @@ import (
 	"procman/actors/run"
 	"procman/messages"
 )
+
+// AnyRun stands for the newest run of an instance, whichever that is.
+const AnyRun = 0
 
 // World is what an instance actor needs of the world outside. Outputs, Gate, Waits and Budget may be nil.
 type World struct {
@@ -39,7 +43,7 @@ type Order struct {
 func Props(w World, o Order) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
 		i := &instance{
-			world: w, order: o, leave: func() {},
+			world: w, order: o, held: w.resources(o.App.InstanceID),
 			log:   w.Logger.With("instance", string(o.App.InstanceID), "run", o.Run),
 			state: run.Begin(o.App, o.Ready),
 		}
@@ -65,7 +69,7 @@ func confess(log *slog.Logger) actor.ReceiverMiddleware {
 	}
 }
 
-// instance is the actor. Its fields are touched in Receive only.
+// instance is the actor. Its fields are touched in Receive only, and by the start until it is over.
 type instance struct {
 	world World
 	order Order
@@ -76,51 +80,40 @@ type instance struct {
 	end    context.CancelFunc
 	launch context.Context // ends with the actor, or when the launch is given up
 	cancel context.CancelFunc
+	parted atomic.Bool // the start is over, or the actor is: whoever comes second sees to what is held
 
 	process  Process
-	adopted  bool // it was found, not started
-	lease    Lease
-	follower Follower
-	moved    int    // the port that the instance had before; 0: the same
-	movedWhy string // and why it changed
-	leave    func() // the start gate
-	foul     bool   // somebody else answers on the port
+	launched messages.Launched // what was reported of it
+	held     holdings
+	foul     bool // somebody else answers on the port
 	probe    Alarm
 	grace    Alarm
 }
 
-// What the actor's goroutines tell it.
-type (
-	launchDone struct {
-		process Process
-		lease   Lease
-		leave   func()
-		adopted bool // process was found, not started
-		err     error
-	}
-	refused  struct{ err *messages.StartError }
-	released struct{ messages.Exited }
-)
+// launchDone is what came of the start.
+type launchDone struct {
+	process Process
+	adopted bool // it was found, not started
+	err     error
+}
 
 // Receive never blocks: what takes time is done in a goroutine whose result comes back as a message.
 func (i *instance) Receive(c actor.Context) {
 	switch m := c.Message().(type) {
 	case *actor.Started:
-		go i.start(c.ActorSystem().Root, c.Self())
+		go i.start(c.ActorSystem().Root, c.Self(), c.Parent())
 	case *actor.Stopping:
 		i.end()
 		i.probe.Stop()
 		i.grace.Stop()
-		i.leave()
-		if i.follower != nil {
-			go i.follower.Stop()
+		if i.parted.Swap(true) {
+			i.held.release(ready, nil)
+			if held := i.held; held.any() {
+				go held.release(told, &End{Left: true})
+			}
 		}
 	case launchDone:
 		i.gotLaunch(c, m)
-	case refused:
-		i.report(c, messages.Refused{ID: i.id(), Run: i.order.Run, Err: m.err})
-	case released:
-		i.report(c, m.Exited)
 	case messages.StopRun:
 		i.step(c, run.StopAsked(m))
 	case messages.SetPolicy:
@@ -131,19 +124,24 @@ func (i *instance) Receive(c actor.Context) {
 }
 
 // start carries out the order. It runs in a goroutine of its own.
-func (i *instance) start(root *actor.RootContext, self *actor.PID) {
-	done := i.startOrWait(func(err *messages.StartError) { root.Send(self, refused{err}) })
+func (i *instance) start(root *actor.RootContext, self, parent *actor.PID) {
+	done := i.startOrWait(func(err *messages.StartError) {
+		root.RequestWithCustomSender(parent, messages.Refused{ID: i.id(), Run: i.order.Run, Err: err}, self)
+	})
+	if i.parted.Swap(true) {
+		i.held.release(told, &End{Left: true})
+		return
+	}
 	root.Send(self, done)
 }
 
 // startOrWait carries out the order as soon as the host lets it. tell is told why it does not.
 func (i *instance) startOrWait(tell func(*messages.StartError)) launchDone {
-	id := i.order.App.InstanceID
 	turn := i.world.Waits.arrive(tell)
 	defer turn.leave()
 	for {
 		if !i.order.Adopt { // what runs already takes nothing away from those that wait
-			if err := turn.await(i.launch, i.world.Ports.Owns(id)); err != nil {
+			if err := turn.await(i.launch, i.world.Ports.Owns(i.id())); err != nil {
 				return launchDone{err: err}
 			}
 		}
@@ -165,44 +163,22 @@ func (i *instance) startOrWait(tell func(*messages.StartError)) launchDone {
 }
 
 func (i *instance) startOrAdopt() (d launchDone) {
-	id := i.order.App.InstanceID
 	if i.order.Adopt {
 		return i.adopt(i.launch)
 	}
 	if err := i.world.Spawner.Clear(i.launch, i.order.App); err != nil {
 		return i.adoptInstead(err)
 	}
-	leave, err := i.world.Gate.pass(i.launch)
-	if err != nil {
+	l := messages.Launch{App: i.order.App, Run: i.order.Run}
+	if err := i.held.acquire(i.launch, &l); err != nil {
 		return launchDone{err: err}
 	}
-	if i.world.Budget != nil {
-		landed, err := i.world.Budget.Admit(i.launch)
-		if err != nil {
-			leave()
-			return launchDone{err: err}
-		}
-		defer landed()
+	if d.process, d.err = i.world.Spawner.Spawn(i.launch, l); d.err != nil {
+		i.held.release(told, &End{})
+		return i.adoptInstead(d.err)
 	}
-	lease, err := i.world.Ports.Acquire(id)
-	if err != nil {
-		leave()
-		return launchDone{err: err}
-	}
-	if i.world.Outputs != nil {
-		err = i.world.Outputs.Begin(i.launch, id)
-	}
-	var process Process
-	if err == nil {
-		process, err = i.world.Spawner.Spawn(i.launch, messages.Launch{App: i.order.App, Run: i.order.Run, Port: lease.Port()})
-	}
-	if err != nil {
-		leave()
-		lease.Release()
-		i.world.Waits.Wake(messages.FaultNoPort)
-		return i.adoptInstead(err)
-	}
-	return launchDone{process: process, lease: lease, leave: leave}
+	i.held.release(begun, nil)
+	return d
 }
 
 // adoptInstead takes over the process that keeps the instance locked, if it is its own, of which nobody knew, or nobody was
@@ -246,26 +222,17 @@ func ToEnd(ctx context.Context) context.Context { return context.WithValue(ctx, 
 // IsToEnd reports whether ctx is one of ToEnd.
 func IsToEnd(ctx context.Context) bool { return ctx.Value(toEnd{}) != nil }
 
-// adopt takes over the process that exists.
-func (i *instance) adopt(ctx context.Context) (d launchDone) {
-	id := i.order.App.InstanceID
-	if d.process, d.err = i.world.Spawner.Adopt(ctx, id); d.err != nil {
-		return d
+// adopt takes over the process that exists: of the run that the order names, or instead of the one that it asks for.
+func (i *instance) adopt(ctx context.Context) launchDone {
+	number := AnyRun
+	if i.order.Adopt {
+		number = i.order.Run
 	}
-	d.adopted = true
-	lease, err := i.world.Ports.Claim(id, d.process.Port())
-	if err != nil {
-		i.log.Error("the port of an adopted process could not be claimed", "port", d.process.Port(), "error", err)
-		return d
-	}
-	d.lease = lease
-	return d
+	process, err := i.world.Spawner.Adopt(ctx, i.id(), number)
+	return launchDone{process: process, adopted: true, err: err}
 }
 
 func (i *instance) gotLaunch(c actor.Context, d launchDone) {
-	if d.leave != nil {
-		i.leave = d.leave
-	}
 	var gone *messages.GoneError
 	switch {
 	case errors.As(d.err, &gone):
@@ -276,16 +243,16 @@ func (i *instance) gotLaunch(c actor.Context, d launchDone) {
 		i.step(c, run.LaunchFailed{Err: d.err})
 		return
 	}
-	i.process, i.lease = d.process, d.lease
-	i.adopted = d.adopted
-	if m, is := d.lease.(Mover); is {
-		i.moved, i.movedWhy = m.Moved()
+	p := d.process
+	i.process = p
+	i.launched = messages.Launched{
+		ID: i.id(), Run: i.order.Run, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(), Adopted: d.adopted,
 	}
-	i.log = i.log.With("pid", d.process.PID(), "port", d.process.Port())
-	if i.world.Outputs != nil {
-		i.follower = i.world.Outputs.Follow(i.id(), i.order.Run, d.process.PID())
-	}
-	go i.wait(c.ActorSystem().Root, c.Self(), d.process)
+	i.log = i.log.With("pid", i.launched.PID, "port", i.launched.Port)
+	i.held.attach(&i.launched, func(err error) {
+		i.log.Error("something that an adopted process has could not be taken over; it runs on without", "error", err)
+	})
+	go i.wait(c.ActorSystem().Root, c.Self(), p)
 	i.step(c, run.Launched{})
 }
 
@@ -319,10 +286,9 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 	case run.Cancel:
 		i.cancel()
 	case run.Probe:
-		go i.check(c.ActorSystem().Root, c.Self(), messages.Target{
-			ID: id, PID: i.process.PID(), Tag: i.process.Tag(), Owner: i.state.Health.Owner,
-			Port: i.process.Port(), Path: i.state.Health.Path, Timeout: i.state.Health.Timeout,
-		})
+		p := i.process
+		go i.check(c.ActorSystem().Root, c.Self(),
+			messages.Target{ID: id, PID: p.PID(), Tag: p.Tag(), Port: p.Port(), Policy: i.state.Health})
 	case run.ArmProbe:
 		i.probe.Set(c, a.At, run.ProbeDue(a))
 	case run.ArmGrace:
@@ -330,13 +296,9 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 	case run.Signal:
 		i.signal(a)
 	case run.ReportLaunched:
-		p := i.process
-		i.report(c, messages.Launched{
-			ID: id, Run: number, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(),
-			Adopted: i.adopted, PortWas: i.moved, PortWhy: i.movedWhy,
-		})
+		i.report(c, i.launched)
 	case run.ReportReady:
-		i.leave()
+		i.held.release(ready, nil)
 		i.report(c, messages.Ready{ID: id, Run: number})
 	case run.ReportProbed:
 		i.report(c, messages.Probed{ID: id, Run: number, Probe: a.Probe})
@@ -365,47 +327,23 @@ func (i *instance) signal(s run.Signal) {
 	}
 }
 
-// release lets go of what the run used and reports its end. Leases and output may take system calls, so that is done
-// aside, and the report follows.
+// release gives back what the run held, and reports its end. That may take system calls, so it is done aside.
 func (i *instance) release(c actor.Context, r run.Release) {
-	i.leave()
 	if r.Err != nil {
 		i.report(c, messages.LaunchFailed{ID: i.id(), Run: i.order.Run, Err: r.Err})
 		return
 	}
-	root, self, lease, follower, foul := c.ActorSystem().Root, c.Self(), i.lease, i.follower, i.foul
-	i.follower = nil
+	held := i.held
+	i.held = nil
+	held.release(ready, nil)
+	root, self, parent := c.ActorSystem().Root, c.Self(), c.Parent()
+	end := &End{Exited: messages.Exited{ID: i.id(), Run: i.order.Run, Exit: r.Exit, Rest: r.Rest}, Young: r.Young, Foul: i.foul}
 	go func() {
-		ended := messages.Exited{ID: i.id(), Run: i.order.Run, Exit: r.Exit, Rest: r.Rest}
-		if lease != nil {
-			// Nobody of the run lives: who has its port now is somebody else, unless some were left on purpose.
-			taken := foul && !freed(lease) || !foul && r.Young && lease.Contested()
-			ended.PortFree, ended.Conflict = foul && !taken, !foul && taken && len(r.Rest.Left) == 0
-			if taken {
-				lease.Discard()
-			} else {
-				lease.Release()
-			}
-		}
-		i.world.Waits.Wake(messages.FaultNoPort, messages.FaultResources)
-		root.Send(self, released{ended})
-		if follower != nil {
-			follower.Stop()
-		}
+		held.release(over, end)
+		i.world.Waits.Wake(messages.FaultResources)
+		root.RequestWithCustomSender(parent, end.Exited, self)
+		held.release(told, end)
 	}()
-}
-
-// freed reports whether nobody listens on the port soon after the end of a run that a stranger answered for. Whoever
-// serves elsewhere on the run's behalf, as the daemon behind `docker run` does, needs a moment to notice its end.
-func freed(lease Lease) bool {
-	const tries, pause = 20, 100 * time.Millisecond
-	for n := 1; lease.Contested(); n++ {
-		if n == tries {
-			return false
-		}
-		time.Sleep(pause)
-	}
-	return true
 }
 
 // report tells the root, with the actor's own PID as sender: by it the root knows the one child whose word counts.

@@ -86,6 +86,8 @@ var fields = table{
 	{Key: "labels", Kind: KindNames, Doc: "free for you; shown in the status",
 		At: func(a *AppInstance) any { return &a.Labels }},
 
+	{Key: "health.kind", Kind: KindText, Effect: Applied, Default: HealthHTTP, Words: words(HealthHTTP), Doc: "how an instance is asked",
+		At: func(a *AppInstance) any { return &a.Health.Kind }},
 	{Key: "health.path", Kind: KindText, Effect: Applied, Default: "/api/status", Limits: urlPath, Doc: "what is asked for with GET",
 		At: func(a *AppInstance) any { return &a.Health.Path }},
 	{Key: "health.interval", Kind: KindDuration, Effect: Applied, Default: 15 * time.Second, Limits: positive,

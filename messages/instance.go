@@ -183,12 +183,21 @@ func (a AppInstance) SamePolicy(b AppInstance) bool {
 
 // HealthPolicy says how an instance is probed once it runs. Defaults and limits of all policies: [Fields].
 type HealthPolicy struct {
+	Kind     HealthKind    // how it is asked
 	Path     string        // what is asked for with GET
 	Interval time.Duration // between two probes of a running instance
 	Timeout  time.Duration // of one probe
 	Failures int           // this many failures in a row make an instance unhealthy
 	Owner    Owner         // whose the listener must be
 }
+
+// HealthKind says how an instance is asked for its health.
+type HealthKind string
+
+// The kinds of health checks.
+const (
+	HealthHTTP HealthKind = "http" // GET Path
+)
 
 // Owner says whose process may answer an instance's health checks.
 type Owner string

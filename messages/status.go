@@ -57,6 +57,17 @@ type Exit struct {
 	Reason ExitReason `json:"reason"`
 }
 
+// Unasked is why a run ended if nobody asked it to.
+func (e Exit) Unasked() ExitReason {
+	switch {
+	case !e.Known:
+		return ReasonUnknown
+	case e.Signal != "":
+		return ReasonSignal
+	}
+	return ReasonExit
+}
+
 // Clean reports whether the process ended by itself with code 0.
 func (e Exit) Clean() bool { return e.Known && e.Code == 0 && e.Signal == "" }
 
@@ -156,13 +167,11 @@ func (s Status) Left() string {
 
 // Target is what a health check is aimed at.
 type Target struct {
-	ID      InstanceID
-	PID     int    // the first process of the run that must own the listener; 0: do not ask
-	Tag     string // of that run; empty: not known
-	Owner   Owner  // OwnerAny: do not ask either
-	Port    int
-	Path    string
-	Timeout time.Duration
+	ID     InstanceID
+	PID    int    // the first process of the run that must own the listener; 0: do not ask
+	Tag    string // of that run; empty: not known
+	Port   int
+	Policy HealthPolicy // how it is asked; a field that is zero has its default
 }
 
 // Transition is a change of an instance, as observers are told of it. From and To are equal when something worth knowing

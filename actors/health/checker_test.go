@@ -149,7 +149,7 @@ func TestTheRequestIsWhatTheSpecificationAsksFor(t *testing.T) { // 5.3
 		t.Run(path, func(t *testing.T) {
 			var got *http.Request
 			port := serveHTTP(t, func(_ http.ResponseWriter, r *http.Request) { got = r })
-			p := New(Options{}).Check(context.Background(), messages.Target{Port: port, Path: path, Timeout: short})
+			p := New(Options{}).Check(context.Background(), messages.Target{Port: port, Policy: messages.HealthPolicy{Path: path, Timeout: short}})
 			require.True(t, p.OK, p.Error)
 			require.Equal(t, http.MethodGet, got.Method)
 			require.Equal(t, target, got.RequestURI)
@@ -164,7 +164,7 @@ func TestAPathThatNoRequestCanCarryIsNotSent(t *testing.T) {
 	var asked atomic.Bool
 	port := serveHTTP(t, func(http.ResponseWriter, *http.Request) { asked.Store(true) })
 	for _, path := range []string{"status", "/a b", "/a\r\nX: y", "/\x00", "/%zz", "http://example.org/", "*"} {
-		p := New(Options{}).Check(context.Background(), messages.Target{Port: port, Path: path, Timeout: short})
+		p := New(Options{}).Check(context.Background(), messages.Target{Port: port, Policy: messages.HealthPolicy{Path: path, Timeout: short}})
 		require.False(t, p.OK)
 		require.Contains(t, p.Error, "health.path", path)
 	}
@@ -201,7 +201,7 @@ func TestOfALongBodyNoMoreThanTheLimitIsRead(t *testing.T) {
 	port := serve(t, "127.0.0.1", func(c net.Conn) { flood(c, "HTTP/1.1 200 OK\r\n\r\n", "x", 64<<20) })
 	c := New(Options{})
 	check := func() {
-		p := c.Check(context.Background(), messages.Target{Port: port, Timeout: 5 * time.Second})
+		p := c.Check(context.Background(), messages.Target{Port: port, Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
 		require.True(t, p.OK, p.Error)
 		require.Len(t, p.Body, keptBody)
 	}
@@ -219,9 +219,9 @@ func TestACancelledProbeEndsAtOnce(t *testing.T) {
 		cancel()
 		_, _ = c.Read(make([]byte, 1))
 	})
-	p := New(Options{}).Check(ctx, messages.Target{Port: port, Timeout: time.Minute})
+	p := New(Options{}).Check(ctx, messages.Target{Port: port, Policy: messages.HealthPolicy{Timeout: time.Minute}})
 	require.Equal(t, "the probe was broken off", p.Error)
-	p = New(Options{}).Check(ctx, messages.Target{Port: port, Timeout: time.Minute})
+	p = New(Options{}).Check(ctx, messages.Target{Port: port, Policy: messages.HealthPolicy{Timeout: time.Minute}})
 	require.Equal(t, "the probe was broken off", p.Error)
 }
 
@@ -229,7 +229,7 @@ func TestTheContextsDeadlineCountsIfItIsSooner(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), short)
 	defer cancel()
 	port := serve(t, "127.0.0.1", func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) })
-	p := New(Options{}).Check(ctx, messages.Target{Port: port, Timeout: time.Minute})
+	p := New(Options{}).Check(ctx, messages.Target{Port: port, Policy: messages.HealthPolicy{Timeout: time.Minute}})
 	// How much of the 200ms was left when the probe began is the machine's affair.
 	said, is := strings.CutPrefix(p.Error, "timed out after ")
 	require.True(t, is, p.Error)
@@ -249,7 +249,7 @@ func TestNoMoreProbesRunAtATimeThanAllowed(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			if p := c.Check(context.Background(), messages.Target{Port: port, Timeout: 5 * time.Second}); !p.OK {
+			if p := c.Check(context.Background(), messages.Target{Port: port, Policy: messages.HealthPolicy{Timeout: 5 * time.Second}}); !p.OK {
 				t.Error(p.Error)
 			}
 		})
@@ -261,12 +261,12 @@ func TestNoMoreProbesRunAtATimeThanAllowed(t *testing.T) {
 func TestAProbeThatFindsNoSlotSaysSo(t *testing.T) {
 	c := New(Options{Concurrency: 1})
 	c.slots <- struct{}{}
-	p := c.Check(context.Background(), messages.Target{Port: 1, Timeout: 10 * time.Millisecond})
+	p := c.Check(context.Background(), messages.Target{Port: 1, Policy: messages.HealthPolicy{Timeout: 10 * time.Millisecond}})
 	require.Contains(t, p.Error, "not probed")
 	require.True(t, p.Void)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	require.Contains(t, c.Check(ctx, messages.Target{Port: 1, Timeout: time.Minute}).Error, "not probed")
+	require.Contains(t, c.Check(ctx, messages.Target{Port: 1, Policy: messages.HealthPolicy{Timeout: time.Minute}}).Error, "not probed")
 	<-c.slots
 }
 
@@ -291,7 +291,7 @@ func TestAProbeLeavesNothingOpen(t *testing.T) {
 	port := serve(t, "127.0.0.1", say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
 	c := New(Options{Owner: true})
 	check := func() {
-		require.True(t, c.Check(context.Background(), messages.Target{Port: port, PID: os.Getpid(), Timeout: time.Second}).OK)
+		require.True(t, c.Check(context.Background(), messages.Target{Port: port, PID: os.Getpid(), Policy: messages.HealthPolicy{Timeout: time.Second}}).OK)
 	}
 	check()
 	fds, err := os.ReadDir("/proc/self/fd")
@@ -325,7 +325,7 @@ func TestAProbeTakesNoGoroutineBesideItsCallers(t *testing.T) {
 	var wg sync.WaitGroup
 	for range probes {
 		wg.Go(func() {
-			New(Options{Owner: true}).Check(ctx, messages.Target{Port: port, PID: os.Getpid(), Timeout: 2 * short})
+			New(Options{Owner: true}).Check(ctx, messages.Target{Port: port, PID: os.Getpid(), Policy: messages.HealthPolicy{Timeout: 2 * short}})
 		})
 	}
 	time.Sleep(short) // connected, and waiting

@@ -41,7 +41,7 @@ func TestSecretsAreMaskedInWhatAnInstanceAnswers(t *testing.T) {
 				require.Equal(t, messages.InstanceID("a"), id)
 				return masker
 			}})
-			p := checker.Check(context.Background(), messages.Target{ID: "a", Port: serve(t, "127.0.0.1", c.answer), Timeout: short})
+			p := checker.Check(context.Background(), messages.Target{ID: "a", Port: serve(t, "127.0.0.1", c.answer), Policy: messages.HealthPolicy{Timeout: short}})
 			require.Equal(t, c.body, p.Body)
 			require.Equal(t, c.cause, p.Error)
 		})

@@ -23,7 +23,7 @@ import (
 )
 
 func checkOwner(pid, port int) messages.Probe {
-	return New(Options{Owner: true}).Check(context.Background(), messages.Target{PID: pid, Port: port, Timeout: 5 * time.Second})
+	return New(Options{Owner: true}).Check(context.Background(), messages.Target{PID: pid, Port: port, Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
 }
 
 // sleeper is a process of its own session that does nothing.
@@ -46,7 +46,7 @@ func TestAnInstanceThatAnswersItselfIsHealthy(t *testing.T) {
 				pid, port := startServer(t, address, fork)
 				c := New(Options{Owner: true})
 				for range 2 { // the second time from memory
-					p := c.Check(context.Background(), messages.Target{PID: pid, Port: port, Timeout: 5 * time.Second})
+					p := c.Check(context.Background(), messages.Target{PID: pid, Port: port, Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
 					require.True(t, p.OK, p.Error)
 					require.Equal(t, "other", p.Body)
 				}
@@ -63,7 +63,7 @@ func TestWhatBelongsToTheRunByItsTagAloneAnswersForItAndIsRemembered(t *testing.
 			_, port := startServer(t, "127.0.0.1:0", fork)
 			c, leader := New(Options{Owner: true}), sleeper(t)
 			check := func(tag string) messages.Probe {
-				return c.Check(context.Background(), messages.Target{PID: leader, Tag: tag, Port: port, Timeout: 5 * time.Second})
+				return c.Check(context.Background(), messages.Target{PID: leader, Tag: tag, Port: port, Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
 			}
 			require.True(t, check("U").Conflict)
 			p := check("T")
@@ -86,7 +86,7 @@ func TestAnImpostorsAnswerIsAConflict(t *testing.T) {
 			require.Equal(t, fmt.Sprintf("port %d is answered by another process (pid %d, health.test); "+
 				"if it serves for this instance, as the daemon behind `docker run` does, set health.owner: any", port, impostor), p.Error)
 			any := New(Options{Owner: true}).Check(context.Background(),
-				messages.Target{PID: sleeper(t), Owner: messages.OwnerAny, Port: port, Timeout: 5 * time.Second})
+				messages.Target{PID: sleeper(t), Port: port, Policy: messages.HealthPolicy{Owner: messages.OwnerAny, Timeout: 5 * time.Second}})
 			require.True(t, any.OK, "F155: health.owner: any asks nobody")
 		})
 	}
@@ -126,7 +126,7 @@ func TestARememberedListenerIsAskedForAgain(t *testing.T) {
 	c := New(Options{Owner: true})
 	port := serve(t, "127.0.0.1", say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
 	check := func(pid int) messages.Probe {
-		return c.Check(context.Background(), messages.Target{PID: pid, Port: port, Timeout: time.Second})
+		return c.Check(context.Background(), messages.Target{PID: pid, Port: port, Policy: messages.HealthPolicy{Timeout: time.Second}})
 	}
 	require.False(t, check(os.Getpid()).Conflict)
 	require.True(t, check(sleeper(t)).Conflict)
@@ -143,7 +143,7 @@ func TestAnInstanceThatIsGoneDoesNotOwnAnything(t *testing.T) {
 func TestTheOwnerIsNotAskedForWithoutAPIDOrTheOption(t *testing.T) {
 	_, port := startServer(t, "127.0.0.1:0", "")
 	require.True(t, checkOwner(0, port).OK)
-	p := New(Options{}).Check(context.Background(), messages.Target{PID: sleeper(t), Port: port, Timeout: time.Second})
+	p := New(Options{}).Check(context.Background(), messages.Target{PID: sleeper(t), Port: port, Policy: messages.HealthPolicy{Timeout: time.Second}})
 	require.True(t, p.OK, p.Error)
 }
 
@@ -278,7 +278,7 @@ func BenchmarkCheck(b *testing.B) {
 			c := New(Options{Owner: owner})
 			b.ReportAllocs()
 			for b.Loop() {
-				if p := c.Check(context.Background(), messages.Target{Port: port, PID: os.Getpid(), Timeout: time.Second}); !p.OK {
+				if p := c.Check(context.Background(), messages.Target{Port: port, PID: os.Getpid(), Policy: messages.HealthPolicy{Timeout: time.Second}}); !p.OK {
 					b.Fatal(p.Error)
 				}
 			}

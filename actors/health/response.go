@@ -20,33 +20,6 @@ const closingTime = 100 * time.Millisecond
 // errHeader says that a response had more than maxHeader bytes before its body.
 var errHeader = fmt.Errorf("the response headers are larger than %d KiB", maxHeader>>10)
 
-// statusError is a response that is complete, but not 200.
-type statusError struct {
-	status   int
-	location string
-}
-
-func (e *statusError) Error() string {
-	switch {
-	case e.status >= 300 && e.status < 400 && e.location != "":
-		return "redirect to " + printable(e.location)
-	case e.status >= 200 && e.status < 300:
-		return fmt.Sprintf("status %d, only 200 is healthy", e.status)
-	default:
-		return fmt.Sprintf("status %d", e.status)
-	}
-}
-
-// bodyError is a response whose status came, but not the whole of its body.
-type bodyError struct {
-	status int
-	err    error
-}
-
-func (e *bodyError) Error() string { return fmt.Sprintf("body of status %d: %v", e.status, e.err) }
-
-func (e *bodyError) Unwrap() error { return e.err }
-
 // reader reads one response at a time in memory of a fixed size.
 type reader struct {
 	limit io.LimitedReader
@@ -71,10 +44,10 @@ func (r *reader) response(conn net.Conn, maxBody int64, deadline time.Time, p *m
 	var resp *http.Response
 	for resp == nil || resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
 		if _, err := r.buf.Peek(1); err != nil {
-			return false, r.limited(err)
+			return false, r.head(err)
 		}
 		if resp, err = http.ReadResponse(r.buf, nil); err != nil {
-			return false, r.limited(err)
+			return false, r.head(err)
 		}
 	}
 	p.Status = resp.StatusCode
@@ -132,11 +105,16 @@ func shorten(conn net.Conn, deadline time.Time) {
 	}
 }
 
-func (r *reader) limited(err error) error {
-	if r.limit.N <= 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return errHeader
+// head says what an error means that came before the body.
+func (r *reader) head(err error) error {
+	var network *net.OpError
+	switch {
+	case r.limit.N <= 0 && !errors.Is(err, os.ErrDeadlineExceeded):
+		return &headError{errHeader}
+	case errors.As(err, &network): // it is not what the server said
+		return err
 	}
-	return err
+	return &headError{err}
 }
 
 // text makes printable what may have been cut within a character.

@@ -139,7 +139,7 @@ func say(s string) func(net.Conn) {
 }
 
 func probe(port int, timeout time.Duration) messages.Probe {
-	return New(Options{}).Check(context.Background(), messages.Target{ID: "a", Port: port, Path: "/api/status", Timeout: timeout})
+	return New(Options{}).Check(context.Background(), messages.Target{ID: "a", Port: port, Policy: messages.HealthPolicy{Path: "/api/status", Timeout: timeout}})
 }
 
 // unusedPort returns a port that nothing listens on, and that nothing else gets while the test runs.

@@ -12,10 +12,10 @@ import (
 	"procman/messages"
 )
 
-// Adopt returns the newest process of the instance. After Survivors it need not look at all processes again. If that process
-// lives and there is no room to hold it, the error is a *messages.StartError with FaultNotTaken; one that is to be ended
-// is taken over all the same, see actors.ToEnd.
-func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Process, error) {
+// Adopt returns the process of that run of the instance, see actors.Spawner. After Survivors it need not look at all processes
+// again. If that process lives and there is no room to hold it, the error is a *messages.StartError with FaultNotTaken; one
+// that is to be ended is taken over all the same, see actors.ToEnd.
+func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID, run int) (actors.Process, error) {
 	if err := id.Validate(); err != nil {
 		return nil, err
 	}
@@ -25,7 +25,11 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Pro
 	}
 	defer leave()
 	i := s.instance(id)
-	if p := i.process(); p != nil {
+	if err := s.takeTurn(ctx, i); err != nil { // whoever asked for a start may be gone, and what he started not known yet
+		return nil, err
+	}
+	i.give()
+	if p := i.process(); p != nil && p.answers(run) {
 		return answer(p)
 	}
 	r, readErr := s.readRun(id)
@@ -45,13 +49,13 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Pro
 			return nil, lackOf(err)
 		}
 	}
-	if p := i.process(); p != nil {
+	if p := i.process(); p != nil && p.answers(run) {
 		return answer(p)
 	}
 	switch d := i.doubts(); {
 	case d != nil:
 		return nil, s.unclear(id, d)
-	case r != nil:
+	case r != nil && (run == actors.AnyRun || run == r.Run):
 		return nil, &messages.GoneError{Exit: r.exit(s.boot)}
 	case readErr != nil:
 		return nil, fmt.Errorf("%w: %w", messages.ErrNoRun, readErr)
@@ -71,6 +75,9 @@ func lackOf(err error) error {
 	}
 	return err
 }
+
+// answers reports whether the process is the answer to who asks for that run: it lives, or its end is that run's.
+func (p *process) answers(run int) bool { return !p.over() || run == actors.AnyRun || run == p.Run() }
 
 func answer(p *process) (actors.Process, error) {
 	if p.over() {

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -21,7 +23,7 @@ import (
 
 func adopted(t testing.TB, s *Spawner) actors.Process {
 	t.Helper()
-	p, err := s.Adopt(t.Context(), "a")
+	p, err := s.Adopt(t.Context(), "a", actors.AnyRun)
 	require.NoError(t, err)
 	return p
 }
@@ -29,10 +31,50 @@ func adopted(t testing.TB, s *Spawner) actors.Process {
 // goneWith returns the exit that Adopt tells of.
 func goneWith(t testing.TB, s *Spawner) messages.Exit {
 	t.Helper()
-	_, err := s.Adopt(t.Context(), "a")
+	_, err := s.Adopt(t.Context(), "a", actors.AnyRun)
 	var gone *messages.GoneError
 	require.ErrorAs(t, err, &gone)
 	return gone.Exit
+}
+
+func TestTheEndOfOneRunIsNotThatOfAnother(t *testing.T) {
+	s := opened(t, stateDir(t))
+	spawned(t, s, shell("exit 3")).Wait()
+	var gone *messages.GoneError
+	_, err := s.Adopt(t.Context(), "a", 1)
+	require.ErrorAs(t, err, &gone)
+	require.Equal(t, 3, gone.Exit.Code)
+	_, err = s.Adopt(t.Context(), "a", 2)
+	require.ErrorIs(t, err, messages.ErrNoRun, "run 2 never had a process")
+	live := spawned(t, s, sleeper("a"))
+	p, err := s.Adopt(t.Context(), "a", 2)
+	require.NoError(t, err)
+	require.Same(t, live, p, "what lives is the instance's, whatever its run")
+}
+
+func TestAdoptionWaitsForAStartThatIsUnderWay(t *testing.T) {
+	s := opened(t, stateDir(t))
+	s.patience = time.Minute
+	spawned(t, s, shell("exit 3")).Wait()
+	lock, err := os.Open(s.dir.InstanceLock("a"))
+	require.NoError(t, err)
+	defer lock.Close()
+	require.NoError(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB))
+	started := make(chan actors.Process)
+	go func() {
+		p, err := s.Spawn(context.Background(), messages.Launch{App: sleeper("a"), Run: 2, Port: 30001})
+		assert.NoError(t, err)
+		started <- p
+	}()
+	eventually(t, "a start has the instance's turn", func() bool { return len(s.instance("a").turn) == 1 })
+	adopted := make(chan actors.Process)
+	go func() {
+		p, err := s.Adopt(context.Background(), "a", 2) // as after the loss of the actor that asked for the start
+		assert.NoError(t, err)
+		adopted <- p
+	}()
+	require.NoError(t, unix.Flock(int(lock.Fd()), unix.LOCK_UN))
+	require.Same(t, <-started, <-adopted)
 }
 
 func survivors(t testing.TB, s *Spawner) map[messages.InstanceID]messages.Survivor {
@@ -115,16 +157,16 @@ func TestTheExitOfAnAdoptedProcessIsExactOrUnknown(t *testing.T) {
 	predecessor(t, "manager", o).kill()
 	s := opened(t, dir)
 	for n, l := range o.Launches {
-		p, err := s.Adopt(t.Context(), l.App.InstanceID)
+		p, err := s.Adopt(t.Context(), l.App.InstanceID, actors.AnyRun)
 		require.NoError(t, err)
 		eventually(t, "ready", func() bool {
 			text, _ := os.ReadFile(dir.Stdout(l.App.InstanceID))
 			return string(text) == "ready\n"
 		})
-		want := messages.Exit{Code: -1, Known: true, Reason: messages.ReasonSignal}
+		want := messages.Exit{Code: -1, Known: true}
 		sig := syscall.Signal(unix.SIGUSR1)
 		if n < len(codes) {
-			want.Code, want.Reason = codes[n], messages.ReasonExit
+			want.Code = codes[n]
 		} else {
 			sig = signals[n-len(codes)]
 			want.Signal = signalName(sig)
@@ -150,7 +192,7 @@ func TestAProcessThatEndedWhileNobodyWatchedHasAnUnknownExit(t *testing.T) {
 	exit := goneWith(t, s)
 	require.False(t, exit.Known)
 	require.Equal(t, -1, exit.Code)
-	require.Equal(t, messages.ReasonUnknown, exit.Reason)
+	require.Equal(t, messages.ReasonUnknown, exit.Unasked())
 	require.WithinDuration(t, time.Now(), exit.At, time.Minute)
 	v := survivors(t, s)["a"]
 	require.False(t, v.Alive)
@@ -207,10 +249,10 @@ func TestAnAdoptedChildOfOursIsReaped(t *testing.T) {
 
 func TestNothingIsKnownOfAnInstanceThatNeverRan(t *testing.T) {
 	s := opened(t, stateDir(t))
-	_, err := s.Adopt(t.Context(), "a")
+	_, err := s.Adopt(t.Context(), "a", actors.AnyRun)
 	require.ErrorIs(t, err, messages.ErrNoRun)
 	require.Empty(t, survivors(t, s))
-	_, err = s.Adopt(t.Context(), "../a")
+	_, err = s.Adopt(t.Context(), "../a", actors.AnyRun)
 	require.Error(t, err)
 	require.NotErrorIs(t, err, messages.ErrNoRun)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"procman/actors"
 	"procman/messages"
 )
 
@@ -49,7 +50,7 @@ func BenchmarkAdopt(b *testing.B) {
 		_, err = s.Survivors(b.Context())
 		require.NoError(b, err)
 		for n := range fleet {
-			_, err := s.Adopt(b.Context(), messages.InstanceID("i"+strconv.Itoa(n)))
+			_, err := s.Adopt(b.Context(), messages.InstanceID("i"+strconv.Itoa(n)), actors.AnyRun)
 			require.NoError(b, err)
 		}
 		require.NoError(b, s.Close())
@@ -64,7 +65,7 @@ func BenchmarkAdoptFromRecords(b *testing.B) {
 		s, err := Open(dir, Options{})
 		require.NoError(b, err)
 		for n := range fleet {
-			_, err := s.Adopt(b.Context(), messages.InstanceID("i"+strconv.Itoa(n)))
+			_, err := s.Adopt(b.Context(), messages.InstanceID("i"+strconv.Itoa(n)), actors.AnyRun)
 			require.NoError(b, err)
 		}
 		require.NoError(b, s.Close())

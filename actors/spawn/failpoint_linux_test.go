@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"procman/actors"
 	"procman/messages"
 )
 
@@ -20,7 +21,7 @@ func TestAManagerKilledInAnyWindowLeavesExactlyOneProcessOrNone(t *testing.T) {
 			require.Len(t, tagged(t, dir), processes)
 			list := survivors(t, s)
 			require.Len(t, list, processes)
-			p, err := s.Adopt(t.Context(), "a")
+			p, err := s.Adopt(t.Context(), "a", actors.AnyRun)
 			if processes == 0 {
 				require.ErrorIs(t, err, messages.ErrNoRun)
 				require.NotNil(t, spawned(t, s, sleeper("a")))

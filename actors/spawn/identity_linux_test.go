@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"procman/actors"
 	"procman/actors/kernel"
 	"procman/messages"
 )
@@ -104,7 +105,7 @@ func requireDoubt(t testing.TB, s *Spawner, pid int) {
 	v := survivors(t, s)["a"]
 	require.True(t, v.Alive)
 	require.Contains(t, v.Unclear, "process "+strconv.Itoa(pid))
-	_, err := s.Adopt(t.Context(), "a")
+	_, err := s.Adopt(t.Context(), "a", actors.AnyRun)
 	require.Equal(t, messages.FaultUnclear, faultOf(t, err))
 	_, err = s.Spawn(t.Context(), messages.Launch{App: sleeper("a"), Run: 8})
 	require.Equal(t, messages.FaultUnclear, faultOf(t, err))
@@ -117,7 +118,7 @@ func requireSettled(t testing.TB, s *Spawner, pid int) {
 	t.Helper()
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 	eventually(t, "it has ended", func() bool { return !alive(pid) })
-	_, err := s.Adopt(t.Context(), "a")
+	_, err := s.Adopt(t.Context(), "a", actors.AnyRun)
 	var gone *messages.GoneError
 	require.True(t, errors.As(err, &gone) || errors.Is(err, messages.ErrNoRun), "%v", err)
 	p := spawned(t, s, sleeper("a"))
@@ -331,7 +332,7 @@ func TestARecordHoldsUnderAnotherNameOfTheStateDirectory(t *testing.T) {
 				for _, v := range list {
 					require.NotEmpty(t, v.Unclear)
 				}
-				_, err = first.Adopt(t.Context(), "a")
+				_, err = first.Adopt(t.Context(), "a", actors.AnyRun)
 				require.Error(t, err)
 			})
 		}
@@ -354,7 +355,7 @@ func TestACopyOfAStateDirectoryThatHasAManagerIsNoSecondOwner(t *testing.T) {
 			require.Contains(t, v.Unclear, "the manager with pid "+strconv.Itoa(m.cmd.Process.Pid))
 			s := opened(t, next)
 			require.Empty(t, survivors(t, s), "the record is no claim")
-			_, err := s.Adopt(t.Context(), "a")
+			_, err := s.Adopt(t.Context(), "a", actors.AnyRun)
 			require.Equal(t, messages.FaultUnclear, faultOf(t, err))
 			_, err = s.Spawn(t.Context(), messages.Launch{App: app, Run: 8})
 			require.Equal(t, messages.FaultUnclear, faultOf(t, err), "the same is not started twice")

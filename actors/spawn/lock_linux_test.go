@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"procman/actors"
 	"procman/actors/record"
 	"procman/messages"
 )
@@ -54,12 +55,12 @@ func TestCloseTouchesNoProcessAndEndsEveryWait(t *testing.T) {
 	require.NoError(t, s.Close())
 	require.NoError(t, s.Close())
 	exit := <-got
-	require.Equal(t, messages.ReasonUnknown, exit.Reason)
+	require.Equal(t, messages.ReasonUnknown, exit.Unasked())
 	require.False(t, exit.Known)
 	require.True(t, alive(p.PID()))
 	require.ErrorIs(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd), ErrClosed)
 	require.True(t, alive(p.PID()))
-	_, err := s.Adopt(t.Context(), "a")
+	_, err := s.Adopt(t.Context(), "a", actors.AnyRun)
 	require.ErrorIs(t, err, ErrClosed)
 	_, err = s.Spawn(t.Context(), messages.Launch{App: sleeper("b"), Run: 1})
 	require.ErrorIs(t, err, ErrClosed)

@@ -78,7 +78,7 @@ func TestALookTellsOfAProcessThatHasEnded(t *testing.T) {
 	if v.Exit.Known { // nobody has reaped it yet
 		require.Equal(t, "KILL", v.Exit.Signal)
 	} else {
-		require.Equal(t, messages.ReasonUnknown, v.Exit.Reason)
+		require.Equal(t, messages.ReasonUnknown, v.Exit.Unasked())
 	}
 }
 

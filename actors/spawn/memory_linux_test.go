@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"procman/actors"
 	"procman/actors/record"
 	"procman/messages"
 )
@@ -168,7 +169,7 @@ func TestAnExpungedInstanceIsForgottenButForItsOutput(t *testing.T) {
 	require.NoError(t, s.Expunge("a"))
 	require.Empty(t, recalled(t, s))
 	require.Empty(t, survivors(t, s))
-	_, err := s.Adopt(t.Context(), "a")
+	_, err := s.Adopt(t.Context(), "a", actors.AnyRun)
 	require.ErrorIs(t, err, messages.ErrNoRun)
 	require.Equal(t, "kept\n", output(t, s))
 

@@ -138,9 +138,9 @@ func (p *process) collect() (syscall.WaitStatus, bool) {
 func exitOf(status syscall.WaitStatus, known bool, at time.Time) messages.Exit {
 	switch {
 	case known && status.Exited():
-		return messages.Exit{Code: status.ExitStatus(), Known: true, At: at, Reason: messages.ReasonExit}
+		return messages.Exit{Code: status.ExitStatus(), Known: true, At: at}
 	case known && status.Signaled():
-		return messages.Exit{Code: -1, Signal: signalName(status.Signal()), Known: true, At: at, Reason: messages.ReasonSignal}
+		return messages.Exit{Code: -1, Signal: signalName(status.Signal()), Known: true, At: at}
 	}
 	return unknownExit(at)
 }

@@ -28,7 +28,7 @@ func TestTheExitCodeOfAProcessIsReportedExactly(t *testing.T) {
 		exit := spawned(t, s, shell("exit "+strconv.Itoa(code))).Wait()
 		require.WithinRange(t, exit.At, before, time.Now())
 		exit.At = time.Time{}
-		require.Equal(t, messages.Exit{Code: code, Known: true, Reason: messages.ReasonExit}, exit)
+		require.Equal(t, messages.Exit{Code: code, Known: true}, exit)
 	}
 }
 
@@ -52,7 +52,7 @@ func TestTheSignalThatEndedAProcessIsReportedExactly(t *testing.T) {
 		// sh is replaced by sleep; either dies of the signal.
 		require.NoError(t, p.Signal(sig, messages.LeftoversEnd))
 		exit := p.Wait()
-		require.Equal(t, messages.ReasonSignal, exit.Reason, sig)
+		require.Equal(t, messages.ReasonSignal, exit.Unasked(), sig)
 		require.True(t, exit.Known)
 		require.Equal(t, -1, exit.Code)
 		require.Equal(t, signalName(sig), exit.Signal)

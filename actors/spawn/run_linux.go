@@ -35,11 +35,10 @@ type runRecord struct {
 }
 
 type exitRecord struct {
-	Code   int                 `json:"code"`
-	Signal string              `json:"signal"`
-	Known  bool                `json:"known"`
-	At     stamp               `json:"at"`
-	Reason messages.ExitReason `json:"reason"`
+	Code   int    `json:"code"`
+	Signal string `json:"signal"`
+	Known  bool   `json:"known"`
+	At     stamp  `json:"at"`
 }
 
 // stamp is a time in a record: the wall clock's for people, CLOCK_MONOTONIC for ourselves.
@@ -62,7 +61,7 @@ func (c clock) read(s stamp, sameBoot bool) time.Time {
 }
 
 func (c clock) exitRecord(e messages.Exit) *exitRecord {
-	return &exitRecord{Code: e.Code, Signal: e.Signal, Known: e.Known, At: c.stamp(e.At), Reason: e.Reason}
+	return &exitRecord{Code: e.Code, Signal: e.Signal, Known: e.Known, At: c.stamp(e.At)}
 }
 
 // exit returns how the run ended. A run that was not concluded ended while nobody watched.
@@ -72,11 +71,11 @@ func (r *runRecord) exit(boot string) messages.Exit {
 		return unknownExit(c.now)
 	}
 	e := r.Exit
-	return messages.Exit{Code: e.Code, Signal: e.Signal, Known: e.Known, Reason: e.Reason, At: c.read(e.At, r.Boot == boot)}
+	return messages.Exit{Code: e.Code, Signal: e.Signal, Known: e.Known, At: c.read(e.At, r.Boot == boot)}
 }
 
 func unknownExit(at time.Time) messages.Exit {
-	return messages.Exit{Code: -1, At: at, Reason: messages.ReasonUnknown}
+	return messages.Exit{Code: -1, At: at}
 }
 
 // readRun returns the record of the newest run; nil if there is none that can be read. Where it is lost, damaged or of an

@@ -45,7 +45,7 @@ func (*Spawner) Clear(context.Context, messages.AppInstance) error {
 }
 
 // Adopt returns an error.
-func (*Spawner) Adopt(context.Context, messages.InstanceID) (actors.Process, error) {
+func (*Spawner) Adopt(context.Context, messages.InstanceID, int) (actors.Process, error) {
 	return nil, errUnsupported
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"procman/actors"
 	"procman/actors/kernel"
 	"procman/messages"
 )
@@ -199,7 +200,7 @@ func TestWhatIsWrongIsFoundBeforeTheFork(t *testing.T) {
 			}
 			require.NotEmpty(t, start.Error())
 			require.Empty(t, tagged(t, state))
-			_, err = s.Adopt(t.Context(), "a")
+			_, err = s.Adopt(t.Context(), "a", actors.AnyRun)
 			require.ErrorIs(t, err, messages.ErrNoRun)
 		})
 	}
@@ -253,7 +254,7 @@ func TestAnInstanceThatIsAliveIsNotStartedAgain(t *testing.T) {
 	require.ErrorAs(t, err, &start)
 	require.Equal(t, messages.FaultLocked, start.Fault)
 	require.Contains(t, err.Error(), strconv.Itoa(p.PID()))
-	again, err := s.Adopt(t.Context(), "a")
+	again, err := s.Adopt(t.Context(), "a", actors.AnyRun)
 	require.NoError(t, err)
 	require.Same(t, p, again)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"procman/actors"
 	"procman/actors/kernel"
 	"procman/actors/record"
 	"procman/messages"
@@ -241,7 +242,7 @@ func TestWithoutProcNothingIsClaimed(t *testing.T) {
 	list, err := s.Survivors(t.Context())
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.Empty(t, list)
-	_, err = s.Adopt(t.Context(), "a")
+	_, err = s.Adopt(t.Context(), "a", actors.AnyRun)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.NotErrorIs(t, err, messages.ErrNoRun)
 }
@@ -299,7 +300,7 @@ func TestAManagerKilledAtAnyInstantLosesNoProcess(t *testing.T) {
 		}
 		require.Len(t, found, len(live))
 		for id := range found {
-			p, err := s.Adopt(t.Context(), id)
+			p, err := s.Adopt(t.Context(), id, actors.AnyRun)
 			require.NoError(t, err)
 			require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 			p.Wait()
@@ -360,7 +361,7 @@ func TestAWorkerThatShowsNothingIsOfTheRunWhoseSessionItIsInThoughItsLeaderHasEn
 	s := opened(t, dir)
 	v := survivors(t, s)["a"]
 	require.True(t, v.Alive && v.Outlived, "nothing is started beside it")
-	p, err := s.Adopt(t.Context(), "a")
+	p, err := s.Adopt(t.Context(), "a", actors.AnyRun)
 	require.NoError(t, err)
 	require.NoError(t, p.Signal(syscall.SIGTERM, messages.LeftoversEnd))
 	eventually(t, "it is ended", func() bool { return !alive(member) })

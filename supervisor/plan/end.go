@@ -21,24 +21,13 @@ func (m *move) conclude(e messages.Exited, as messages.ExitReason) {
 
 func exited(m *move, e Event) {
 	x := messages.Exited(e.(Exited))
-	as := reasonOf(x.Exit)
+	as := x.Exit.Unasked()
 	if x.Conflict {
 		as = messages.ReasonPortConflict
 		m.tell(messages.Event{What: messages.PortConflict, Why: fmt.Sprintf("port %d was taken by another process", m.Port), Bad: true})
 	}
 	m.conclude(x, as)
 	m.retry(failure{reason: x.Exit.String(), clean: x.Exit.Clean(), conflict: x.Conflict, until: m.now})
-}
-
-// reasonOf is why a run ended that nobody asked to.
-func reasonOf(x messages.Exit) messages.ExitReason {
-	switch {
-	case !x.Known:
-		return messages.ReasonUnknown
-	case x.Signal != "":
-		return messages.ReasonSignal
-	}
-	return messages.ReasonExit
 }
 
 // lingers: its first process ended by itself and has left others behind, which its actor ends. Until they have ended
@@ -51,7 +40,7 @@ func lingers(m *move, e Event) {
 	}
 	young := m.HealthySince.IsZero()
 	m.to(messages.Stopping, outlived(*l.Exit, l.Rest, young))
-	m.StopAs, m.KillAt, m.HealthyUntil, m.FirstExit = reasonOf(*l.Exit), m.now, m.now, l.Exit
+	m.StopAs, m.KillAt, m.HealthyUntil, m.FirstExit = l.Exit.Unasked(), m.now, m.now, l.Exit
 	m.tell(messages.Event{What: messages.InstanceStopping, Why: m.Reason, Bad: true})
 	m.PID, m.Health = 0, messages.HealthUnknown
 }
@@ -120,7 +109,7 @@ func (m *move) finish() {
 	switch {
 	case (m.Want != nil || m.restored) && (as == messages.ReasonUnhealthy || as == messages.ReasonPortConflict):
 		m.retry(failure{reason: reason, conflict: as == messages.ReasonPortConflict, until: until})
-	case (m.Want != nil || m.restored) && m.LastExit != nil && as == reasonOf(*m.LastExit):
+	case (m.Want != nil || m.restored) && m.LastExit != nil && as == m.LastExit.Unasked():
 		m.retry(failure{reason: reason, clean: m.LastExit.Clean(), until: until}) // it had ended by itself, and left others
 	case m.Want == nil:
 		m.to(messages.Stopped, "")

@@ -276,7 +276,7 @@ func launchFailed(m *move, e Event) {
 	err := e.(LaunchFailed).Err
 	if m.Adopted && errors.Is(err, messages.ErrNoRun) {
 		// It was in doubt and on no record, and there is none any more.
-		exited(m, Exited{Exit: messages.Exit{Code: -1, At: m.now, Reason: messages.ReasonUnknown}})
+		exited(m, Exited{Exit: messages.Exit{Code: -1, At: m.now}})
 		return
 	}
 	m.Doubt = ""

@@ -193,8 +193,8 @@ func (h *HealthChecker) Check(ctx context.Context, t messages.Target) messages.P
 	began := time.Now()
 	if errors.Is(err, ErrHangs) {
 		select {
-		case <-time.After(t.Timeout):
-			err = fmt.Errorf("timed out after %v", t.Timeout)
+		case <-time.After(t.Policy.Timeout):
+			err = fmt.Errorf("timed out after %v", t.Policy.Timeout)
 		case <-ctx.Done():
 			err = ctx.Err()
 		}

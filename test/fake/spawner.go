@@ -148,8 +148,8 @@ func (s *Spawner) Obstruct(id messages.InstanceID, err error) {
 	s.obstructed[id] = err
 }
 
-// Adopt finds the newest process of an instance.
-func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Process, error) {
+// Adopt finds the process of a run.
+func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID, run int) (actors.Process, error) {
 	if err := s.dawdle(ctx); err != nil {
 		return nil, err
 	}
@@ -163,6 +163,9 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID) (actors.Pro
 		return nil, messages.ErrNoRun
 	}
 	p := list[len(list)-1]
+	if p.over() && run != actors.AnyRun && run != p.run {
+		return nil, messages.ErrNoRun
+	}
 	if p.over() {
 		return nil, &messages.GoneError{Exit: p.end()}
 	}
@@ -315,17 +318,17 @@ func (p *Process) touch() {
 
 // Exit ends the process with a code.
 func (p *Process) Exit(code int) {
-	p.finish(messages.Exit{Code: code, Known: true, Reason: messages.ReasonExit})
+	p.finish(messages.Exit{Code: code, Known: true})
 }
 
 // Die ends the process by a signal: KILL, SEGV.
 func (p *Process) Die(signal string) {
-	p.finish(messages.Exit{Code: -1, Signal: signal, Known: true, Reason: messages.ReasonSignal})
+	p.finish(messages.Exit{Code: -1, Signal: signal, Known: true})
 }
 
 // Vanish ends the process so that nobody can learn how.
 func (p *Process) Vanish() {
-	p.finish(messages.Exit{Code: -1, Reason: messages.ReasonUnknown})
+	p.finish(messages.Exit{Code: -1})
 }
 
 func (p *Process) finish(x messages.Exit) {

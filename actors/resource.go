@@ -1,0 +1,107 @@
+package actors
+
+import (
+	"context"
+
+	"procman/messages"
+)
+
+// Resource is one thing that a run holds beside its process. It belongs to that run alone, and its methods are called one
+// at a time: Acquire and Release when they may take a while, Attach when nothing may wait.
+type Resource interface {
+	// Acquire gets it for a process that is about to be started, and puts into the launch what the process is to have of
+	// it. It waits no longer than until ctx ends. With an error nothing is held; it is a *messages.StartError unless
+	// ctx ended first. After Release it may be called again: a start that was refused is tried again.
+	Acquire(ctx context.Context, l *messages.Launch) error
+	// Attach says which process has it from now on. A process that was found, and not started by this manager, comes without
+	// Acquire: then it takes over what that has. What there is to report of it goes into l. An error says what could not be
+	// taken over; the process runs on without.
+	Attach(l *messages.Launched) error
+	// Release gives it back, and puts into e what there is to report of it. e is nil while the run goes on.
+	Release(e *End)
+}
+
+// End is the end of a run, as far as it concerns what the run held.
+type End struct {
+	messages.Exited // as it will be reported; the zero Exited: there never was a process
+	// Left: it is no end. The actor ends and the process runs on, for whoever adopts it with what it has.
+	Left  bool
+	Young bool // it was never healthy
+	Foul  bool // somebody else answered on its port
+}
+
+// moment is how far a run has come.
+type moment int
+
+const (
+	begun moment = iota // its process exists
+	ready               // it has answered healthy
+	over                // nobody of it lives
+	told                // and its end was reported: what waits for a disk is released only now
+)
+
+// holding is a resource, and the moment until which it is held.
+type holding struct {
+	Resource
+	until moment
+	held  bool
+}
+
+// holdings are what a run holds, in the order in which it is acquired.
+type holdings []holding
+
+// resources lists what a run holds. A new kind is a line here, and a file of its own.
+func (w World) resources(id messages.InstanceID) holdings {
+	return holdings{
+		{Resource: &slot{gate: w.Gate}, until: ready},
+		{Resource: &room{budget: w.Budget}, until: begun},
+		{Resource: &output{outputs: w.Outputs, id: id}, until: told},
+		{Resource: &port{ports: w.Ports, waits: w.Waits, id: id}, until: over},
+	}
+}
+
+// acquire gets all of them, or none.
+func (h holdings) acquire(ctx context.Context, l *messages.Launch) error {
+	for n := range h {
+		if err := h[n].Acquire(ctx, l); err != nil {
+			h.release(told, &End{})
+			return err
+		}
+		h[n].held = true
+	}
+	return nil
+}
+
+// attach gives those that are held to the end to the process. What a start needs and nothing else, a process that was found
+// has done without.
+func (h holdings) attach(l *messages.Launched, failed func(error)) {
+	for n := range h {
+		if h[n].until < over {
+			continue
+		}
+		err := h[n].Attach(l)
+		if h[n].held = err == nil; err != nil {
+			failed(err)
+		}
+	}
+}
+
+// release gives back what is held until that moment or an earlier one, in the reverse of the order in which it was acquired.
+func (h holdings) release(now moment, e *End) {
+	for n := len(h) - 1; n >= 0; n-- {
+		if h[n].held && h[n].until <= now {
+			h[n].held = false
+			h[n].Release(e)
+		}
+	}
+}
+
+// any reports whether something is held.
+func (h holdings) any() bool {
+	for n := range h {
+		if h[n].held {
+			return true
+		}
+	}
+	return false
+}
