@@ -92,7 +92,7 @@ func TestValidateSaysEverythingThatIsWrong(t *testing.T) {
 		func(a *AppInstance) { a.Args = []string{"{no}", "{port}", "a\x00b"} },
 		func(a *AppInstance) { a.WorkDir = "a\x00b" },
 		func(a *AppInstance) { a.Env = map[string]string{"": "", "A=": "", "B": "\x00", "C": "c"} },
-		func(a *AppInstance) { a.Health = HealthPolicy{"x", -1, -1, -1, "x"} },
+		func(a *AppInstance) { a.Health = HealthPolicy{"x", "x", -1, -1, -1, "x"} },
 		func(a *AppInstance) { a.Health.Path = "/a b" },
 		func(a *AppInstance) { a.Restart = RestartPolicy{-1, -2, 0.5, 1, -1, -1, "x"} },
 		func(a *AppInstance) {

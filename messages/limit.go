@@ -61,5 +61,8 @@ func words[V ~string](values ...V) []string {
 // Alternatives returns words as a sentence has them: a, b or c.
 func Alternatives(words []string) string {
 	last := len(words) - 1
+	if last == 0 {
+		return words[0]
+	}
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }

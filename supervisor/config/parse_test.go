@@ -129,7 +129,7 @@ func TestTheExampleOfTheManualIsReadInFull(t *testing.T) {
 	f, err := Parse("/srv/procman.yaml", []byte(manual), host(map[string]string{"/srv/users.env": "TOKEN=hunter2\nLOG_LEVEL=info\n"}))
 	require.NoError(t, err)
 	restart := messages.RestartPolicy{Initial: time.Second, Max: time.Minute, Multiplier: 2, Jitter: 0.2, StableAfter: time.Minute, Mode: messages.RestartAlways}
-	health := messages.HealthPolicy{Path: "/api/status", Interval: 15 * time.Second, Timeout: 5 * time.Second, Failures: 3, Owner: messages.OwnerChild}
+	health := messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/api/status", Interval: 15 * time.Second, Timeout: 5 * time.Second, Failures: 3, Owner: messages.OwnerChild}
 	require.Equal(t, &File{
 		Path:       "/srv/procman.yaml",
 		Executable: "/srv/dist/bin/servicehost",
@@ -173,7 +173,7 @@ restart: {multiplier: 3}
 stop: {grace: 20s}
 `)
 	a, b := f.Instances[0], f.Instances[1]
-	require.Equal(t, messages.HealthPolicy{Path: "/x", Interval: time.Second, Timeout: 3 * time.Second, Failures: 3, Owner: messages.OwnerChild}, a.Health)
+	require.Equal(t, messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/x", Interval: time.Second, Timeout: 3 * time.Second, Failures: 3, Owner: messages.OwnerChild}, a.Health)
 	require.Equal(t, messages.RestartPolicy{Initial: time.Second, Max: time.Minute, Multiplier: 3, StableAfter: time.Minute, Mode: messages.RestartNever}, a.Restart)
 	require.Equal(t, 2*time.Minute, a.Start.Deadline)
 	require.Equal(t, time.Second, a.Stop.Grace)
