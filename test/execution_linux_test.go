@@ -62,7 +62,7 @@ func (w *realWorld) app(id messages.InstanceID) messages.AppInstance {
 	require.NoError(w.t, err)
 	return messages.AppInstance{
 		InstanceID: id, Executable: self, Args: []string{"{id}", "{port}"}, WorkDir: w.dir,
-		Env:     map[string]string{"PROCMAN_TEST_SERVER": "1", "GREETING": "hello from " + string(id)},
+		Env:     map[string]string{fake.ServerVariable: "1", "GREETING": "hello from " + string(id)},
 		Restart: messages.RestartPolicy{Initial: 50 * time.Millisecond},
 	}
 }

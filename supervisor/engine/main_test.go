@@ -1,0 +1,15 @@
+package engine_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"procman/test/fake"
+)
+
+// TestMain makes the test binary a server, too.
+func TestMain(m *testing.M) {
+	fake.Server()
+	goleak.VerifyTestMain(m)
+}
