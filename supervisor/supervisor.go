@@ -156,6 +156,18 @@ func (s *Supervisor) Status(context.Context) ([]messages.Status, error) {
 	return all, nil
 }
 
+// Desired returns how many instances the list in force has. It never waits.
+func (s *Supervisor) Desired() int {
+	listed := 0
+	s.shown.Range(func(_, known any) bool {
+		if known.(*shown).Listed != nil {
+			listed++
+		}
+		return true
+	})
+	return listed
+}
+
 // Explain returns what is known of one instance beyond its status. It never waits.
 func (s *Supervisor) Explain(id messages.InstanceID) (messages.Explanation, bool) {
 	k := s.know(id)

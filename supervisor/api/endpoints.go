@@ -87,18 +87,7 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 		s.no(w, r, e)
 		return
 	}
-	all, err := s.options.Supervisor.Status(ctx)
-	if err != nil {
-		s.no(w, r, answerTo(err))
-		return
-	}
-	listed := 0
-	for _, i := range all { // some are on their way out
-		if e, known := s.options.Supervisor.Explain(i.ID); known && e.Desired != nil {
-			listed++
-		}
-	}
-	s.yes(w, r, http.StatusOK, Reloaded{Instances: listed, Pending: append([]string{}, s.options.Pending()...)})
+	s.yes(w, r, http.StatusOK, Reloaded{Instances: s.options.Supervisor.Desired(), Pending: append([]string{}, s.options.Pending()...)})
 }
 
 func (s *Server) shutdown(w http.ResponseWriter, r *http.Request) {

@@ -19,6 +19,7 @@ type Supervisor interface {
 	supervisor.ProcessController
 	Lookup(id messages.InstanceID) (messages.Status, bool)
 	Explain(id messages.InstanceID) (messages.Explanation, bool)
+	Desired() int
 	Reload(ctx context.Context) error
 	Ready() <-chan struct{}
 	Done() <-chan struct{}

@@ -59,6 +59,12 @@ func (w *world) Lookup(id messages.InstanceID) (messages.Status, bool) {
 	return s, known
 }
 
+func (w *world) Desired() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.statuses)
+}
+
 func (w *world) Explain(id messages.InstanceID) (messages.Explanation, bool) {
 	s, known := w.Lookup(id)
 	return messages.Explanation{Status: s, Desired: &messages.AppInstance{InstanceID: id}}, known

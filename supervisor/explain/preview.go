@@ -11,15 +11,16 @@ import (
 
 // Preview returns what would become of the instance if the list said next of it (nil: nothing), and whether anything would.
 func Preview(v View, next *plan.App, t Terms, now time.Time) (messages.Change, bool) {
-	if next != nil && v.Listed != nil && v.Listed.Equal(next) || next == nil && v.Listed == nil {
-		return messages.Change{}, false
-	}
 	after := v
 	after.Unread = false
 	if after.Listed = next; next != nil {
 		after.Listed = v.Read(next)
 	}
 	p := preview{now: v.future(now), then: after.future(now).agree(), t: t.WithDefaults()}
+	switch {
+	case next == nil && v.Listed == nil && len(p.then.actions) == 0, next != nil && v.Listed != nil && v.Listed.Equal(after.Listed):
+		return messages.Change{}, false
+	}
 	c := messages.Change{ID: v.ID, Deed: p.deed(), Fields: []messages.FieldChange{}}
 	if v.Listed != nil && next != nil {
 		c.Fields = messages.Diff(v.Listed.AppInstance, after.Listed.AppInstance)
@@ -57,6 +58,8 @@ func (p preview) why(c messages.Change) string {
 	was, next, phase := p.now.Listed, p.then.Listed, p.now.Phase
 	idle := !p.now.Live()
 	switch {
+	case next == nil && was == nil:
+		return "not in " + p.t.Next
 	case next == nil && idle:
 		return fmt.Sprintf("no longer in %s; it is %s, so there is no process to end", p.t.Next, phase)
 	case next == nil:
@@ -94,10 +97,12 @@ func (p preview) added(d messages.Deed) string {
 		return ", and held down by an operator until " + of(p.t.Start, p.then.ID)
 	case d == messages.DeedRestart:
 		return "; what runs of it is something else"
-	case d == messages.DeedApply:
+	case d == messages.DeedStart:
+		return ""
+	case p.then.Live():
 		return "; its process runs on"
 	}
-	return ""
+	return fmt.Sprintf("; it is %s then", p.then.Phase)
 }
 
 // changed names the fields of which an edit has that effect at least, or all if it is none.

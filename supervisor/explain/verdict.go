@@ -212,7 +212,7 @@ func (j *judge) down() {
 		if left := j.s.Left(); left != "" {
 			j.v.Summary += "; " + messages.LeftAlone + left
 		}
-		j.change("%s ends the hold and starts it", of(j.t.Start, j.ID))
+		j.free()
 	case j.Listed == nil:
 		j.v.Summary = "is not in " + j.t.List + " any more"
 		j.change("an entry of that id in %s starts it", j.t.List)
@@ -222,6 +222,18 @@ func (j *judge) down() {
 	default:
 		j.v.Summary = "is stopped" + j.because()
 		j.advise("starts it", "does the same")
+	}
+}
+
+// free says what ends a hold, and makes it run.
+func (j *judge) free() {
+	switch {
+	case j.Listed == nil:
+		j.change("an entry of that id in %s, and then %s, starts it", j.t.List, of(j.t.Start, j.ID))
+	case j.Listed.Disabled:
+		j.change("`enabled: true` in %s, and then %s, starts it", j.t.List, of(j.t.Start, j.ID))
+	default:
+		j.change("%s ends the hold and starts it", of(j.t.Start, j.ID))
 	}
 }
 

@@ -213,3 +213,16 @@ func TestThereIsAVerdictForEveryPhaseAndEveryReason(t *testing.T) {
 		said[v.Exit] = reason
 	}
 }
+
+func BenchmarkVerdict(b *testing.B) {
+	app, err := plan.NewApp(messages.AppInstance{InstanceID: "web", WasmPath: "a.wasm", DbName: "a.db"})
+	require.NoError(b, err)
+	for name, v := range map[string]View{"running": view(app, live...), "backoff": view(app, crash...)} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Verdict(v, words, now)
+			}
+		})
+	}
+}

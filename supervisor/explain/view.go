@@ -64,6 +64,8 @@ func (v View) Status(t Terms) messages.Status {
 		if s.Phase == messages.Stopped && (s.Reason == "" || s.Left() != "") {
 			why := ""
 			switch {
+			case v.Hold.On && app.Disabled:
+				why = v.Hold.since() + ", and disabled in " + t.List
 			case v.Hold.On:
 				why = v.Hold.since() + "; `" + t.Start + "` ends that"
 			case app.Disabled:
