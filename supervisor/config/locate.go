@@ -2,6 +2,7 @@ package config
 
 import (
 	"path/filepath"
+	"slices"
 
 	"procman/messages"
 )
@@ -26,23 +27,18 @@ func Locate(path string, h Host) (Location, error) {
 	}
 	all := newReading(h, everyKey)
 	d := all.open(path, whole, text)
-	var at Location
+	at := &level{file: &File{}}
 	d.document(func(v value) {
-		list, _ := d.entries(v, aMapping)
+		keys := slices.DeleteFunc(slices.Clone(d.keys.file), func(k key) bool { return k.name != "state_dir" && k.name != "socket" })
+		d.section(v, keys, at)
 		d.faults = nil // of other keys
-		for _, e := range list {
-			if e.key != "state_dir" && e.key != "socket" {
-				continue
-			}
-			text, ok := d.text(e.value)
-			switch {
-			case !ok, text == "":
-			case e.key == "socket":
-				at.Socket = d.abs(text)
-			default:
-				at.StateDir = messages.StateDir(d.abs(text))
-			}
-		}
 	})
-	return at, all.errors()
+	where := Location{StateDir: at.file.StateDir, Socket: at.file.Socket}
+	if where.StateDir != "" {
+		where.StateDir = messages.StateDir(d.abs(string(where.StateDir)))
+	}
+	if where.Socket != "" {
+		where.Socket = d.abs(where.Socket)
+	}
+	return where, all.errors()
 }

@@ -14,24 +14,15 @@ import (
 
 // Load reads and parses the file at path. What is wrong with its text is reported as [Errors]; any other error says
 // that it could not be read.
-func Load(path string) (*File, error) {
-	f, _, err := load(path, ThisHost())
-	return f, err
-}
+func Load(path string) (*File, error) { return LoadFor(path, ThisHost()) }
 
 // LoadFor is Load by another host.
 func LoadFor(path string, h Host) (*File, error) {
-	f, _, err := load(path, h)
-	return f, err
-}
-
-// load also returns what the configuration names, as far as that could be learned.
-func load(path string, h Host) (*File, reads, error) {
 	text, err := Read(path)
 	if err != nil {
-		return nil, reads{}, err
+		return nil, err
 	}
-	return parse(path, text, h)
+	return Parse(path, text, h)
 }
 
 // Read returns the text of the file at path, for [Parse]. It may be a pipe, of which the whole is read.

@@ -271,6 +271,13 @@ instances:
 	require.Equal(t, "1.0", a.Labels["v"])
 }
 
+func TestABooleanIsWhatYAMLTakesForOne(t *testing.T) {
+	f := good(t, "ports: {hold: False}\noutput: {forward: TRUE}\ninstances: [{id: a, args: [x], enabled: False}]")
+	require.False(t, f.Ports.Hold)
+	require.True(t, f.Output.Forward)
+	require.True(t, f.Instances[0].Disabled)
+}
+
 func TestAnchorsAndMergeKeysWork(t *testing.T) {
 	f := good(t, `
 health: &h {interval: 1s, path: /a}

@@ -70,7 +70,7 @@ const (
 	anInteger phrase = "a whole number"
 	aNumber   phrase = "a number"
 	aBool     phrase = "true or false"
-	aRange    phrase = "a port range such as 30000-31000"
+	aRange    phrase = "a port range such as 30000-31000, or a single port"
 	aMapping  phrase = "a mapping of keys"
 	dirs      phrase = "a directory, or a list of directories"
 	texts     phrase = "a list of texts"
@@ -82,7 +82,9 @@ const (
 // read reads a value of a kind, or one of a few words.
 func (d *decoder) read(v value, k messages.Kind, words []string) (any, bool) {
 	if words != nil {
-		return d.word(v, words)
+		return parsed(d, v, phrase(messages.Alternatives(words)), func(text string, _ bool) (string, error) {
+			return text, unless(slices.Contains(words, text))
+		})
 	}
 	switch k {
 	case messages.KindPath:
@@ -95,29 +97,51 @@ func (d *decoder) read(v value, k messages.Kind, words []string) (any, bool) {
 	case messages.KindDuration:
 		return d.duration(v)
 	case messages.KindInteger:
-		return plain(d, v, anInteger, strconv.Atoi)
+		return parsed(d, v, anInteger, parseInteger)
 	case messages.KindNumber:
-		return plain(d, v, aNumber, parseNumber)
+		return parsed(d, v, aNumber, parseNumber)
 	case messages.KindBool:
-		return d.boolean(v)
+		if b, is := v.node.(*ast.BoolNode); is {
+			return b.Value, true
+		}
+		return parsed(d, v, aBool, func(string, bool) (bool, error) { return false, errForm })
 	case messages.KindNames:
 		return d.names(v)
 	case kindSize:
-		return d.size(v)
+		return parsed(d, v, aSize, parseSize)
 	case kindPorts:
-		return d.ports(v)
+		return parsed(d, v, aRange, func(text string, _ bool) (string, error) { return text, new(portRange).UnmarshalText([]byte(text)) })
 	}
 	return d.text(v)
 }
 
-func (d *decoder) word(v value, words []string) (string, bool) {
-	choice := phrase(messages.Alternatives(words))
-	text, _, ok := d.scalar(v, choice)
-	if ok && !slices.Contains(words, text) {
-		d.failf(v.at, "%s must be %s, not %s", v.name, choice, v.quoted(text))
-		return "", false
+// errForm says that a text is nothing of its kind at all. Any other error of a parser is in words that follow
+// "ports.range is 80; ".
+var errForm = errors.New("it is no such thing")
+
+func unless(ok bool) error {
+	if ok {
+		return nil
 	}
-	return text, ok
+	return errForm
+}
+
+// parsed reads a scalar. The parser is told whether the text is without quotes.
+func parsed[V any](d *decoder, v value, want phrase, parse func(text string, plain bool) (V, error)) (got V, ok bool) {
+	text, plain, ok := d.scalar(v, want)
+	if !ok {
+		return got, false
+	}
+	got, err := parse(text, plain)
+	switch {
+	case err == nil:
+		return got, true
+	case errors.Is(err, errForm):
+		d.failf(v.at, "%s must be %s, not %s", v.name, want, v.quoted(text))
+	default:
+		d.failf(v.at, "%s is %s; %v", v.name, v.plain(text), err)
+	}
+	return got, false
 }
 
 // scalar returns the text of a value as it is written, and whether it is without quotes.
@@ -217,88 +241,40 @@ func (d *decoder) duration(v value) (time.Duration, bool) {
 	return 0, false
 }
 
-func (d *decoder) size(v value) (int64, bool) {
-	text, _, ok := d.scalar(v, aSize)
-	if !ok {
-		return 0, false
-	}
-	n, complaint := parseSize(text)
-	if complaint != "" {
-		d.failf(v.at, "%s is %s; %s", v.name, v.quoted(text), complaint)
-		return 0, false
-	}
-	return n, true
-}
-
-// parseSize reads a number of bytes, or says what is wrong with it.
-func parseSize(text string) (size int64, complaint string) {
+// parseSize reads a number of bytes.
+func parseSize(text string, _ bool) (int64, error) {
 	digits := len(text) - len(strings.TrimLeft(text, "0123456789"))
-	unit := strings.TrimLeft(text[digits:], " ")
-	var shift int
-	switch unit {
-	case "", "B":
-	case "KiB":
-		shift = 10
-	case "MiB":
-		shift = 20
-	case "GiB":
-		shift = 30
-	case "TiB":
-		shift = 40
-	default:
-		digits = 0
+	unit := slices.Index([]string{"B", "KiB", "MiB", "GiB", "TiB"}, strings.TrimLeft(text[digits:], " "))
+	if text != "" && digits == len(text) {
+		unit = 0
 	}
-	if digits == 0 {
-		return 0, "write " + string(aSize) + "; the units are B, KiB, MiB, GiB and TiB"
+	if digits == 0 || unit < 0 {
+		return 0, errors.New("write " + string(aSize) + "; the units are B, KiB, MiB, GiB and TiB")
 	}
 	n, err := strconv.ParseInt(text[:digits], 10, 64)
-	if err != nil || n > math.MaxInt64>>shift {
-		return 0, "that is more than can be counted"
+	if shift := 10 * unit; err == nil && n <= math.MaxInt64>>shift {
+		return n << shift, nil
 	}
-	return n << shift, ""
+	return 0, errors.New("that is more than can be counted")
 }
 
-// plain reads a number, which has no quotes.
-func plain[V any](d *decoder, v value, want phrase, parse func(string) (V, error)) (n V, ok bool) {
-	text, plain, ok := d.scalar(v, want)
-	if !ok {
-		return n, false
-	}
-	n, err := parse(text)
-	if err != nil || !plain {
-		d.failf(v.at, "%s must be %s, not %s", v.name, want, v.quoted(text))
-		return n, false
-	}
-	return n, true
+func parseInteger(text string, plain bool) (int, error) {
+	n, err := strconv.Atoi(text)
+	return n, unless(err == nil && plain)
 }
 
-func parseNumber(text string) (float64, error) {
+func parseNumber(text string, plain bool) (float64, error) {
 	n, err := strconv.ParseFloat(text, 64)
-	if math.IsNaN(n) || math.IsInf(n, 0) {
-		err = strconv.ErrRange
-	}
-	return n, err
-}
-
-func (d *decoder) boolean(v value) (bool, bool) {
-	if b, ok := v.node.(*ast.BoolNode); ok {
-		return b.Value, true
-	}
-	if text, _, ok := d.scalar(v, aBool); ok {
-		d.failf(v.at, "%s must be %s, not %s", v.name, aBool, v.quoted(text))
-	}
-	return false, false
+	return n, unless(err == nil && plain && !math.IsNaN(n) && !math.IsInf(n, 0))
 }
 
 // The least port that needs no privilege, and the greatest there is.
 const firstPort, lastPort = 1024, 65535
 
-// portRange is the part of Ports that is written as one value.
+// portRange is the part of Ports that is written as one value: FIRST-LAST, or a single port.
 type portRange Ports
 
-var errNoRange = fmt.Errorf("must be %s, or a single port", aRange)
-
-// UnmarshalText reads FIRST-LAST, or a single port. Its other errors are in words that follow "ports.range is 80; ".
+// UnmarshalText reads it.
 func (r *portRange) UnmarshalText(text []byte) error {
 	from, to, isRange := strings.Cut(string(text), "-")
 	if !isRange {
@@ -308,30 +284,14 @@ func (r *portRange) UnmarshalText(text []byte) error {
 	last, err2 := strconv.ParseUint(strings.Trim(to, " "), 10, 63)
 	switch {
 	case err1 != nil || err2 != nil:
-		return errNoRange
-	case first < firstPort || last < firstPort || first > lastPort || last > lastPort:
+		return errForm
+	case min(first, last) < firstPort || max(first, last) > lastPort:
 		return fmt.Errorf("ports go from %d to %d", firstPort, lastPort)
 	case first > last:
 		return errors.New("the first port must not be greater than the last")
 	}
 	r.First, r.Last = int(first), int(last)
 	return nil
-}
-
-func (d *decoder) ports(v value) (string, bool) {
-	text, _, ok := d.scalar(v, aRange)
-	if !ok {
-		return "", false
-	}
-	switch err := new(portRange).UnmarshalText([]byte(text)); err {
-	case nil:
-		return text, true
-	case errNoRange:
-		d.failf(v.at, "%s %v, not %s", v.name, err, v.quoted(text))
-	default:
-		d.failf(v.at, "%s is %s; %v", v.name, v.plain(text), err)
-	}
-	return "", false
 }
 
 // texts reads a list of texts.
