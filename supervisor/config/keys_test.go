@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -38,6 +39,18 @@ func TestAFieldThatIsAddedToTheTableIsFoundEverywhere(t *testing.T) {
 		require.Equal(t, "said at the end", within(t, schema, path)["description"])
 	}
 	require.Equal(t, "please", within(t, schema, "stop.word")["default"])
+	require.Contains(t, keys.manual(time.Time{}), ".TP\n.B stop.word\n(please or now; default please)\nSaid at the end. An edit touches no process.\n")
 	require.Contains(t, keys.example(), "  word: please         # said at the end: please or now\n")
 	require.Contains(t, keys.example(), "# stop: {grace: 10s, leftovers: end, word: please}\n")
+}
+
+func TestTheManualHasEveryKey(t *testing.T) {
+	page := string(Manual(time.Time{}))
+	for _, keys := range [][]key{everyKey.file, everyKey.instance} {
+		each(keys, func(k key, name string) {
+			require.Contains(t, page, "\n.B "+name+"\n", name)
+		})
+	}
+	require.Contains(t, page, ".B health.interval\n(duration; default 15s)\nBetween two probes of a running instance. An edit touches no process.\n")
+	require.Contains(t, page, ".B work_dir\n(path)\nWhere the process starts; default: the directory of the file. An edit restarts the instance.\n")
 }

@@ -1,0 +1,57 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"procman/messages"
+)
+
+// Manual returns the reference of the configuration as the source of a manual page: every key with what it takes, its default
+// and what an edit of it does.
+func Manual(date time.Time) []byte { return []byte(everyKey.manual(date)) }
+
+func (t *tables) manual(date time.Time) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `.TH PROCMAN.YAML 5 "%s" "procman" "procman"
+.SH NAME
+procman.yaml \- the configuration of procman
+.SH DESCRIPTION
+YAML. Relative paths are relative to the file. The file is watched: an edit is applied after a short quiet time, and touches only the
+instances that it changes. A file that is broken is reported, and changes nothing.
+.B procman init
+writes an example,
+.B procman validate
+checks a file,
+.B procman plan
+shows what an edit would do.
+.SH KEYS OF THE FILE
+`, date.Format("January 2006"))
+	each(t.file, func(k key, name string) { k.entry(&b, name) })
+	b.WriteString(".SH KEYS OF AN INSTANCE, AND OF DEFAULTS\nThe sections, for this instance alone, and:\n")
+	for _, k := range t.instance {
+		if k.keys == nil {
+			k.entry(&b, k.name)
+		}
+	}
+	return b.String()
+}
+
+// entry writes what is to be known of a key.
+func (k key) entry(b *strings.Builder, name string) {
+	takes := string(k.Kind)
+	if k.Words != nil {
+		takes = messages.Alternatives(k.Words)
+	}
+	if k.Default != nil && k.Kind != messages.KindTexts {
+		takes += "; default " + k.shown()
+	}
+	edit := map[messages.Effect]string{
+		messages.Respawns: " An edit restarts the instance.",
+		messages.Wished:   " An edit touches no process, and starts what has ended.",
+		messages.Applied:  " An edit touches no process.",
+	}[k.Effect]
+	roff := strings.NewReplacer(`\`, `\e`, "-", `\-`)
+	fmt.Fprintf(b, ".TP\n.B %s\n(%s)\n%s.%s\n", roff.Replace(name), roff.Replace(takes), roff.Replace(strings.ToUpper(k.Doc[:1])+k.Doc[1:]), edit)
+}
