@@ -66,8 +66,9 @@ func TestHashesAndDefaultsOfWhatExistsNeverChange(t *testing.T) {
 			}
 		}
 		full := a.WithDefaults()
-		fmt.Fprintf(&b, "%s\n\t%s %s\n\t%s %s\n\t%s %+v %+v %+v %+v\n", name, a.SpecHash(), a.Restart.Hash(), full.SpecHash(), full.Restart.Hash(),
-			full.Executable, full.Health, full.Restart, full.Start, full.Stop)
+		h, r := full.Health, full.Restart
+		fmt.Fprintln(&b, name, a.SpecHash(), a.Restart.Hash(), full.SpecHash(), full.Restart.Hash(), full.Executable, h.Path, h.Interval, h.Timeout, h.Failures, h.Owner,
+			r.Initial, r.Max, r.Multiplier, r.Jitter, r.StableAfter, r.MaxAttempts, r.Mode, full.Start.Deadline, full.Stop.Grace, full.Stop.Leftovers)
 	}
 	one("nothing", func(int) bool { return false })
 	one("everything", func(int) bool { return true })

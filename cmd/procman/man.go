@@ -11,13 +11,15 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"procman/supervisor/config"
 )
 
 func (a *app) manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "man [DIR]",
 		Short: "Write the manual pages",
-		Long: `Write the manual pages, one for each command, into the directory, or into this one.
+		Long: `Write the manual pages, one for each command and one for the configuration, into the directory, or into this one.
 
 They carry no date, unless SOURCE_DATE_EPOCH says one: the same program writes the same pages.`,
 		Example: "  procman man /usr/local/share/man/man1",
@@ -37,7 +39,7 @@ They carry no date, unless SOURCE_DATE_EPOCH says one: the same program writes t
 	}
 }
 
-// writeManual writes a page for every command that is not hidden, and returns how many.
+// writeManual writes a page for every command that is not hidden and one for the configuration, and returns how many.
 func (a *app) writeManual(root *cobra.Command, dir string) (int, error) {
 	date := time.Unix(0, 0).UTC()
 	if epoch, err := strconv.ParseInt(a.env("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
@@ -67,5 +69,5 @@ func (a *app) writeManual(root *cobra.Command, dir string) (int, error) {
 		}
 		n++
 	}
-	return n, nil
+	return n + 1, os.WriteFile(filepath.Join(dir, "procman.yaml.5"), config.Manual(date), 0o644)
 }

@@ -26,8 +26,9 @@ func TestEveryCommandHasAManualPageThatManIsPleasedWith(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, string(text), cmd.Short)
 	}
-	pages, err := filepath.Glob(filepath.Join(dir, "*.1"))
+	pages, err := filepath.Glob(filepath.Join(dir, "*.[15]"))
 	require.NoError(t, err)
+	require.Contains(t, pages, filepath.Join(dir, "procman.yaml.5"))
 	man, err := exec.LookPath("man")
 	if err != nil {
 		t.Skip("man is not installed; the pages were not rendered")

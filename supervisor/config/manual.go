@@ -17,6 +17,8 @@ func (t *tables) manual(date time.Time) string {
 	fmt.Fprintf(&b, `.TH PROCMAN.YAML 5 "%s" "procman" "procman"
 .SH NAME
 procman.yaml \- the configuration of procman
+.SH SYNOPSIS
+procman.yaml
 .SH DESCRIPTION
 YAML. Relative paths are relative to the file. The file is watched: an edit is applied after a short quiet time, and touches only the
 instances that it changes. A file that is broken is reported, and changes nothing.
