@@ -61,7 +61,7 @@ func BenchmarkIdle(b *testing.B) {
 		h.out.Follow(id, 1, os.Getpid())
 	}
 	h.rec.await(b, instances, 0)
-	time.Sleep(2 * time.Second) // until every place is saved
+	time.Sleep(2 * time.Second) // until every checkpoint is saved
 	var after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&after)

@@ -53,7 +53,11 @@ func TestKillingTheManagerAnywhereSkipsNothing(t *testing.T) {
 		lives := 0
 		for alive := true; alive; lives++ {
 			m := role(t, "follower", "DIR="+root, "LOG="+log, fmt.Sprint("SIZE=", size))
+			began, err := m.StdoutPipe()
+			require.NoError(t, err)
 			require.NoError(t, m.Start())
+			_, err = began.Read(make([]byte, 1))
+			require.NoError(t, err)
 			select {
 			case err := <-written:
 				require.NoError(t, err)
@@ -72,7 +76,7 @@ func TestKillingTheManagerAnywhereSkipsNothing(t *testing.T) {
 	})
 }
 
-func TestDyingBetweenTheStepsOfTakingTheHeadAwaySkipsNothing(t *testing.T) {
+func TestDyingBetweenTheStepsOfTrimmingSkipsNothing(t *testing.T) {
 	onEveryDisk(t, func(t *testing.T, root string) {
 		for _, step := range []string{"saved", "punched", "intended", "collapsed"} {
 			for _, times := range []int{1, 3} {

@@ -1,35 +1,61 @@
-// Package output follows the output files of processes that outlive us: it forwards new lines into a structured log,
+// Package output tails the output files of processes that outlive us: it forwards new lines into a structured log,
 // keeps each file bounded, and reads lines back.
 //
+//	process ──write(2), O_APPEND──▶ stdout.log, stderr.log           nobody stands in between
+//	                                   │
+//	                     ┌──inotify────┤ one event, then silence until the watch is armed again
+//	                     ▼             │
+//	  Follow, Stop ─▶  due, the queue of sources        [Outputs]: worker.go
+//	                     │ next        │
+//	                     ▼             │
+//	                   worker.turn     │                2 to 4 workers, for all instances
+//	                     │             │
+//	                     ▼             ▼
+//	                   worker.forward: read from the checkpoint on, at most 256 KiB; cut into lines: forward.go
+//	                     │             │                        │
+//	                     ▼             ▼                        ▼
+//	                   follower.emit   trim: the head of what   checkpoint advances; saved about
+//	                     │             was forwarded goes       once a second into output.json
+//	                     ▼             (punch, collapse)                 │
+//	                   slog.Handler                                      ▼
+//	                                            Read: a reader of its own, from the files, through the same checkpoint
+//
+// A line takes five calls in two files, each in the one before: run, turn (worker.go), visit, forward, emit (forward.go), which hands
+// it to slog. What these ask on the way are leaves: tail.go looks at a file, lines.go cuts it, checkpoint.go counts.
+//
+// A [source] is the output of one instance, and has two [tail]s, one a file. Two locks: Outputs.mu has the queue, the followers and
+// the watches, and is never held for a disk; source.mu has what readers see of the checkpoints, and is held for one read or one cut.
+// Everything else of a source belongs to the worker that has its turn.
+//
 // Invariants:
-//   - The file is the log. A process writes to a file of its own, opened O_APPEND; we read it, and take bytes away at its
+//   - The file is the log. A process writes to a file of its own, opened O_APPEND; we read it, and trim it at its
 //     head. Nothing we do, or fail to do, reaches the process: no pipe to fill, none to break.
-//   - Offsets are logical: they count from the first byte ever written and never go back, however often the head was
-//     taken away or somebody replaced the file. [place] alone knows where in the file an offset is.
+//   - Offsets are logical: they count from the first byte ever written and never go back, however often the file was
+//     trimmed or somebody replaced it. [checkpoint] alone knows where in the file an offset is.
 //   - An offset together with its era is the same byte for every manager that will ever use the directory. The era changes
-//     when a file is not the one that the place was in; it is saved at once, the place about once a second. So a reader's
+//     when a file is not the one of the checkpoint; it is saved at once, the position about once a second. So a reader's
 //     cursor is good over restarts and crashes, without any state of its own here.
 //   - The files hold what was written. Secrets are masked on the way out, into the log and to readers, and no line is cut in
 //     pieces within one.
-//   - A byte is taken away only after it was forwarded, or after a record "output skipped" has said so.
-//   - In doubt a line is repeated, never skipped. The place is saved about once a second, so kill -9 repeats about a
+//   - A byte is trimmed only after it was forwarded, or after a record "output skipped" has said so.
+//   - In doubt a line is repeated, never skipped. A checkpoint is saved about once a second, so kill -9 repeats about a
 //     second of output.
-//   - One worker at a time has a spool (the two files of one instance), so lines of a stream keep their order. A turn is
-//     bounded, and who is not done goes to the back of the queue, so a flood delays the others by one turn each.
+//   - One worker at a time has a source, so lines of a stream keep their order. A turn is bounded, and who is not done goes to the
+//     back of the queue, so a flood delays the others by one turn each.
 //   - A disk that does not answer harms those on it only: a worker that waits for one is replaced, no more than two wait for the
 //     same one, and a start or a reader is told of it in place of waiting.
 //   - An idle instance costs two inotify watches and some memory: no goroutine, no timer, no open file.
 //
 // Facts that forced choices:
-//   - FALLOC_FL_COLLAPSE_RANGE shifts every offset, and no file system call does that together with writing down the new
-//     place. So the head is first punched into a hole, then the intent is saved, then the hole is cut out: after a crash the
-//     hole itself tells whether the cut was done. Where nothing tells, the earlier place is taken.
+//   - FALLOC_FL_COLLAPSE_RANGE shifts every offset, and no file system call does that together with saving the new
+//     checkpoint. So the head is first punched into a hole, then the intent is saved, then the hole is cut out: after a crash the
+//     hole itself tells whether the cut was done. Where nothing tells, the earlier position is taken.
 //   - Where the file system cannot collapse (tmpfs), the hole stays: offsets stand still, the blocks are free, and other
 //     programs see zeros there.
 //   - A plain inotify watch makes an event of every write, and a flooding process floods us. A watch with IN_ONESHOT makes
 //     one event, and is armed again only when a turn has found nothing new: work is proportional to turns.
 //   - ext4 gives a new file the inode number of the one just deleted, so a file is known by its time of birth too, and by
-//     the bytes before the place.
+//     its fingerprint, the bytes before the position.
 //   - JSON holds no invalid UTF-8, and slog's handler would replace it. Such a line is forwarded as Go quotes it
 //     (strconv.Unquote gives back every byte) and the record says quoted=true. Any other line, with NUL, ANSI sequences or a
 //     carriage return, is forwarded as it is.

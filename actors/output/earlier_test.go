@@ -74,7 +74,7 @@ func TestWhereTheNewestRunBeginsIsKnownAfterACrash(t *testing.T) {
 	h.rec.await(t, 1, 0)
 	require.Equal(t, []string{"fatal"}, h.earlier(1))
 	require.Eventually(t, func() bool {
-		r, err := loadRecord(h.dir.Instance(web) + "/" + recordName)
+		r, err := loadCheckpoints(h.dir.Instance(web) + "/" + checkpointName)
 		return err == nil && r.Stderr.Start > 0
 	}, 500*time.Millisecond, time.Millisecond, "at once, not after a second")
 	dead.Store(true)
@@ -108,9 +108,9 @@ func TestARecordOfAnOlderManagerIsRead(t *testing.T) {
 	require.NoError(t, err)
 	body := fmt.Sprintf(`{"version":1,"run":1,"pid":%d,"ended":false,"stdout":{"known":false,"base":0,"next":0},`+
 		`"stderr":{"known":true,"inode":%d,"born":%d,"base":0,"next":4,"tail":"b25lCg=="}}`, os.Getpid(), f.Inode, f.Born)
-	r, err := decodeRecord(fmt.Appendf(nil, `{"crc32":%d,"record":%s}`, crc32.ChecksumIEEE([]byte(body)), body))
+	r, err := decodeCheckpoints(fmt.Appendf(nil, `{"crc32":%d,"record":%s}`, crc32.ChecksumIEEE([]byte(body)), body))
 	require.NoError(t, err)
-	require.NoError(t, r.save(h.dir.Instance(web)+"/"+recordName))
+	require.NoError(t, r.save(h.dir.Instance(web)+"/"+checkpointName))
 	h.out.Follow(web, 1, os.Getpid()).Stop()
 	require.Equal(t, []string{"two"}, h.rec.texts("stderr"))
 	require.Empty(t, h.earlier(-1))

@@ -7,37 +7,37 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	opening "procman/actors/record"
+	"procman/actors/record"
 )
 
 const statxMask = unix.STATX_TYPE | unix.STATX_INO | unix.STATX_SIZE | unix.STATX_MTIME | unix.STATX_BTIME
 
-func statPath(path string) (facts, error) {
+func statPath(path string) (fileInfo, error) {
 	return statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW) // a link is not what was made there
 }
 
-func statFile(f *os.File) (facts, error) {
+func statFile(f *os.File) (fileInfo, error) {
 	return statx(int(f.Fd()), "", unix.AT_EMPTY_PATH)
 }
 
-// deviceOf returns the file system that a path is on; 0 if that cannot be learned.
-func deviceOf(path string) device {
+// deviceOf returns the number of the file system that a path is on; 0 if that cannot be learned.
+func deviceOf(path string) uint64 {
 	var s unix.Stat_t
 	if err := unix.Stat(path, &s); err != nil {
 		return 0
 	}
-	return device(s.Dev)
+	return uint64(s.Dev)
 }
 
-func statx(dir int, path string, flags int) (facts, error) {
+func statx(dir int, path string, flags int) (fileInfo, error) {
 	var s unix.Statx_t
 	if err := unix.Statx(dir, path, flags, statxMask, &s); err != nil {
-		return facts{}, &os.PathError{Op: "statx", Path: path, Err: err}
+		return fileInfo{}, &os.PathError{Op: "statx", Path: path, Err: err}
 	}
 	if s.Mode&unix.S_IFMT != unix.S_IFREG {
-		return facts{}, &os.PathError{Op: "follow", Path: path, Err: errors.New("not a regular file")}
+		return fileInfo{}, &os.PathError{Op: "follow", Path: path, Err: errors.New("not a regular file")}
 	}
-	f := facts{Inode: s.Ino, Size: int64(s.Size), Mtime: s.Mtime.Sec*1000 + int64(s.Mtime.Nsec)/1e6}
+	f := fileInfo{Inode: s.Ino, Size: int64(s.Size), Mtime: s.Mtime.Sec*1000 + int64(s.Mtime.Nsec)/1e6}
 	if s.Mask&unix.STATX_BTIME != 0 {
 		f.Born = s.Btime.Sec*1e9 + int64(s.Btime.Nsec)
 	}
@@ -46,7 +46,7 @@ func statx(dir int, path string, flags int) (facts, error) {
 
 // openWritten opens for reading what a process writes to as its descriptor fd, whatever its name is by now.
 func openWritten(pid, fd int) (*os.File, error) {
-	return opening.OpenLinked(fmt.Sprintf("/proc/%d/fd/%d", pid, fd), os.O_RDONLY, 0)
+	return record.OpenLinked(fmt.Sprintf("/proc/%d/fd/%d", pid, fd), os.O_RDONLY, 0)
 }
 
 // pathOf is a path of an open file for as long as it is open.
@@ -65,43 +65,33 @@ func holeAtHead(f *os.File, size int64) int64 {
 	return min(at, size)
 }
 
-// head is an output file that is open for taking its head away.
-type head struct{ f *os.File }
-
-func openHead(t *stream) (head, error) {
-	f, err := t.open(os.O_RDWR)
-	return head{f}, err
-}
-
-func (h head) Close() error { return h.f.Close() }
-
-// block returns the unit, in bytes, in which the file system can take away.
-func (h head) block() int64 {
+// blockSize returns the unit, in bytes, in which the file system can take away.
+func blockSize(f *os.File) int64 {
 	var s unix.Statfs_t
-	if err := unix.Fstatfs(int(h.f.Fd()), &s); err != nil || s.Bsize < 512 || s.Bsize > 16<<20 {
+	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil || s.Bsize < 512 || s.Bsize > 16<<20 {
 		return 64 << 10
 	}
 	return max(4096, s.Bsize)
 }
 
-// punch makes a hole from one byte to another. No offset changes.
-func (h head) punch(from, to int64) error {
+// punchHole makes a hole from one byte to another. No offset changes.
+func punchHole(f *os.File, from, to int64) error {
 	return retried(func() error {
-		return unix.Fallocate(int(h.f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, to-from)
+		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, to-from)
 	})
 }
 
 // writeBack writes what follows byte n to the disk. Collapse does that while it holds the writer off; done before it, there is
 // little left to wait for.
-func (h head) writeBack(n int64) error {
-	return unix.SyncFileRange(int(h.f.Fd()), n, 0,
+func writeBack(f *os.File, n int64) error {
+	return unix.SyncFileRange(int(f.Fd()), n, 0,
 		unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
 }
 
 // collapse cuts the first n bytes out of the file: what follows them moves to its beginning. A concurrent append is done
 // before it or after it.
-func (h head) collapse(n int64) error {
-	return retried(func() error { return unix.Fallocate(int(h.f.Fd()), unix.FALLOC_FL_COLLAPSE_RANGE, 0, n) })
+func collapse(f *os.File, n int64) error {
+	return retried(func() error { return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_COLLAPSE_RANGE, 0, n) })
 }
 
 func retried(call func() error) error {

@@ -4,107 +4,161 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
-
-	"procman/messages"
 )
 
-// turnBytes is how much of a stream a turn reads at the most. It is more than a piece of a line, so every turn gets on.
+// turnBytes is how much of a file a turn reads at the most. It is more than a piece of a line, so every turn gets on.
 const turnBytes = 256 << 10
 
-var errOverwritten = errors.New("the bytes before the place are not those that were forwarded")
+var errOverwritten = errors.New("the bytes before the position are not those that were forwarded")
 
-// forward makes records of what stands between the place and limit, up to turnBytes, and reports whether there is more. What
-// has no line end yet is left where it is, unless the follower ends with it.
-func (u *Outputs) forward(t *stream, f *follower, file *os.File, limit int64, stopping, final bool, buf []byte) (more bool, err error) {
-	known := t.comparable()
-	if !u.o.Forward {
-		return false, u.pass(t, file, limit, final, buf)
+// visit gives one file its share of a turn: it looks at it, forwards what is new, and trims it.
+func (w *worker) visit(t *tail) (err error) {
+	position, end, head := t.Next, t.end, t.head
+	w.find(t)
+	if t.file, err = t.open(os.O_RDONLY); err != nil {
+		return err
 	}
+	defer func() {
+		err = errors.Join(err, t.file.Close())
+		t.file = nil
+	}()
+	if err := t.look(); err != nil {
+		return err
+	}
+	w.sayAnew(t)
+	if err := w.skip(t); err != nil {
+		return err
+	}
+	more, err := w.forward(t)
+	if errors.Is(err, errOverwritten) {
+		t.overwritten()
+		w.sayAnew(t)
+		w.news, w.more = true, true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	w.u.trim(t)
+	w.news = w.news || t.Next != position || t.end != end || t.head != head
+	w.more = w.more || more
+	return nil
+}
+
+// conclude says what became of a visit. A follower that ends does not wait for a disk to get well: its checkpoint is remembered.
+func (w *worker) conclude(t *tail, err error) {
+	w.poll = w.poll || err != nil
+	if errors.Is(err, os.ErrNotExist) {
+		w.sayGone(t)
+		err = nil
+	} else if err == nil {
+		t.missing = false
+	}
+	t.reading.note(w.u.log, err, "output cannot be read", "instance", string(t.source.id), "stream", string(t.name))
+}
+
+// forward makes records of what stands between the position and the limit of the turn, up to turnBytes, and reports whether
+// there is more. What has no line end yet is left where it is, unless the follower ends with it.
+func (w *worker) forward(t *tail) (more bool, err error) {
+	limit := w.limit(t)
+	if !w.u.o.Forward {
+		return false, w.pass(t, limit)
+	}
+	known := t.comparable()
 	to := min(limit, t.Next+turnBytes)
-	buf = buf[:int64(len(known))+to-t.Next]
-	n, err := file.ReadAt(buf, t.Next-int64(len(known))-t.Base)
+	buf := w.buf[:int64(len(known))+to-t.Next]
+	n, err := t.file.ReadAt(buf, t.Next-int64(len(known))-t.Base)
 	if n < len(buf) {
-		if errors.Is(err, io.EOF) {
-			return true, nil // truncated just now: the next look tells
-		}
-		return false, err
+		return errors.Is(err, io.EOF), notEOF(err) // truncated just now: the next look tells
 	}
 	if !bytes.Equal(buf[:len(known)], known) {
 		return false, errOverwritten
 	}
 	rest := buf[len(known):]
-	mask := u.mask(t.spool.id)
+	mask := w.u.mask(t.source.id)
 	for {
 		text, size, partial := cutPiece(rest, maxLine, mask)
 		if size == 0 {
 			break
 		}
-		f.emit(t.index, text, mask, partial)
+		w.follower.emit(t, mask.Mask(string(text)), partial)
 		rest = rest[size:]
 	}
 	more = to < limit
-	ended := stopping && !more && len(rest) > 0
+	ended := w.ending && !more && len(rest) > 0
 	if ended {
 		n := len(rest)
-		if !final {
+		if !w.final {
 			n = mask.Whole(rest) // a later follower forwards the rest
 		}
 		if n > 0 {
-			f.emit(t.index, rest[:n], mask, !final)
+			w.follower.emit(t, mask.Mask(string(rest[:n])), !w.final)
 		}
 		rest = rest[n:]
 	}
 	done := buf[:len(buf)-len(rest)]
-	u.forwarded.Add(int64(len(done) - len(known)))
-	t.spool.mu.Lock()
-	defer t.spool.mu.Unlock()
+	w.u.forwarded.Add(int64(len(done) - len(known)))
+	t.source.mu.Lock()
+	defer t.source.mu.Unlock()
 	if len(done) > len(known) {
-		t.moved(t.Next+int64(len(done)-len(known)), done)
+		t.advance(t.Next+int64(len(done)-len(known)), done)
 	}
-	if ended && final {
+	if ended && w.final {
 		t.cut = t.Next
 	}
 	return more, nil
 }
 
-// pass takes everything up to limit for forwarded.
-func (u *Outputs) pass(t *stream, file *os.File, limit int64, final bool, buf []byte) error {
-	tail := buf[:min(tailSize, limit-t.head)]
-	n, err := file.ReadAt(tail, limit-t.Base-int64(len(tail)))
-	if n < len(tail) {
-		if errors.Is(err, io.EOF) {
-			return nil // truncated just now: the next look tells
-		}
-		return err
+// limit returns up to where the follower forwards: what comes after it was told to end is left to the next one.
+func (w *worker) limit(t *tail) int64 {
+	if !w.ending {
+		return t.end
 	}
-	t.spool.mu.Lock()
-	defer t.spool.mu.Unlock()
-	t.moved(limit, tail)
-	if final && len(tail) > 0 && tail[len(tail)-1] != '\n' {
+	until := &w.follower.until[t.index]
+	if *until < 0 {
+		*until = t.last()
+	}
+	return max(t.Next, min(t.end, *until))
+}
+
+// pass takes everything up to limit for forwarded.
+func (w *worker) pass(t *tail, limit int64) error {
+	before := w.buf[:min(fingerprintSize, limit-t.head)]
+	n, err := t.file.ReadAt(before, limit-t.Base-int64(len(before)))
+	if n < len(before) {
+		return notEOF(err) // truncated just now: the next look tells
+	}
+	t.source.mu.Lock()
+	defer t.source.mu.Unlock()
+	t.advance(limit, before)
+	if w.final && len(before) > 0 && before[len(before)-1] != '\n' {
 		t.cut = limit
 	}
 	return nil
 }
 
 // skip gives up what is too much to be forwarded: all but MaxSize bytes of what was written while nobody followed, and of
-// a stream that is MaxBacklog ahead.
-func (u *Outputs) skip(t *stream, f *follower, file *os.File) error {
-	limit := u.o.MaxBacklog
+// a file that is MaxBacklog ahead.
+func (w *worker) skip(t *tail) error {
+	o := w.u.o
+	limit := o.MaxBacklog
 	if !t.abreast {
-		limit = u.o.kept()
+		limit = o.kept()
 	}
 	t.abreast = true
-	if !u.o.Forward || t.end-t.Next <= limit {
+	if !o.Forward || t.end-t.Next <= limit {
 		return nil
 	}
-	to := t.end - u.o.MaxSize
+	to := t.end - o.MaxSize
 	// Begin with a whole line, if one begins nearby.
-	near := make([]byte, maxLine)
-	n, err := file.ReadAt(near, to-1-t.Base)
+	near := w.buf[:maxLine]
+	n, err := t.file.ReadAt(near, to-1-t.Base)
 	if n == 0 {
 		return err
 	}
@@ -112,21 +166,21 @@ func (u *Outputs) skip(t *stream, f *follower, file *os.File) error {
 		to += int64(i)
 	}
 	lost := to - t.Next
-	t.spool.mu.Lock()
-	t.moved(to, nil)
-	t.spool.mu.Unlock()
-	u.skipped.Add(lost)
-	slog.New(f.handler(t.index)).Warn("output skipped", "bytes", lost)
+	t.source.mu.Lock()
+	t.advance(to, nil)
+	t.source.mu.Unlock()
+	w.u.skipped.Add(lost)
+	w.log(t).Warn("output skipped", "bytes", lost)
 	return nil
 }
 
 // emit makes a record of a line, or of a piece of one.
-func (f *follower) emit(i int, text []byte, mask *messages.Masker, partial bool) {
-	h, ctx := f.handler(i), context.Background()
+func (f *follower) emit(t *tail, text string, partial bool) {
+	h, ctx := f.handler(t), context.Background()
 	if !h.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
-	line, quoted := legible(mask.Mask(string(text)))
+	line, quoted := legible(text)
 	r := slog.NewRecord(time.Now(), slog.LevelInfo, "output", 0)
 	r.AddAttrs(slog.String("line", line))
 	if quoted {
@@ -135,6 +189,76 @@ func (f *follower) emit(i int, text []byte, mask *messages.Masker, partial bool)
 	if partial {
 		r.AddAttrs(slog.Bool("partial", true))
 	}
-	// What becomes of a record is its handler's, as everywhere with slog; a log that is sick must not hold up a place.
+	// What becomes of a record is its handler's, as everywhere with slog; a log that is sick must not hold up a position.
 	_ = h.Handle(ctx, r)
+}
+
+// find sees to it that the file of a run is followed by whatever name it has: somebody may have moved or removed it, while the
+// process writes on to what it has open. Which file that is, its number and time of birth tell.
+func (w *worker) find(t *tail) {
+	f := w.follower
+	if t.held != nil || !t.Known || f.ghost || f.pid <= 0 {
+		return
+	}
+	now, err := statPath(t.path)
+	if err == nil && t.same(now) {
+		return
+	}
+	if err != nil {
+		now = fileInfo{Born: 1} // nothing
+	}
+	now.Size, now.Mtime = 0, 0
+	if now == t.searched {
+		return
+	}
+	t.searched = now
+	file, err := openWritten(f.pid, t.index+1)
+	if err != nil {
+		return // the process is gone, or does not show itself; what is at path counts
+	}
+	written, err := statFile(file)
+	if err != nil || !t.same(written) {
+		_ = file.Close() // it writes somewhere of its own choice: that is not ours
+		return
+	}
+	t.source.mu.Lock()
+	t.held = file
+	t.source.mu.Unlock()
+	if w.u.watch != nil {
+		w.u.watch.disarm(t)
+	}
+	why := fmt.Sprintf("%s was moved or removed, and the process writes on into what was there: that is read and bounded as before, until the next run makes a new file",
+		filepath.Base(t.path))
+	w.log(t).Warn("output file was moved", "file", t.path, "consequence", why)
+	if w.u.o.Moved != nil {
+		w.u.o.Moved(t.source.id, f.run, f.pid, why)
+	}
+}
+
+// log is for what is to be said of a file.
+func (w *worker) log(t *tail) *slog.Logger { return slog.New(w.follower.handler(t)) }
+
+// sayAnew logs that a checkpoint began anew.
+func (w *worker) sayAnew(t *tail) {
+	if t.anew == "" {
+		return
+	}
+	w.log(t).Warn("output begins anew", "file", t.path, "reason", t.anew)
+	t.anew, w.follower.until[t.index] = "", -1
+}
+
+// sayGone logs that a file that was there is not, once.
+func (w *worker) sayGone(t *tail) {
+	if !t.Known || t.missing {
+		return
+	}
+	t.missing = true
+	w.log(t).Warn("output file is gone; what a process still writes to it cannot be read, and is lost", "file", t.path)
+}
+
+func notEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }

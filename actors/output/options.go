@@ -3,7 +3,7 @@ package output
 import (
 	"fmt"
 	"log/slog"
-	"runtime"
+	"time"
 
 	"procman/messages"
 )
@@ -17,7 +17,7 @@ const (
 // Options says how output is kept and forwarded. A zero field takes its default.
 type Options struct {
 	// MaxSize is about how many bytes of a file are kept; default 16 MiB, at least 64 KiB. A quarter more may be there
-	// before the head is taken away.
+	// before the head is trimmed.
 	MaxSize int64
 	// MaxBacklog is how many bytes a file may be ahead of its follower. One that is further ahead loses all but
 	// its newest MaxSize bytes, and a record says how much that cost. Default four times MaxSize, and no less than 64 MiB. Of what
@@ -35,13 +35,14 @@ type Options struct {
 	Logger *slog.Logger
 
 	// Settled reports whether the records given to Logger so far have got to where they survive this process; it may wait for
-	// that. While they have not, no place is saved, and so a later manager forwards them again. Nil: they have.
+	// that. While they have not, no checkpoint is saved, and so a later manager forwards them again. Nil: they have.
 	Settled func() bool
 
-	step func(name string) // called between the steps of taking a head away: a test dies there
+	step     func(name string) // called between the steps of trimming: a test dies there
+	patience time.Duration     // how long a turn may take until another worker goes on; shorter in tests
 }
 
-// kept returns how many bytes a file may have before its head is taken away.
+// kept returns how many bytes a file may have before it is trimmed.
 func (o Options) kept() int64 { return o.MaxSize + o.MaxSize/4 }
 
 func (o Options) reached(step string) {
@@ -69,7 +70,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Settled == nil {
 		o.Settled = func() bool { return true }
 	}
+	if o.patience == 0 {
+		o.patience = turnPatience
+	}
 	return o, nil
 }
-
-func workers() int { return min(4, max(2, runtime.GOMAXPROCS(0))) }

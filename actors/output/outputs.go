@@ -4,27 +4,26 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"procman/actors"
-	opening "procman/actors/record"
+	"procman/actors/record"
 	"procman/messages"
 )
 
 const (
 	// settle is how long a stream that had something new is left to write more before it is looked at again.
 	settle = 10 * time.Millisecond
-	// saveEvery is how often a place is written down, and so about how much is repeated after kill -9.
+	// saveEvery is how often checkpoints are written down, and so about how much is repeated after kill -9.
 	saveEvery = time.Second
 	// pollEvery is how often a file is looked at that cannot be watched.
 	pollEvery = time.Second
-	// stallAfter is how long a start waits for a file system that does not answer, and turnPatience how long a turn may take until
-	// another worker goes on: more than a loaded host makes of one.
-	stallAfter   = time.Second
-	turnPatience = 5 * time.Second
+	// stallAfter is how long a start waits for a file system that does not answer.
+	stallAfter = time.Second
+	// drainTime is how long the last words of processes may keep a manager from its end.
+	drainTime = 2 * time.Second
 )
 
 // Outputs follows, bounds and reads the output files of a state directory. It is safe for concurrent use. There must be
@@ -35,17 +34,14 @@ type Outputs struct {
 	log   *slog.Logger
 	watch *watch // nil if files cannot be watched
 
-	forwarded, skipped atomic.Int64
-	unwatchable        ailment
-	stalling           ailment
-	saying             sync.Mutex // held while stalling is told
-	unbounded          ailment
+	forwarded, skipped               atomic.Int64
+	unwatchable, stalling, unbounded logOnce
 
 	mu      sync.Mutex
-	work    sync.Cond // ready is not empty, or closed
-	spools  map[messages.InstanceID]*spool
-	ready   []*spool
-	stalled map[device]int // so many workers wait for a file system that does not answer
+	work    sync.Cond // due is not empty, or closed
+	sources map[messages.InstanceID]*source
+	due     []*source      // the queue of the workers
+	stalled map[uint64]int // so many workers wait for a file system that does not answer, by its number
 	closed  bool
 	closing chan struct{}
 	crew    sync.WaitGroup
@@ -63,17 +59,17 @@ func New(dir messages.StateDir, o Options) (*Outputs, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Outputs{dir: dir, o: o, log: o.Logger, spools: map[messages.InstanceID]*spool{}, closing: make(chan struct{}),
-		stalled: map[device]int{}}
+	u := &Outputs{dir: dir, o: o, log: o.Logger, sources: map[messages.InstanceID]*source{}, closing: make(chan struct{}),
+		stalled: map[uint64]int{}}
 	u.work.L = &u.mu
-	w, err := newWatch(u.wake, u.wakeAll)
+	w, err := newWatch(u)
 	if err != nil {
 		u.unwatchable.note(u.log, err, "output files cannot be watched and are looked at every second")
 	} else {
 		u.watch = w
 	}
 	for range workers() {
-		u.crew.Go(u.labour)
+		u.crew.Go(u.run)
 	}
 	return u, nil
 }
@@ -100,17 +96,17 @@ func (u *Outputs) Begin(ctx context.Context, id messages.InstanceID) error {
 		u.mu.Unlock()
 		return nil
 	}
-	s := u.spool(id)
+	s := u.source(id)
 	s.expectant = true
 	if s.disk == nil {
-		s.disk = opening.NewDisk(diskName, 1) // one: so the look of an earlier start never comes after that of this one
+		s.disk = record.NewDisk(diskName, 1) // one: so the look of an earlier start never comes after that of this one
 	}
 	u.mu.Unlock()
 	_, err := s.disk.Do(ctx, stallAfter, func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		for _, t := range s.streams {
-			t.noteFirst()
+		for _, t := range s.tails {
+			t.noteStart()
 		}
 		return nil
 	}, nil)
@@ -128,7 +124,7 @@ const diskName = "the disk of its output"
 //
 // What the follower of an earlier run left when its manager died, is forwarded as that run's.
 func (u *Outputs) Follow(id messages.InstanceID, run, pid int) actors.Follower {
-	f := u.newFollower(run, pid)
+	f := &follower{run: run, pid: pid, done: make(chan struct{}), until: [2]int64{-1, -1}}
 	if err := id.Validate(); err != nil {
 		u.log.Error("output is not followed", "error", err, "run", run, "pid", pid)
 		close(f.done)
@@ -140,19 +136,19 @@ func (u *Outputs) Follow(id messages.InstanceID, run, pid int) actors.Follower {
 		close(f.done)
 		return f
 	}
-	f.spool = u.spool(id)
-	f.spool.expectant = false
-	for _, before := range f.spool.followers {
-		before.stopping = true
+	s := u.source(id)
+	s.expectant = false
+	for _, before := range s.followers {
+		before.ending = true
 	}
-	f.spool.followers = append(f.spool.followers, f)
-	u.wakeLocked(f.spool)
+	f.source, s.followers = s, append(s.followers, f)
+	u.wake(s)
 	return f
 }
 
 // Close forwards what processes that are gone have left, for two seconds at the most; then it ends all followers where they
-// are, after at most one more turn of each that is at work, and remembers their places for the next manager, which
-// forwards the rest. The error says which place could not be remembered.
+// are, after at most one more turn of each that is at work, and saves their checkpoints for the next manager, which
+// forwards the rest. The error says which one could not be saved.
 func (u *Outputs) Close() error {
 	u.drain()
 	u.mu.Lock()
@@ -162,7 +158,7 @@ func (u *Outputs) Close() error {
 	}
 	u.closed = true
 	close(u.closing)
-	for _, s := range u.spools {
+	for _, s := range u.sources {
 		if s.timer != nil {
 			s.timer.Stop()
 		}
@@ -170,16 +166,16 @@ func (u *Outputs) Close() error {
 	u.work.Broadcast()
 	u.mu.Unlock()
 
+	u.crew.Wait()
 	var errs []error
 	if u.watch != nil {
 		errs = append(errs, u.watch.Close())
 	}
-	u.crew.Wait()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for _, s := range u.spools {
+	for _, s := range u.sources {
 		if s.unsaved {
-			if err := u.save(s); !errors.Is(err, errUnsettled) {
+			if err := s.save(); !errors.Is(err, errUnsettled) {
 				errs = append(errs, err)
 			}
 		}
@@ -192,20 +188,17 @@ func (u *Outputs) Close() error {
 	return errors.Join(errs...)
 }
 
-// drainTime is how long the last words of processes may keep a manager from its end.
-const drainTime = 2 * time.Second
-
 // drain waits until the followers of processes that are gone have forwarded everything: who reports an end reports it before
 // that, and may be closed at once.
 func (u *Outputs) drain() {
 	u.mu.Lock()
 	var last []*follower
-	for _, s := range u.spools {
+	for _, s := range u.sources {
 		for _, f := range s.followers {
-			if f.stopping || !alive(f.pid) {
-				f.stopping = true
+			if f.ending || !alive(f.pid) {
+				f.ending = true
 				last = append(last, f)
-				u.wakeLocked(s)
+				u.wake(s)
 			}
 		}
 	}
@@ -226,62 +219,63 @@ func (u *Outputs) drain() {
 
 // follower is one run's output on its way.
 type follower struct {
-	u        *Outputs
-	spool    *spool
+	source   *source // nil: there is nothing to follow
 	run, pid int
 	done     chan struct{}
-	stopping bool // guarded by u.mu
+	ending   bool // guarded by Outputs.mu
 
-	// The rest belongs to the worker that has the spool.
+	// Of the worker that has the source.
 	ghost bool     // of an earlier run, whose manager died
-	until [2]int64 // once stopping: up to where it forwards each stream
+	until [2]int64 // once it ends: up to where it forwards each file; -1: not known yet
 	log   [2]slog.Handler
-}
-
-func (u *Outputs) newFollower(run, pid int) *follower {
-	return &follower{u: u, run: run, pid: pid, done: make(chan struct{}), until: [2]int64{-1, -1}}
 }
 
 // Stop forwards what is there and returns when that is done. If the process is gone, what it wrote last is a line
 // even without a line end; if it lives, that is a piece of a line of which a later follower forwards the rest. What
 // comes to the file after Stop was called is left to the next follower.
 func (f *follower) Stop() {
-	f.u.mu.Lock()
-	if !f.stopping && f.spool != nil && !f.u.closed {
-		f.stopping = true
-		f.u.wakeLocked(f.spool)
+	if f.source != nil {
+		f.source.u.stop(f)
 	}
-	f.u.mu.Unlock()
 	<-f.done
 }
 
-// handler is where the records of a stream go.
-func (f *follower) handler(i int) slog.Handler {
-	if f.log[i] == nil {
-		s := f.spool.streams[i]
-		f.log[i] = f.u.log.Handler().WithAttrs([]slog.Attr{
-			slog.String("instance", string(f.spool.id)), slog.Int("run", f.run), slog.Int("pid", f.pid), slog.String("stream", string(s.name)),
-		})
+func (u *Outputs) stop(f *follower) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !f.ending && !u.closed {
+		f.ending = true
+		u.wake(f.source)
 	}
-	return f.log[i]
 }
 
-// spool returns the instance's spool, made if there is none; u.mu is held.
-func (u *Outputs) spool(id messages.InstanceID) *spool {
-	s := u.spools[id]
+// handler is where the records of a file go.
+func (f *follower) handler(t *tail) slog.Handler {
+	if f.log[t.index] == nil {
+		s := f.source
+		f.log[t.index] = s.u.log.Handler().WithAttrs([]slog.Attr{
+			slog.String("instance", string(s.id)), slog.Int("run", f.run), slog.Int("pid", f.pid), slog.String("stream", string(t.name)),
+		})
+	}
+	return f.log[t.index]
+}
+
+// source returns the instance's, made if there is none; u.mu is held.
+func (u *Outputs) source(id messages.InstanceID) *source {
+	s := u.sources[id]
 	if s == nil {
-		s = newSpool(id, u.dir.Stdout(id), u.dir.Stderr(id), filepath.Join(u.dir.Instance(id), recordName))
-		u.spools[id] = s
+		s = newSource(u, id)
+		u.sources[id] = s
 	}
 	return s
 }
 
-// dropLocked forgets a spool that nobody needs; u.mu is held.
-func (u *Outputs) dropLocked(s *spool) {
-	if len(s.followers) == 0 && s.readers == 0 && !s.expectant && s.shift == idle && u.spools[s.id] == s && !s.holds() {
+// forget forgets a source that nobody needs; u.mu is held.
+func (u *Outputs) forget(s *source) {
+	if len(s.followers) == 0 && s.readers == 0 && !s.expectant && !s.queued && !s.busy && u.sources[s.id] == s && !s.holds() {
 		if s.timer != nil {
 			s.timer.Stop()
 		}
-		delete(u.spools, s.id)
+		delete(u.sources, s.id)
 	}
 }

@@ -89,7 +89,7 @@ func TestWhatARunLeftWhenItsManagerDiedIsForwardedAsThatRuns(t *testing.T) {
 	h.stdout("one\n")
 	h.out.Follow(web, 4, os.Getpid())
 	h.rec.await(t, 1, 0)
-	h.close() // without Stop: as if it had died, but for the place
+	h.close() // without Stop: as if it had died, but for the checkpoint
 	h.stdout("fatal: last wor")
 	h.open(Options{Forward: true})
 	f := h.out.Follow(web, 5, 99)
@@ -149,8 +149,8 @@ func TestAHugeLineIsForwardedInPieces(t *testing.T) {
 	require.True(t, huge == got[3])
 }
 
-// TestNoLineIsLostOrTornWhileTheHeadIsTakenAway: FAULTS 93.
-func TestNoLineIsLostOrTornWhileTheHeadIsTakenAway(t *testing.T) {
+// TestNoLineIsLostOrTornWhileTheFileIsTrimmed: FAULTS 93.
+func TestNoLineIsLostOrTornWhileTheFileIsTrimmed(t *testing.T) {
 	onEveryDisk(t, func(t *testing.T, root string) {
 		const size = 1 << 20
 		count := 200_000
@@ -267,13 +267,13 @@ func TestAFileSomebodyReplacesOrTruncatesBeginsAnew(t *testing.T) {
 	}
 }
 
-func TestAPlaceThatIsLostRepeatsWhatIsKept(t *testing.T) {
+func TestACheckpointThatIsLostRepeatsWhatIsKept(t *testing.T) {
 	root := t.TempDir()
 	h := newHouse(t, root, Options{Forward: true})
 	h.stdout("one\ntwo\n")
 	h.out.Follow(web, 1, gonePID(t)).Stop()
 	h.close()
-	require.NoError(t, os.WriteFile(h.dir.Instance(web)+"/"+recordName, []byte(`{"crc32":1,"rec`), 0o600))
+	require.NoError(t, os.WriteFile(h.dir.Instance(web)+"/"+checkpointName, []byte(`{"crc32":1,"rec`), 0o600))
 	h.open(Options{Forward: true})
 	h.out.Follow(web, 1, gonePID(t)).Stop()
 	require.Equal(t, []string{"one", "two"}, h.rec.texts("stdout"))
@@ -281,10 +281,10 @@ func TestAPlaceThatIsLostRepeatsWhatIsKept(t *testing.T) {
 	require.Contains(t, h.rec.others()[0], "the place in the output is lost")
 }
 
-func TestAPlaceThatCannotBeSavedIsSaidOnceAndHurtsNobody(t *testing.T) {
+func TestACheckpointThatCannotBeSavedIsSaidOnceAndHurtsNobody(t *testing.T) {
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
-	record := h.dir.Instance(web) + "/" + recordName
-	require.NoError(t, os.MkdirAll(record+".tmp/x", 0o700)) // root is not stopped by permissions
+	path := h.dir.Instance(web) + "/" + checkpointName
+	require.NoError(t, os.MkdirAll(path+".tmp/x", 0o700)) // root is not stopped by permissions
 	h.stdout("one\n")
 	f := h.out.Follow(web, 1, os.Getpid())
 	h.rec.await(t, 1, 1)
@@ -292,7 +292,7 @@ func TestAPlaceThatCannotBeSavedIsSaidOnceAndHurtsNobody(t *testing.T) {
 	h.rec.await(t, 2, 1)
 	require.Len(t, h.rec.others(), 1)
 	require.Contains(t, h.rec.others()[0], "cannot be saved")
-	require.NoError(t, os.RemoveAll(record+".tmp"))
+	require.NoError(t, os.RemoveAll(path+".tmp"))
 	h.stdout("three\n")
 	f.Stop()
 	require.Equal(t, []string{"one", "two", "three"}, h.rec.texts("stdout"))

@@ -62,8 +62,8 @@ func TestACursorThatIsNoneIsRefused(t *testing.T) {
 	}
 }
 
-// TestAReaderGoesOnAfterACrash reads in bits with a cursor, while the writer writes, the head is taken away, and the manager
-// dies again and again, with a record on the disk that is older than what was read.
+// TestAReaderGoesOnAfterACrash reads in bits with a cursor, while the writer writes, the file is trimmed, and the manager
+// dies again and again, with checkpoints on the disk that is older than what was read.
 func TestAReaderGoesOnAfterACrash(t *testing.T) {
 	onEveryDisk(t, func(t *testing.T, root string) {
 		const size = 64 << 10
@@ -135,7 +135,7 @@ func TestACursorOfAnotherFileBeginsWithWhatIsKept(t *testing.T) {
 		h.rec.await(t, 1, 0)
 		h.stdout("2\n3\n")
 		h.rec.await(t, 3, 0)
-		dead.Store(true) // within a second: the record does not know of 2 and 3
+		dead.Store(true) // within a second: the checkpoint does not know of 2 and 3
 		lines := h.read(messages.OutputQuery{Lines: -1, Stream: messages.Stdout})
 		h.close()
 		replace(h)
@@ -161,7 +161,7 @@ func TestACursorOfAnotherFileBeginsWithWhatIsKept(t *testing.T) {
 		h.out.Follow(web, 1, os.Getpid()).Stop()
 		lines := h.read(messages.OutputQuery{Lines: -1, Stream: messages.Stdout})
 		h.close()
-		require.NoError(t, os.WriteFile(h.dir.Instance(web)+"/"+recordName, []byte("{"), 0o600))
+		require.NoError(t, os.WriteFile(h.dir.Instance(web)+"/"+checkpointName, []byte("{"), 0o600))
 		h.open(Options{Forward: true})
 		for range 2 {
 			got := h.read(messages.OutputQuery{After: lines[0].Cursor, Stream: messages.Stdout})

@@ -15,10 +15,10 @@ func TestALostWatchIsReplacedByLookingEverySecond(t *testing.T) {
 	f := h.out.Follow(web, 1, os.Getpid())
 	h.stdout("one\n")
 	h.rec.await(t, 1, 0)
-	h.out.watch.mu.Lock()
+	h.out.mu.Lock()
 	h.out.watch.broken = os.ErrInvalid
-	h.out.watch.mu.Unlock()
 	h.out.wakeAll()
+	h.out.mu.Unlock()
 	h.stdout("two\n")
 	h.stderr("three\n")
 	h.rec.await(t, 3, 1)
@@ -35,27 +35,53 @@ func TestLostEventsMakeEverybodyLook(t *testing.T) {
 	h.rec.await(t, 2, 0)
 	w := h.out.watch
 	require.Eventually(t, func() bool { // until nothing but an event will wake it
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		r, err := loadRecord(h.dir.Instance(web) + "/" + recordName)
-		return err == nil && r.Stdout.Next == 4 && r.Stderr.Next == 4 && len(w.streams) == 2
+		h.out.mu.Lock()
+		defer h.out.mu.Unlock()
+		r, err := loadCheckpoints(h.dir.Instance(web) + "/" + checkpointName)
+		return err == nil && r.Stdout.Next == 4 && r.Stderr.Next == 4 && len(w.tails) == 2
 	}, 5*time.Second, time.Millisecond)
 	// As if the kernel's queue had overflown: what the watches told was not heard.
-	w.mu.Lock()
-	for wd, s := range w.streams {
-		delete(w.streams, wd)
-		s.wd += 1 << 20
+	h.out.mu.Lock()
+	for wd, t := range w.tails {
+		delete(w.tails, wd)
+		t.wd += 1 << 20
 	}
-	for _, s := range h.out.spools[web].streams {
-		w.streams[s.wd] = s
+	for _, t := range h.out.sources[web].tails {
+		w.tails[t.wd] = t
 	}
-	w.mu.Unlock()
+	h.out.mu.Unlock()
 	h.stdout("two\n")
 	overflow := make([]byte, unix.SizeofInotifyEvent)
 	binary.NativeEndian.PutUint32(overflow[4:], unix.IN_Q_OVERFLOW)
+	h.out.mu.Lock()
 	w.tell(overflow)
+	h.out.mu.Unlock()
 	h.rec.await(t, 3, 0)
 	h.stdout("three\n")
 	h.rec.await(t, 4, 0)
 	f.Stop()
+}
+
+// A watch is made without a lock, since its disk may stall: what it tells may be there before anybody knows whose it is.
+func TestAnEventThatIsThereBeforeItsWatchIsKnownMakesItsSourceLook(t *testing.T) {
+	h := newHouse(t, t.TempDir(), Options{Forward: true})
+	h.stdout("one\n")
+	w := h.out.watch
+	heard := func() int {
+		h.out.mu.Lock()
+		defer h.out.mu.Unlock()
+		return w.unheard
+	}
+	before := heard()
+	wd, err := unix.InotifyAddWatch(w.fd, h.dir.Stdout(web), unix.IN_MODIFY|unix.IN_ONESHOT)
+	require.NoError(t, err)
+	h.stdout("two\n")
+	require.Eventually(t, func() bool { return heard() > before }, 5*time.Second, time.Millisecond)
+	s := newSource(h.out, web)
+	s.busy = true // as while it is armed
+	w.claim(s.tails[0], int32(wd), before)
+	require.True(t, s.queued, "it looks again")
+	require.Zero(t, s.tails[0].wd, "and makes another watch")
+	w.claim(s.tails[0], int32(wd), heard())
+	require.EqualValues(t, wd, s.tails[0].wd)
 }

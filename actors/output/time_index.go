@@ -16,17 +16,17 @@ const (
 	maxMarks = 256
 )
 
-// mark says that every byte before Offset was written no later than Time, in Unix milliseconds.
-type mark struct{ Offset, Time int64 }
+// timeMark says that every byte before Offset was written no later than Time, in Unix milliseconds.
+type timeMark struct{ Offset, Time int64 }
 
-// marks is a sparse index of the times at which a file was written, oldest first. Neither offsets nor times go back.
+// timeIndex is a sparse index of the times at which a file was written, oldest first. Neither offsets nor times go back.
 //
 // Two neighbours are about a second apart, or a sixteenth of their age if that is more.
-type marks []mark
+type timeIndex []timeMark
 
 // add notes that the file ended at offset at time t. The newest mark is moved for as long as it is within a second of the
 // one before it.
-func (m marks) add(offset, t int64) marks {
+func (m timeIndex) add(offset, t int64) timeIndex {
 	n := len(m)
 	if n > 0 {
 		// The wall clock was set back: times must not go back with it, or lines would seem older than they are.
@@ -36,10 +36,10 @@ func (m marks) add(offset, t int64) marks {
 		}
 	}
 	if n > 1 && t-m[n-2].Time < markEvery {
-		m[n-1] = mark{offset, t}
+		m[n-1] = timeMark{offset, t}
 		return m
 	}
-	m = append(m, mark{offset, t})
+	m = append(m, timeMark{offset, t})
 	if len(m) > maxMarks {
 		m = m.thinned()
 	}
@@ -47,7 +47,7 @@ func (m marks) add(offset, t int64) marks {
 }
 
 // thinned leaves out marks whose neighbours stand close enough for their age; if that is not enough, every second one.
-func (m marks) thinned() marks {
+func (m timeIndex) thinned() timeIndex {
 	now := m[len(m)-1].Time
 	out := m[:1]
 	for i := 1; i < len(m)-1; i++ {
@@ -69,7 +69,7 @@ func (m marks) thinned() marks {
 }
 
 // from returns the offset before which every byte was written at t or earlier.
-func (m marks) from(t int64) int64 {
+func (m timeIndex) from(t int64) int64 {
 	i := sort.Search(len(m), func(i int) bool { return m[i].Time > t })
 	if i == 0 {
 		return 0
@@ -78,7 +78,7 @@ func (m marks) from(t int64) int64 {
 }
 
 // at returns a time, no earlier than the one at which the byte at offset was written.
-func (m marks) at(offset int64) int64 {
+func (m timeIndex) at(offset int64) int64 {
 	i := sort.Search(len(m), func(i int) bool { return m[i].Offset > offset })
 	if i == len(m) {
 		return 1<<63 - 1
@@ -87,7 +87,7 @@ func (m marks) at(offset int64) int64 {
 }
 
 // last returns the greatest offset of which there is a mark.
-func (m marks) last() int64 {
+func (m timeIndex) last() int64 {
 	if len(m) == 0 {
 		return 0
 	}
@@ -95,15 +95,15 @@ func (m marks) last() int64 {
 }
 
 // after returns the marks beyond offset: no other is of use once everything before it is gone.
-func (m marks) after(offset int64) marks {
+func (m timeIndex) after(offset int64) timeIndex {
 	i := sort.Search(len(m), func(i int) bool { return m[i].Offset > offset })
 	return slices.Delete(m, 0, i)
 }
 
 // MarshalJSON writes the differences between neighbours: they are short, and the index is written every second.
-func (m marks) MarshalJSON() ([]byte, error) {
+func (m timeIndex) MarshalJSON() ([]byte, error) {
 	flat := make([]int64, 0, 2*len(m))
-	var before mark
+	var before timeMark
 	for _, k := range m {
 		flat = append(flat, k.Offset-before.Offset, k.Time-before.Time)
 		before = k
@@ -112,7 +112,7 @@ func (m marks) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
-func (m *marks) UnmarshalJSON(data []byte) error {
+func (m *timeIndex) UnmarshalJSON(data []byte) error {
 	var flat []int64
 	if err := json.Unmarshal(data, &flat); err != nil {
 		return err
@@ -121,7 +121,7 @@ func (m *marks) UnmarshalJSON(data []byte) error {
 		return errors.New("the index of times has an odd number of entries")
 	}
 	*m = nil
-	var k mark
+	var k timeMark
 	for i := 0; i < len(flat); i += 2 {
 		k.Offset, k.Time = k.Offset+flat[i], k.Time+flat[i+1]
 		if n := len(*m); n > 0 && (k.Offset < (*m)[n-1].Offset || k.Time < (*m)[n-1].Time) || k.Offset < 0 {

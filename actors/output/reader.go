@@ -16,7 +16,7 @@ var ErrClosed = errors.New("the outputs are closed")
 // instance without output has none. It reads from the end: what it costs depends on what is asked for.
 //
 // Lines are as they were written, byte for byte, without their line ends; one longer than 64 KiB comes in pieces. A
-// reader that is slower than the writer holds nobody up: in place of what was taken away meanwhile it gets one line with
+// reader that is slower than the writer holds nobody up: in place of what was trimmed meanwhile it gets one line with
 // Skipped.
 //
 // The files carry no time. A follower notes about once a second how far each file has got, in less detail the longer ago it
@@ -24,14 +24,14 @@ var ErrClosed = errors.New("the outputs are closed")
 // them the lines of two streams are put in order, within one such span those of stdout before those of stderr, and new
 // lines as they are found. Lines written while no follower lived belong to one span.
 //
-// A line carries a Cursor, and a query with it goes on behind that line, in both streams: also while the head is taken away,
+// A line carries a Cursor, and a query with it goes on behind that line, in both streams: also while the file is trimmed,
 // under another manager, and after a crash. Nothing is repeated; what is gone is one line with Skipped. If the file is not
 // the one of the cursor any more, or ends before it, what is kept now follows, after a line whose Skipped is -1 where
 // nobody can say how much that leaves out. A line whose end had not been written when it was read without Follow goes
 // on behind its cursor as a line of its own.
 //
 // Secrets are masked, see [Options.Mask]. What can show is the half of one that was not written to its end when it was
-// read, and of a line longer than 64 KiB that of one through which its head was taken away.
+// read, and of a line longer than 64 KiB that of one through which the file was trimmed.
 func (u *Outputs) Read(ctx context.Context, q messages.OutputQuery) iter.Seq2[messages.OutputLine, error] {
 	return func(yield func(messages.OutputLine, error) bool) {
 		if err := errors.Join(q.ID.Validate(), q.Validate()); err != nil {
@@ -44,10 +44,10 @@ func (u *Outputs) Read(ctx context.Context, q messages.OutputQuery) iter.Seq2[me
 			return
 		}
 		defer u.giveBack(s)
-		r := &reader{u: u, q: q, ctx: ctx, spool: s, yield: yield}
-		for _, t := range s.streams {
+		r := &reader{u: u, q: q, ctx: ctx, source: s, yield: yield}
+		for _, t := range s.tails {
 			if q.Stream == "" || q.Stream == t.name {
-				r.lanes = append(r.lanes, &lane{cursor: cursor{v: &view{t: t}}})
+				r.lanes = append(r.lanes, &lane{tail: t})
 			}
 		}
 		err = r.kept()
@@ -55,7 +55,7 @@ func (u *Outputs) Read(ctx context.Context, q messages.OutputQuery) iter.Seq2[me
 			err = r.coming(u.closing)
 		}
 		for _, l := range r.lanes {
-			err = errors.Join(err, l.v.Close())
+			err = errors.Join(err, l.Close())
 		}
 		if err != nil && !r.left {
 			yield(messages.OutputLine{}, err)
@@ -63,68 +63,48 @@ func (u *Outputs) Read(ctx context.Context, q messages.OutputQuery) iter.Seq2[me
 	}
 }
 
-// borrow keeps a spool from being forgotten while somebody reads.
-func (u *Outputs) borrow(id messages.InstanceID) (*spool, error) {
+// borrow keeps a source from being forgotten while somebody reads.
+func (u *Outputs) borrow(id messages.InstanceID) (*source, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.closed {
 		return nil, ErrClosed
 	}
-	s := u.spool(id)
+	s := u.source(id)
 	s.readers++
 	return s, nil
 }
 
-func (u *Outputs) giveBack(s *spool) {
+func (u *Outputs) giveBack(s *source) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s.readers--
-	u.dropLocked(s)
+	u.forget(s)
 }
 
 // reader is one call of Read.
 type reader struct {
-	u     *Outputs
-	q     messages.OutputQuery
-	ctx   context.Context
-	spool *spool
-	lanes []*lane
-	yield func(messages.OutputLine, error) bool
-	left  bool // the caller has had enough
-}
-
-// lane is one stream of a reader.
-type lane struct {
-	cursor
-	extent extent
-	seeker seeker
-	told   messages.OutputSpot // the reader has everything before it
-	none   bool                // there never was a file
+	u      *Outputs
+	q      messages.OutputQuery
+	ctx    context.Context
+	source *source
+	lanes  []*lane
+	yield  func(messages.OutputLine, error) bool
+	left   bool // the caller has had enough
 }
 
 // kept yields the lines that are there.
 func (r *reader) kept() error {
-	now, mask := time.Now(), r.u.mask(r.q.ID)
+	mask := r.u.mask(r.q.ID)
 	for _, l := range r.lanes {
-		e, err := l.v.extent()
+		e, err := l.look()
 		if err != nil {
 			return err
 		}
-		from := e.lone
 		if r.q.Earlier {
-			e.end, from = min(e.end, e.start), e.prior
-			if e.lone < e.start {
-				from = e.lone // the newest run has no process yet
-			}
+			e.end = min(e.end, e.start)
 		}
-		l.extent, l.seeker = e, seeker{v: l.v, rim: e.rim, pos: e.end}
-		if r.q.Since > 0 {
-			l.seeker.floor = e.marks.from(now.Add(-r.q.Since).UnixMilli())
-		}
-		if r.q.Lone {
-			l.seeker.floor = max(l.seeker.floor, from)
-		}
-		l.mask, l.era, l.none = mask, e.era, !e.there
+		l.extent, l.mask, l.era, l.none = e, mask, e.Era, !e.there
 		l.end, l.cut, l.flush = e.end, e.cut, !r.q.Follow
 	}
 	if err := r.begin(); err != nil {
@@ -148,35 +128,19 @@ func (r *reader) kept() error {
 
 // begin sets every lane to where it begins.
 func (r *reader) begin() error {
+	var err error
 	if r.q.After != "" {
-		if err := r.resume(); err != nil {
-			return err
-		}
+		err = r.resume()
 	} else {
-		if err := r.seek(); err != nil {
-			return err
-		}
-		for _, l := range r.lanes {
-			l.told = l.spot(l.pos)
-		}
+		err = r.seek()
+	}
+	if err != nil {
+		return err
 	}
 	if r.q.Place {
 		r.give(messages.OutputLine{ID: r.q.ID})
 	}
 	return nil
-}
-
-// renew takes up what a stream holds now, which may be in another file.
-func (l *lane) renew(e extent) {
-	l.end, l.cut, l.flush = e.end, e.cut, false
-	switch {
-	case !e.there:
-	case l.none:
-		l.none = false
-		l.pos, l.era, l.torn = e.head, e.era, e.torn
-	case l.era != e.era:
-		l.restart(e.rim)
-	}
 }
 
 // resume sets every lane to the place of the query's cursor, or, if that is nowhere in the file, to where what is kept begins.
@@ -186,59 +150,93 @@ func (r *reader) resume() error {
 		return err
 	}
 	for _, l := range r.lanes {
-		l.told = **p.Spot(l.v.t.name)
+		l.told = **p.Spot(l.tail.name)
 		l.pos, l.era, l.torn, l.none = l.told.Offset, l.told.Era, l.told.Torn, false
-		if e := l.extent; e.there && (l.era != e.era || l.pos > e.size) {
-			l.restart(e.rim)
+		if e := l.extent; e.there && (l.era != e.Era || l.pos > e.size) {
+			l.restart(e)
 		}
 	}
 	return nil
 }
 
-// seek sets every lane's cursor to the first line to be yielded.
+// floor returns the offset up to which lines are of no interest.
+func (r *reader) floor(e *extent) (floor int64) {
+	if r.q.Since > 0 {
+		floor = e.Times.from(time.Now().Add(-r.q.Since).UnixMilli())
+	}
+	switch {
+	case !r.q.Lone:
+		return floor
+	case r.q.Earlier && e.lone >= e.start:
+		return max(floor, e.Prior)
+	}
+	return max(floor, e.lone) // also of the earlier ones, while the newest run has no process yet
+}
+
+// seek sets every lane to the first line to be yielded.
 func (r *reader) seek() error {
+	seekers := make([]*seeker, len(r.lanes))
+	for i, l := range r.lanes {
+		seekers[i] = &seeker{lane: l, floor: r.floor(&l.extent), at: l.extent.end}
+	}
+	var err error
 	if r.q.Lines < 0 {
-		for _, l := range r.lanes {
-			k := &l.seeker
-			l.pos, l.torn = k.head, k.torn
-			if k.floor > k.head {
-				start, err := k.after('\n', k.floor)
-				if err != nil && !errors.Is(err, errTrimmed) {
-					return err
-				}
-				if err == nil {
-					l.pos, l.torn = start, k.torn && start == k.head
-				}
-			}
-		}
-		return nil
+		err = seekAll(seekers)
+	} else {
+		err = seekLast(seekers, r.q.Lines)
 	}
-	found := make([]*int64, len(r.lanes)) // the start of the next line back, where it is known
 	for _, l := range r.lanes {
-		l.pos = l.seeker.pos
+		l.told = l.spot(l.pos)
 	}
-	for n := 0; n < r.q.Lines; n++ {
+	return err
+}
+
+// seekAll sets every lane to its first line above the floor.
+func seekAll(seekers []*seeker) error {
+	for _, k := range seekers {
+		head, torn := k.extent.head, k.extent.Torn
+		k.pos, k.torn = head, torn
+		if k.floor <= head {
+			continue
+		}
+		start, err := k.after('\n', k.floor)
+		if err == nil {
+			k.pos, k.torn = start, torn && start == head
+		} else if !errors.Is(err, errTrimmed) {
+			return err
+		}
+	}
+	return nil
+}
+
+// seekLast sets the lanes to the last lines of all of them, so many together.
+func seekLast(seekers []*seeker, lines int) error {
+	found := make([]*int64, len(seekers)) // the start of the next line back, where it is known
+	for _, k := range seekers {
+		k.pos = k.at
+	}
+	for range lines {
 		best := -1
-		for i, l := range r.lanes {
+		for i, k := range seekers {
 			if found[i] == nil {
-				ok, err := l.seeker.prev()
+				ok, err := k.prev()
 				if err != nil {
 					return err
 				}
 				start := int64(-1)
 				if ok {
-					start = l.seeker.pos
+					start = k.at
 				}
 				found[i] = &start
 			}
-			if *found[i] >= 0 && (best < 0 || l.extent.marks.at(*found[i]) >= r.lanes[best].extent.marks.at(*found[best])) {
+			if *found[i] >= 0 && (best < 0 || k.extent.Times.at(*found[i]) >= seekers[best].extent.Times.at(*found[best])) {
 				best = i
 			}
 		}
 		if best < 0 {
 			return nil
 		}
-		r.lanes[best].pos, found[best] = *found[best], nil
+		seekers[best].pos, found[best] = *found[best], nil
 	}
 	return nil
 }
@@ -247,7 +245,7 @@ func (r *reader) seek() error {
 func (r *reader) earliest() *lane {
 	var first *lane
 	for _, l := range r.lanes {
-		if l.pos < l.extent.end && (first == nil || l.extent.marks.at(l.pos) < first.extent.marks.at(first.pos)) {
+		if l.pos < l.extent.end && (first == nil || l.extent.Times.at(l.pos) < first.extent.Times.at(first.pos)) {
 			first = l
 		}
 	}
@@ -269,7 +267,7 @@ func (r *reader) line(l *lane) (bool, error) {
 		if l.skipped != 0 && (!l.torn || !r.q.Follow) {
 			skipped := l.skipped
 			l.skipped, l.told = 0, l.spot(l.from)
-			if !r.give(messages.OutputLine{ID: r.q.ID, Stream: l.v.t.name, Skipped: skipped}) {
+			if !r.give(messages.OutputLine{ID: r.q.ID, Stream: l.tail.name, Skipped: skipped}) {
 				return false, nil
 			}
 		}
@@ -277,21 +275,16 @@ func (r *reader) line(l *lane) (bool, error) {
 			return false, err
 		}
 		l.told = l.spot(l.pos)
-		if !r.give(messages.OutputLine{ID: r.q.ID, Stream: l.v.t.name, Text: l.mask.Mask(string(text))}) || last {
+		if !r.give(messages.OutputLine{ID: r.q.ID, Stream: l.tail.name, Text: l.mask.Mask(string(text))}) || last {
 			return true, nil
 		}
 	}
 }
 
-// spot is the place at an offset that the lane has come to.
-func (l *lane) spot(offset int64) messages.OutputSpot {
-	return messages.OutputSpot{Offset: offset, Era: l.era, Torn: l.torn}
-}
-
 func (r *reader) give(line messages.OutputLine) bool {
 	var p messages.OutputPlace
 	for _, l := range r.lanes {
-		*p.Spot(l.v.t.name) = &l.told
+		*p.Spot(l.tail.name) = &l.told
 	}
 	line.Cursor = p.String()
 	r.left = r.left || !r.yield(line, nil)
@@ -301,9 +294,9 @@ func (r *reader) give(line messages.OutputLine) bool {
 // coming yields new lines until the context, or the Outputs, end.
 func (r *reader) coming(closing <-chan struct{}) error {
 	for {
-		changed, mask := r.spool.await(), r.u.mask(r.q.ID)
+		changed, mask := r.source.await(), r.u.mask(r.q.ID)
 		for _, l := range r.lanes {
-			e, err := l.v.extent()
+			e, err := l.look()
 			if err != nil {
 				return err
 			}
@@ -327,14 +320,4 @@ func (r *reader) coming(closing <-chan struct{}) error {
 			return nil
 		}
 	}
-}
-
-// await returns a channel that is closed when there may be something new.
-func (s *spool) await() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.changed == nil {
-		s.changed = make(chan struct{})
-	}
-	return s.changed
 }

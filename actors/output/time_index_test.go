@@ -9,10 +9,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestMarksNeverCallAYoungByteOld(t *testing.T) {
+func TestTheIndexOfTimesNeverCallsAYoungByteOld(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		type write struct{ end, at int64 }
-		var m marks
+		var m timeIndex
 		var writes []write
 		var end, now int64 = 0, 1_700_000_000_000
 		for range rapid.IntRange(1, 2000).Draw(t, "writes") {
@@ -22,7 +22,7 @@ func TestMarksNeverCallAYoungByteOld(t *testing.T) {
 			m = m.add(end, now)
 		}
 		require.LessOrEqual(t, len(m), maxMarks)
-		require.True(t, slices.IsSortedFunc(m, func(a, b mark) int { return int(a.Offset - b.Offset) }))
+		require.True(t, slices.IsSortedFunc(m, func(a, b timeMark) int { return int(a.Offset - b.Offset) }))
 		require.Equal(t, end, m.last())
 		since := now - rapid.Int64Range(0, 2_000_000).Draw(t, "age")
 		from := m.from(since)
@@ -38,7 +38,7 @@ func TestMarksNeverCallAYoungByteOld(t *testing.T) {
 		}
 		data, err := json.Marshal(m)
 		require.NoError(t, err)
-		var back marks
+		var back timeIndex
 		require.NoError(t, json.Unmarshal(data, &back))
 		require.Equal(t, m, back)
 	})
@@ -46,7 +46,7 @@ func TestMarksNeverCallAYoungByteOld(t *testing.T) {
 
 func TestABadIndexOfTimesIsRefused(t *testing.T) {
 	for _, s := range []string{`[1]`, `[5,5,-1,0]`, `[5,5,0,-1]`, `[-1,0]`, `"x"`, `[1.5,2]`} {
-		var m marks
+		var m timeIndex
 		require.Error(t, json.Unmarshal([]byte(s), &m), s)
 	}
 }

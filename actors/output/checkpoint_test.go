@@ -11,9 +11,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-const blockSize = 8
+const modelBlock = 8
 
-// disk is a file with a hole at its head, and the record of a place, which outlive a crash.
+// disk is a file with a hole at its head, and a checkpoint, which outlive a crash.
 type disk struct {
 	bytes []byte
 	hole  int64
@@ -21,18 +21,18 @@ type disk struct {
 	saved []byte
 }
 
-func (d *disk) facts() facts { return facts{Inode: d.inode, Size: int64(len(d.bytes))} }
+func (d *disk) info() fileInfo { return fileInfo{Inode: d.inode, Size: int64(len(d.bytes))} }
 
-// TestAPlaceSkipsNothingWhereverTheManagerDies runs the steps of follower and bounding against a model file, dies between
+// TestACheckpointSkipsNothingWhereverTheManagerDies runs the steps of follower and bounding against a model file, dies between
 // any two of them, and compares what was forwarded with what was written.
-func TestAPlaceSkipsNothingWhereverTheManagerDies(t *testing.T) {
+func TestACheckpointSkipsNothingWhereverTheManagerDies(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := &disk{inode: 1}
 		var written []byte          // everything, ever
 		var seen []bool             // of written: forwarded
 		var fileStart, reborn int64 // the index in written of the file's first byte; and of the newest file
 		alphabet := rapid.SampledFrom([]string{"a", "ab", "abcdefghijklmnopqrstuvwxyz"}).Draw(t, "alphabet")
-		var p place
+		var p checkpoint
 		intent := false
 		// The offset of the first byte of the newest file: it never changes while that is the file.
 		origin, era := int64(0), int64(0)
@@ -47,13 +47,13 @@ func TestAPlaceSkipsNothingWhereverTheManagerDies(t *testing.T) {
 			d.saved, intent = data, p.Collapsing > 0
 		}
 		resume := func() {
-			p = place{}
+			p = checkpoint{}
 			if d.saved != nil {
 				require.NoError(t, json.Unmarshal(d.saved, &p))
 				require.NoError(t, p.valid())
 			}
 			intent = p.Collapsing > 0
-			anew, err := p.resume(d.facts(), d.hole, bytes.NewReader(d.bytes))
+			anew, err := p.resume(d.info(), d.hole, bytes.NewReader(d.bytes))
 			require.NoError(t, err)
 			require.Empty(t, anew, "everything is repeated without need")
 			same()
@@ -79,15 +79,15 @@ func TestAPlaceSkipsNothingWhereverTheManagerDies(t *testing.T) {
 				for i := range n {
 					seen[fileStart+from+i] = true
 				}
-				p.moved(p.Next+n, append(bytes.Clone(tail), d.bytes[from:from+n]...))
+				p.advance(p.Next+n, append(bytes.Clone(tail), d.bytes[from:from+n]...))
 			case 3:
 				save()
 			case 4: // bound
-				to := p.excess(limit, blockSize)
+				to := p.excess(limit, modelBlock)
 				if to == 0 {
 					continue
 				}
-				require.Zero(t, to%blockSize)
+				require.Zero(t, to%modelBlock)
 				saves := !dies() // a full disk
 				if intent && !saves {
 					continue
@@ -118,7 +118,7 @@ func TestAPlaceSkipsNothingWhereverTheManagerDies(t *testing.T) {
 					d.bytes, d.hole, fileStart = nil, 0, int64(len(written))
 					d.inode += rapid.Uint64Range(0, 1).Draw(t, "replaced")
 					reborn = fileStart
-					p.begin(d.facts(), 0)
+					p.begin(d.info(), 0)
 					require.GreaterOrEqual(t, p.Base, origin)
 					require.Greater(t, p.Era, era)
 					origin, era = p.Base, p.Era
@@ -129,34 +129,52 @@ func TestAPlaceSkipsNothingWhereverTheManagerDies(t *testing.T) {
 			}
 		}
 		resume()
-		// What is before the place was forwarded, as far as it is of this file.
+		// What is before the position was forwarded, as far as it is of this file.
 		for i := max(reborn, 0); i < fileStart+p.Next-p.Base; i++ {
 			require.True(t, seen[i], "byte %d of %d was skipped", i, len(written))
 		}
 	})
 }
 
-func TestARecordOfDecayedBytesIsRefused(t *testing.T) {
-	r := record{Version: recordVersion, Run: 3, PID: 77, Stdout: place{Known: true, Inode: 5, Base: 8, Next: 20, Tail: []byte("tail"), Marks: marks{{10, 1000}}}}
+func TestACheckpointFileOfDecayedBytesIsRefused(t *testing.T) {
+	r := checkpointFile{Version: checkpointVersion, Run: 3, PID: 77, Stdout: checkpoint{Known: true, Inode: 5, Base: 8, Next: 20, Fingerprint: []byte("tail"), Times: timeIndex{{10, 1000}}}}
 	data, err := r.encode()
 	require.NoError(t, err)
-	back, err := decodeRecord(data)
+	back, err := decodeCheckpoints(data)
 	require.NoError(t, err)
 	require.Equal(t, r, back)
 	for i := range data {
-		_, err := decodeRecord(data[:i])
+		_, err := decodeCheckpoints(data[:i])
 		require.Error(t, err, "cut at byte %d", i)
 		bad := bytes.Clone(data)
 		bad[i] ^= 0x01
-		if got, err := decodeRecord(bad); err == nil {
+		if got, err := decodeCheckpoints(bad); err == nil {
 			require.Equal(t, r, got, "byte %d", i) // in the name of a key: JSON ignores case
 		}
 	}
 	path := filepath.Join(t.TempDir(), "missing.json")
-	got, err := loadRecord(path)
+	got, err := loadCheckpoints(path)
 	require.NoError(t, err)
 	require.Zero(t, got)
 	require.NoError(t, os.WriteFile(path, make([]byte, 40), 0o600))
-	_, err = loadRecord(path)
+	_, err = loadCheckpoints(path)
 	require.ErrorContains(t, err, path)
+}
+
+// Managers of other versions read what this one writes, and write what this one reads: byte for byte, since it is sealed.
+func TestTheFormOfACheckpointFileIsFixed(t *testing.T) {
+	full := checkpoint{Known: true, Inode: 5, Born: 6, Base: 8, Next: 20, Fingerprint: []byte("tail"), Torn: true, Collapsing: 4,
+		Times: timeIndex{{10, 1000}, {20, 2500}}, Era: 1, Start: 9, Prior: 7, head: 12, end: 30}
+	c := checkpointFile{Version: checkpointVersion, Run: 3, PID: 77, Ended: true, Stdout: full}
+	data, err := c.encode()
+	require.NoError(t, err)
+	const fixed = `{"crc32":3135245886,"record":{"version":1,"run":3,"pid":77,"ended":true,` +
+		`"stdout":{"known":true,"inode":5,"born":6,"base":8,"next":20,"tail":"dGFpbA==","torn":true,"collapsing":4,` +
+		`"marks":[10,1000,10,1500],"era":1,"start":9,"prior":7},"stderr":{"known":false,"base":0,"next":0}}}`
+	require.Equal(t, fixed, string(data))
+	back, err := decodeCheckpoints([]byte(fixed))
+	require.NoError(t, err)
+	full.head, full.end = 0, 0
+	c.Stdout = full
+	require.Equal(t, c, back)
 }

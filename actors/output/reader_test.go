@@ -46,7 +46,7 @@ func TestTheLinesOfBothStreamsAreInTheOrderInWhichTheyWereSeen(t *testing.T) {
 	h.close()
 	now := time.Now().UnixMilli()
 	ago := func(s int64) int64 { return now - 1000*s }
-	requireRecord(t, h, marks{{3, ago(100)}, {6, ago(50)}, {9, ago(50)}, {12, ago(10)}}, marks{{3, ago(80)}, {6, ago(50)}, {9, ago(5)}})
+	requireRecord(t, h, timeIndex{{3, ago(100)}, {6, ago(50)}, {9, ago(50)}, {12, ago(10)}}, timeIndex{{3, ago(80)}, {6, ago(50)}, {9, ago(5)}})
 	h.open(Options{})
 	h.rec = newRecorder()
 	all := []string{"o1", "e1", "o2", "o3", "e2", "o4", "e3"}
@@ -60,16 +60,16 @@ func TestTheLinesOfBothStreamsAreInTheOrderInWhichTheyWereSeen(t *testing.T) {
 	}
 }
 
-func requireRecord(t *testing.T, h *house, stdout, stderr marks) {
+func requireRecord(t *testing.T, h *house, stdout, stderr timeIndex) {
 	t.Helper()
-	r := record{Version: recordVersion, Run: 1, PID: 1, Ended: true}
+	r := checkpointFile{Version: checkpointVersion, Run: 1, PID: 1, Ended: true}
 	for i, path := range []string{h.dir.Stdout(web), h.dir.Stderr(web)} {
 		f, err := statPath(path)
 		require.NoError(t, err)
-		p := place{Known: true, Inode: f.Inode, Born: f.Born, Next: f.Size, Marks: [2]marks{stdout, stderr}[i]}
-		*[2]*place{&r.Stdout, &r.Stderr}[i] = p
+		p := checkpoint{Known: true, Inode: f.Inode, Born: f.Born, Next: f.Size, Times: [2]timeIndex{stdout, stderr}[i]}
+		*[2]*checkpoint{&r.Stdout, &r.Stderr}[i] = p
 	}
-	require.NoError(t, r.save(h.dir.Instance(web)+"/"+recordName))
+	require.NoError(t, r.save(h.dir.Instance(web)+"/"+checkpointName))
 }
 
 func TestOldOutputIsLeftOutOfWhatIsReadSince(t *testing.T) {
@@ -113,7 +113,7 @@ func TestAReaderThatFollowsGetsNewLinesOfBothStreamsAndRuns(t *testing.T) {
 	})
 }
 
-func TestAReaderSurvivesThatTheHeadIsTakenAway(t *testing.T) {
+func TestAReaderSurvivesThatTheFileIsTrimmed(t *testing.T) {
 	onEveryDisk(t, func(t *testing.T, root string) {
 		const size, count = 64 << 10, 30_000
 		h := newHouse(t, root, Options{MaxSize: size})
@@ -198,6 +198,6 @@ func TestNothingIsKeptOfInstancesThatNobodyFollows(t *testing.T) {
 	require.Eventually(t, func() bool {
 		h.out.mu.Lock()
 		defer h.out.mu.Unlock()
-		return len(h.out.spools) == 0
+		return len(h.out.sources) == 0
 	}, 5*time.Second, time.Millisecond)
 }

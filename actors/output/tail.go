@@ -1,0 +1,114 @@
+package output
+
+import (
+	"os"
+	"time"
+
+	"procman/actors/record"
+	"procman/messages"
+)
+
+// tail is one output file on its way.
+type tail struct {
+	source *source
+	index  int
+	name   messages.Stream
+	path   string
+	wd     int32 // its inotify watch; 0: none; guarded by Outputs.mu
+
+	// Written by the worker under source.mu.
+	held *os.File // what the newest run writes to, if that is not what is at path any more
+	checkpoint
+	settled  bool     // the checkpoint is of the file as it is
+	upcoming runStart // of the newest run, until Start says it
+	cut      int64    // where a run ended without a line end; 0: nowhere
+
+	// Of the worker alone.
+	file     *os.File   // open during a turn
+	saved    checkpoint // as it is on disk, but for its fingerprint and times
+	anew     string     // why the checkpoint began anew, until that is said
+	abreast  bool       // has caught up with what was written while nobody followed
+	missing  bool       // that the file is gone has been said
+	searched fileInfo   // what was at path when the file was looked for in vain
+	noPunch  bool       // the file system cannot make holes
+	noCut    bool       // the file system cannot collapse
+	reading  logOnce
+	trimming logOnce
+}
+
+// noteSaved notes that the checkpoint as it is is on disk.
+func (t *tail) noteSaved() {
+	t.saved = t.checkpoint
+	t.saved.Fingerprint, t.saved.Times = nil, nil
+}
+
+// look takes up the checkpoint in the open file as it is now.
+func (t *tail) look() error {
+	t.source.mu.Lock()
+	defer t.source.mu.Unlock()
+	f, err := statFile(t.file)
+	if err != nil {
+		return err
+	}
+	anew := ""
+	switch {
+	case !t.settled:
+		if anew, err = t.resume(f, holeAtHead(t.file, f.Size), t.file); err != nil {
+			return err
+		}
+		t.settled = true
+	case !t.same(f):
+		anew = "replaced"
+		t.begin(f, holeAtHead(t.file, f.Size))
+	case t.Base+f.Size < t.end:
+		anew = "truncated"
+		t.begin(f, holeAtHead(t.file, f.Size))
+	}
+	if anew != "" {
+		t.anew = anew
+	}
+	t.end = t.Base + f.Size
+	t.Times = t.Times.add(t.end, min(f.Mtime, time.Now().UnixMilli()))
+	t.fixStart()
+	return nil
+}
+
+// overwritten begins anew in the file, of which other bytes than those that were forwarded stand before the position.
+func (t *tail) overwritten() {
+	t.source.mu.Lock()
+	defer t.source.mu.Unlock()
+	t.begin(fileInfo{t.Inode, t.Born, t.end - t.Base, 0}, t.head-t.Base)
+	t.anew = "overwritten"
+}
+
+// open opens the file, where it is.
+func (t *tail) open(flag int) (*os.File, error) {
+	if t.held != nil {
+		return record.OpenLinked(pathOf(t.held), flag, 0)
+	}
+	return record.Open(t.path, flag, 0)
+}
+
+// stat looks at the file, where it is.
+func (t *tail) stat() (fileInfo, error) {
+	if t.held != nil {
+		return statFile(t.held)
+	}
+	return statPath(t.path)
+}
+
+// at is where the file is.
+func (t *tail) at() string {
+	if t.held != nil {
+		return pathOf(t.held)
+	}
+	return t.path
+}
+
+// letGo goes back to what is at path. source.mu is held for writing.
+func (t *tail) letGo() {
+	if t.held != nil {
+		_ = t.held.Close() // it was read only
+		t.held = nil
+	}
+}

@@ -1,0 +1,224 @@
+package output
+
+import (
+	"runtime"
+	"slices"
+	"time"
+
+	"procman/actors/record"
+	"procman/messages"
+)
+
+const (
+	// turnPatience is how long a turn may take until another worker goes on: more than a loaded host makes of one.
+	turnPatience = 5 * time.Second
+	// mostStalled is how many workers may wait for one file system that does not answer: so many threads it holds.
+	mostStalled = 2
+	// never says that a source needs no turn until somebody wakes it.
+	never time.Duration = -1
+)
+
+// worker gives turns to sources that are due. One that a disk keeps waiting is replaced, and ends with its turn.
+type worker struct {
+	u   *Outputs
+	buf []byte
+
+	// Guarded by Outputs.mu.
+	source   *source // that has the turn; nil: none. The worker itself may look without the lock
+	device   uint64  // that it is on
+	since    time.Time
+	replaced bool
+
+	// Of the turn under way.
+	follower *follower
+	ending   bool // it ends
+	final    bool // and a line that it has begun is all there will be of it
+	news     bool // something has changed
+	more     bool // there is more than the turn took
+	poll     bool // a file is missing or sick: look again in a while
+}
+
+func workers() int { return min(4, max(2, runtime.GOMAXPROCS(0))) }
+
+// wake gives a source a turn; u.mu is held.
+func (u *Outputs) wake(s *source) {
+	if u.closed || s.queued {
+		return
+	}
+	s.queued = true
+	if !s.busy {
+		u.due = append(u.due, s)
+		u.work.Signal()
+	}
+}
+
+// wakeAll gives every source that is followed a turn; u.mu is held.
+func (u *Outputs) wakeAll() {
+	for _, s := range u.sources {
+		if len(s.followers) > 0 {
+			u.wake(s)
+		}
+	}
+}
+
+// run is the life of a worker: it gives turns until Close.
+func (u *Outputs) run() {
+	w := &worker{u: u, buf: make([]byte, fingerprintSize+turnBytes)}
+	late := time.AfterFunc(time.Hour, w.replace)
+	late.Stop()
+	for s := w.next(); s != nil; s = w.next() {
+		late.Reset(u.o.patience)
+		in := w.turn(s)
+		late.Stop()
+		if w.release(in) {
+			u.sayStalled(s.id)
+			return
+		}
+	}
+}
+
+// next waits for a source that is due; nil after Close. Those on a disk that does not answer are passed over while enough
+// wait for it.
+func (w *worker) next() *source {
+	u := w.u
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for !u.closed {
+		n := slices.IndexFunc(u.due, func(s *source) bool { return u.stalled[s.device] < mostStalled })
+		if n < 0 {
+			u.work.Wait()
+			continue
+		}
+		s := u.due[n]
+		if n == 0 {
+			u.due[0] = nil
+			u.due = u.due[1:]
+		} else {
+			u.due = slices.Delete(u.due, n, n+1)
+		}
+		s.queued, s.busy = false, true
+		w.source, w.device, w.since = s, s.device, time.Now()
+		return s
+	}
+	return nil
+}
+
+// turn gives the first follower of a source its share, and returns after which time the source needs another.
+func (w *worker) turn(s *source) time.Duration {
+	if !s.loaded {
+		s.load()
+		return 0 // on which disk it is counts from the next turn on
+	}
+	f, ending, heir := s.current()
+	if f == nil {
+		return never
+	}
+	if s.active != f {
+		s.takeUp(f)
+	}
+	if heir != nil && heir.run == f.run {
+		// The same process goes on: so does its line.
+		s.finish()
+		return 0
+	}
+	w.follower, w.ending = f, ending
+	w.final = ending && (heir != nil || f.ghost || !alive(f.pid))
+	w.news, w.more, w.poll = false, false, false
+	for _, t := range s.tails {
+		w.conclude(t, w.visit(t))
+	}
+	if w.news {
+		s.unsaved = true
+		s.tell()
+	}
+	if s.confused() && !s.sick {
+		_ = s.save() // a failure was said, and it is tried again in time
+	}
+	if ending && !w.more {
+		return s.end(w.final)
+	}
+	wait := s.saveInTime()
+	switch {
+	case w.more:
+		return 0
+	case w.news:
+		return sooner(wait, settle)
+	case w.poll || !s.arm():
+		return sooner(wait, pollEvery)
+	case s.moved():
+		return 0
+	}
+	return wait
+}
+
+// release ends the turn and sees to the source's next one, in the given time. It reports whether the worker was replaced.
+func (w *worker) release(in time.Duration) (replaced bool) {
+	u, s := w.u, w.source
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	w.source, w.follower = nil, nil
+	if w.replaced {
+		if u.stalled[w.device]--; u.stalled[w.device] == 0 {
+			delete(u.stalled, w.device)
+		}
+		u.work.Broadcast() // others were passed over
+	}
+	again := s.queued || in == 0
+	s.queued, s.busy = false, false
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	switch {
+	case again:
+		u.wake(s)
+	case in > 0 && !u.closed:
+		// A timer that fires late finds a source that does not need it, and costs one turn.
+		s.timer = time.AfterFunc(in, func() {
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			u.wake(s)
+		})
+	case len(s.followers) == 0:
+		u.forget(s)
+	}
+	return w.replaced
+}
+
+// replace has another worker go on if this one's turn does not end: those of other disks are harmed by none.
+func (w *worker) replace() {
+	u := w.u
+	u.mu.Lock()
+	s := w.source
+	if s == nil || u.closed || w.replaced || time.Since(w.since) < u.o.patience {
+		u.mu.Unlock()
+		return
+	}
+	w.replaced = true
+	u.stalled[w.device]++
+	u.crew.Go(u.run)
+	u.mu.Unlock()
+	u.sayStalled(s.id)
+}
+
+// sayStalled logs that a disk does not answer, or that all do again.
+func (u *Outputs) sayStalled(id messages.InstanceID) {
+	u.stalling.mu.Lock()
+	defer u.stalling.mu.Unlock()
+	u.mu.Lock()
+	all := len(u.stalled) == 0
+	u.mu.Unlock()
+	var err error
+	if !all {
+		err = &record.StalledError{Name: diskName, For: u.o.patience}
+	}
+	u.stalling.noteLocked(u.log, err, "output is not forwarded, nor its place saved", "instance", string(id),
+		"consequence", "what is on the same disk waits for it, and nobody else")
+}
+
+// sooner returns the shorter of two times, of which the first may be never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == never {
+		return b
+	}
+	return min(a, b)
+}
