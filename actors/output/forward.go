@@ -60,7 +60,7 @@ func (w *worker) conclude(t *tail, err error) {
 	} else if err == nil {
 		t.missing = false
 	}
-	t.reading.note(w.u.log, err, "output cannot be read", "instance", string(t.source.id), "stream", string(t.name))
+	t.reading.note(w.u.log, err, "output cannot be read", "instance", string(t.source.id), "stream", string(t.name()))
 }
 
 // forward makes records of what stands between the position and the limit of the turn, up to turnBytes, and reports whether

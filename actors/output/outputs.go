@@ -254,7 +254,7 @@ func (f *follower) handler(t *tail) slog.Handler {
 	if f.log[t.index] == nil {
 		s := f.source
 		f.log[t.index] = s.u.log.Handler().WithAttrs([]slog.Attr{
-			slog.String("instance", string(s.id)), slog.Int("run", f.run), slog.Int("pid", f.pid), slog.String("stream", string(t.name)),
+			slog.String("instance", string(s.id)), slog.Int("run", f.run), slog.Int("pid", f.pid), slog.String("stream", string(t.name())),
 		})
 	}
 	return f.log[t.index]

@@ -46,7 +46,7 @@ func (u *Outputs) Read(ctx context.Context, q messages.OutputQuery) iter.Seq2[me
 		defer u.giveBack(s)
 		r := &reader{u: u, q: q, ctx: ctx, source: s, yield: yield}
 		for _, t := range s.tails {
-			if q.Stream == "" || q.Stream == t.name {
+			if q.Stream == "" || q.Stream == t.name() {
 				r.lanes = append(r.lanes, &lane{tail: t})
 			}
 		}
@@ -150,7 +150,7 @@ func (r *reader) resume() error {
 		return err
 	}
 	for _, l := range r.lanes {
-		l.told = **p.Spot(l.tail.name)
+		l.told = **p.Spot(l.tail.name())
 		l.pos, l.era, l.torn, l.none = l.told.Offset, l.told.Era, l.told.Torn, false
 		if e := l.extent; e.there && (l.era != e.Era || l.pos > e.size) {
 			l.restart(e)
@@ -267,7 +267,7 @@ func (r *reader) line(l *lane) (bool, error) {
 		if l.skipped != 0 && (!l.torn || !r.q.Follow) {
 			skipped := l.skipped
 			l.skipped, l.told = 0, l.spot(l.from)
-			if !r.give(messages.OutputLine{ID: r.q.ID, Stream: l.tail.name, Skipped: skipped}) {
+			if !r.give(messages.OutputLine{ID: r.q.ID, Stream: l.tail.name(), Skipped: skipped}) {
 				return false, nil
 			}
 		}
@@ -275,7 +275,7 @@ func (r *reader) line(l *lane) (bool, error) {
 			return false, err
 		}
 		l.told = l.spot(l.pos)
-		if !r.give(messages.OutputLine{ID: r.q.ID, Stream: l.tail.name, Text: l.mask.Mask(string(text))}) || last {
+		if !r.give(messages.OutputLine{ID: r.q.ID, Stream: l.tail.name(), Text: l.mask.Mask(string(text))}) || last {
 			return true, nil
 		}
 	}
@@ -284,7 +284,7 @@ func (r *reader) line(l *lane) (bool, error) {
 func (r *reader) give(line messages.OutputLine) bool {
 	var p messages.OutputPlace
 	for _, l := range r.lanes {
-		*p.Spot(l.tail.name) = &l.told
+		*p.Spot(l.tail.name()) = &l.told
 	}
 	line.Cursor = p.String()
 	r.left = r.left || !r.yield(line, nil)

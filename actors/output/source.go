@@ -46,8 +46,8 @@ type source struct {
 
 func newSource(u *Outputs, id messages.InstanceID) *source {
 	s := &source{u: u, id: id}
-	s.tails[0] = &tail{source: s, index: 0, name: messages.Stdout, path: u.dir.Stdout(id)}
-	s.tails[1] = &tail{source: s, index: 1, name: messages.Stderr, path: u.dir.Stderr(id)}
+	s.tails[0] = &tail{source: s, index: 0, path: u.dir.Stdout(id)}
+	s.tails[1] = &tail{source: s, index: 1, path: u.dir.Stderr(id)}
 	return s
 }
 
@@ -123,17 +123,7 @@ func (s *source) saveInTime() time.Duration {
 // farAhead reports whether a crash now would repeat a good part of what is kept.
 func (s *source) farAhead() bool {
 	for _, t := range s.tails {
-		if t.Next-t.saved.Next > s.u.o.MaxSize/4 {
-			return true
-		}
-	}
-	return false
-}
-
-// confused reports whether a crash now would mistake a file for another one, or forget where the newest run begins.
-func (s *source) confused() bool {
-	for _, t := range s.tails {
-		if t.Known != t.saved.Known || t.Era != t.saved.Era || t.Start != t.saved.Start {
+		if t.Next-t.saved.next > s.u.o.MaxSize/4 {
 			return true
 		}
 	}

@@ -12,7 +12,6 @@ import (
 type tail struct {
 	source *source
 	index  int
-	name   messages.Stream
 	path   string
 	wd     int32 // its inotify watch; 0: none; guarded by Outputs.mu
 
@@ -24,22 +23,33 @@ type tail struct {
 	cut      int64    // where a run ended without a line end; 0: nowhere
 
 	// Of the worker alone.
-	file     *os.File   // open during a turn
-	saved    checkpoint // as it is on disk, but for its fingerprint and times
-	anew     string     // why the checkpoint began anew, until that is said
-	abreast  bool       // has caught up with what was written while nobody followed
-	missing  bool       // that the file is gone has been said
-	searched fileInfo   // what was at path when the file was looked for in vain
-	noPunch  bool       // the file system cannot make holes
-	noCut    bool       // the file system cannot collapse
+	file  *os.File // open during a turn
+	saved struct { // what is on disk
+		next, era, start, collapsing int64
+		known                        bool
+	}
+	anew     string   // why the checkpoint began anew, until that is said
+	abreast  bool     // has caught up with what was written while nobody followed
+	missing  bool     // that the file is gone has been said
+	searched fileInfo // what was at path when the file was looked for in vain
+	noPunch  bool     // the file system cannot make holes
+	noCut    bool     // the file system cannot collapse
 	reading  logOnce
 	trimming logOnce
 }
 
+func (t *tail) name() messages.Stream {
+	return [2]messages.Stream{messages.Stdout, messages.Stderr}[t.index]
+}
+
 // noteSaved notes that the checkpoint as it is is on disk.
 func (t *tail) noteSaved() {
-	t.saved = t.checkpoint
-	t.saved.Fingerprint, t.saved.Times = nil, nil
+	t.saved.next, t.saved.era, t.saved.start, t.saved.collapsing, t.saved.known = t.Next, t.Era, t.Start, t.Collapsing, t.Known
+}
+
+// confused reports whether a crash now would mistake the file for another one, or forget where the newest run begins.
+func (t *tail) confused() bool {
+	return t.saved.known != t.Known || t.saved.era != t.Era || t.saved.start != t.Start
 }
 
 // look takes up the checkpoint in the open file as it is now.

@@ -15,7 +15,7 @@ func (u *Outputs) trim(t *tail) {
 		u.unbounded.note(u.log, err, "output files cannot be bounded on this file system", "file", t.path)
 		return
 	}
-	t.trimming.note(u.log, err, "output cannot be bounded", "instance", string(t.source.id), "stream", string(t.name))
+	t.trimming.note(u.log, err, "output cannot be bounded", "instance", string(t.source.id), "stream", string(t.name()))
 }
 
 // cutHead punches the head into a hole and cuts the hole out. The order of its steps is what survives a crash after any of
@@ -31,8 +31,8 @@ func (u *Outputs) cutHead(t *tail) (err error) {
 	if to == 0 {
 		return nil
 	}
-	intended := t.saved.Collapsing > 0
-	if intended || t.saved.Next < t.Base+to {
+	intended := t.saved.collapsing > 0
+	if intended || t.saved.next < t.Base+to {
 		// Without this a crash would resume inside of the hole, at its end: nothing is missed, but a line is torn. On a
 		// full disk the punch goes ahead all the same, since it makes room; but never over an intent.
 		err := s.save()

@@ -131,7 +131,7 @@ func (w *worker) turn(s *source) time.Duration {
 		s.unsaved = true
 		s.tell()
 	}
-	if s.confused() && !s.sick {
+	if !s.sick && (s.tails[0].confused() || s.tails[1].confused()) {
 		_ = s.save() // a failure was said, and it is tried again in time
 	}
 	if ending && !w.more {
