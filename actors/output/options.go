@@ -38,8 +38,10 @@ type Options struct {
 	// that. While they have not, no checkpoint is saved, and so a later manager forwards them again. Nil: they have.
 	Settled func() bool
 
-	step     func(name string) // called between the steps of trimming: a test dies there
-	patience time.Duration     // how long a turn may take until another worker goes on; shorter in tests
+	// Of tests:
+	step      func(name string) // called between the steps of trimming: a test dies there
+	patience  time.Duration     // how long a turn may take until another worker goes on
+	saveEvery time.Duration     // how often checkpoints are written down
 }
 
 // kept returns how many bytes a file may have before it is trimmed.
@@ -72,6 +74,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.patience == 0 {
 		o.patience = turnPatience
+	}
+	if o.saveEvery == 0 {
+		o.saveEvery = saveEvery
 	}
 	return o, nil
 }

@@ -111,11 +111,11 @@ func (s *source) saveInTime() time.Duration {
 	if !s.unsaved {
 		return never
 	}
-	if left := saveEvery - time.Since(s.savedAt); left > 0 && !s.farAhead() {
+	if left := s.u.o.saveEvery - time.Since(s.savedAt); left > 0 && !s.farAhead() {
 		return left
 	}
 	if s.save() != nil {
-		return saveEvery
+		return s.u.o.saveEvery
 	}
 	return never
 }

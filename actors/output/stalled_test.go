@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"procman/actors/record"
@@ -55,48 +56,48 @@ func TestAReaderIsToldOfADiskThatDoesNotAnswer(t *testing.T) {
 // More instances than there are workers write to a disk that does not answer: the output of another disk goes on, no more workers
 // than allowed wait, and what has waited goes on as soon as the disk answers.
 func TestWorkersThatADiskKeepsWaitingAreReplaced(t *testing.T) {
-	onEveryDisk(t, func(t *testing.T, root string) {
-		other := otherDisk(t, root)
-		h := newHouse(t, root, Options{Forward: true, patience: 50 * time.Millisecond})
-		require.NoError(t, os.Remove(h.dir.Instance(web)))
-		require.NoError(t, os.Symlink(other, h.dir.Instance(web)))
-		h.stdout("one\n")
-		h.out.Follow(web, 1, os.Getpid())
-		h.rec.await(t, 1, 0)
-		stalled := workers() + 2
-		for n := range stalled {
-			id := messages.InstanceID(fmt.Sprint("s", n))
-			require.NoError(t, os.MkdirAll(h.dir.Instance(id), 0o700))
-			h.write(h.dir.Stdout(id), "one\n")
-			h.out.Follow(id, 1, os.Getpid())
+	root := t.TempDir()
+	other := otherDisk(t, root)
+	h := newHouse(t, root, Options{Forward: true, patience: 300 * time.Millisecond})
+	require.NoError(t, os.Remove(h.dir.Instance(web)))
+	require.NoError(t, os.Symlink(other, h.dir.Instance(web)))
+	ids := []messages.InstanceID{web}
+	for n := range workers() + 2 {
+		ids = append(ids, messages.InstanceID(fmt.Sprint("s", n)))
+	}
+	for _, id := range ids {
+		require.NoError(t, os.MkdirAll(h.dir.Instance(id), 0o700))
+		h.write(h.dir.Stdout(id), "one\n")
+		h.out.Follow(id, 1, os.Getpid())
+	}
+	lines := len(ids)
+	h.rec.await(t, lines, 0)
+	waiting := func(n int) func() bool {
+		return func() bool {
+			h.out.mu.Lock()
+			defer h.out.mu.Unlock()
+			return h.out.stalled[deviceOf(root)] == n && len(h.out.stalled) == min(n, 1)
 		}
-		h.rec.await(t, 1+stalled, 0)
-		var releases []func()
-		for n := range stalled {
-			id := messages.InstanceID(fmt.Sprint("s", n))
-			releases = append(releases, h.hold(id))
-			h.write(h.dir.Stdout(id), "two\n")
-		}
-		h.rec.await(t, 1+stalled, 1)
-		require.Contains(t, h.rec.others()[0], "output is not forwarded, nor its place saved")
-		for n := range 3 {
-			h.stdout(fmt.Sprint("line ", n, "\n"))
-			h.rec.await(t, 1+stalled+n+1, 1)
-		}
-		h.out.mu.Lock()
-		waiting := h.out.stalled
-		require.Len(t, waiting, 1)
-		for _, workers := range waiting {
-			require.LessOrEqual(t, workers, mostStalled)
-		}
-		h.out.mu.Unlock()
-		for _, release := range releases {
-			release()
-		}
-		h.rec.await(t, 1+stalled+3+stalled, 2)
-		require.Len(t, h.rec.others(), 2)
-		require.Contains(t, h.rec.others()[1], "well again")
-	})
+	}
+	var releases []func()
+	for _, id := range ids[1:] {
+		releases = append(releases, h.hold(id))
+		h.write(h.dir.Stdout(id), "two\n")
+	}
+	stalled := assert.Eventually(t, waiting(mostStalled), 20*time.Second, time.Millisecond)
+	for range 3 {
+		h.stdout("more\n")
+		lines++
+		h.rec.await(t, lines, 1)
+	}
+	for _, release := range releases {
+		release()
+	}
+	require.True(t, stalled)
+	h.rec.await(t, lines+len(releases), 2)
+	require.Eventually(t, waiting(0), 20*time.Second, time.Millisecond)
+	require.Contains(t, h.rec.others()[0], "output is not forwarded, nor its place saved")
+	require.Contains(t, h.rec.others()[1], "well again")
 }
 
 // otherDisk returns a directory on another file system.

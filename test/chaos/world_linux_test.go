@@ -3,6 +3,7 @@ package chaos
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +32,7 @@ type world struct {
 	bystanders                         []*exec.Cmd
 	stderr                             *os.File                 // of the daemons, in place of a file; nil: a file
 	parsed                             []map[string][]Forwarded // what dead daemons forwarded
+	guarded                            io.Writer                // takes paths of file systems that must not outlive the tests
 }
 
 // app is one instance of the configuration.
