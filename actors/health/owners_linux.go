@@ -33,17 +33,17 @@ func newOwners() *owners { return &owners{found: make(map[int]place)} }
 // tag, see [kernel.Circle]. It returns "" if it is one of them, and if that cannot be learned.
 func (o *owners) stranger(leader int, tag string, answerer *net.TCPAddr) string {
 	began := time.Now()
-	l, err := listenerAt(answerer)
+	l, err := kernel.ListenerAt(answerer)
 	if err != nil {
 		return ""
 	}
 	o.mu.Lock()
 	last := o.found[answerer.Port]
 	o.mu.Unlock()
-	if last.leader == leader && holds(last.pid, last.fd, l.inode) {
+	if last.leader == leader && holds(last.pid, last.fd, l.Inode) {
 		return ""
 	}
-	if o.among(leader, []int{leader}, answerer.Port, l.inode) {
+	if o.among(leader, []int{leader}, answerer.Port, l.Inode) {
 		return ""
 	}
 	table, err := o.processes(began)
@@ -51,17 +51,17 @@ func (o *owners) stranger(leader int, tag string, answerer *net.TCPAddr) string 
 		return ""
 	}
 	kin := relatives(table, leader, "")
-	if o.among(leader, kin, answerer.Port, l.inode) {
+	if o.among(leader, kin, answerer.Port, l.Inode) {
 		return ""
 	}
 	if tag != "" { // asked for only now: to read the tags of all takes as long again
 		tagged, err := proc.TaggedTable(context.Background())
-		if err != nil || o.among(leader, relatives(tagged, leader, tag), answerer.Port, l.inode) {
+		if err != nil || o.among(leader, relatives(tagged, leader, tag), answerer.Port, l.Inode) {
 			return ""
 		}
 	}
 	// Ours may have closed it, or died, since the kernel was asked.
-	if again, err := listenerAt(answerer); err != nil || again.inode != l.inode {
+	if again, err := kernel.ListenerAt(answerer); err != nil || again.Inode != l.Inode {
 		return ""
 	}
 	// Of one that is ending, what is left of it in the kernel keeps its sockets, and shows them nowhere.
@@ -72,11 +72,11 @@ func (o *owners) stranger(leader int, tag string, answerer *net.TCPAddr) string 
 		if pid == leader || slices.Contains(kin, pid) {
 			continue
 		}
-		if fd, _ := socketFD(pid, l.inode); fd >= 0 { // one that cannot be read only goes without a name
+		if fd, _ := socketFD(pid, l.Inode); fd >= 0 { // one that cannot be read only goes without a name
 			return fmt.Sprintf("pid %d, %s", pid, printable(p.Name))
 		}
 	}
-	return fmt.Sprintf("of user id %d", l.user)
+	return fmt.Sprintf("of user id %d", l.User)
 }
 
 // among reports whether one of the processes has the listener, or that cannot be known, and remembers which has it.
@@ -140,13 +140,13 @@ func list(ports []int) string {
 
 // of returns the addresses of those sockets that listen.
 func of(inodes map[uint64]bool) (at []netip.AddrPort) {
-	all, err := listeners()
+	all, err := kernel.Listeners()
 	if err != nil {
 		return nil
 	}
 	for _, l := range all {
-		if inodes[l.inode] {
-			at = append(at, l.at)
+		if inodes[l.Inode] {
+			at = append(at, l.At)
 		}
 	}
 	return at

@@ -1,4 +1,5 @@
-// Package kernel is the one place that reads processes out of /proc, and the one place that says whose they are.
+// Package kernel is the one place that reads processes out of /proc and asks the kernel for sockets, and the one place that
+// says whose processes are.
 //
 // Invariants:
 //   - Judge and Circle are pure: they know nothing but the evidence they are given. Adoption, upgrade, health, stop,

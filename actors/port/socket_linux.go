@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"procman/actors/kernel"
 )
 
 // errTaken says that somebody else has the port.
@@ -96,6 +98,25 @@ func bindTo(family int, to unix.Sockaddr, reuse int) (*socket, error) {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// soleSocket reports whether fd is the only socket, bound or listening, that has the port. It says no where the kernel
+// does not show sockets that are merely bound.
+func soleSocket(fd, port int) (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return false, os.NewSyscallError("fstat", err)
+	}
+	all, err := kernel.BoundTo(port)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range all {
+		if s.Inode != st.Ino {
+			return false, nil
+		}
+	}
+	return len(all) > 0, nil
 }
 
 func isShortage(err error) bool {
