@@ -14,6 +14,7 @@ import (
 	"procman/messages"
 	"procman/supervisor/api"
 	"procman/supervisor/events"
+	"procman/supervisor/explain"
 )
 
 // Without a daemon its files are still there, and just then they are wanted. These are the commands that read them; as with
@@ -142,14 +143,7 @@ func (a *app) whyOffline(ctx context.Context, id messages.InstanceID, why error)
 
 func (k *keptFiles) why(ctx context.Context, s messages.Status) api.Why {
 	w := api.Why{Schema: api.Schema, Instance: s, Probes: []api.SeenProbe{}, Events: []messages.Event{},
-		Verdict: messages.Verdict{Summary: "is " + string(s.Phase) + ", and no daemon supervises it", Attempt: s.ConsecutiveFailures + 1, Change: []string{},
-			Next: "nothing, until a daemon runs"}}
-	if s.Reason != "" {
-		w.Summary += ": " + s.Reason
-	}
-	if s.LastExit != nil {
-		w.Exit = "as it is on record"
-	}
+		Verdict: explain.UnwatchedVerdict(s)}
 	tail := func(stream messages.Stream, lines int, earlier bool) []messages.OutputLine {
 		list := []messages.OutputLine{}
 		for line, err := range k.outputs.Read(ctx, messages.OutputQuery{ID: s.ID, Stream: stream, Lines: lines, Earlier: earlier, Lone: true}) {

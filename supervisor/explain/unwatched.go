@@ -33,6 +33,19 @@ func Unwatched(m messages.Memory, found *messages.Survivor, t Terms, now time.Ti
 	return s
 }
 
+// UnwatchedVerdict says in words what follows of such a status.
+func UnwatchedVerdict(s messages.Status) messages.Verdict {
+	v := messages.Verdict{Summary: "is " + string(s.Phase) + ", and no daemon supervises it", Attempt: s.ConsecutiveFailures,
+		Next: "nothing, until a daemon runs", Change: []string{}}
+	if s.Reason != "" {
+		v.Summary += ": " + s.Reason
+	}
+	if s.LastExit != nil {
+		v.Exit = meaning(*s.LastExit)
+	}
+	return v
+}
+
 func unwatched(f future, m messages.Memory, found *messages.Survivor) string {
 	because := func(text, reason string) string {
 		if reason == "" {

@@ -55,3 +55,11 @@ func TestWhatNobodySupervisesIsToldAsItIs(t *testing.T) {
 	require.Equal(t, 3, Unwatched(messages.Memory{Run: 4, Starts: 4, Counted: true}, alive, words, now).Restarts)
 	require.Equal(t, 3, Unwatched(messages.Memory{Run: 3, Starts: 3, Counted: true}, alive, words, now).Restarts)
 }
+
+// What `why` says of the newest attempt is the same with a manager and without one.
+func TestAnAttemptHasOneNumberWithAManagerAndWithout(t *testing.T) {
+	v := view(previewApp(t, nil), crash...)
+	kept := UnwatchedVerdict(Unwatched(v.Memory(false), nil, words, now))
+	require.Equal(t, Verdict(v, words, now).Attempt, kept.Attempt)
+	require.Equal(t, Verdict(v, words, now).Exit, kept.Exit)
+}
