@@ -60,10 +60,7 @@ type Memory struct {
 }
 
 // StopRun tells an instance actor to end its process: TERM, the grace period, KILL.
-type StopRun struct {
-	Grace     time.Duration
-	Leftovers Leftovers
-}
+type StopRun StopPolicy
 
 // SetPolicy tells an instance actor new rules for the process that it already runs.
 type SetPolicy struct {

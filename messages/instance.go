@@ -77,6 +77,72 @@ type AppInstance struct {
 	Stop    StopPolicy
 }
 
+// fields is the description of an instance, in the order of the configuration's keys. What is added to it needs a field of
+// its struct, and nothing else.
+var fields = table{
+	{Key: "id", Kind: KindText, Doc: "unique; letters, digits, '.', '_' and '-'", check: wrongID,
+		Limits: []Limit{{Schema: map[string]any{"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "maxLength": MaxInstanceID}}},
+		At:     func(a *AppInstance) any { return &a.InstanceID }},
+	{Key: "wasm_path", Kind: KindPath, Effect: Respawns, Doc: "the module to load; relative to the file",
+		At: func(a *AppInstance) any { return &a.WasmPath }},
+	{Key: "db_name", Kind: KindText, Effect: Respawns, Doc: "the database; relative to work_dir if it is a path",
+		At: func(a *AppInstance) any { return &a.DbName }},
+	{Key: "executable", Kind: KindProgram, Effect: Respawns, Default: DefaultExecutable, Doc: "the program to run instead of the file's",
+		At: func(a *AppInstance) any { return &a.Executable }},
+	{Key: "args", Kind: KindTexts, Effect: Respawns, Default: DefaultArgs(), check: wrongArgs,
+		Doc: "the command line after the executable; {id}, {wasm_path}, {db_name} and {port} are filled in; default: " + strings.Join(DefaultArgs(), " "),
+		At:  func(a *AppInstance) any { return &a.Args }},
+	{Key: "work_dir", Kind: KindPath, Effect: Respawns, Doc: "where the process starts; default: the directory of the file",
+		At: func(a *AppInstance) any { return &a.WorkDir }},
+	{Key: "enabled", Kind: KindBool, Negated: true, Doc: "false: listed, but not to be run; default true",
+		At: func(a *AppInstance) any { return &a.Disabled }},
+	{Key: "env", Kind: KindNames, Effect: Respawns, Secret: true, check: wrongEnv,
+		Doc: "environment variables. From weak to strong: env_file of defaults, env of defaults, env_file of the instance, env of the instance",
+		At:  func(a *AppInstance) any { return &a.Env }},
+	{Key: "env_file", Kind: KindPath, Doc: "a file of NAME=VALUE lines, for secrets: the values are shown nowhere; env beside it comes before it",
+		At: func(a *AppInstance) any { return &a.EnvFault }},
+	{Key: "labels", Kind: KindNames, Doc: "free for you; shown in the status",
+		At: func(a *AppInstance) any { return &a.Labels }},
+
+	{Key: "health.kind", Kind: KindText, Effect: Applied, Default: HealthHTTP, Words: words(HealthHTTP), Doc: "how an instance is asked",
+		At: func(a *AppInstance) any { return &a.Health.Kind }},
+	{Key: "health.path", Kind: KindText, Effect: Applied, Default: "/api/status", Limits: urlPath, Doc: "what is asked for with GET",
+		At: func(a *AppInstance) any { return &a.Health.Path }},
+	{Key: "health.interval", Kind: KindDuration, Effect: Applied, Default: 15 * time.Second, Limits: positive,
+		Doc: "between two probes of a running instance", At: func(a *AppInstance) any { return &a.Health.Interval }},
+	{Key: "health.timeout", Kind: KindDuration, Effect: Applied, Default: 5 * time.Second, Limits: positive,
+		Doc: "of one probe", At: func(a *AppInstance) any { return &a.Health.Timeout }},
+	{Key: "health.failures", Kind: KindInteger, Effect: Applied, Default: 3, Limits: []Limit{AtLeast(1)},
+		Doc: "so many failed probes in a row make it unhealthy: it is stopped and started again", At: func(a *AppInstance) any { return &a.Health.Failures }},
+	{Key: "health.owner", Kind: KindText, Effect: Applied, Default: OwnerChild, Words: words(OwnerChild, OwnerAny),
+		Doc: "whose process must listen: one of the instance, or any, as of a daemon elsewhere",
+		At:  func(a *AppInstance) any { return &a.Health.Owner }},
+
+	{Key: "restart.initial", Kind: KindDuration, Effect: Wished, Default: time.Second, Limits: positive,
+		Doc: "the first delay", At: func(a *AppInstance) any { return &a.Restart.Initial }},
+	{Key: "restart.max", Kind: KindDuration, Effect: Wished, Default: 60 * time.Second, Limits: positive, NotBelow: "restart.initial",
+		Doc: "no delay is longer, jitter included", At: func(a *AppInstance) any { return &a.Restart.Max }},
+	{Key: "restart.multiplier", Kind: KindNumber, Effect: Wished, Default: 2.0, Limits: []Limit{between(1, 1000)},
+		Doc: "each delay is so many times the one before", At: func(a *AppInstance) any { return &a.Restart.Multiplier }},
+	{Key: "restart.jitter", Kind: KindNumber, Effect: Wished, Default: 0.2, ZeroCounts: true, Limits: fraction,
+		Doc: "a delay is drawn from ± this part of itself", At: func(a *AppInstance) any { return &a.Restart.Jitter }},
+	{Key: "restart.stable_after", Kind: KindDuration, Effect: Wished, Default: 60 * time.Second, Limits: positive,
+		Doc: "so long healthy forgives every failure before, and the next start is at once", At: func(a *AppInstance) any { return &a.Restart.StableAfter }},
+	{Key: "restart.max_attempts", Kind: KindInteger, Effect: Wished, Default: 0, Limits: []Limit{AtLeast(0)},
+		Doc: "failures in a row after which an instance stays down; 0: never", At: func(a *AppInstance) any { return &a.Restart.MaxAttempts }},
+	{Key: "restart.mode", Kind: KindText, Effect: Wished, Default: RestartAlways, Words: words(RestartAlways, RestartOnFailure, RestartNever),
+		Doc: "after which exits an instance is started again", At: func(a *AppInstance) any { return &a.Restart.Mode }},
+
+	{Key: "start.deadline", Kind: KindDuration, Effect: Applied, Default: 60 * time.Second, Limits: positive,
+		Doc: "from the start of an instance to its first healthy answer", At: func(a *AppInstance) any { return &a.Start.Deadline }},
+
+	{Key: "stop.grace", Kind: KindDuration, Effect: Applied, Default: 10 * time.Second, Limits: positive,
+		Doc: "between TERM and KILL", At: func(a *AppInstance) any { return &a.Stop.Grace }},
+	{Key: "stop.leftovers", Kind: KindText, Effect: Applied, Default: LeftoversEnd, Words: words(LeftoversEnd, LeftoversLeave),
+		Doc: "what becomes of those that outlive the first process in a session of their own",
+		At:  func(a *AppInstance) any { return &a.Stop.Leftovers }},
+}
+
 // Clone returns a copy that shares no map or slice with a.
 func (a AppInstance) Clone() AppInstance {
 	a.Args = slices.Clone(a.Args)

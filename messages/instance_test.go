@@ -93,14 +93,18 @@ func TestValidateSaysEverythingThatIsWrong(t *testing.T) {
 		func(a *AppInstance) { a.Args = []string{"{no}", "{port}", "a\x00b"} },
 		func(a *AppInstance) { a.WorkDir = "a\x00b" },
 		func(a *AppInstance) { a.Env = map[string]string{"": "", "A=": "", "B": "\x00", "C": "c"} },
-		func(a *AppInstance) { a.Health = HealthPolicy{"x", "x", -1, -1, -1, "x"} },
-		func(a *AppInstance) { a.Health.Path = "/a b" },
-		func(a *AppInstance) { a.Restart = RestartPolicy{-1, -2, 0.5, 1, -1, -1, "x"} },
 		func(a *AppInstance) {
-			a.Restart = RestartPolicy{time.Hour, time.Minute, 1001, -0.1, 1, 1, RestartNever}
+			a.Health = HealthPolicy{Kind: "x", Path: "x", Interval: -1, Timeout: -1, Failures: -1, Owner: "x"}
+		},
+		func(a *AppInstance) { a.Health.Path = "/a b" },
+		func(a *AppInstance) {
+			a.Restart = RestartPolicy{Initial: -1, Max: -2, Multiplier: 0.5, Jitter: 1, StableAfter: -1, MaxAttempts: -1, Mode: "x"}
+		},
+		func(a *AppInstance) {
+			a.Restart = RestartPolicy{Initial: time.Hour, Max: time.Minute, Multiplier: 1001, Jitter: -0.1, StableAfter: 1, MaxAttempts: 1, Mode: RestartNever}
 		},
 		func(a *AppInstance) { a.Start.Deadline = -1 },
-		func(a *AppInstance) { a.Stop = StopPolicy{-1, "x"} },
+		func(a *AppInstance) { a.Stop = StopPolicy{Grace: -1, Leftovers: "x"} },
 	} {
 		a := AppInstance{InstanceID: "users", WasmPath: "w", DbName: "d"}.WithDefaults()
 		set(&a)

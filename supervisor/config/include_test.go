@@ -41,8 +41,8 @@ defaults:
 `, nil)
 	require.NoError(t, err)
 	a, b := f.Instances[0], f.Instances[1]
-	require.Equal(t, messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/defaults", Interval: time.Second, Timeout: 2 * time.Second, Failures: 3, Owner: messages.OwnerChild}, a.Health)
-	require.Equal(t, messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/own", Interval: time.Second, Timeout: 2 * time.Second, Failures: 3, Owner: messages.OwnerChild}, b.Health)
+	require.Equal(t, messages.AppInstance{Health: messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/defaults", Interval: time.Second, Timeout: 2 * time.Second, Failures: 3, Owner: messages.OwnerChild}}.WithDefaults().Health, a.Health)
+	require.Equal(t, messages.AppInstance{Health: messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/own", Interval: time.Second, Timeout: 2 * time.Second, Failures: 3, Owner: messages.OwnerChild}}.WithDefaults().Health, b.Health)
 	require.Equal(t, 3*time.Second, a.Restart.Initial)
 	require.Equal(t, 10*time.Second, a.Restart.Max)
 	require.Equal(t, 7*time.Second, a.Start.Deadline)

@@ -128,8 +128,8 @@ instances:
 func TestTheExampleOfTheManualIsReadInFull(t *testing.T) {
 	f, err := Parse("/srv/procman.yaml", []byte(manual), host(map[string]string{"/srv/users.env": "TOKEN=hunter2\nLOG_LEVEL=info\n"}))
 	require.NoError(t, err)
-	restart := messages.RestartPolicy{Initial: time.Second, Max: time.Minute, Multiplier: 2, Jitter: 0.2, StableAfter: time.Minute, Mode: messages.RestartAlways}
-	health := messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/api/status", Interval: 15 * time.Second, Timeout: 5 * time.Second, Failures: 3, Owner: messages.OwnerChild}
+	restart := messages.AppInstance{Restart: messages.RestartPolicy{Initial: time.Second, Max: time.Minute, Multiplier: 2, Jitter: 0.2, StableAfter: time.Minute, Mode: messages.RestartAlways}}.WithDefaults().Restart
+	health := messages.AppInstance{Health: messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/api/status", Interval: 15 * time.Second, Timeout: 5 * time.Second, Failures: 3, Owner: messages.OwnerChild}}.WithDefaults().Health
 	require.Equal(t, &File{
 		Path:       "/srv/procman.yaml",
 		Executable: "/srv/dist/bin/servicehost",
@@ -140,14 +140,14 @@ func TestTheExampleOfTheManualIsReadInFull(t *testing.T) {
 		Start:      Start{time.Minute, 0},
 		Health:     health,
 		Restart:    restart,
-		Stop:       messages.StopPolicy{Grace: 10 * time.Second, Leftovers: messages.LeftoversEnd},
+		Stop:       messages.AppInstance{Stop: messages.StopPolicy{Grace: 10 * time.Second, Leftovers: messages.LeftoversEnd}}.WithDefaults().Stop,
 		Output:     Output{16 << 20, true},
 		Log:        Log{slog.LevelInfo, LogJSON},
 		Instances: []messages.AppInstance{{
 			InstanceID: "users", WasmPath: "apps/users.wasm", DbName: "users.db",
 			Executable: "/srv/dist/bin/servicehost", Args: messages.DefaultArgs(), WorkDir: "/srv",
 			Env: map[string]string{"LOG_LEVEL": "debug", "TOKEN": "hunter2"}, Secrets: []string{"LOG_LEVEL", "TOKEN"},
-			Health: health, Restart: restart, Start: messages.StartPolicy{Deadline: time.Minute}, Stop: messages.StopPolicy{Grace: 10 * time.Second, Leftovers: messages.LeftoversEnd},
+			Health: health, Restart: restart, Start: messages.StartPolicy{Deadline: time.Minute}, Stop: messages.AppInstance{Stop: messages.StopPolicy{Grace: 10 * time.Second, Leftovers: messages.LeftoversEnd}}.WithDefaults().Stop,
 		}},
 		EnvFiles: []string{"/srv/users.env"},
 	}, f)
@@ -173,8 +173,8 @@ restart: {multiplier: 3}
 stop: {grace: 20s}
 `)
 	a, b := f.Instances[0], f.Instances[1]
-	require.Equal(t, messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/x", Interval: time.Second, Timeout: 3 * time.Second, Failures: 3, Owner: messages.OwnerChild}, a.Health)
-	require.Equal(t, messages.RestartPolicy{Initial: time.Second, Max: time.Minute, Multiplier: 3, StableAfter: time.Minute, Mode: messages.RestartNever}, a.Restart)
+	require.Equal(t, messages.AppInstance{Health: messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/x", Interval: time.Second, Timeout: 3 * time.Second, Failures: 3, Owner: messages.OwnerChild}}.WithDefaults().Health, a.Health)
+	require.Equal(t, messages.AppInstance{Restart: messages.RestartPolicy{Initial: time.Second, Max: time.Minute, Multiplier: 3, StableAfter: time.Minute, Mode: messages.RestartNever}}.WithDefaults().Restart, a.Restart)
 	require.Equal(t, 2*time.Minute, a.Start.Deadline)
 	require.Equal(t, time.Second, a.Stop.Grace)
 	require.False(t, a.Disabled)

@@ -86,10 +86,7 @@ type (
 		Leftovers messages.Leftovers // by which the run is ended
 	}
 	// Stop: tell the actor to end its run.
-	Stop struct {
-		Grace     time.Duration
-		Leftovers messages.Leftovers
-	}
+	Stop messages.StopPolicy
 	// Apply: tell the actor the policy of App.
 	Apply struct{ App *App }
 	// Drop: stop the actor, its last report has been read.

@@ -323,7 +323,9 @@ func lostStopping(m *move, _ Event) {
 func (m *move) resumeStop(as messages.ExitReason, reason string, killAt time.Time) {
 	m.to(messages.Stopping, reason)
 	m.StopAs, m.KillAt = as, killAt
-	m.act(Stop{Grace: max(0, killAt.Sub(m.now)), Leftovers: m.ending().Leftovers})
+	end := m.ending()
+	end.Grace = max(0, killAt.Sub(m.now))
+	m.act(Stop(end))
 }
 
 // --- time, operators ---
