@@ -152,6 +152,9 @@ type Status struct {
 	Labels   map[string]string `json:"labels"`
 }
 
+// Well reports whether an instance is as it should be: it runs, and its last probe said that it is healthy.
+func (s *Status) Well() bool { return s.Phase == Running && s.Health == Healthy }
+
 // LeftAlone begins what the reason of a stopped instance says of what lives all the same: a process that may be its own and
 // that nobody has signalled, or one that stop.leftovers leaves.
 const LeftAlone = "a process is left alone: "

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"procman/messages"
-	"procman/supervisor/config"
 )
 
 // advised returns what a message gives between backquotes that begins so, and does it in the directory.
@@ -146,43 +145,6 @@ func TestTheDoctorSaysByWhatTheNextDaemonRunsWhenTheFileIsBroken(t *testing.T) {
 	s.eventually("it runs by the last good one", func() bool { return s.call("status", "a").code == 0 })
 	require.Contains(t, s.findings()["configuration"].Means, "for the daemon that runs and for the next one")
 	require.Contains(t, d.log.String(), "is in force")
-}
-
-func TestPointersToWhatIsGoneWithItsStateDirectoryAreRemoved(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("XDG_RUNTIME_DIR", dir)
-	left := func(name string) string {
-		path := filepath.Join(dir, name+".yaml")
-		require.NoError(t, point(&config.File{Path: path, StateDir: messages.StateDir(filepath.Join(dir, name))}, os.Getenv))
-		return filepath.Join(dir, "procman", pointerNames(path)[0])
-	}
-	gone, kept := left("gone"), left("kept")
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "kept"), 0o700))
-	require.NoError(t, prune(t.Context(), os.Getenv))
-	require.NoFileExists(t, gone)
-	require.FileExists(t, kept, "its last good configuration may be there")
-}
-
-// A successor that neither takes over nor ends has nobody behind it after a time, and that is said.
-func TestAGuardThatStandsByNoLongerSaysSo(t *testing.T) {
-	t.Parallel()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	line, feed, err := os.Pipe()
-	require.NoError(t, err)
-	log, err := os.CreateTemp(t.TempDir(), "")
-	require.NoError(t, err)
-	cmd := exec.Command(self)
-	cmd.Env, cmd.ExtraFiles = append(os.Environ(), "TEST_CHILD=guard"), []*os.File{line, log}
-	require.NoError(t, cmd.Start())
-	require.NoError(t, line.Close())
-	_, err = feed.Write([]byte{armed})
-	require.NoError(t, err)
-	require.NoError(t, cmd.Wait())
-	require.NoError(t, feed.Close())
-	text, err := os.ReadFile(log.Name())
-	require.NoError(t, err)
-	require.Contains(t, string(text), "has not taken over within 50ms, and nobody stands by for it any more")
 }
 
 func TestAWordIsOneForAShell(t *testing.T) {

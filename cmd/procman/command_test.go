@@ -175,7 +175,7 @@ func TestWithoutADaemonItIsSaidWhereOneWasLookedFor(t *testing.T) {
 // main1 calls Main in this process.
 func main1(env map[string]string, args ...string) result {
 	var stdout, stderr bytes.Buffer
-	code := Main(args, strings.NewReader(""), &stdout, &stderr, func(name string) string { return env[name] })
+	code := Main(args, &stdout, &stderr, func(name string) string { return env[name] })
 	return result{code, stdout.String(), stderr.String()}
 }
 
@@ -294,7 +294,7 @@ func TestTheDaemonOfABrokenConfigurationIsFoundByWhatCanBeRead(t *testing.T) {
 	require.NoError(t, err)
 	where := func(text string) string {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		r := app{stderr: io.Discard, config: path}
+		r := app{options: options{stderr: io.Discard, config: path, env: os.Getenv}}
 		got, err := r.configured()
 		require.NoError(t, err, text)
 		require.Equal(t, path, got.config)
@@ -321,8 +321,9 @@ func TestTheDaemonOfABrokenConfigurationIsFoundByWhatCanBeRead(t *testing.T) {
 	require.NoError(t, os.Chmod(filepath.Join(dir, "procman"), 0o755))
 	require.Equal(t, usual.socket, where("x: ["), "anybody could have written it")
 	require.NoError(t, os.Chmod(filepath.Join(dir, "procman"), 0o700))
-	for _, name := range pointerNames(path) {
-		name = filepath.Join(dir, "procman", name)
+	names, err := filepath.Glob(filepath.Join(dir, "procman", "*.json"))
+	require.NoError(t, err)
+	for _, name := range names {
 		require.NoError(t, os.Rename(name, name+".moved"))
 		require.NoError(t, os.Symlink(name+".moved", name))
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/config"
 )
@@ -56,17 +57,10 @@ The daemon is not asked, and not told.`,
 			}
 			from := ""
 			if n := len(file.Includes); n > 0 {
-				from = fmt.Sprintf(", with %d included %s", n, plural(n, "file"))
+				from = fmt.Sprintf(", with %d included %s", n, words.Plural(n, "file"))
 			}
-			_, err = fmt.Fprintf(a.stdout, "%s: ok, %d %s%s\n", path, len(file.Instances), plural(len(file.Instances), "instance"), from)
+			_, err = fmt.Fprintf(a.stdout, "%s: ok, %d %s%s\n", path, len(file.Instances), words.Plural(len(file.Instances), "instance"), from)
 			return err
 		},
 	}
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return word
-	}
-	return word + "s"
 }

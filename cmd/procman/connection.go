@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"procman/actors/spawn"
+	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/api"
 	"procman/supervisor/config"
@@ -106,7 +107,7 @@ func (a *app) place() (place, error) {
 func (a *app) configured() (place, error) {
 	defer a.touchConfig()()
 	path, err := config.Find(a.config)
-	if errors.Is(err, config.ErrNotFound) && a.config == "" && os.Getenv("PROCMAN_CONFIG") == "" {
+	if errors.Is(err, config.ErrNotFound) && a.config == "" && a.env("PROCMAN_CONFIG") == "" {
 		return defaultPlace()
 	}
 	if err != nil {
@@ -118,7 +119,7 @@ func (a *app) configured() (place, error) {
 	}
 	at := place{file.Socket, file.StateDir, true, file.Path}
 	// Whoever changes state_dir of a daemon that runs still means that daemon.
-	if p := pointed(path, os.Getenv); p != nil && p.Socket != at.socket && a.owner(at.dir) == 0 && a.owner(p.StateDir) != 0 {
+	if p := pointed(path, a.env); p != nil && p.Socket != at.socket && a.owner(at.dir) == 0 && a.owner(p.StateDir) != 0 {
 		a.say("the daemon of %s runs in %s; %s, where its state_dir is now or by this name of the file, is for a new daemon only", path, p.StateDir, at.dir)
 		at.socket, at.dir = p.Socket, p.StateDir
 	}
@@ -140,7 +141,7 @@ func (a *app) brokenPlace(path string, why error) (place, error) {
 		return place{}, err
 	}
 	said, _ := config.Locate(path, config.ThisHost()) // what is wrong with it has been said
-	p := pointed(path, os.Getenv)
+	p := pointed(path, a.env)
 	at := place{said.Socket, said.StateDir, true, whole}
 	if p != nil && (at.dir == "" || a.owner(at.dir) == 0 && a.owner(p.StateDir) != 0) {
 		at.socket, at.dir = p.Socket, p.StateDir
@@ -165,19 +166,6 @@ func defaultPlace() (place, error) {
 		return place{}, err
 	}
 	return place{socket: file.Socket, dir: file.StateDir}, nil
-}
-
-// defaultFile is a configuration that says nothing.
-func defaultFile() (*config.File, error) {
-	file, err := config.Parse("procman.yaml", []byte("instances: []"), config.ThisHost())
-	var wrong config.Errors
-	if errors.As(err, &wrong) { // of no line that anybody has written
-		err = errors.New(wrong[0].Message)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("where the daemon answers is not known (%w); use --socket or -c", err)
-	}
-	return file, nil
 }
 
 // reach says what to do about a daemon that cannot be reached.
@@ -220,7 +208,7 @@ func (a *app) aStart(at place) string {
 	case errors.As(err, &broken):
 		return "none would start, for want of a configuration that can be used: " + broken[0].Head()
 	case err != nil:
-		return "none would start, for want of a configuration that can be used: " + head(strings.TrimPrefix(err.Error(), brokenConfiguration))
+		return "none would start, for want of a configuration that can be used: " + words.Head(strings.TrimPrefix(err.Error(), brokenConfiguration))
 	}
 	if a.socket != "" {
 		file.Socket = a.socket

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/api"
 )
@@ -198,7 +199,7 @@ func (c control) each(ctx context.Context, client *api.Client, ids []messages.In
 	slots := make(chan struct{}, cmp.Or(c.parallel, max(1, len(ids))))
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	news := newBulletin(client)
+	news := newPoller(client)
 	var watching, working sync.WaitGroup
 	if c.wait {
 		watching.Go(func() { news.run(ctx) })
@@ -228,7 +229,7 @@ func (c control) each(ctx context.Context, client *api.Client, ids []messages.In
 	return outcomes
 }
 
-func (c control) one(ctx context.Context, client *api.Client, news *bulletin, before messages.Status) outcome {
+func (c control) one(ctx context.Context, client *api.Client, news *poller, before messages.Status) outcome {
 	status, err := c.do(client, ctx, before.ID)
 	unsaved := ""
 	if c.past != "" {
@@ -289,7 +290,7 @@ func (c control) print(outcomes []outcome) error {
 				said += fmt.Sprintf(", port %d", o.status.Port)
 			}
 			if left := o.status.Left(); left != "" {
-				said += "; " + messages.LeftAlone + printable(left)
+				said += "; " + messages.LeftAlone + words.Printable(left)
 			}
 		}
 		if _, err := fmt.Fprintf(c.stdout, "%s: %s\n", o.status.ID, said); err != nil {
@@ -316,7 +317,7 @@ func (c control) sum(outcomes []outcome) error {
 			continue
 		}
 		if o.unsaved != "" {
-			fmt.Fprintf(c.stderr, "procman: warning: %s: %s\n", o.status.ID, printable(o.unsaved))
+			fmt.Fprintf(c.stderr, "procman: warning: %s: %s\n", o.status.ID, words.Printable(o.unsaved))
 		}
 		if o.err == nil {
 			continue
@@ -365,11 +366,11 @@ func describe(s messages.Status, now time.Time) string {
 	if s.Port != 0 {
 		text += fmt.Sprintf(", port %d", s.Port)
 	}
-	if why := printable(reason(s, now)); why != "" {
+	if why := words.Printable(reason(s, now)); why != "" {
 		text += " (" + why + ")"
 	}
 	if s.Phase == messages.Starting && s.LastProbe != nil && s.LastProbe.Error != "" {
-		text += "; last probe: " + printable(s.LastProbe.Error)
+		text += "; last probe: " + words.Printable(s.LastProbe.Error)
 	}
 	return text
 }

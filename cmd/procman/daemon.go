@@ -17,6 +17,7 @@ import (
 	"procman/actors/output"
 	"procman/actors/port"
 	"procman/actors/spawn"
+	"procman/cmd/procman/systemd"
 	"procman/messages"
 	"procman/supervisor"
 	"procman/supervisor/api"
@@ -29,9 +30,9 @@ type daemon struct {
 	spawner    *spawn.Spawner
 	provider   *provider
 	ports      *port.Ports
-	chronicle  chronicle
+	events     eventLog
 	supervisor *supervisor.Supervisor
-	notifier   *notifier
+	notifier   *systemd.Notifier
 	server     *api.Server
 	served     chan error
 	ends       chan api.Mode   // asked for by the API
@@ -57,24 +58,23 @@ type closer struct {
 	close func() error
 }
 
-// heritage is what an earlier daemon may have left to this one.
-type heritage struct {
-	lock     *os.File            // on the state directory, by an upgrade
-	manager  *courier            // to the service manager; nil: there is none
-	store    *fdStore            // where process handles are kept; nil: nowhere
-	stored   map[string]*os.File // those that are kept there; a nil one has not been handed to this process
-	renew    bool                // what is kept there is not known
-	origin   origin
-	guard    *guard // of the upgrade by which this daemon has come
-	standsIn bool   // it goes on in the place of a daemon that has ended
-	instead  error  // why the last good configuration is in force; nil: it is not
-	failed   string // why an upgrade came to nothing; empty: none did
-	touches  *touches
+// handover is what an earlier daemon may have left to this one.
+type handover struct {
+	*options
+	lock    *os.File            // on the state directory, by an upgrade
+	manager *systemd.Queue      // to the service manager; nil: there is none
+	store   *systemd.FDStore    // where process handles are kept; nil: nowhere
+	stored  map[string]*os.File // those that are kept there; a nil one has not been handed to this process
+	renew   bool                // what is kept there is not known
+	origin  origin
+	guard   *guard // of the upgrade by which this daemon has come
+	instead error  // why the last good configuration is in force; nil: it is not
+	failed  string // why an upgrade came to nothing; empty: none did
 }
 
 // open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has been
 // touched.
-func open(path string, file *config.File, log log, left heritage) (_ *daemon, err error) {
+func open(path string, file *config.File, log log, left handover) (_ *daemon, err error) {
 	d := &daemon{
 		log: log, origin: left.origin, served: make(chan error, 8), socketNow: make(chan struct{}, 1),
 		ends: make(chan api.Mode, 1), upgrades: make(chan *successor, 1), reloads: make(chan struct{}, 1),
@@ -88,13 +88,13 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	done := left.touches.begin("the state directory " + string(file.StateDir))
 	defer func() { done() }()
 	if left.lock == nil {
-		if err := repointed(file, os.Getenv); err != nil {
+		if err := repointed(file, left.env); err != nil {
 			return nil, err
 		}
 	}
 	room := budget.New(budget.Options{Relieve: func() bool { return d.ports != nil && d.ports.Relieve() }})
 	spawner, err := spawn.Open(file.StateDir, spawn.Options{
-		Logger: log.Logger, Orphans: spawn.AdoptsOrphans(), Lock: left.lock, Store: left.store.spawner(), Stored: left.stored, Room: room.Room,
+		Logger: log.Logger, Orphans: spawn.AdoptsOrphans(), Lock: left.lock, Store: left.store.ForSpawner(), Stored: left.stored, Room: room.Room,
 	})
 	if err != nil {
 		return nil, err
@@ -102,15 +102,15 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	d.spawner, d.touches = spawner, left.touches
 	d.opened("the state directory", spawner.Close)
 	dir := spawner.Dir() // the directory that is held, whatever its name comes to mean
-	d.chronicle = openChronicle(dir.Events(), log)
-	d.opened("the event log", d.chronicle.Close)
+	d.events = openEventLog(dir.Events(), log)
+	d.opened("the event log", d.events.Close)
 	done()
 	done = left.touches.begin("the socket " + file.Socket)
-	doors, err := openDoors(file, log, left.lock != nil || left.standsIn)
+	listeners, err := openListeners(file, log, left.lock != nil || left.standsIn)
 	if err != nil {
 		return nil, err
 	}
-	d.opened("the addresses", doors.Close)
+	d.opened("the addresses", listeners.Close)
 	done()
 	done = left.touches.begin(fmt.Sprintf("the state directory %s, or the configuration %s,", file.StateDir, file.Path))
 	// Before anything that tells what instances say: it knows their secrets.
@@ -153,7 +153,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		Details: []slog.Attr{slog.String("version", build.String()), slog.Int("pid", os.Getpid()), slog.String("config", file.Path),
 			slog.String("state_dir", string(file.StateDir)), slog.String("socket", file.Socket)}})
 	d.sayInstead(left.instead, file)
-	if err := point(file, os.Getenv); err != nil {
+	if err := point(file, left.env); err != nil {
 		log.Debug("where the daemon is cannot be left in a runtime directory", "error", err.Error())
 	}
 	d.opened("the log", func() error {
@@ -168,7 +168,7 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		Spawner:       remembering{spawner, "the state directory " + string(file.StateDir), left.touches},
 		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: shares.Probes, Mask: d.provider.secrets.mask})),
 		StartParallel: file.Start.Parallel, Budget: room, Terms: terms(),
-		Observe: []supervisor.Observer{{Event: d.chronicle.Append}, collector.Observer(), {Reconciled: d.good.reconciled},
+		Observe: []supervisor.Observer{{Event: d.events.Append}, collector.Observer(), {Reconciled: d.good.reconciled},
 			{Reconciled: d.provider.reconciled}, {Event: held.event}},
 	})
 	if err != nil {
@@ -184,8 +184,8 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 	})
 	collector.Watch(d.supervisor)
 	switch {
-	case doors.metrics != nil:
-		d.opened("the metrics", d.serveMetrics(doors.metrics, scrape))
+	case listeners.metrics != nil:
+		d.opened("the metrics", d.serveMetrics(listeners.metrics, scrape))
 	case file.Metrics.Listen != "":
 		d.beside("the metrics", func(ctx context.Context) {
 			if l := d.listenLater(ctx, "metrics.listen", file.Metrics.Listen); l != nil {
@@ -195,10 +195,10 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 			}
 		})
 	}
-	d.notifier = newNotifier(left.manager, d.supervisor, log.Logger)
+	d.notifier = systemd.NewNotifier(left.manager, d.supervisor, log.Logger)
 	d.opened("the notices to the service manager", d.notifier.Close)
 	d.server, err = api.New(api.Options{
-		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.chronicle.Read, Metrics: scrape, Plan: d.plan, Holds: holds,
+		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.events.Read, Metrics: scrape, Plan: d.plan, Holds: holds,
 		Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, ConfigError: d.provider.fault, Waits: d.waits, Logger: log.Logger,
 		Connections: shares.Connections, Opened: room.Lend,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir,
@@ -214,16 +214,16 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		if d.boot(booting) {
 			left.guard.dismiss()
 		}
-		if doors.remote != nil {
-			d.serveRemote(doors.remote, file)
+		if listeners.remote != nil {
+			d.serveRemote(listeners.remote, file)
 		}
-		if doors.socket != nil {
-			d.serve(doors.socket)
+		if listeners.socket != nil {
+			d.serve(listeners.socket)
 		}
 	}()
 	d.beside("the examination of the host", d.examine)
 	d.beside("the look for old pointers", func(ctx context.Context) {
-		if err := prune(ctx, os.Getenv); err != nil {
+		if err := prune(ctx, left.env); err != nil {
 			log.Debug("old pointers to daemons cannot be removed", "error", err.Error())
 		}
 	})
@@ -234,14 +234,14 @@ func open(path string, file *config.File, log log, left heritage) (_ *daemon, er
 		d.serving.Wait()
 		return err
 	})
-	if file.API.Listen != "" && doors.remote == nil {
+	if file.API.Listen != "" && listeners.remote == nil {
 		d.beside("the wait for the address of the API", func(ctx context.Context) {
 			if l := d.listenLater(ctx, "api.listen", file.API.Listen); l != nil {
 				d.serveRemote(l, file)
 			}
 		})
 	}
-	d.beside("the watch of the socket", func(ctx context.Context) { d.keepSocket(ctx, file.Socket, doors.socket) })
+	d.beside("the watch of the socket", func(ctx context.Context) { d.keepSocket(ctx, file.Socket, listeners.socket) })
 	return d, nil
 }
 
@@ -322,12 +322,12 @@ func (s remembering) Survivors(ctx context.Context) ([]messages.Survivor, error)
 func (d *daemon) tell(e messages.Event) {
 	e.At = time.Now()
 	e.Log(d.log.Logger)
-	d.chronicle.Append(e)
+	d.events.Append(e)
 }
 
 // outputMoved tells the event log, and with it `why`, that an output file is not what its process writes to.
 func (d *daemon) outputMoved(id messages.InstanceID, run, pid int, why string) {
-	d.chronicle.Append(messages.Event{At: time.Now(), What: messages.OutputMoved, ID: id, By: messages.ByManager, Run: run, PID: pid, Why: why, Bad: true})
+	d.events.Append(messages.Event{At: time.Now(), What: messages.OutputMoved, ID: id, By: messages.ByManager, Run: run, PID: pid, Why: why, Bad: true})
 }
 
 func (d *daemon) opened(part string, close func() error) {

@@ -15,8 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"procman/messages"
-	"procman/supervisor/config"
-	"procman/test/fake"
 )
 
 func TestTheDaemonBringsUpWhatIsListedAndStopsItOnTERM(t *testing.T) {
@@ -204,24 +202,6 @@ func TestAStderrWhoseReaderIsGoneDoesNotEndTheDaemon(t *testing.T) {
 	s.ok("restart", "a", "--wait")
 	s.ok("shutdown")
 	require.Zero(t, d.ends())
-}
-
-func TestASupervisorThatEndsByItselfIsAFailure(t *testing.T) {
-	s := newSite(t, "")
-	file, err := config.Load(s.config)
-	require.NoError(t, err)
-	var records fake.Journal
-	log := newLog(&records, file.Log, false, false)
-	d, err := open(s.config, file, log, heritage{})
-	require.NoError(t, err)
-	go func() { _ = d.supervisor.Detach(t.Context()) }() // not by way of the daemon
-	err = d.live(nil)
-	require.ErrorContains(t, err, "ended by itself")
-	require.Equal(t, exitFailed, codeOf(err))
-	require.NoError(t, d.close())
-	log.Close()
-	require.Contains(t, records.String(), `"msg":"manager failed`)
-	require.Contains(t, records.String(), `"msg":"manager stopped"`)
 }
 
 func TestAPartThatCannotBeHadClosesThoseBeforeIt(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"procman/actors/spawn"
 	"procman/cmd/procman/doctor"
+	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/api"
 	"procman/supervisor/config"
@@ -120,7 +121,7 @@ func (a *app) examined(c *doctor.Config) (*config.File, error) {
 	defer a.touchConfig()()
 	path, err := config.Find(a.config)
 	switch {
-	case errors.Is(err, config.ErrNotFound) && a.config == "" && os.Getenv("PROCMAN_CONFIG") == "":
+	case errors.Is(err, config.ErrNotFound) && a.config == "" && a.env("PROCMAN_CONFIG") == "":
 		return defaultFile()
 	case err != nil:
 		return nil, err
@@ -134,7 +135,7 @@ func (a *app) examined(c *doctor.Config) (*config.File, error) {
 		c.Err = errors.New(broken[0].Head())
 	}
 	defer a.touches.begin("a state directory that may have the last good one of " + path)()
-	if good, at, _ := findLastGood(path); good != nil { // that it cannot be used is as good as none
+	if good, at, _ := findLastGood(path, a.env); good != nil { // that it cannot be used is as good as none
 		c.Kept = at.Format(time.RFC3339)
 		return good, nil
 	}
@@ -183,29 +184,16 @@ func report(findings []doctor.Finding, colours bool) string {
 		if ink := inks[f.Verdict]; ink != "" && colours {
 			verdict = "\x1b[" + ink + "m" + verdict + "\x1b[0m"
 		}
-		fmt.Fprintf(&b, "%s  %-*s  %s\n", verdict, width, f.Check, printable(f.What))
+		fmt.Fprintf(&b, "%s  %-*s  %s\n", verdict, width, f.Check, words.Printable(f.What))
 		margin := strings.Repeat(" ", 9)
 		if f.Means != "" {
-			fmt.Fprintf(&b, "%smeans: %s\n", margin, printable(f.Means))
+			fmt.Fprintf(&b, "%smeans: %s\n", margin, words.Printable(f.Means))
 		}
 		head := "do:    "
 		for line := range strings.Lines(f.Do) {
-			fmt.Fprintf(&b, "%s%s%s\n", margin, head, printable(strings.TrimSuffix(line, "\n")))
+			fmt.Fprintf(&b, "%s%s%s\n", margin, head, words.Printable(strings.TrimSuffix(line, "\n")))
 			head = "       "
 		}
 	}
 	return b.String()
-}
-
-// examine logs, once each, what would void the adoption of instances. It asks systemd, and so is for a goroutine.
-func (d *daemon) examine(ctx context.Context) {
-	facts, err := doctor.LookAdoption(ctx, os.Getpid())
-	if err != nil {
-		return // the daemon ends, or this host has no such facts
-	}
-	for _, f := range doctor.Adoption(facts) {
-		if f.Verdict == doctor.Warning || f.Verdict == doctor.Fault {
-			d.log.Warn("adoption is at risk", "check", f.Check, "what", f.What, "means", f.Means, "do", f.Do)
-		}
-	}
 }

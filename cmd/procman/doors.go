@@ -11,8 +11,8 @@ import (
 	"procman/supervisor/config"
 )
 
-// doors are the addresses at which the daemon is spoken to. Whoever serves one may close it, too.
-type doors struct {
+// listeners are the addresses at which the daemon is spoken to. Whoever serves one may close it, too.
+type listeners struct {
 	socket  net.Listener
 	remote  net.Listener // the API over TCP; nil: there is none
 	metrics net.Listener // nil: there is none
@@ -21,10 +21,10 @@ type doors struct {
 // socketPatience is how long the socket of a daemon is waited for that has ended, as its lock was.
 const socketPatience = time.Second
 
-// openDoors binds all that the configuration asks for, or none. A daemon that takes over from another has instances to
+// openListeners binds all that the configuration asks for, or none. A daemon that takes over from another has instances to
 // watch, and must not end because somebody else has an address meanwhile: it goes on without those that it cannot have, which
 // are nil.
-func openDoors(file *config.File, log log, takesOver bool) (d doors, err error) {
+func openListeners(file *config.File, log log, takesOver bool) (d listeners, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -92,7 +92,7 @@ func (d *daemon) serveRemote(l net.Listener, file *config.File) {
 }
 
 // Close closes those that nobody has closed yet.
-func (d doors) Close() error {
+func (d listeners) Close() error {
 	var errs []error
 	for _, l := range []net.Listener{d.metrics, d.remote, d.socket} {
 		if l == nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/api"
 	"procman/supervisor/events"
@@ -33,7 +34,7 @@ that is broken changes nothing, and what is wrong with it is shown. The daemon a
 				case a.output.json():
 					return writeLines(a.stdout, r)
 				case !a.quiet:
-					_, err = fmt.Fprintf(a.stdout, "reloaded, %d %s%s\n", r.Instances, plural(r.Instances, "instance"), notApplied(r.Pending))
+					_, err = fmt.Fprintf(a.stdout, "reloaded, %d %s%s\n", r.Instances, words.Plural(r.Instances, "instance"), notApplied(r.Pending))
 				}
 				return err
 			})
@@ -151,7 +152,7 @@ func gone(ctx context.Context, c *api.Client, pid int) error {
 
 // farewell is what the daemon itself says in its event log of what it left; it has ended.
 func (a *app) farewell(ctx context.Context, m api.Manager) string {
-	words := ""
+	said := ""
 	if strings.HasPrefix(a.socket, "http://") {
 		return "" // its state directory is that of another host
 	}
@@ -163,13 +164,13 @@ func (a *app) farewell(ctx context.Context, m api.Manager) string {
 		switch {
 		case err != nil:
 		case e.What == messages.ManagerStopped && !e.At.Before(m.StartedAt):
-			words = e.Why
+			said = e.Why
 		case e.What == messages.ManagerStarted:
-			words = "" // of another
+			said = "" // of another
 		}
 	}
-	if words == "" {
+	if said == "" {
 		return "; its log says what became of its instances"
 	}
-	return ", " + printable(words)
+	return ", " + words.Printable(said)
 }

@@ -6,15 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/api"
-	"procman/supervisor/events"
 )
 
 // eventsCall is one call of the command.
@@ -160,7 +159,7 @@ func (e *eventsCall) line(event messages.Event) string {
 	if e.output == formatWide {
 		text = fmt.Sprintf("%d  %s  by %s", event.Cursor, text, event.By)
 	}
-	return printable(text)
+	return words.Printable(text)
 }
 
 // eventText says an event in words; id: of which instance an operator's command was.
@@ -223,39 +222,4 @@ func (a *app) persist(ctx context.Context, last bool, do func(heard func()) erro
 			return ctx.Err()
 		}
 	}
-}
-
-// chronicle is the daemon's event log. It is never nil: without a log it says why there is none.
-type chronicle struct {
-	log *events.Log
-	err error
-}
-
-// openChronicle opens the event log. Without one the daemon runs all the same.
-func openChronicle(path string, log log) chronicle {
-	l, err := events.Open(path, events.Options{Logger: log.Logger})
-	if err != nil {
-		log.Error("events are not kept; instances are run all the same", "error", err)
-	}
-	return chronicle{l, err}
-}
-
-func (c chronicle) Append(e messages.Event) {
-	if c.log != nil {
-		c.log.Append(e)
-	}
-}
-
-func (c chronicle) Close() error {
-	if c.log == nil {
-		return nil
-	}
-	return c.log.Close()
-}
-
-func (c chronicle) Read(ctx context.Context, q messages.EventQuery) iter.Seq2[messages.LoggedEvent, error] {
-	if c.log != nil {
-		return c.log.Read(ctx, q)
-	}
-	return func(yield func(messages.LoggedEvent, error) bool) { yield(messages.LoggedEvent{}, c.err) }
 }

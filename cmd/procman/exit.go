@@ -49,6 +49,7 @@ func usage(format string, args ...any) error { return exit{exitUsage, fmt.Errorf
 func codeOf(err error) int {
 	var e exit
 	var unknown messages.ErrUnknownInstance
+	var elsewhere elsewhereError
 	switch {
 	case err == nil:
 		return 0
@@ -58,7 +59,7 @@ func codeOf(err error) int {
 		return exitUnknown
 	case errors.Is(err, api.ErrUnreachable), others(err):
 		return exitUnreachable
-	case errors.Is(err, spawn.ErrInUse):
+	case errors.Is(err, spawn.ErrInUse), errors.As(err, &elsewhere):
 		return exitInUse
 	case errors.Is(err, context.DeadlineExceeded):
 		return exitTimeout

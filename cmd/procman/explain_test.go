@@ -295,7 +295,7 @@ func TestOfVeryManyFailuresSomeAreShown(t *testing.T) {
 	}
 	for quiet, lines := range map[bool]int{false: mostFailures + 1, true: fewFailures + 1} {
 		var stderr strings.Builder
-		c := control{app: &app{stderr: &stderr, quiet: quiet}}
+		c := control{app: &app{options: options{stderr: &stderr, quiet: quiet}}}
 		require.Equal(t, exitTimeout, codeOf(c.sum(outcomes)))
 		require.Equal(t, lines, strings.Count(stderr.String(), "\n"))
 		require.Contains(t, stderr.String(), fmt.Sprintf("and %d more like these", 900-lines+1))

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func TestTheStatusOfAChildThatDiedWhileNoDaemonLivedIsKnownByTheDescriptorStore(t *testing.T) {
@@ -61,4 +62,43 @@ func TestWhatTheStoreMayKeepFitsIntoTheEnvironmentOfTheNextDaemon(t *testing.T) 
 		require.Less(t, len("LISTEN_FDNAMES=")+most*(len(name)+1), maxString, u.path)
 	}
 	require.NotContains(t, strings.ToLower(name), ":")
+}
+
+// An upgrade stored each handle anew, and lost some of them by it.
+func TestAnUpgradeHandsTheNamesOverAndStoresNothingAnew(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", "a: serve", "b: serve")
+	m := newServiceManager(s)
+	path, own := installed(t, s)
+	s.run(own, m.starts)
+	s.ok("start", "--all", "--wait")
+	s.eventually("both are kept", func() bool { return m.keeps() == 2 })
+	from := m.now()
+	install(t, path, binary)
+	s.ok("upgrade")
+	m.await(from, "READY", "1")
+	s.ok("restart", "a", "--wait")
+	s.eventually("a's new one is kept in place of the old one", func() bool {
+		return strings.Count(m.about(from), "FDSTORE=1") == 1 && strings.Count(m.about(from), "FDSTOREREMOVE=1") == 1
+	})
+	require.Equal(t, 2, m.keeps())
+}
+
+func TestHandlesThatNoProcessNeedsAreTakenOutAtTheStart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", "a: serve")
+	m := newServiceManager(s)
+	d := s.run(m.starts)
+	s.ok("start", "--all", "--wait")
+	s.eventually("it is kept", func() bool { return m.keeps() == 1 })
+	d.signal(unix.SIGKILL)
+	d.ends()
+	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
+	require.NoError(t, err)
+	m.mu.Lock()
+	m.kept = append(m.kept, kept{"of-nobody", os.NewFile(uintptr(pidfd), "kept")})
+	m.mu.Unlock()
+	s.run(m.starts)
+	s.eventually("only a's is kept", func() bool { return m.keeps() == 1 })
+	require.True(t, s.instance("a").Adopted)
 }

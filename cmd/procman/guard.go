@@ -12,6 +12,10 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"procman/actors/spawn"
+	"procman/cmd/procman/systemd"
+	"procman/cmd/procman/words"
 )
 
 // guard is the new program of an upgrade, in a process of its own, which stands by until that program has taken over in the
@@ -98,7 +102,7 @@ func excuse(stderr string) string {
 	if strings.HasPrefix(text, "procman: ") {
 		return text
 	}
-	return head(text)
+	return words.Head(text)
 }
 
 // answer is what a checked program says. It is whole when it is that of a guard, which goes on.
@@ -175,13 +179,13 @@ const guardTime = 2 * time.Minute
 
 // standBy is a guard's life. It returns true if the daemon has ended and this process is to go on in its place; the ears have
 // heard then what ended it.
-func (a *app) standBy(e ears, patience time.Duration) (bool, error) {
+func (o *options) standBy(patience time.Duration) (bool, error) {
 	daemon := watchProcess(os.Getppid())
 	defer daemon.close()
 	line := os.NewFile(guardLine, "line")
 	defer line.Close()
 	syscall.CloseOnExec(guardLine)
-	if _, err := fmt.Fprintln(a.stdout, guardAnswer); err != nil {
+	if _, err := fmt.Fprintln(o.stdout, guardAnswer); err != nil {
 		return false, err
 	}
 	if err := takeStderr(); err != nil {
@@ -203,7 +207,7 @@ func (a *app) standBy(e ears, patience time.Duration) (bool, error) {
 			return false, nil
 		}
 	case <-time.After(patience):
-		fmt.Fprintf(failures(a.stderr), "procman: process %[1]d has not taken over within %[2]v, and nobody stands by for it any more. If it does not answer, "+
+		fmt.Fprintf(systemd.ErrorWriter(o.stderr), "procman: process %[1]d has not taken over within %[2]v, and nobody stands by for it any more. If it does not answer, "+
 			"`kill -9 %[1]d` and start a daemon: the instances run on, and it adopts them\n", os.Getppid(), patience)
 		return false, nil
 	}
@@ -211,17 +215,17 @@ func (a *app) standBy(e ears, patience time.Duration) (bool, error) {
 	told := how.Signal()
 	switch {
 	case known && how.Signaled() && (told == syscall.SIGTERM || told == syscall.SIGINT):
-		e.hearOnce(told)
+		o.ears.hearOnce(told)
 	case known && how.Signaled() && (told == syscall.SIGKILL || told == syscall.SIGQUIT), known && how.Exited() && how.ExitStatus() == 0:
 		return false, nil // as it was wanted
-	case a.env("NOTIFY_SOCKET") != "":
+	case o.env("NOTIFY_SOCKET") != "":
 		return false, nil // the service manager starts another
 	}
-	fmt.Fprintf(failures(a.stderr), "procman: the daemon has ended while it was replaced (%s); process %d goes on in its place\n", words(how, known), os.Getpid())
+	fmt.Fprintf(systemd.ErrorWriter(o.stderr), "procman: the daemon has ended while it was replaced (%s); process %d goes on in its place\n", howEnded(how, known), os.Getpid())
 	return true, nil
 }
 
-func words(how syscall.WaitStatus, known bool) string {
+func howEnded(how syscall.WaitStatus, known bool) string {
 	switch {
 	case !known:
 		return "how is not known"
@@ -229,4 +233,28 @@ func words(how syscall.WaitStatus, known bool) string {
 		return "by the signal " + how.Signal().String()
 	}
 	return fmt.Sprintf("with code %d", how.ExitStatus())
+}
+
+// preflight says, to the daemon that is to be replaced, whether this program could take over. It returns true if it has stood
+// by, and is to [options.run] in the place of that daemon.
+func (o *options) preflight() (goesOn bool, err error) {
+	stands := o.env(standVariable) != ""
+	if stands {
+		_ = os.Unsetenv(standVariable) // fails for names that are none
+		o.ears = newSignals()
+		o.ears.open()
+	}
+	_, file, err := o.load()
+	if err != nil {
+		return false, err
+	}
+	if err := spawn.Check(file.StateDir); err != nil {
+		return false, fmt.Errorf("the state directory cannot be taken over: %w", err)
+	}
+	if !stands {
+		_, err = fmt.Fprintln(o.stdout, preflightAnswer)
+		return false, err
+	}
+	o.standsIn, err = o.standBy(guardTime)
+	return o.standsIn, err
 }

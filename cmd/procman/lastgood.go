@@ -58,16 +58,16 @@ func readLastGood(dir messages.StateDir) (*lastGood, error) {
 // findLastGood looks for what is kept of the configuration at path, in every state directory that may be its: the one that
 // the file says, so far as it can be read, the one of its last daemon, and the default. It returns nil and no error if
 // nothing is kept.
-func findLastGood(path string) (*config.File, time.Time, error) {
+func findLastGood(path string, getenv func(string) string) (*config.File, time.Time, error) {
 	var dirs []messages.StateDir
 	if said, _ := config.Locate(path, config.ThisHost()); said.StateDir != "" {
 		dirs = append(dirs, said.StateDir)
 	}
-	if p := pointed(path, os.Getenv); p != nil {
+	if p := pointed(path, getenv); p != nil {
 		dirs = append(dirs, p.StateDir)
 	}
-	if usual, err := defaultPlace(); err == nil {
-		dirs = append(dirs, usual.dir)
+	if usual, err := defaultFile(); err == nil {
+		dirs = append(dirs, usual.StateDir)
 	}
 	var errs []error
 	for _, dir := range dirs {
@@ -96,33 +96,6 @@ func findLastGood(path string) (*config.File, time.Time, error) {
 		return file, g.At, nil
 	}
 	return nil, time.Time{}, errors.Join(errs...)
-}
-
-// loadOrLastGood loads the configuration for a daemon. If it is broken or missing, and the one that was in force before is
-// kept, that one is returned with why.
-func (a *app) loadOrLastGood() (path string, file *config.File, instead, err error) {
-	path, file, err = a.load()
-	if err == nil {
-		done := a.touches.begin("the state directory " + string(file.StateDir))
-		good, at := undecided(path, file.StateDir)
-		if done(); good != nil {
-			return path, good, &insteadError{errUndecided, at}, nil
-		}
-		return path, file, nil, nil
-	}
-	candidates := []string{path}
-	if path == "" {
-		candidates = config.Places(a.config, os.Getenv)
-	}
-	for _, candidate := range candidates {
-		done := a.touches.begin("a state directory that may have the last good one of " + candidate)
-		good, at, keptErr := findLastGood(candidate)
-		if done(); good != nil {
-			return good.Path, good, &insteadError{err, at}, nil
-		}
-		err = errors.Join(err, keptErr)
-	}
-	return "", nil, nil, err
 }
 
 // errUndecided is why what has left a good file runs on at a start.

@@ -9,9 +9,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	onDisk "procman/actors/record"
 	"procman/messages"
 )
 
@@ -216,4 +218,16 @@ func TestAMissingEnvFileIsTheStartFaultOfItsInstanceAlone(t *testing.T) {
 	s.eventually("and not started again", func() bool { return strings.Contains(s.instance("a").Reason, "env file unusable") })
 	require.NoError(t, os.WriteFile(secrets, []byte("SECRET=one-hunter22\n"), 0o600))
 	s.eventually("until the file is back", func() bool { return s.call("status", "a").code == 0 })
+}
+
+// keptGood returns of what is kept in a state directory what tests ask for.
+func keptGood(dir string) (kept struct {
+	At    time.Time
+	Draft string
+}, err error) {
+	text, err := os.ReadFile(messages.StateDir(dir).LastGood())
+	if err != nil {
+		return kept, err
+	}
+	return kept, onDisk.Unseal("configuration", text, &kept)
 }

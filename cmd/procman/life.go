@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"procman/cmd/procman/systemd"
 	"procman/messages"
 	"procman/supervisor"
 	"procman/supervisor/api"
@@ -115,7 +116,7 @@ func (d *daemon) reload() {
 	default:
 		return
 	}
-	over := d.notifier.reloading()
+	over := d.notifier.Reloading()
 	d.end.Go(func() {
 		d.reloading.Lock()
 		defer d.reloading.Unlock()
@@ -131,7 +132,7 @@ func (d *daemon) begin(stopping context.Context, mode api.Mode) {
 	}
 	d.ending = true
 	d.log.Info("manager stopping", "mode", string(mode))
-	d.notifier.ending(d.mode(mode), d.grace())
+	d.notifier.Ending(d.mode(mode), d.grace())
 	d.end.Go(func() {
 		d.farewell = "its instances run on"
 		if mode == api.ModeLeave {
@@ -187,7 +188,7 @@ func (d *daemon) stoppedAll() string {
 // mode is how the daemon ends in the eyes of its service manager: with a successor, not at all.
 func (d *daemon) mode(mode api.Mode) api.Mode {
 	if d.successor != nil {
-		return modeReplace
+		return systemd.ModeReplace
 	}
 	return mode
 }

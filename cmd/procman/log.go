@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"procman/cmd/procman/systemd"
 	"procman/supervisor/config"
 )
 
@@ -32,10 +33,10 @@ func newLog(to io.Writer, c config.Log, verbose, quiet bool) log {
 		}
 		return slog.NewJSONHandler(to, o)
 	}
-	journalled := isJournal(to)
-	handler := func(to io.Writer, of priorities) slog.Handler {
+	journalled := systemd.IsJournal(to)
+	handler := func(to io.Writer, of systemd.Priorities) slog.Handler {
 		if journalled {
-			return prioritise(to, of, plain)
+			return systemd.Prioritise(to, of, plain)
 		}
 		return plain(to)
 	}
@@ -43,12 +44,12 @@ func newLog(to io.Writer, c config.Log, verbose, quiet bool) log {
 		var b bytes.Buffer
 		r := slog.NewRecord(time.Now(), slog.LevelWarn, "log records dropped", 0)
 		r.AddAttrs(slog.Int("records", dropped), slog.String("cause", "stderr took nothing, or failed"))
-		if err := handler(&b, ownPriority).Handle(context.Background(), r); err != nil {
+		if err := handler(&b, systemd.OwnPriority).Handle(context.Background(), r); err != nil {
 			return nil // a buffer does not fail
 		}
 		return b.Bytes()
 	})
-	return log{Logger: slog.New(handler(w, ownPriority)), output: slog.New(handler(w.Patient(), outputPriority)), writer: w}
+	return log{Logger: slog.New(handler(w, systemd.OwnPriority)), output: slog.New(handler(w.Patient(), systemd.OutputPriority)), writer: w}
 }
 
 // readable writes durations as a configuration file does, in JSON too: 1.05s.

@@ -10,20 +10,19 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"procman/cmd/procman/systemd"
 )
 
 func main() {
-	a := &app{stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv}
-	if os.Getenv(lockVariable) != "" { // it takes over from a daemon, and what that is told counts from the first instant on
-		a.ears = newEars()
-		a.ears.open()
-	}
-	os.Exit(a.execute(os.Args[1:]))
+	os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr, os.Getenv))
 }
 
 // Main runs the command line and returns its exit code. Nothing is read from stdin.
-func Main(args []string, _ io.Reader, stdout, stderr io.Writer, env func(string) string) int {
-	return (&app{stdout: stdout, stderr: stderr, env: env}).execute(args)
+func Main(args []string, stdout, stderr io.Writer, env func(string) string) int {
+	a := &app{options: options{stdout: stdout, stderr: stderr, env: env}}
+	a.hearEarly()
+	return a.execute(args)
 }
 
 func (a *app) execute(args []string) int {
@@ -47,14 +46,14 @@ func (a *app) execute(args []string) int {
 			waits = false
 		case <-look.C:
 			if what := a.touches.stalled(touchPatience); what != "" && !a.isDaemon.Load() {
-				fmt.Fprintf(failures(a.stderr), "procman: %s\n", what)
+				fmt.Fprintf(systemd.ErrorWriter(a.stderr), "procman: %s\n", what)
 				return exitFailed
 			}
 		}
 	}
 	code := codeOf(err)
 	if err != nil && err.Error() != "" {
-		fmt.Fprintf(failures(a.stderr), "procman: %v\n", err)
+		fmt.Fprintf(systemd.ErrorWriter(a.stderr), "procman: %v\n", err)
 		if code == exitUsage {
 			fmt.Fprintf(a.stderr, "See `%s --help`.\n", cmd.CommandPath())
 		}
@@ -64,19 +63,10 @@ func (a *app) execute(args []string) int {
 
 // app is one call of the program: its streams and its global flags.
 type app struct {
-	stdout, stderr io.Writer
-	env            func(string) string
-	ears           ears // that are open already; nil: none
-	touches        *touches
-	isDaemon       *atomic.Bool // it waits for a disk for as long as that takes, and says so
-	standsIn       bool         // it is a guard that goes on in the place of a daemon
-
-	config  string
-	socket  string
-	output  format
-	noColor bool
-	verbose bool
-	quiet   bool
+	options
+	isDaemon *atomic.Bool // it waits for a disk for as long as that takes, and says so
+	output   format
+	noColor  bool
 }
 
 func (a *app) root() *cobra.Command {

@@ -14,8 +14,8 @@ func TestEveryCommandHasAManualPageThatManIsPleasedWith(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	var stderr strings.Builder
-	require.Zero(t, Main([]string{"man", dir}, nil, os.Stdout, &stderr, func(string) string { return "" }), stderr.String())
-	root := (&app{env: os.Getenv}).root()
+	require.Zero(t, Main([]string{"man", dir}, os.Stdout, &stderr, func(string) string { return "" }), stderr.String())
+	root := (&app{options: options{env: os.Getenv}}).root()
 	for _, cmd := range root.Commands() {
 		page := filepath.Join(dir, "procman-"+cmd.Name()+".1")
 		if !cmd.IsAvailableCommand() {
@@ -48,20 +48,20 @@ func TestEveryCommandHasAManualPageThatManIsPleasedWith(t *testing.T) {
 func TestTheSameProgramWritesTheSamePages(t *testing.T) {
 	one, two := t.TempDir(), t.TempDir()
 	for _, dir := range []string{one, two} {
-		require.Zero(t, Main([]string{"-q", "man", dir}, nil, os.Stdout, os.Stderr, func(string) string { return "" }))
+		require.Zero(t, Main([]string{"-q", "man", dir}, os.Stdout, os.Stderr, func(string) string { return "" }))
 	}
 	a, err := os.ReadFile(filepath.Join(one, "procman-run.1"))
 	require.NoError(t, err)
 	b, err := os.ReadFile(filepath.Join(two, "procman-run.1"))
 	require.NoError(t, err)
 	require.Equal(t, string(a), string(b))
-	require.NotZero(t, Main([]string{"man", filepath.Join(one, "nowhere")}, nil, os.Stdout, os.Stderr, func(string) string { return "" }))
+	require.NotZero(t, Main([]string{"man", filepath.Join(one, "nowhere")}, os.Stdout, os.Stderr, func(string) string { return "" }))
 }
 
 func TestTheCompletionScriptsAreAcceptedByTheirShells(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		var script strings.Builder
-		require.Zero(t, Main([]string{"completion", shell}, nil, &script, os.Stderr, os.Getenv))
+		require.Zero(t, Main([]string{"completion", shell}, &script, os.Stderr, os.Getenv))
 		path, err := exec.LookPath(shell)
 		if err != nil {
 			continue // its script was written, and nobody here can judge it

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+
+	"procman/cmd/procman/systemd"
 )
 
 // nofileVariable says which soft limit of open files instances get. A unit has it whose own soft limit must be greater than
@@ -30,7 +32,7 @@ func settleFiles(env func(string) string, e ears) error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &now); err != nil {
 		return err
 	}
-	if err := setAside(env, int(soft)); err != nil {
+	if err := systemd.SetAside(env, int(soft)); err != nil {
 		return fmt.Errorf("instances get a soft limit of %d open files: %w", now.Cur, err)
 	}
 	before := now.Cur
@@ -44,29 +46,4 @@ func settleFiles(env func(string) string, e ears) error {
 	}
 	now.Cur = before
 	return fmt.Errorf("instances get a soft limit of %d open files: %w", before, errors.Join(err, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &now)))
-}
-
-// asideVariable says where the first of the descriptors is that the service manager has passed, if it is not listenStart.
-const asideVariable = "PROCMAN_LISTEN_START"
-
-// setAside moves what the service manager has passed beyond a limit that is to be. A program that begins with no descriptor
-// free below its limit could not even be linked.
-func setAside(env func(string) string, limit int) error {
-	count, _ := strconv.Atoi(env("LISTEN_FDS")) // 0 if it is no number
-	if count == 0 || env("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
-		return nil
-	}
-	for n := range count {
-		// Go has its own descriptors after those that it was started with.
-		if err := syscall.Dup3(listenStart+n, limit+count+n, 0); err != nil {
-			for n := range n {
-				_ = syscall.Close(limit + count + n)
-			}
-			return err
-		}
-	}
-	for n := range count {
-		_ = syscall.Close(listenStart + n) // there is a copy
-	}
-	return os.Setenv(asideVariable, strconv.Itoa(limit+count))
 }

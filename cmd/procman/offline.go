@@ -100,9 +100,3 @@ func (a *app) look(ctx context.Context) (_ []messages.Status, owner int, _ error
 func absent(err error) bool {
 	return errors.Is(err, api.ErrUnreachable) && !errors.Is(err, os.ErrPermission)
 }
-
-// terms are the words of whoever uses the command line.
-func terms() explain.Terms {
-	return explain.Terms{Start: "procman start", Stop: "procman stop", Restart: "procman restart", Reload: "procman reload",
-		List: "the configuration", Next: "the file", Watched: "the file is watched"}
-}

@@ -91,10 +91,10 @@ func TestADaemonThatHasTheDirectoryAndDoesNotAnswerIsNamed(t *testing.T) {
 }
 
 func TestASocketByItsUsualNameTellsTheStateDirectory(t *testing.T) {
-	at, err := (&app{socket: "/x/y/procman.sock"}).place()
+	at, err := (&app{options: options{socket: "/x/y/procman.sock", env: os.Getenv}}).place()
 	require.NoError(t, err)
 	require.Equal(t, place{socket: "/x/y/procman.sock", dir: "/x/y", found: true}, at)
-	at, err = (&app{socket: "/x/y/other.sock"}).place()
+	at, err = (&app{options: options{socket: "/x/y/other.sock", env: os.Getenv}}).place()
 	require.NoError(t, err)
 	require.Empty(t, at.dir, "a socket of another name may lie anywhere")
 }
@@ -107,7 +107,7 @@ func TestADaemonThatDoesNotAnswerInTimeCannotBeReached(t *testing.T) {
 	l, err := net.Listen("unix", path) // it accepts in the backlog, and never answers
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
-	a := &app{socket: path}
+	a := &app{options: options{socket: path, env: os.Getenv}}
 	c := api.NewClient(path)
 	defer c.Close()
 	_, err = a.instances(t.Context(), c, 20*time.Millisecond)

@@ -10,7 +10,6 @@ import (
 
 	"procman/messages"
 	"procman/supervisor/api"
-	"procman/supervisor/config"
 )
 
 func TestPlanSaysWhatAReloadWouldDoAndDoesNothing(t *testing.T) {
@@ -62,32 +61,4 @@ func TestPlanSaysWhatAReloadWouldDoAndDoesNothing(t *testing.T) {
 	for n := range before.Instances {
 		require.Equal(t, before.Instances[n].PID, after.Instances[n].PID, "nothing was changed")
 	}
-}
-
-func TestWhatAClientReadIsAllThatTheDaemonKnowsOfAProposedConfiguration(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "procman.yaml")
-	write := func(name, text string) {
-		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
-	}
-	write("procman.yaml", "state_dir: state\ninclude: procman.d\ninstances: [{id: a, args: [x], env_file: a.env}]\n")
-	write("a.env", "TOKEN=correct-horse\n")
-	write("procman.d/b.yaml", "instances: [{id: b, args: [x]}]\n")
-	p, err := propose(path)
-	require.NoError(t, err)
-	want, err := config.Load(path)
-	require.NoError(t, err)
-	for _, name := range []string{"procman.yaml", "a.env", "procman.d"} { // it is not looked at again
-		require.NoError(t, os.RemoveAll(filepath.Join(dir, name)))
-	}
-	got, err := config.Parse(p.Config, p.Files[p.Config].Text, proposed(p))
-	require.NoError(t, err)
-	require.Equal(t, want, got)
-
-	p.Files[p.Config] = api.ProposedFile{Text: []byte("state_dir: state\ninstances: [{id: a, args: [x], env_file: /etc/passwd}]\n")}
-	got, err = config.Parse(p.Config, p.Files[p.Config].Text, proposed(p))
-	require.NoError(t, err)
-	require.Contains(t, got.Instances[0].EnvFault, "it was not sent with the configuration")
-	require.NotContains(t, got.Instances[0].EnvFault, "line 1", "it was not opened")
 }

@@ -128,7 +128,12 @@ func pointed(path string, getenv func(string) string) *pointer {
 	return last
 }
 
-// repointed returns an error, with the code for a state directory in use, if the name of that has come to mean another
+// elsewhereError says that the daemon of a configuration has another state directory than the one of that name.
+type elsewhereError string
+
+func (e elsewhereError) Error() string { return string(e) }
+
+// repointed returns an [elsewhereError] if the name of that has come to mean another
 // directory than a daemon has that runs by this configuration: what is there keeps nobody out, and that daemon would not be
 // noticed.
 func repointed(file *config.File, getenv func(string) string) error {
@@ -141,8 +146,8 @@ func repointed(file *config.File, getenv func(string) string) error {
 	if pid == 0 || err == nil && now == string(p.Real) {
 		return nil
 	}
-	return exit{exitInUse, fmt.Errorf("the daemon of this configuration, process %d, has the state directory %s, and %s means another now; let it mean that one again, or end that daemon first",
-		pid, p.Real, file.StateDir)}
+	return elsewhereError(fmt.Sprintf("the daemon of this configuration, process %d, has the state directory %s, and %s means another now; let it mean that one again, or end that daemon first",
+		pid, p.Real, file.StateDir))
 }
 
 // pruneTime is how long the disks of other daemons may take to say whether these are gone.

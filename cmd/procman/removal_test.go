@@ -52,7 +52,7 @@ func TestHalfAFileStopsNothing(t *testing.T) {
 
 	// A daemon that comes meanwhile knows no more than the one before: neither does it stop them.
 	require.Eventually(t, func() bool {
-		g, err := readLastGood(messages.StateDir(s.dir + "/state"))
+		g, err := keptGood(s.dir + "/state")
 		return err == nil && g.Draft != ""
 	}, 5*time.Second, 10*time.Millisecond)
 	s.ok("upgrade")
@@ -69,7 +69,7 @@ func TestHalfAFileStopsNothing(t *testing.T) {
 	s.eventually("d to run", func() bool { return pids()["d"] > 0 })
 	before = pids()
 	require.Eventually(t, func() bool {
-		g, err := readLastGood(messages.StateDir(s.dir + "/state"))
+		g, err := keptGood(s.dir + "/state")
 		now, takeErr := config.Take(s.config, config.DaemonHost())
 		return err == nil && takeErr == nil && g.Draft == now.Digest()
 	}, 5*time.Second, 10*time.Millisecond)

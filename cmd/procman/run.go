@@ -8,116 +8,56 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"procman/actors/spawn"
+	"procman/cmd/procman/systemd"
 	"procman/supervisor/api"
 	"procman/supervisor/config"
 )
 
-func (a *app) runCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "run",
-		Short: "Be the daemon, in the foreground",
-		Long: `Be the daemon, in the foreground. It logs to stderr.
-
-TERM and INT end it as on_shutdown in the configuration says; a second one at once, without touching the instances. HUP
-has the configuration read again. QUIT ends it with a stack dump. However it ends, the next daemon finds what still runs.
-
-Under systemd it says when it is ready, what it reloads, that it is alive, and how its instances are; a unit for it must have
-KillMode=process, or systemd ends the instances with it.`,
-		Example: `  procman run                                      # the configuration is looked for
-  procman run -c /etc/procman/procman.yaml
-  PROCMAN_CONFIG=apps.yaml procman run 2>>procman.log &`,
-		Args: usages(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error { return a.run() },
-	}
-}
-
-const brokenConfiguration = "the configuration is broken:\n"
-
-// load finds the configuration and reads it.
-func (a *app) load() (path string, file *config.File, err error) {
-	defer a.touchConfig()()
-	if path, err = config.Find(a.config); err != nil {
-		return "", nil, err
-	}
-	if file, err = config.LoadFor(path, config.DaemonHost()); err != nil {
-		return path, nil, fmt.Errorf(brokenConfiguration+"%w", err)
-	}
-	return path, file, nil
-}
-
-// named is the configuration that the caller names; empty: it is looked for.
-func (a *app) named() string {
-	if a.config != "" {
-		return a.config
-	}
-	return a.env("PROCMAN_CONFIG")
-}
-
-// touchConfig notes that the configuration is being read, unless it is one that may take any time.
-func (a *app) touchConfig() (done func()) {
-	path := a.named()
-	if passing(path) {
-		return func() {}
-	}
-	return a.touches.begin(strings.TrimSpace("the configuration " + path))
-}
-
-// passing reports whether a configuration is a stream of the caller's, as <(...) makes one: it can be read once only.
-func passing(path string) bool {
-	return strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/proc/")
-}
-
-func (a *app) run() error {
-	if a.isDaemon != nil {
-		a.isDaemon.Store(true)
-	}
-	if path := a.named(); passing(path) {
+func (o *options) run() error {
+	if path := o.named(); passing(path) {
 		return fmt.Errorf("%s can be read once only, and a daemon reads its configuration again and again: write it to a file", path)
 	}
-	e := a.ears
+	e := o.ears
 	if e == nil {
-		e = newEars()
+		e = newSignals()
 		e.open()
 	}
 	defer e.shut()
-	g := guarded(a.env)
-	if err := settleFiles(a.env, e); err != nil {
-		fmt.Fprintf(failures(a.stderr), "procman: %v\n", err) // no reason not to run
+	g := guarded(o.env)
+	if err := settleFiles(o.env, e); err != nil {
+		fmt.Fprintf(systemd.ErrorWriter(o.stderr), "procman: %v\n", err) // no reason not to run
 	}
-	e.inherit(a.env)
-	unwatch := a.touches.watch(func(what string) {
-		fmt.Fprintf(failures(a.stderr), "procman: the daemon waits, and touches nothing: %s\n", what)
+	e.inherit(o.env)
+	unwatch := o.touches.watch(func(what string) {
+		fmt.Fprintf(systemd.ErrorWriter(o.stderr), "procman: the daemon waits, and touches nothing: %s\n", what)
 	})
-	path, file, instead, err := a.loadUnlessTold(e)
+	path, file, instead, err := o.loadUnlessTold(e)
 	unwatch()
 	if file == nil {
 		return err
 	}
-	if a.socket != "" {
-		if file.Socket, err = filepath.Abs(a.socket); err != nil {
-			return fmt.Errorf("the socket %s cannot be located: %w", a.socket, err)
+	if o.socket != "" {
+		if file.Socket, err = filepath.Abs(o.socket); err != nil {
+			return fmt.Errorf("the socket %s cannot be located: %w", o.socket, err)
 		}
 	}
 	defer keepFromIgnored()()
-	lock, err := inherited(a.env)
+	lock, err := inherited(o.env)
 	if err != nil {
 		return err
 	}
-	left := heritage{lock: lock, standsIn: a.standsIn, instead: instead, stored: stored(a.env), origin: originOf(os.Args[0]), guard: g}
-	left.origin.flags = a.flags(file)
-	if err := left.learnNames(a.env); err != nil {
+	left := handover{options: o, lock: lock, instead: instead, stored: systemd.Stored(o.env), origin: originOf(os.Args[0]), guard: g}
+	left.origin.flags = o.flags(file)
+	if err := left.learnNames(o.env); err != nil {
 		return err
 	}
-	left.manager = newCourier(a.env)
+	left.manager = systemd.NewQueue(o.env)
 	for {
-		next, kept, err := a.reign(path, file, &left, e)
+		next, kept, err := o.serve(path, file, &left, e)
 		if next != nil || err == nil || errors.Is(err, errAbandoned) {
 			left.guard.dismiss() // what it stood by for has come to an end that was wanted
 		}
@@ -130,9 +70,9 @@ func (a *app) run() error {
 		// If it returns, still the old program: it goes on, and adopts what it has just let go.
 		err = next.replace(left.origin.args("run", file), left.store, e, kept)
 		next.guard.dismiss()
-		fmt.Fprintf(failures(a.stderr), "procman: the upgrade has failed, the daemon goes on as it was: %v\n", err)
+		fmt.Fprintf(systemd.ErrorWriter(o.stderr), "procman: the upgrade has failed, the daemon goes on as it was: %v\n", err)
 		left.lock, left.renew, left.failed = next.lock, false, err.Error()
-		left.stored = nameless(left.store.kept())
+		left.stored = nameless(left.store.Kept())
 	}
 }
 
@@ -177,11 +117,11 @@ const loadTime = 5 * time.Second
 
 // loadUnlessTold loads the configuration, but does not stay for ever if it is told to end: a file may lie on a disk that
 // hangs. Without a file and an error it was told, and has touched nothing.
-func (a *app) loadUnlessTold(e ears) (path string, file *config.File, instead, err error) {
+func (o *options) loadUnlessTold(e ears) (path string, file *config.File, instead, err error) {
 	loaded := make(chan struct{})
 	go func() {
 		defer close(loaded)
-		path, file, instead, err = a.loadOrLastGood()
+		path, file, instead, err = o.loadOrLastGood()
 	}()
 	if !e.unlessTold(loaded) {
 		return "", nil, nil, nil
@@ -209,16 +149,15 @@ func (e ears) unlessTold(done <-chan struct{}) bool {
 	}
 }
 
-// reign is one life of the daemon, from the first part opened to the last one closed. If it ends in favour of another
+// serve is one life of the daemon, from the first part opened to the last one closed. If it ends in favour of another
 // program, that is returned with the lock for it, and with the signals that are for it.
-func (a *app) reign(path string, file *config.File, left *heritage, e ears) (next *successor, kept []os.Signal, err error) {
-	log := newLog(a.stderr, file.Log, a.verbose, a.quiet)
+func (o *options) serve(path string, file *config.File, left *handover, e ears) (next *successor, kept []os.Signal, err error) {
+	log := newLog(o.stderr, file.Log, o.verbose, o.quiet)
 	defer log.Close()
-	left.store = newFDStore(left.manager, slices.Collect(maps.Keys(left.stored)), left.renew, log.Logger)
-	defer a.touches.watch(func(what string) {
+	left.store = systemd.NewFDStore(left.manager, slices.Collect(maps.Keys(left.stored)), left.renew, log.Logger)
+	defer o.touches.watch(func(what string) {
 		log.Error("the manager waits for a disk", "what", what, "consequence", "it goes on by itself as soon as that answers; what runs, runs on")
 	})()
-	left.touches = a.touches
 	d, err := openUnlessTold(path, file, log, *left, e)
 	if d == nil {
 		return nil, nil, err
@@ -255,7 +194,7 @@ func (a *app) reign(path string, file *config.File, left *heritage, e ears) (nex
 
 // openUnlessTold opens the parts, but does not stay for ever if it is told to end: the state directory may be on a disk that
 // hangs. Without a daemon and an error it was told, and has touched no process.
-func openUnlessTold(path string, file *config.File, log log, left heritage, e ears) (d *daemon, err error) {
+func openUnlessTold(path string, file *config.File, log log, left handover, e ears) (d *daemon, err error) {
 	opened := make(chan struct{})
 	go func() {
 		defer close(opened)
@@ -279,8 +218,8 @@ func lastWords(err error) time.Duration {
 
 // learnNames learns what the service manager keeps, if a predecessor in this process knew it and this process has not
 // been given it.
-func (h *heritage) learnNames(env func(string) string) error {
-	names, known, err := bequeathed(env)
+func (h *handover) learnNames(env func(string) string) error {
+	names, known, err := systemd.Bequeathed(env)
 	if err != nil {
 		return err
 	}

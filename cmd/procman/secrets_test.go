@@ -2,12 +2,9 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -39,62 +36,6 @@ func TestTheSecretsOfEarlierListsAreRememberedForAWhile(t *testing.T) {
 	require.Nil(t, s.mask("db"), "it has left the list for good")
 	s.learn(nil)
 	require.NotNil(t, s.mask("web"), "it may still be ending")
-}
-
-func TestASecretShowsNowhere(t *testing.T) {
-	t.Parallel()
-	const secret = "Geheimnis-42"
-	s := newSite(t, "", "a: tell; env_file: a.env")
-	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "a.env"), []byte("SECRET="+secret+"\n"), 0o600))
-	d := s.run()
-	s.ok("start", "a", "--wait")
-	s.eventually("it tells", func() bool { return strings.Contains(s.ok("logs", "a"), "the secret is ***") })
-	file, err := os.ReadFile(filepath.Join(s.dir, "state", "instances", "a", "stdout.log"))
-	require.NoError(t, err)
-	require.Contains(t, string(file), secret)
-
-	// The process that was started with the old value runs until the list with the new one is in force.
-	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "a.env"), []byte("SECRET=another-secret\n"), 0o600))
-	s.ok("reload")
-	s.eventually("the new one tells", func() bool { return strings.Count(s.ok("logs", "a"), "the secret is ***") == 2 })
-	s.eventually("the log has both", func() bool { return strings.Count(d.log.String(), `the secret is ***`) == 2 })
-	for _, text := range []string{s.ok("logs", "a"), s.ok("logs", "a", "-o", "jsonl"), s.ok("status", "-o", "json"), d.log.String()} {
-		require.NotContains(t, text, secret)
-		require.NotContains(t, text, "another-secret")
-	}
-	var line messages.OutputLine
-	require.NoError(t, json.Unmarshal([]byte(s.ok("logs", "a", "-n", "1", "-o", "jsonl")), &line))
-	require.Empty(t, line.Cursor, "it is of no use to the command line")
-}
-
-// F142: after kill -9, a changed secret and a new daemon, the logs showed the old one.
-func TestTheSecretsOfADaemonThatWasKilledAreMaskedByTheNext(t *testing.T) {
-	t.Parallel()
-	const secret = "Geheimnis-42"
-	s := newSite(t, "", "a: tell; env_file: a.env")
-	env := func(value string) {
-		require.NoError(t, os.WriteFile(filepath.Join(s.dir, "a.env"), []byte("SECRET="+value+"\n"), 0o600))
-	}
-	env(secret)
-	d := s.run()
-	s.eventually("it tells", func() bool { return strings.Contains(s.ok("logs", "a"), "the secret is ***") })
-	traces := filepath.Join(s.dir, "state", "traces.json")
-	s.eventually("it is remembered", func() bool { _, err := os.Stat(traces); return err == nil })
-	require.NoError(t, d.cmd.Process.Kill())
-	<-d.done
-	env("another-secret")
-	d = s.run()
-	s.eventually("the new one tells", func() bool { return strings.Count(s.ok("logs", "a"), "the secret is ***") == 2 })
-	for _, text := range []string{s.ok("logs", "a"), s.ok("logs", "a", "-o", "jsonl"), s.ok("why", "a"), d.log.String()} {
-		require.NotContains(t, text, secret)
-		require.NotContains(t, text, "another-secret")
-	}
-	info, err := os.Stat(traces)
-	require.NoError(t, err)
-	require.Equal(t, os.FileMode(0o600), info.Mode())
-	kept, err := os.ReadFile(traces)
-	require.NoError(t, err)
-	require.NotContains(t, string(kept), secret[:5])
 }
 
 func TestADamagedRecordOfTracesIsSaidAndMadeAnew(t *testing.T) {

@@ -16,7 +16,7 @@ func told() []os.Signal { return []os.Signal{syscall.SIGTERM, syscall.SIGINT, sy
 // ears hear what the daemon is told by signals, from one reign to the next.
 type ears chan os.Signal
 
-func newEars() ears { return make(ears, 16) }
+func newSignals() ears { return make(ears, 16) }
 
 func (e ears) open() { signal.Notify(e, told()...) }
 

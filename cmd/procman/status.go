@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/api"
 	"procman/supervisor/config"
@@ -86,9 +87,9 @@ func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Wr
 	switch wrong := d.Manager.ConfigError; {
 	case wrong == "":
 	case !d.Manager.Ready && len(d.Instances) == 0:
-		a.say("the configuration %s cannot be used, and no other is in force: %s", d.Manager.Config, head(wrong))
+		a.say("the configuration %s cannot be used, and no other is in force: %s", d.Manager.Config, words.Head(wrong))
 	default:
-		a.say("the configuration %s is not in force, the last good one is: %s", d.Manager.Config, head(wrong))
+		a.say("the configuration %s is not in force, the last good one is: %s", d.Manager.Config, words.Head(wrong))
 	}
 	if d.Manager.Waits != "" {
 		a.say("the daemon waits, and not all of this is known: %s", d.Manager.Waits)
@@ -107,15 +108,12 @@ func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Wr
 		return unknown
 	}
 	for _, s := range d.Instances {
-		if len(args) > 0 && !well(s) {
+		if len(args) > 0 && !s.Well() {
 			return exit{code: exitNotHealthy}
 		}
 	}
 	return nil
 }
-
-// well reports whether an instance is as it should be.
-func well(s messages.Status) bool { return s.Phase == messages.Running && s.Health == messages.Healthy }
 
 // show writes a document in the form that is asked for.
 func (a *app) show(to io.Writer, d api.Document) error {

@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"procman/actors/health"
-	"procman/messages"
 	"procman/test/fake"
 )
 
@@ -110,7 +109,7 @@ func row(head string, cells ...any) string {
 // keptSince returns when the configuration came into force that is kept.
 func keptSince(t *testing.T, state string) string {
 	t.Helper()
-	g, err := readLastGood(messages.StateDir(state))
+	g, err := keptGood(state)
 	require.NoError(t, err)
 	return g.At.Format(time.RFC3339)
 }

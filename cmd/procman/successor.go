@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"procman/cmd/procman/systemd"
 	"procman/supervisor/config"
 )
 
@@ -112,13 +113,13 @@ func (s *successor) unchanged() error {
 }
 
 // replace puts the program in the place of this one. It returns only if that fails.
-func (s *successor) replace(args []string, store *fdStore, e ears, kept []os.Signal) error {
+func (s *successor) replace(args []string, store *systemd.FDStore, e ears, kept []os.Signal) error {
 	e.hear(kept)
 	if err := s.unchanged(); err != nil {
 		return err
 	}
 	env := append(os.Environ(), lockVariable+"="+strconv.Itoa(int(s.lock.Fd())))
-	names, release, err := store.bequeath()
+	names, release, err := store.Bequeath()
 	defer release()
 	if err == nil && names != "" { // without them what is stored is stored anew
 		env = append(env, names)
@@ -137,18 +138,4 @@ func (s *successor) replace(args []string, store *fdStore, e ears, kept []os.Sig
 // removed since, is absolute.
 func (o origin) args(command string, file *config.File) []string {
 	return append([]string{o.name, command, "--config=" + file.Path}, o.flags...)
-}
-
-// flags are those that a successor gets, too.
-func (a *app) flags(file *config.File) (flags []string) {
-	if a.socket != "" {
-		flags = append(flags, "--socket="+file.Socket)
-	}
-	if a.verbose {
-		flags = append(flags, "--verbose")
-	}
-	if a.quiet {
-		flags = append(flags, "--quiet")
-	}
-	return flags
 }

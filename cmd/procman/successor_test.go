@@ -229,7 +229,7 @@ func TestAnUpgradeLeavesNoGuard(t *testing.T) {
 	})
 	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", s.instance("a").PID))
 	require.NoError(t, err)
-	require.NotContains(t, string(environ), guardVariable)
+	require.NotContains(t, string(environ), "PROCMAN_GUARD")
 }
 
 // procmans returns the pids of the daemons, and what is about to be one, by this configuration.

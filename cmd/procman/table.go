@@ -5,9 +5,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
+	"procman/cmd/procman/words"
 	"procman/messages"
 )
 
@@ -29,7 +29,7 @@ const reasonShown = 72
 
 func narrow() []column {
 	return append(columns(), column{head: "REASON", cell: func(s messages.Status, now time.Time) string {
-		return shorten(reason(s, now), reasonShown)
+		return words.Shorten(reason(s, now), reasonShown)
 	}})
 }
 
@@ -65,7 +65,7 @@ func table(columns []column, statuses []messages.Status, now time.Time, colours 
 	}
 	for r, s := range statuses {
 		for c, col := range columns {
-			text := printable(col.cell(s, now))
+			text := words.Printable(col.cell(s, now))
 			if text == "" && c < len(columns)-1 {
 				text = "-"
 			}
@@ -128,26 +128,6 @@ func healthInk(s messages.Status) string {
 	default:
 		return ""
 	}
-}
-
-// printable keeps a text from a process or a file from doing anything to a terminal, and on one line.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n', r == '\t':
-			return ' '
-		case !unicode.IsPrint(r):
-			return -1
-		}
-		return r
-	}, s)
-}
-
-func shorten(s string, most int) string {
-	if runes := []rune(s); len(runes) > most {
-		return string(runes[:most-1]) + "…"
-	}
-	return s
 }
 
 func number(n int) string {

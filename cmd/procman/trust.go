@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"net"
@@ -70,4 +71,17 @@ func writable(path string, uid int) (why, do string) {
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// examine logs, once each, what would void the adoption of instances. It asks systemd, and so is for a goroutine.
+func (d *daemon) examine(ctx context.Context) {
+	facts, err := doctor.LookAdoption(ctx, os.Getpid())
+	if err != nil {
+		return // the daemon ends, or this host has no such facts
+	}
+	for _, f := range doctor.Adoption(facts) {
+		if f.Verdict == doctor.Warning || f.Verdict == doctor.Fault {
+			d.log.Warn("adoption is at risk", "check", f.Check, "what", f.What, "means", f.Means, "do", f.Do)
+		}
+	}
 }

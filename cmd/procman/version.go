@@ -1,11 +1,6 @@
 package main
 
-import (
-	"fmt"
-	"runtime/debug"
-
-	"github.com/spf13/cobra"
-)
+import "runtime/debug"
 
 // version is what is known of how this program was built.
 type version struct {
@@ -44,20 +39,4 @@ func (v version) String() string {
 		}
 	}
 	return s
-}
-
-func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Say which procman this is",
-		Args:  usages(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error {
-			v := versionOf(debug.ReadBuildInfo())
-			if a.output.json() {
-				return writeLines(a.stdout, v)
-			}
-			_, err := fmt.Fprintf(a.stdout, "procman %s %s\n", v, v.Go)
-			return err
-		},
-	}
 }

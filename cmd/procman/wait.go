@@ -45,7 +45,7 @@ func (g goal) reached(s messages.Status) (bool, error) {
 	case g.state == goalStopped:
 		// What was given up is down as well, and stays so.
 		return s.Phase == messages.Stopped || s.Phase == messages.Failed, nil
-	case g.state == goalRunning && s.Phase == messages.Running, well(s) && s.Run > g.after:
+	case g.state == goalRunning && s.Phase == messages.Running, s.Well() && s.Run > g.after:
 		return true, nil
 	case s.Phase == messages.Failed, s.Phase == messages.Stopped:
 		return false, errMissed
@@ -53,15 +53,15 @@ func (g goal) reached(s messages.Status) (bool, error) {
 	return false, nil
 }
 
-// The bulletin looks again so soon, and then less and less often.
+// The poller looks again so soon, and then less and less often.
 const (
 	lookSoon   = 20 * time.Millisecond
 	lookSeldom = 250 * time.Millisecond
 )
 
-// bulletin asks for the status of the instances that are waited for again and again, once for all who wait: what it costs
+// poller asks for the status of the instances that are waited for again and again, once for all who wait: what it costs
 // does not depend on how many others there are.
-type bulletin struct {
+type poller struct {
 	client *api.Client
 
 	mu    sync.Mutex
@@ -73,12 +73,12 @@ type bulletin struct {
 	next  chan struct{}               // closed at the next answer
 }
 
-func newBulletin(c *api.Client) *bulletin {
-	return &bulletin{client: c, asked: map[messages.InstanceID]int{}, fresh: make(chan struct{}, 1), next: make(chan struct{})}
+func newPoller(c *api.Client) *poller {
+	return &poller{client: c, asked: map[messages.InstanceID]int{}, fresh: make(chan struct{}, 1), next: make(chan struct{})}
 }
 
 // run asks until ctx ends or nobody answers.
-func (b *bulletin) run(ctx context.Context) {
+func (b *poller) run(ctx context.Context) {
 	pause := lookSoon
 	for {
 		if ids := b.wanted(); len(ids) > 0 {
@@ -100,14 +100,14 @@ func (b *bulletin) run(ctx context.Context) {
 	}
 }
 
-func (b *bulletin) wanted() []messages.InstanceID {
+func (b *poller) wanted() []messages.InstanceID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Collect(maps.Keys(b.asked))
 }
 
 // want has the instance asked for until the function it returns is called.
-func (b *bulletin) want(id messages.InstanceID) (enough func()) {
+func (b *poller) want(id messages.InstanceID) (enough func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.asked[id]++
@@ -124,7 +124,7 @@ func (b *bulletin) want(id messages.InstanceID) (enough func()) {
 	}
 }
 
-func (b *bulletin) publish(all []messages.Status, err error) {
+func (b *poller) publish(all []messages.Status, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.err = err; err == nil {
@@ -139,7 +139,7 @@ func (b *bulletin) publish(all []messages.Status, err error) {
 }
 
 // await returns when the instance has reached the goal, with the last that was known of it.
-func (b *bulletin) await(ctx context.Context, last messages.Status, g goal) (messages.Status, error) {
+func (b *poller) await(ctx context.Context, last messages.Status, g goal) (messages.Status, error) {
 	defer b.want(last.ID)()
 	b.mu.Lock()
 	// The answer under way may have been given before the command was accepted.

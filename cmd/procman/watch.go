@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/api"
 )
@@ -131,7 +132,7 @@ func (v *viewer) tell(why error) {
 // frame draws over what was there before, line by line, so that nothing flickers.
 func (v *viewer) frame(text string, why error) string {
 	if why != nil {
-		text += "\n" + printable(why.Error()) + "; from the records and the processes in /proc, until a daemon answers\n"
+		text += "\n" + words.Printable(why.Error()) + "; from the records and the processes in /proc, until a daemon answers\n"
 	}
 	begin := "\x1b[H"
 	if !v.seen {

@@ -25,7 +25,7 @@ type gallery struct {
 
 func newGallery(f format, terminal bool) *gallery {
 	g := &gallery{}
-	g.viewer = viewer{app: &app{output: f, stdout: &g.out, stderr: &g.errs, env: func(string) string { return "" }}, terminal: terminal, to: &g.out}
+	g.viewer = viewer{app: &app{output: f, options: options{stdout: &g.out, stderr: &g.errs, env: func(string) string { return "" }}}, terminal: terminal, to: &g.out}
 	return g
 }
 

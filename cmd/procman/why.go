@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/api"
 )
@@ -75,15 +76,15 @@ type sheet struct{ strings.Builder }
 const factWidth = 13
 
 func (s *sheet) fact(name, format string, args ...any) {
-	fmt.Fprintf(s, "  %-*s%s\n", factWidth, name, printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(s, "  %-*s%s\n", factWidth, name, words.Printable(fmt.Sprintf(format, args...)))
 }
 
 func (s *sheet) head(format string, args ...any) {
-	s.WriteString("\n" + printable(fmt.Sprintf(format, args...)) + "\n")
+	s.WriteString("\n" + words.Printable(fmt.Sprintf(format, args...)) + "\n")
 }
 
 func (s *sheet) line(format string, args ...any) {
-	s.WriteString("  " + strings.TrimRight(printable(fmt.Sprintf(format, args...)), " ") + "\n")
+	s.WriteString("  " + strings.TrimRight(words.Printable(fmt.Sprintf(format, args...)), " ") + "\n")
 }
 
 // whyText is an explanation on one screen.
@@ -94,7 +95,7 @@ func whyText(w api.Why, now time.Time, colours bool) string {
 	if ink := phaseInk(i); ink != "" && colours {
 		title = "\x1b[" + ink + "m" + title + "\x1b[0m"
 	}
-	s.WriteString(title + " " + printable(w.Summary) + "\n\n")
+	s.WriteString(title + " " + words.Printable(w.Summary) + "\n\n")
 	s.fact("phase", "%s, health %s", i.Phase, i.Health)
 	if i.PID != 0 {
 		adopted := ""
@@ -123,7 +124,7 @@ func whyText(w api.Why, now time.Time, colours bool) string {
 		s.fact("attempt", "number %d", w.Attempt)
 	}
 	if w.Command != "" {
-		s.fact("runs", "%s", shorten(w.Command, lineWidth))
+		s.fact("runs", "%s", words.Shorten(w.Command, lineWidth))
 	}
 	s.fact("next", "%s", w.Next)
 	for n, change := range w.Change {
@@ -191,7 +192,7 @@ func (s *sheet) lines(head string, lines []messages.OutputLine) {
 			s.line("(%d bytes are not there any more)", l.Skipped)
 			continue
 		}
-		s.line("%s", shorten(printable(l.Text), lineWidth))
+		s.line("%s", words.Shorten(words.Printable(l.Text), lineWidth))
 	}
 }
 
@@ -215,7 +216,7 @@ func (s *sheet) probes(probes []api.SeenProbe) {
 			if said != "" {
 				said += ": "
 			}
-			said += shorten(printable(p.Body), bodyWidth)
+			said += words.Shorten(words.Printable(p.Body), bodyWidth)
 		}
 		latency := time.Duration(p.LatencySeconds * float64(time.Second)).Round(100 * time.Microsecond)
 		s.line("%s  %s  %-3s  %7s  %s", p.At.Local().Format("15:04:05"), verdict, status, latency, said)

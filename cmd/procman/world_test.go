@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	if err == nil {
 		_ = os.Setenv("XDG_RUNTIME_DIR", dir) // the name is one
 		binary = filepath.Join(dir, "procman")
-		build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, ".")
+		build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "procman/cmd/procman")
 		build.Stdout, build.Stderr = os.Stderr, os.Stderr
 		err = build.Run()
 	}
@@ -61,15 +61,8 @@ func TestMain(m *testing.M) {
 
 // child is a tiny servicehost. It says "hello" and is healthy, unless it is told otherwise.
 func child(how string) int {
-	switch how {
-	case "remains":
+	if how == "remains" {
 		return remain()
-	case "guard":
-		a := &app{stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv}
-		if _, err := a.standBy(newEars(), 50*time.Millisecond); err != nil {
-			return 1
-		}
-		return 0
 	}
 	flags := flag.NewFlagSet("child", flag.ExitOnError)
 	port := flags.Int("port", 0, "")
@@ -263,7 +256,7 @@ func (s *site) ok(args ...string) string {
 // look asks the daemon what `procman status` asks it. It is done again and again, and a process for each look would take the
 // cores from those that are looked at.
 func (s *site) look() (api.Document, error) {
-	a := &app{config: s.config, stderr: io.Discard, env: os.Getenv}
+	a := &app{options: options{config: s.config, stderr: io.Discard, env: os.Getenv}}
 	c, err := a.client()
 	if err != nil {
 		return api.Document{}, err

@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor"
 	"procman/supervisor/api"
@@ -38,7 +39,7 @@ func TestWhatTheServiceManagerIsToldFollowsFromWhatItKnows(t *testing.T) {
 		{"a stop", standing{listed: true}, standing{listed: true, end: api.ModeStop}, []string{"STOPPING=1\nSTATUS=\n" + extension}},
 		{"a leave", standing{listed: true}, standing{listed: true, end: api.ModeLeave}, []string{"STOPPING=1\nSTATUS="}},
 		{"a stop before the first list", standing{}, standing{end: api.ModeStop}, []string{"STOPPING=1\nSTATUS=\n" + extension}},
-		{"an upgrade", standing{listed: true}, standing{listed: true, end: modeReplace}, []string{"RELOADING=1\n" + clock + "STATUS="}},
+		{"an upgrade", standing{listed: true}, standing{listed: true, end: ModeReplace}, []string{"RELOADING=1\n" + clock + "STATUS="}},
 		{"after STOPPING nothing is ready any more", standing{listed: true, begun: 1, end: api.ModeStop},
 			standing{listed: true, begun: 1, over: 1, end: api.ModeStop}, nil},
 	} {
@@ -64,10 +65,10 @@ func TestAStatusCountsTheInstancesInWords(t *testing.T) {
 		require.Equal(t, want, summary(all))
 	}
 	require.Equal(t, "1 of 1 instance healthy; configuration rejected, the last good one is in force: x",
-		standing{listed: true, fault: head("x\n  caret ^")}.line([]messages.Status{up}))
+		standing{listed: true, fault: words.Head("x\n  caret ^")}.line([]messages.Status{up}))
 	require.Equal(t, "stopping, 1 of 2 instances still running", standing{listed: true, end: api.ModeStop}.line([]messages.Status{up, is(messages.Stopped, "", false)}))
-	require.NotContains(t, head("a\x1b[31m\r\x00b"), "\x1b")
-	require.Len(t, []rune(head(strings.Repeat("é", 1000))), faultShown)
+	require.NotContains(t, words.Head("a\x1b[31m\r\x00b"), "\x1b")
+	require.Len(t, []rune(words.Head(strings.Repeat("é", 1000))), 300)
 }
 
 // hearing is what a notifier said, and when.
@@ -188,7 +189,7 @@ func TestAStopIsGivenAsMuchPatienceAsTheLongestGraceAndNoMore(t *testing.T) {
 		var h hearing
 		n := notify(h.send, 0, w.Supervisor, slog.New(slog.DiscardHandler))
 		time.Sleep(time.Second)
-		n.ending(api.ModeStop, 5*time.Minute)
+		n.Ending(api.ModeStop, 5*time.Minute)
 		go func() { _ = w.Shutdown(t.Context()) }()
 		time.Sleep(time.Minute)
 		require.Equal(t, 1, len(h.of("STOPPING=1")))
@@ -215,9 +216,9 @@ func TestAServiceManagerThatDoesNotHearIsReportedOnceAndAgainWhenItIsAnotherErro
 }
 
 func TestWithoutAServiceManagerNothingIsTold(t *testing.T) {
-	n := newNotifier(nil, nil, nil)
+	n := NewNotifier(nil, nil, nil)
 	require.Nil(t, n)
-	n.reloading()(nil)
-	n.ending(api.ModeStop, 0)
+	n.Reloading()(nil)
+	n.Ending(api.ModeStop, 0)
 	require.NoError(t, n.Close())
 }

@@ -1,11 +1,11 @@
-package main
+package systemd
 
 import (
 	"fmt"
-	"strings"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
+	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/api"
 )
@@ -20,8 +20,8 @@ type standing struct {
 	status string   // all of it in one line
 }
 
-// modeReplace is an end that is none: another program goes on in this process.
-const modeReplace api.Mode = "replace"
+// ModeReplace is an end that is none: another program goes on in this process.
+const ModeReplace api.Mode = "replace"
 
 // extension keeps a service manager from losing patience for half a minute.
 const extension = "EXTEND_TIMEOUT_USEC=30000000"
@@ -34,7 +34,7 @@ func (known standing) news(is standing, clock string) []string {
 	switch {
 	case known.end != "":
 		return nil
-	case is.end == modeReplace:
+	case is.end == ModeReplace:
 		return []string{reloading} // ready is what the next program is
 	case is.end == api.ModeStop:
 		return []string{sd.SdNotifyStopping + "\n" + status + "\n" + extension}
@@ -57,12 +57,12 @@ func (known standing) news(is standing, clock string) []string {
 func (is standing) line(all []messages.Status) string {
 	text := summary(all)
 	switch {
-	case is.end == modeReplace:
+	case is.end == ModeReplace:
 		text = "making room for the binary on disk; " + text
 	case is.end == api.ModeStop:
-		text = fmt.Sprintf("stopping, %d of %d %s still running", alive(all), len(all), plural(len(all), "instance"))
+		text = fmt.Sprintf("stopping, %d of %d %s still running", alive(all), len(all), words.Plural(len(all), "instance"))
 	case is.end != "":
-		text = fmt.Sprintf("ending, %d %s left running", alive(all), plural(alive(all), "instance"))
+		text = fmt.Sprintf("ending, %d %s left running", alive(all), words.Plural(alive(all), "instance"))
 	case !is.listed:
 		text = "looking for what an earlier daemon left running"
 	case is.begun > is.over:
@@ -83,7 +83,7 @@ func summary(all []messages.Status) string {
 	for i := range all {
 		count[state(&all[i])]++
 	}
-	text := fmt.Sprintf("%d of %d %s healthy", count["healthy"], len(all), plural(len(all), "instance"))
+	text := fmt.Sprintf("%d of %d %s healthy", count["healthy"], len(all), words.Plural(len(all), "instance"))
 	for _, word := range []string{"unhealthy", "starting", "stopping", "backing off", "failed", "held", "disabled", "stopped"} {
 		if count[word] > 0 {
 			text += fmt.Sprintf(", %d %s", count[word], word)
@@ -95,7 +95,7 @@ func summary(all []messages.Status) string {
 // state is where an instance stands, in a word for a person.
 func state(s *messages.Status) string {
 	switch {
-	case well(*s):
+	case s.Well():
 		return "healthy"
 	case s.Phase == messages.Running && s.Health == messages.HealthUnknown:
 		return "starting" // taken over, and not asked yet
@@ -121,13 +121,4 @@ func alive(all []messages.Status) int {
 		}
 	}
 	return n
-}
-
-// faultShown is how many characters of a fault a status has.
-const faultShown = 300
-
-// head is the first line of an error, for a status.
-func head(text string) string {
-	first, _, _ := strings.Cut(text, "\n")
-	return shorten(printable(first), faultShown)
 }

@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"context"
@@ -14,35 +14,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// courier brings messages to the service manager ($NOTIFY_SOCKET), one after the other. When that is behind with its
-// reading, the messages wait in their order, and none is lost. A nil courier has nobody to bring them to.
-type courier struct {
+// Queue brings messages to the service manager ($NOTIFY_SOCKET), one after the other. When that is behind with its
+// reading, the messages wait in their order, and none is lost. A nil queue has nobody to bring them to.
+type Queue struct {
 	socket string
 	mu     sync.Mutex
 	change *sync.Cond // of anything below
-	queue  []*letter  // the first one is under way
+	queue  []*message // the first one is under way
 	closed bool
 	conn   *net.UnixConn // run's own, but for Close; nil: not connected
 	done   chan struct{}
 }
 
-// letter is a message, with a descriptor or without one.
-type letter struct {
+// message is a message, with a descriptor or without one.
+type message struct {
 	state string
-	fd    int           // 0: none; closed when the letter is done with
+	fd    int           // 0: none; closed when the message is done with
 	told  func(error)   // called once it is; nil: nobody asks
 	over  chan struct{} // closed then
 	err   error
 }
 
-// newCourier returns the courier to the service manager that started us; nil if there is none. The variable stays where it
+// NewQueue returns the queue to the service manager that started us; nil if there is none. The variable stays where it
 // is: a program that replaces this one needs it, and no child gets it.
-func newCourier(env func(string) string) *courier {
+func NewQueue(env func(string) string) *Queue {
 	socket := env("NOTIFY_SOCKET")
 	if socket == "" {
 		return nil
 	}
-	c := &courier{socket: socket, done: make(chan struct{})}
+	c := &Queue{socket: socket, done: make(chan struct{})}
 	c.change = sync.NewCond(&c.mu)
 	go c.run()
 	return c
@@ -52,11 +52,11 @@ func newCourier(env func(string) string) *courier {
 const behindTime = time.Second
 
 // tell hands over a message, and waits for a moment until it is delivered.
-func (c *courier) tell(state string) error {
+func (c *Queue) tell(state string) error {
 	if c == nil {
 		return nil
 	}
-	l := c.post(&letter{state: state})
+	l := c.post(&message{state: state})
 	behind := time.NewTimer(behindTime)
 	defer behind.Stop()
 	select {
@@ -67,9 +67,9 @@ func (c *courier) tell(state string) error {
 	}
 }
 
-// post hands over a letter, and returns the one that is delivered in its place: of two equal signs of life one is enough.
-// It never waits. The descriptor is the courier's from then on.
-func (c *courier) post(l *letter) *letter {
+// post hands over a message, and returns the one that is delivered in its place: of two equal signs of life one is enough.
+// It never waits. The descriptor is the queue's from then on.
+func (c *Queue) post(l *message) *message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l.over = make(chan struct{})
@@ -97,7 +97,7 @@ func (c *courier) post(l *letter) *letter {
 // isStatus reports whether the message is a status and nothing else, which a newer one makes void.
 func isStatus(state string) bool { return strings.HasPrefix(state, "STATUS=") }
 
-func (l *letter) end(err error) {
+func (l *message) end(err error) {
 	if l.fd != 0 {
 		_ = unix.Close(l.fd) // the service manager has its own
 	}
@@ -108,7 +108,7 @@ func (l *letter) end(err error) {
 }
 
 // Flush waits until all that was handed over is delivered, but no longer than the time given.
-func (c *courier) Flush(within time.Duration) {
+func (c *Queue) Flush(within time.Duration) {
 	if c == nil {
 		return
 	}
@@ -122,8 +122,8 @@ func (c *courier) Flush(within time.Duration) {
 	}
 }
 
-// Close delivers what waits, for no longer than the time given, and ends the courier.
-func (c *courier) Close(within time.Duration) {
+// Close delivers what waits, for no longer than the time given, and ends the queue.
+func (c *Queue) Close(within time.Duration) {
 	if c == nil {
 		return
 	}
@@ -138,7 +138,7 @@ func (c *courier) Close(within time.Duration) {
 	<-c.done
 }
 
-func (c *courier) run() {
+func (c *Queue) run() {
 	defer close(c.done)
 	for {
 		l := c.next()
@@ -154,8 +154,8 @@ func (c *courier) run() {
 	}
 }
 
-// next waits for the next letter; nil at the end.
-func (c *courier) next() *letter {
+// next waits for the next message; nil at the end.
+func (c *Queue) next() *message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.queue) == 0 && !c.closed {
@@ -179,7 +179,7 @@ const tryAgain = 5 * time.Millisecond
 
 // deliver sends one message, which is taken as a whole or not at all. It waits for as long as the service manager takes
 // none, by the netpoller and without a thread.
-func (c *courier) deliver(l *letter) error {
+func (c *Queue) deliver(l *message) error {
 	for lost := false; ; {
 		conn, err := c.connect()
 		if err == nil {
@@ -224,7 +224,7 @@ func send(conn *net.UnixConn, state, rights []byte) error {
 	return sent
 }
 
-func (c *courier) connect() (*net.UnixConn, error) {
+func (c *Queue) connect() (*net.UnixConn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -241,7 +241,7 @@ func (c *courier) connect() (*net.UnixConn, error) {
 	return c.conn, nil
 }
 
-func (c *courier) disconnect() {
+func (c *Queue) disconnect() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn != nil {

@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,8 +31,8 @@ func newManager(t *testing.T) *manager {
 	return &manager{t, conn, path}
 }
 
-func (m *manager) courier() *courier {
-	c := newCourier(func(string) string { return m.path })
+func (m *manager) queue() *Queue {
+	c := NewQueue(func(string) string { return m.path })
 	m.t.Cleanup(func() { c.Close(0) })
 	return c
 }
@@ -44,20 +44,27 @@ func (m *manager) read() (string, int) {
 	state, oob := make([]byte, 4096), make([]byte, 4096)
 	n, o, _, _, err := m.conn.ReadMsgUnix(state, oob)
 	require.NoError(m.t, err)
-	files := received(oob[:o])
-	for _, f := range files {
-		require.NoError(m.t, f.Close())
+	controls, err := syscall.ParseSocketControlMessage(oob[:o])
+	require.NoError(m.t, err)
+	files := 0
+	for _, control := range controls {
+		fds, err := syscall.ParseUnixRights(&control)
+		require.NoError(m.t, err)
+		for _, fd := range fds {
+			require.NoError(m.t, syscall.Close(fd))
+			files++
+		}
 	}
-	return string(state[:n]), len(files)
+	return string(state[:n]), files
 }
 
 // F124: an EAGAIN of a second lost the rest for ever.
 func TestWhatAServiceManagerDoesNotTakeNowIsToldLaterInItsOrderAndNobodyWaits(t *testing.T) {
 	t.Parallel()
 	m := newManager(t)
-	c := m.courier()
+	c := m.queue()
 	var log fake.Journal
-	s := newFDStore(c, nil, false, slog.New(slog.NewTextHandler(&log, nil)))
+	s := NewFDStore(c, nil, false, slog.New(slog.NewTextHandler(&log, nil)))
 	null, err := os.Open(os.DevNull)
 	require.NoError(t, err)
 	defer null.Close()
@@ -77,7 +84,7 @@ func TestWhatAServiceManagerDoesNotTakeNowIsToldLaterInItsOrderAndNobodyWaits(t 
 	state, _ = m.read()
 	require.Equal(t, "READY=1", state)
 	c.Flush(10 * time.Second)
-	require.Len(t, s.kept(), many-1)
+	require.Len(t, s.Kept(), many-1)
 	require.Empty(t, log.String())
 	require.NoError(t, s.Put("n8", null.Fd()), "it is there: nothing is sent")
 	require.NoError(t, c.tell("STATUS=x"))
@@ -88,14 +95,14 @@ func TestWhatAServiceManagerDoesNotTakeNowIsToldLaterInItsOrderAndNobodyWaits(t 
 func TestOfSignsOfLifeAndStatusesThatWaitOnlyTheNewestIsTold(t *testing.T) {
 	t.Parallel()
 	m := newManager(t)
-	c := m.courier()
+	c := m.queue()
 	filled := 0
 	for ; c.tell(fmt.Sprint("FILL=", filled)) == nil; filled++ {
 		require.Less(t, filled, 10_000)
 	}
 	for n := range 1000 {
-		c.post(&letter{state: "WATCHDOG=1"})
-		c.post(&letter{state: fmt.Sprint("STATUS=", n)})
+		c.post(&message{state: "WATCHDOG=1"})
+		c.post(&message{state: fmt.Sprint("STATUS=", n)})
 	}
 	c.mu.Lock()
 	waiting := len(c.queue)
@@ -112,10 +119,10 @@ func TestOfSignsOfLifeAndStatusesThatWaitOnlyTheNewestIsTold(t *testing.T) {
 func TestTheEndWaitsForAServiceManagerNoLongerThanItMay(t *testing.T) {
 	t.Parallel()
 	m := newManager(t)
-	c := newCourier(func(string) string { return m.path })
-	var over []*letter
+	c := NewQueue(func(string) string { return m.path })
+	var over []*message
 	for range 1000 {
-		over = append(over, c.post(&letter{state: "FILL=1"}))
+		over = append(over, c.post(&message{state: "FILL=1"}))
 	}
 	c.Close(10 * time.Millisecond)
 	for _, l := range over {
@@ -127,7 +134,7 @@ func TestTheEndWaitsForAServiceManagerNoLongerThanItMay(t *testing.T) {
 func TestAnotherServiceManagerUnderTheSameNameIsTold(t *testing.T) {
 	t.Parallel()
 	m := newManager(t)
-	c := m.courier()
+	c := m.queue()
 	require.NoError(t, c.tell("A=1"))
 	require.NoError(t, m.conn.Close())
 	require.NoError(t, os.Remove(m.path))
@@ -138,43 +145,4 @@ func TestAnotherServiceManagerUnderTheSameNameIsTold(t *testing.T) {
 	require.NoError(t, c.tell("C=1"))
 	state, _ := m.read()
 	require.Equal(t, "C=1", state)
-}
-
-// An upgrade stored each handle anew, and lost some of them by it.
-func TestAnUpgradeHandsTheNamesOverAndStoresNothingAnew(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, "", "a: serve", "b: serve")
-	m := newServiceManager(s)
-	path, own := installed(t, s)
-	s.run(own, m.starts)
-	s.ok("start", "--all", "--wait")
-	s.eventually("both are kept", func() bool { return m.keeps() == 2 })
-	from := m.now()
-	install(t, path, binary)
-	s.ok("upgrade")
-	m.await(from, "READY", "1")
-	s.ok("restart", "a", "--wait")
-	s.eventually("a's new one is kept in place of the old one", func() bool {
-		return strings.Count(m.about(from), "FDSTORE=1") == 1 && strings.Count(m.about(from), "FDSTOREREMOVE=1") == 1
-	})
-	require.Equal(t, 2, m.keeps())
-}
-
-func TestHandlesThatNoProcessNeedsAreTakenOutAtTheStart(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, "", "a: serve")
-	m := newServiceManager(s)
-	d := s.run(m.starts)
-	s.ok("start", "--all", "--wait")
-	s.eventually("it is kept", func() bool { return m.keeps() == 1 })
-	d.signal(unix.SIGKILL)
-	d.ends()
-	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
-	require.NoError(t, err)
-	m.mu.Lock()
-	m.kept = append(m.kept, kept{"of-nobody", os.NewFile(uintptr(pidfd), "kept")})
-	m.mu.Unlock()
-	s.run(m.starts)
-	s.eventually("only a's is kept", func() bool { return m.keeps() == 1 })
-	require.True(t, s.instance("a").Adopted)
 }

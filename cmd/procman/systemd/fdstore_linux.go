@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"errors"
@@ -11,39 +11,40 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"procman/actors/spawn"
 )
 
-// fdStore is the file descriptor store of the service manager (systemd: FileDescriptorStoreMax). What is put there comes
+// FDStore is the file descriptor store of the service manager (systemd: FileDescriptorStoreMax). What is put there comes
 // back as an open descriptor when the daemon is started the next time, however it ended. Nobody waits for it.
-type fdStore struct {
-	courier *courier
-	log     *slog.Logger
-	renew   bool // what is kept there is not known: what is stored is taken out first, as the store would keep both
+type FDStore struct {
+	queue *Queue
+	log   *slog.Logger
+	renew bool // what is kept there is not known: what is stored is taken out first, as the store would keep both
 
 	mu     sync.Mutex
 	names  map[string]bool // that the service manager keeps, as far as it has been told
 	failed string          // the newest error that was reported
 }
 
-// newFDStore returns the store of the service manager that started us, which keeps what has one of the names; nil if there
+// NewFDStore returns the store of the service manager that started us, which keeps what has one of the names; nil if there
 // is none.
-func newFDStore(c *courier, names []string, renew bool, log *slog.Logger) *fdStore {
+func NewFDStore(c *Queue, names []string, renew bool, log *slog.Logger) *FDStore {
 	if c == nil {
 		return nil
 	}
-	s := &fdStore{courier: c, log: log, renew: renew, names: map[string]bool{}}
+	s := &FDStore{queue: c, log: log, renew: renew, names: map[string]bool{}}
 	for _, name := range names {
 		s.names[name] = true
 	}
 	return s
 }
 
-// spawner returns the store as a Spawner takes it.
-func (s *fdStore) spawner() spawn.FDStore {
+// ForSpawner returns the store as a Spawner takes it.
+func (s *FDStore) ForSpawner() spawn.FDStore {
 	if s == nil {
 		return nil
 	}
@@ -52,7 +53,7 @@ func (s *fdStore) spawner() spawn.FDStore {
 
 // Put stores a copy of the descriptor, unless there is one of that name. FDPOLL=0: the store would throw a process handle
 // out the moment the process ends, which is when it is needed.
-func (s *fdStore) Put(name string, fd uintptr) error {
+func (s *FDStore) Put(name string, fd uintptr) error {
 	s.mu.Lock()
 	there, renew := s.names[name], s.renew
 	s.mu.Unlock()
@@ -71,14 +72,14 @@ func (s *fdStore) Put(name string, fd uintptr) error {
 }
 
 // Remove takes a descriptor out.
-func (s *fdStore) Remove(name string) error {
+func (s *FDStore) Remove(name string) error {
 	s.post("FDSTOREREMOVE=1\nFDNAME="+name, 0, func() { delete(s.names, name) })
 	return nil
 }
 
-// post has the courier bring something; done is called, alone, when it has. An error is reported once.
-func (s *fdStore) post(state string, fd int, done func()) {
-	s.courier.post(&letter{state: state, fd: fd, told: func(err error) {
+// post has the queue bring something; done is called, alone, when it has. An error is reported once.
+func (s *FDStore) post(state string, fd int, done func()) {
+	s.queue.post(&message{state: state, fd: fd, told: func(err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		text := ""
@@ -92,8 +93,8 @@ func (s *fdStore) post(state string, fd int, done func()) {
 	}})
 }
 
-// kept returns the names of what the service manager keeps.
-func (s *fdStore) kept() []string {
+// Kept returns the names of what the service manager keeps.
+func (s *FDStore) Kept() []string {
 	if s == nil {
 		return nil
 	}
@@ -105,9 +106,9 @@ func (s *fdStore) kept() []string {
 // listenStart is the first descriptor that a service manager passes.
 const listenStart = 3
 
-// stored returns the process handles that an earlier daemon has stored, by their names. The variables that tell of them
+// Stored returns the process handles that an earlier daemon has stored, by their names. The variables that tell of them
 // are for this process only, and gone afterwards: a child, or a program that replaces this one, has other descriptors.
-func stored(env func(string) string) map[string]*os.File {
+func Stored(env func(string) string) map[string]*os.File {
 	count, err := strconv.Atoi(env("LISTEN_FDS"))
 	pid := env("LISTEN_PID")
 	names := strings.Split(env("LISTEN_FDNAMES"), ":")
@@ -134,13 +135,38 @@ func stored(env func(string) string) map[string]*os.File {
 	return files
 }
 
+// asideVariable says where the first of the descriptors is that the service manager has passed, if it is not listenStart.
+const asideVariable = "PROCMAN_LISTEN_START"
+
+// SetAside moves what the service manager has passed beyond a limit that is to be. A program that begins with no descriptor
+// free below its limit could not even be linked.
+func SetAside(env func(string) string, limit int) error {
+	count, _ := strconv.Atoi(env("LISTEN_FDS")) // 0 if it is no number
+	if count == 0 || env("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return nil
+	}
+	for n := range count {
+		// Go has its own descriptors after those that it was started with.
+		if err := syscall.Dup3(listenStart+n, limit+count+n, 0); err != nil {
+			for n := range n {
+				_ = syscall.Close(limit + count + n)
+			}
+			return err
+		}
+	}
+	for n := range count {
+		_ = syscall.Close(listenStart + n) // there is a copy
+	}
+	return os.Setenv(asideVariable, strconv.Itoa(limit+count))
+}
+
 // namesVariable names the descriptor by which the program that replaces a daemon's learns what the store keeps: in a
 // variable itself ten thousand names do not fit.
 const namesVariable = "PROCMAN_STORED_FD"
 
-// bequeath returns the variable by which a successor in this process learns the names; empty if there is nobody who keeps
+// Bequeath returns the variable by which a successor in this process learns the names; empty if there is nobody who keeps
 // anything. The descriptor it names stays open over an exec; release is for when there was none.
-func (s *fdStore) bequeath() (variable string, release func(), err error) {
+func (s *FDStore) Bequeath() (variable string, release func(), err error) {
 	if s == nil {
 		return "", func() {}, nil
 	}
@@ -150,15 +176,15 @@ func (s *fdStore) bequeath() (variable string, release func(), err error) {
 	}
 	f := os.NewFile(uintptr(fd), "stored")
 	release = func() { _ = f.Close() }
-	_, err = f.WriteString(strings.Join(s.kept(), "\n"))
+	_, err = f.WriteString(strings.Join(s.Kept(), "\n"))
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	return namesVariable + "=" + strconv.Itoa(fd), release, err
 }
 
-// bequeathed returns the names that a predecessor in this process has left; known is false if it has not.
-func bequeathed(env func(string) string) (names []string, known bool, err error) {
+// Bequeathed returns the names that a predecessor in this process has left; known is false if it has not.
+func Bequeathed(env func(string) string) (names []string, known bool, err error) {
 	text := env(namesVariable)
 	if text == "" {
 		return nil, false, nil

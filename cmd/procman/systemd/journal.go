@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"bytes"
@@ -10,11 +10,11 @@ import (
 	"github.com/coreos/go-systemd/v22/journal"
 )
 
-// priorities says which priority the journal gives a record. It has no other way to learn it from what is written to a
+// Priorities says which priority the journal gives a record. It has no other way to learn it from what is written to a
 // stream.
-type priorities func(slog.Level) journal.Priority
+type Priorities func(slog.Level) journal.Priority
 
-func ownPriority(level slog.Level) journal.Priority {
+func OwnPriority(level slog.Level) journal.Priority {
 	switch {
 	case level >= slog.LevelError:
 		return journal.PriErr
@@ -26,23 +26,23 @@ func ownPriority(level slog.Level) journal.Priority {
 	return journal.PriDebug
 }
 
-// outputPriority is for what instances print. The journal bounds what it takes of a service within a time, each class of
-// priorities for itself, and drops the rest: lines of an instance that counted with the records of the daemon would
+// OutputPriority is for what instances print. The journal bounds what it takes of a service within a time, each class of
+// Priorities for itself, and drops the rest: lines of an instance that counted with the records of the daemon would
 // silence it. A stream or an identifier of its own would not help, as the bound is the service's.
-func outputPriority(level slog.Level) journal.Priority {
+func OutputPriority(level slog.Level) journal.Priority {
 	if level == slog.LevelInfo {
 		return journal.PriDebug
 	}
-	return ownPriority(level)
+	return OwnPriority(level)
 }
 
 // prioritised begins each record with its priority, as the journal reads it.
 type prioritised struct {
-	of       priorities
+	of       Priorities
 	handlers map[journal.Priority]slog.Handler
 }
 
-func prioritise(to io.Writer, of priorities, handler func(io.Writer) slog.Handler) slog.Handler {
+func Prioritise(to io.Writer, of Priorities, handler func(io.Writer) slog.Handler) slog.Handler {
 	p := prioritised{of, map[journal.Priority]slog.Handler{}}
 	for _, priority := range []journal.Priority{journal.PriErr, journal.PriWarning, journal.PriInfo, journal.PriDebug} {
 		p.handlers[priority] = handler(prefixed{to, mark(priority)})
@@ -94,9 +94,9 @@ func (p prefixed) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// isJournal reports whether what is written there goes to the journal as a stream, and not anywhere else though the
+// IsJournal reports whether what is written there goes to the journal as a stream, and not anywhere else though the
 // variable that says so was inherited.
-func isJournal(to io.Writer) bool {
+func IsJournal(to io.Writer) bool {
 	if to != io.Writer(os.Stderr) {
 		return false
 	}
@@ -104,9 +104,9 @@ func isJournal(to io.Writer) bool {
 	return err == nil && is // a variable that is not understood is nobody's word
 }
 
-// failures is where to say why a command failed.
-func failures(stderr io.Writer) io.Writer {
-	if isJournal(stderr) {
+// ErrorWriter is where to say why a command failed.
+func ErrorWriter(stderr io.Writer) io.Writer {
+	if IsJournal(stderr) {
 		return prefixed{stderr, mark(journal.PriErr)}
 	}
 	return stderr

@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"context"
@@ -10,14 +10,15 @@ import (
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
+	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor"
 	"procman/supervisor/api"
 )
 
-// notifier tells the service manager (systemd, by sd_notify) how the daemon is. A nil notifier has nobody to tell. Its
+// Notifier tells the service manager (systemd, by sd_notify) how the daemon is. A nil notifier has nobody to tell. Its
 // methods never wait for the service manager.
-type notifier struct {
+type Notifier struct {
 	send       func(state string) error
 	supervisor *supervisor.Supervisor
 	log        *slog.Logger
@@ -46,8 +47,8 @@ const statusEvery = time.Second
 // extendEvery is how often a service manager that waits for the end is asked for patience.
 const extendEvery = 10 * time.Second
 
-// newNotifier starts telling; nil if there is no service manager.
-func newNotifier(manager *courier, s *supervisor.Supervisor, log *slog.Logger) *notifier {
+// NewNotifier starts telling; nil if there is no service manager.
+func NewNotifier(manager *Queue, s *supervisor.Supervisor, log *slog.Logger) *Notifier {
 	if manager == nil {
 		return nil
 	}
@@ -58,14 +59,14 @@ func newNotifier(manager *courier, s *supervisor.Supervisor, log *slog.Logger) *
 	return notify(manager.tell, watchdog, s, log)
 }
 
-func notify(send func(string) error, watchdog time.Duration, s *supervisor.Supervisor, log *slog.Logger) *notifier {
-	n := &notifier{send: send, supervisor: s, log: log, watchdog: watchdog, wake: make(chan struct{}, 1)}
+func notify(send func(string) error, watchdog time.Duration, s *supervisor.Supervisor, log *slog.Logger) *Notifier {
+	n := &Notifier{send: send, supervisor: s, log: log, watchdog: watchdog, wake: make(chan struct{}, 1)}
 	n.moved.Store(true)
 	n.life, n.end = context.WithCancel(context.Background())
 	n.unobserve = s.Observe(supervisor.Observer{
 		Event: func(e messages.Event) {
 			if e.What == messages.ConfigRejected {
-				n.blame(head(e.Why))
+				n.blame(words.Head(e.Why))
 			}
 		},
 		Transition: func(messages.Transition) { n.moved.Store(true) },
@@ -79,7 +80,7 @@ func notify(send func(string) error, watchdog time.Duration, s *supervisor.Super
 }
 
 // Close ends the telling, once what is to be told has been.
-func (n *notifier) Close() error {
+func (n *Notifier) Close() error {
 	if n != nil {
 		n.unobserve()
 		n.end()
@@ -88,8 +89,8 @@ func (n *notifier) Close() error {
 	return nil
 }
 
-// reloading says that the configuration is read again on a signal's behalf; over is to be called with what came of it.
-func (n *notifier) reloading() (over func(error)) {
+// Reloading says that the configuration is read again on a signal's behalf; over is to be called with what came of it.
+func (n *Notifier) Reloading() (over func(error)) {
 	if n == nil {
 		return func(error) {}
 	}
@@ -101,21 +102,21 @@ func (n *notifier) reloading() (over func(error)) {
 			case err == nil:
 				is.fault = ""
 			case !errors.Is(err, supervisor.ErrStopped):
-				is.fault = head(err.Error())
+				is.fault = words.Head(err.Error())
 			}
 		})
 	}
 }
 
-// ending says that the end has begun. A stop may take as long as the longest grace.
-func (n *notifier) ending(mode api.Mode, grace time.Duration) {
+// Ending says that the end has begun. A stop may take as long as the longest grace.
+func (n *Notifier) Ending(mode api.Mode, grace time.Duration) {
 	if n == nil {
 		return
 	}
 	n.change(func(is *standing) { is.end, n.until = mode, time.Now().Add(grace) })
 }
 
-func (n *notifier) change(f func(*standing)) {
+func (n *Notifier) change(f func(*standing)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f(&n.is)
@@ -126,7 +127,7 @@ func (n *notifier) change(f func(*standing)) {
 }
 
 // blame notes what is wrong with the configuration. It is told with the next status.
-func (n *notifier) blame(fault string) {
+func (n *Notifier) blame(fault string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.is.fault = fault
@@ -134,7 +135,7 @@ func (n *notifier) blame(fault string) {
 }
 
 // run tells, until the end of its life, and then what is left to tell.
-func (n *notifier) run() {
+func (n *Notifier) run() {
 	status := time.NewTicker(statusEvery)
 	defer status.Stop()
 	patience := time.NewTicker(extendEvery)
@@ -161,7 +162,7 @@ func (n *notifier) run() {
 }
 
 // look returns how things are now.
-func (n *notifier) look() (is standing, until time.Time, all []messages.Status) {
+func (n *Notifier) look() (is standing, until time.Time, all []messages.Status) {
 	all, _ = n.supervisor.Status(n.life) // it has no error: it is a snapshot
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -171,7 +172,7 @@ func (n *notifier) look() (is standing, until time.Time, all []messages.Status) 
 }
 
 // tell tells of what has changed, but not of a mere status.
-func (n *notifier) tell() {
+func (n *Notifier) tell() {
 	is, _, _ := n.look()
 	news := n.known.news(is, sd.SdNotifyMonotonicUsec())
 	if len(news) == 0 {
@@ -183,7 +184,7 @@ func (n *notifier) tell() {
 	}
 }
 
-func (n *notifier) tellStatus() {
+func (n *Notifier) tellStatus() {
 	is, _, _ := n.look()
 	if is.status != n.known.status {
 		n.known.status = is.status
@@ -192,13 +193,13 @@ func (n *notifier) tellStatus() {
 }
 
 // extend asks for patience while instances are being stopped, as long as one of them may still be within its grace.
-func (n *notifier) extend() {
+func (n *Notifier) extend() {
 	if is, until, all := n.look(); is.end == api.ModeStop && alive(all) > 0 && time.Now().Before(until) {
 		n.say(extension)
 	}
 }
 
-func (n *notifier) say(state string) {
+func (n *Notifier) say(state string) {
 	text := ""
 	if err := n.send(state); err != nil && !errors.Is(err, errBehind) {
 		if text = err.Error(); text != n.failed {
@@ -210,7 +211,7 @@ func (n *notifier) say(state string) {
 
 // pulse gives a sign of life twice as often as the service manager wants one, but only while the root actor answers: a
 // manager that supervises nothing is to be replaced.
-func (n *notifier) pulse() {
+func (n *Notifier) pulse() {
 	every := n.watchdog / 2
 	next := time.NewTicker(every)
 	defer next.Stop()
