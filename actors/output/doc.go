@@ -1,31 +1,33 @@
 // Package output tails the output files of processes that outlive us: it forwards new lines into a structured log,
 // keeps each file bounded, and reads lines back.
 //
-//	process ──write(2), O_APPEND──▶ stdout.log, stderr.log           nobody stands in between
-//	                                   │
-//	                     ┌──inotify────┤ one event, then silence until the watch is armed again
-//	                     ▼             │
-//	  Follow, Stop ─▶  due, the queue of sources        [Outputs]: worker.go
-//	                     │ next        │
-//	                     ▼             │
-//	                   worker.turn     │                2 to 4 workers, for all instances
-//	                     │             │
-//	                     ▼             ▼
-//	                   worker.forward: read from the checkpoint on, at most 256 KiB; cut into lines: forward.go
-//	                     │             │                        │
-//	                     ▼             ▼                        ▼
-//	                   follower.emit   trim: the head of what   checkpoint advances; saved about
-//	                     │             was forwarded goes       once a second into output.json
-//	                     ▼             (punch, collapse)                 │
-//	                   slog.Handler                                      ▼
-//	                                            Read: a reader of its own, from the files, through the same checkpoint
+//	process ── write(2), O_APPEND ──▶ stdout.log, stderr.log            nobody stands in between
+//	                                       │
+//	      Follow, Stop      inotify: one event, then silence until the watch is armed again
+//	            │                          │
+//	            ▼                          ▼
+//	          the queue of sources that are due
+//	                       │ next
+//	                       ▼
+//	          run, turn: 2 to 4 workers for all instances               worker.go
+//	                       │
+//	                       ▼
+//	          visit, forward: at most 256 KiB from the checkpoint on    forward.go
+//	             │                    │                      │
+//	             ▼                    ▼                      ▼
+//	          emit: a line         the checkpoint         trim: the head of what was forwarded goes
+//	             │                 advances               (punch, collapse)
+//	             ▼                    │
+//	          slog.Handler            └─▶ output.json, about once a second
 //
-// A line takes five calls in two files, each in the one before: run, turn (worker.go), visit, forward, emit (forward.go), which hands
-// it to slog. What these ask on the way are leaves: tail.go looks at a file, lines.go cuts it, checkpoint.go counts.
+//	          Read: by the reader's own goroutine from the same files; the checkpoint tells where an offset is
 //
-// A [source] is the output of one instance, and has two [tail]s, one a file. Two locks: Outputs.mu has the queue, the followers and
-// the watches, and is never held for a disk; source.mu has what readers see of the checkpoints, and is held for one read or one cut.
-// Everything else of a source belongs to the worker that has its turn.
+// A line takes five calls in two files, each in the one before: run, turn (worker.go), visit, forward, emit (forward.go),
+// which hands it to slog. What these ask on the way are leaves: tail.go looks at a file, lines.go cuts it, checkpoint.go counts.
+//
+// A [source] is the output of one instance, and has two [tail]s, one a file. There are two locks. Outputs.mu has the queue, the
+// followers and the watches, and waits for no disk, but in Close. source.mu has what readers see of the checkpoints, and is
+// held for one read or one cut. Everything else of a source belongs to the worker that has its turn.
 //
 // Invariants:
 //   - The file is the log. A process writes to a file of its own, opened O_APPEND; we read it, and trim it at its

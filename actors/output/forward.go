@@ -245,6 +245,7 @@ func (w *worker) sayAnew(t *tail) {
 	}
 	w.log(t).Warn("output begins anew", "file", t.path, "reason", t.anew)
 	t.anew, w.follower.until[t.index] = "", -1
+	t.noPunch, t.noCut = false, false // another file may be on another file system
 }
 
 // sayGone logs that a file that was there is not, once.
