@@ -110,7 +110,7 @@ func TestInstancesThatLeaveAListWhichMayBeHalfAFileRunOnUntilThatIsKnown(t *test
 		w.Pass(time.Hour)
 		alive(6)
 		require.Len(t, waits(), 1, "said once")
-		require.Contains(t, w.Of("b").Reason, "`procman reload` confirms")
+		require.Contains(t, w.Of("b").Reason, "`reload` confirms")
 		require.Empty(t, w.Of("a").Reason)
 		why, _ := w.Explain("b")
 		require.Contains(t, why.Verdict.Next, "half a file")
