@@ -87,7 +87,7 @@ func TestValidateSaysEverythingThatIsWrong(t *testing.T) {
 	var b strings.Builder
 	for _, set := range []func(*AppInstance){
 		func(a *AppInstance) {},
-		func(a *AppInstance) { *a = AppInstance{} },
+		func(a *AppInstance) { a.InstanceID = "" },
 		func(a *AppInstance) { a.InstanceID = "../x" },
 		func(a *AppInstance) { a.WasmPath, a.DbName = "", "" },
 		func(a *AppInstance) { a.Args = []string{"{no}", "{port}", "a\x00b"} },

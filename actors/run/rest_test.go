@@ -22,7 +22,7 @@ func term(l messages.Leftovers) []Action {
 }
 
 func TestWorkersThatOutliveTheFirstProcessKeepWhatIsLeftOfTheGrace(t *testing.T) { // F105
-	s, actions := play(begin(), start, Launched{}, good, StopAsked{20 * time.Second, messages.LeftoversEnd})
+	s, actions := play(begin(), start, Launched{}, good, StopAsked{Grace: 20 * time.Second, Leftovers: messages.LeftoversEnd})
 	require.Equal(t, append(term(messages.LeftoversEnd), ArmGrace{start.Add(20 * time.Second)}), actions)
 	rest := []messages.Member{worker, helper}
 	s, actions = play(s, start.Add(time.Second), ProcessExited{clean, rest})
@@ -57,7 +57,7 @@ func TestWhatOutlivesAProcessThatEndedByItselfIsKilledAtOnceAndThatIsSaid(t *tes
 }
 
 func TestWhatIsAwayIsLeftByPolicyAndNamedAndTheRestIsNot(t *testing.T) { // F106
-	s, actions := play(begin(), start, Launched{}, good, StopAsked{time.Second, messages.LeftoversLeave})
+	s, actions := play(begin(), start, Launched{}, good, StopAsked{Grace: time.Second, Leftovers: messages.LeftoversLeave})
 	require.Equal(t, term(messages.LeftoversLeave), actions[:2])
 	s, _ = play(s, start, ProcessExited{clean, []messages.Member{worker, helper}})
 	require.Equal(t, Stopping, s.Phase, "a worker in the session is waited for")
@@ -127,7 +127,7 @@ func TestARunIsNeverOverWhileSomebodyOfItLives(t *testing.T) {
 			}
 		}
 		if rapid.Bool().Draw(t, "asked") {
-			feed(StopAsked{time.Second, leftovers})
+			feed(StopAsked{Grace: time.Second, Leftovers: leftovers})
 		} else {
 			stop := policy.Stop
 			stop.Leftovers = leftovers

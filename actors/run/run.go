@@ -84,10 +84,7 @@ type (
 	// Probed says what a probe found.
 	Probed struct{ Probe messages.Probe }
 	// StopAsked is the wish that the run ends.
-	StopAsked struct {
-		Grace     time.Duration
-		Leftovers messages.Leftovers
-	}
+	StopAsked messages.StopPolicy
 	// GraceOver says that the timer armed for At has fired.
 	GraceOver struct{ At time.Time }
 	// ProcessExited says that the first process is gone, and which others of the run live.
