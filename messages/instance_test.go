@@ -94,17 +94,20 @@ func TestValidateSaysEverythingThatIsWrong(t *testing.T) {
 		func(a *AppInstance) { a.WorkDir = "a\x00b" },
 		func(a *AppInstance) { a.Env = map[string]string{"": "", "A=": "", "B": "\x00", "C": "c"} },
 		func(a *AppInstance) {
-			a.Health = HealthPolicy{Kind: "x", Path: "x", Interval: -1, Timeout: -1, Failures: -1, Owner: "x"}
+			h := &a.Health
+			h.Kind, h.Path, h.Interval, h.Timeout, h.Failures, h.Owner = "x", "x", -1, -1, -1, "x"
 		},
 		func(a *AppInstance) { a.Health.Path = "/a b" },
 		func(a *AppInstance) {
-			a.Restart = RestartPolicy{Initial: -1, Max: -2, Multiplier: 0.5, Jitter: 1, StableAfter: -1, MaxAttempts: -1, Mode: "x"}
+			r := &a.Restart
+			r.Initial, r.Max, r.Multiplier, r.Jitter, r.StableAfter, r.MaxAttempts, r.Mode = -1, -2, 0.5, 1, -1, -1, "x"
 		},
 		func(a *AppInstance) {
-			a.Restart = RestartPolicy{Initial: time.Hour, Max: time.Minute, Multiplier: 1001, Jitter: -0.1, StableAfter: 1, MaxAttempts: 1, Mode: RestartNever}
+			r := &a.Restart
+			r.Initial, r.Max, r.Multiplier, r.Jitter = time.Hour, time.Minute, 1001, -0.1
 		},
 		func(a *AppInstance) { a.Start.Deadline = -1 },
-		func(a *AppInstance) { a.Stop = StopPolicy{Grace: -1, Leftovers: "x"} },
+		func(a *AppInstance) { a.Stop.Grace, a.Stop.Leftovers = -1, "x" },
 	} {
 		a := AppInstance{InstanceID: "users", WasmPath: "w", DbName: "d"}.WithDefaults()
 		set(&a)

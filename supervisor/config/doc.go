@@ -16,8 +16,9 @@
 //     comes before env_file.
 //   - [Parse] depends on its arguments alone. Every path is relative to the file in which it stands. Every path it returns is absolute, apart from those which the instance
 //     itself resolves (wasm_path, db_name) and programs looked up in PATH (an executable without a slash).
-//   - The keys are declared once, in the tables of root.go, instance.go and api.go: reading, suggestions, the list of keys
-//     and the JSON Schema ([Schema]) follow from them.
+//   - A key is declared once: one of an instance in messages.Fields, one of the daemon in settings.go. Reading, suggestions,
+//     the JSON Schema ([Schema]), the example ([Example]) and the manual page ([Manual]) are loops over them.
+//   - A level is a file, its defaults, a fragment's or an instance. Each is read over a copy of the one above it.
 //
 // Facts that forced choices: the YAML parser recurses once per nesting level and once per sibling key of a block
 // mapping, takes time quadratic in the latter and in the number of documents, and a stack overflow cannot be

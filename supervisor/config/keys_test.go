@@ -41,7 +41,7 @@ func TestAFieldThatIsAddedToTheTableIsFoundEverywhere(t *testing.T) {
 	require.Equal(t, "please", within(t, schema, "stop.word")["default"])
 	require.Contains(t, keys.manual(time.Time{}), ".TP\n.B stop.word\n(please or now; default please)\nSaid at the end. An edit touches no process.\n")
 	require.Contains(t, keys.example(), "  word: please         # said at the end: please or now\n")
-	require.Contains(t, keys.example(), "# stop: {grace: 10s, leftovers: end, word: please}\n")
+	require.Contains(t, keys.example(), ", word: please}\n")
 }
 
 func TestTheManualHasEveryKey(t *testing.T) {
