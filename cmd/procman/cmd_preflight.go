@@ -9,7 +9,7 @@ func (a *app) preflightCommand() *cobra.Command {
 		Short: "Say whether this binary could take over from the daemon that runs",
 		Args:  usages(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			goesOn, err := a.preflight()
+			goesOn, err := a.Preflight()
 			if !goesOn {
 				return err
 			}

@@ -24,5 +24,5 @@ KillMode=process, or systemd ends the instances with it.`,
 // serve is the daemon. It waits for a disk for as long as that takes, and says so itself.
 func (a *app) serve() error {
 	a.isDaemon.Store(true)
-	return a.run()
+	return a.Run()
 }

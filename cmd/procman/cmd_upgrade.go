@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/cmd/procman/daemon"
 	"procman/cmd/procman/words"
 	"procman/supervisor/api"
 )
@@ -41,13 +42,13 @@ one, the program goes on in its place, under its own pid (under systemd only to 
 				case now.UpgradeFailed != "":
 					return fmt.Errorf("the daemon, pid %d, goes on as it was: %s", now.PID, now.UpgradeFailed)
 				case a.output.json():
-					return writeLines(a.stdout, now)
-				case !a.quiet:
+					return writeLines(a.Stdout, now)
+				case !a.Quiet:
 					executed := ""
 					if u.Program != "" {
 						executed = "; it executed " + words.Printable(u.Program)
 					}
-					_, err = fmt.Fprintf(a.stdout, "the daemon, pid %d, was %s and is %s%s\n", now.PID, u.Manager.Version, now.Version, executed)
+					_, err = fmt.Fprintf(a.Stdout, "the daemon, pid %d, was %s and is %s%s\n", now.PID, u.Manager.Version, now.Version, executed)
 				}
 				return err
 			})
@@ -61,9 +62,9 @@ one, the program goes on in its place, under its own pid (under systemd only to 
 func succeeded(ctx context.Context, c *api.Client, before api.Manager) (api.Manager, error) {
 	gone := func() bool { return false }
 	if c.Local() { // an upgrade keeps the process
-		process := watchProcess(before.PID)
-		defer process.close()
-		gone = process.ended
+		process := daemon.WatchProcess(before.PID)
+		defer process.Close()
+		gone = process.Ended
 	}
 	look := time.NewTicker(goneEvery)
 	defer look.Stop()

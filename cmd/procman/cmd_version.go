@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"procman/cmd/procman/daemon"
 )
 
 func (a *app) versionCommand() *cobra.Command {
@@ -13,11 +15,11 @@ func (a *app) versionCommand() *cobra.Command {
 		Short: "Say which procman this is",
 		Args:  usages(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			v := versionOf(debug.ReadBuildInfo())
+			v := daemon.VersionOf(debug.ReadBuildInfo())
 			if a.output.json() {
-				return writeLines(a.stdout, v)
+				return writeLines(a.Stdout, v)
 			}
-			_, err := fmt.Fprintf(a.stdout, "procman %s %s\n", v, v.Go)
+			_, err := fmt.Fprintf(a.Stdout, "procman %s %s\n", v, v.Go)
 			return err
 		},
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"procman/cmd/procman/daemon"
 	"procman/messages"
 	"procman/supervisor/config"
 	"procman/test/fake"
@@ -294,7 +295,7 @@ func TestTheDaemonOfABrokenConfigurationIsFoundByWhatCanBeRead(t *testing.T) {
 	require.NoError(t, err)
 	where := func(text string) string {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		r := app{options: options{stderr: io.Discard, config: path, env: os.Getenv}}
+		r := app{Options: daemon.Options{Stderr: io.Discard, Config: path, Env: os.Getenv}}
 		got, err := r.configured()
 		require.NoError(t, err, text)
 		require.Equal(t, path, got.config)
@@ -313,7 +314,7 @@ func TestTheDaemonOfABrokenConfigurationIsFoundByWhatCanBeRead(t *testing.T) {
 		require.Equal(t, want, where(text), text)
 	}
 
-	require.NoError(t, point(&config.File{Path: path, StateDir: messages.StateDir(dir + "/was"), Socket: dir + "/was/s"}, os.Getenv))
+	require.NoError(t, daemon.Point(&config.File{Path: path, StateDir: messages.StateDir(dir + "/was"), Socket: dir + "/was/s"}, os.Getenv))
 	require.Equal(t, dir+"/was/s", where("state_dir: /half/pm\nx: ["), "where its last daemon was")
 	require.Equal(t, dir+"/was/s", where("instances:"), "cut short before the line")
 	require.Equal(t, "/var/pm/procman.sock", where("state_dir: /var/pm\n"+wrong), "nobody lives where the last one was")

@@ -24,8 +24,8 @@ overwritten.`,
 			switch {
 			case len(args) == 1:
 				path = args[0]
-			case a.config != "":
-				path = a.config
+			case a.Config != "":
+				path = a.Config
 			}
 			if err := config.Init(path); err != nil {
 				return err
@@ -45,21 +45,21 @@ The daemon is not asked, and not told.`,
 		Example: `  procman validate -c procman.yaml && procman reload`,
 		Args:    usages(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			defer a.touchConfig()()
-			path, err := config.Find(a.config)
+			defer a.TouchConfig()()
+			path, err := config.Find(a.Config)
 			if err != nil {
 				return err
 			}
 			file, err := config.Load(path)
 			if err != nil {
-				fmt.Fprintln(a.stderr, err)
+				fmt.Fprintln(a.Stderr, err)
 				return exit{code: exitFailed}
 			}
 			from := ""
 			if n := len(file.Includes); n > 0 {
 				from = fmt.Sprintf(", with %d included %s", n, words.Plural(n, "file"))
 			}
-			_, err = fmt.Fprintf(a.stdout, "%s: ok, %d %s%s\n", path, len(file.Instances), words.Plural(len(file.Instances), "instance"), from)
+			_, err = fmt.Fprintf(a.Stdout, "%s: ok, %d %s%s\n", path, len(file.Instances), words.Plural(len(file.Instances), "instance"), from)
 			return err
 		},
 	}

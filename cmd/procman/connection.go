@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"procman/actors/spawn"
+	"procman/cmd/procman/daemon"
 	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/api"
@@ -25,21 +26,21 @@ func (a *app) client() (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.verbose {
+	if a.Verbose {
 		a.say("the daemon is asked at %s", at.socket)
 	}
 	if strings.HasPrefix(at.socket, "http://") {
 		token, err := a.token()
 		return api.NewRemoteClient(at.socket, token), err
 	}
-	defer a.touches.begin("the socket " + at.socket)()
+	defer a.Touches.Begin("the socket " + at.socket)()
 	a.awaitSocket(at)
 	return api.NewClient(at.socket).For(at.config), nil
 }
 
 // socketWait is how long a daemon is waited for that has its state directory, and no socket: it is starting, or makes one
 // again that was removed.
-const socketWait = socketEvery + time.Second
+const socketWait = daemon.SocketEvery + time.Second
 
 // awaitSocket returns when somebody listens, or nobody is expected to.
 func (a *app) awaitSocket(at place) {
@@ -58,13 +59,13 @@ func (a *app) awaitSocket(at place) {
 
 // owner is spawn.Owner.
 func (a *app) owner(dir messages.StateDir) int {
-	defer a.touches.begin("the state directory " + string(dir))()
+	defer a.Touches.Begin("the state directory " + string(dir))()
 	return spawn.Owner(dir)
 }
 
 // token reads what a daemon on TCP is to be shown.
 func (a *app) token() (string, error) {
-	path := a.env("PROCMAN_TOKEN_FILE")
+	path := a.Env("PROCMAN_TOKEN_FILE")
 	if path == "" {
 		return "", usage("a daemon on TCP wants a token: set PROCMAN_TOKEN_FILE to the file of its api.token_file")
 	}
@@ -84,30 +85,30 @@ type place struct {
 }
 
 func (a *app) place() (place, error) {
-	if a.socket != "" && a.config == "" {
-		at := place{socket: a.socket, found: true}
+	if a.Socket != "" && a.Config == "" {
+		at := place{socket: a.Socket, found: true}
 		// A socket by its usual name lies in the state directory; any other may lie anywhere.
-		if dir := messages.StateDir(filepath.Dir(a.socket)); dir.Socket() == filepath.Clean(a.socket) {
+		if dir := messages.StateDir(filepath.Dir(a.Socket)); dir.Socket() == filepath.Clean(a.Socket) {
 			at.dir = dir
 		}
 		return at, nil
 	}
-	if a.socket == "" {
+	if a.Socket == "" {
 		return a.configured()
 	}
 	at, err := a.silently().configured()
 	if err != nil {
 		at.dir = "" // the socket is enough to speak to the daemon
 	}
-	at.socket, at.found, at.config = a.socket, true, ""
+	at.socket, at.found, at.config = a.Socket, true, ""
 	return at, nil
 }
 
 // configured returns the place that the configuration says.
 func (a *app) configured() (place, error) {
-	defer a.touchConfig()()
-	path, err := config.Find(a.config)
-	if errors.Is(err, config.ErrNotFound) && a.config == "" && a.env("PROCMAN_CONFIG") == "" {
+	defer a.TouchConfig()()
+	path, err := config.Find(a.Config)
+	if errors.Is(err, config.ErrNotFound) && a.Config == "" && a.Env("PROCMAN_CONFIG") == "" {
 		return defaultPlace()
 	}
 	if err != nil {
@@ -119,7 +120,7 @@ func (a *app) configured() (place, error) {
 	}
 	at := place{file.Socket, file.StateDir, true, file.Path}
 	// Whoever changes state_dir of a daemon that runs still means that daemon.
-	if p := pointed(path, a.env); p != nil && p.Socket != at.socket && a.owner(at.dir) == 0 && a.owner(p.StateDir) != 0 {
+	if p := daemon.Pointed(path, a.Env); p != nil && p.Socket != at.socket && a.owner(at.dir) == 0 && a.owner(p.StateDir) != 0 {
 		a.say("the daemon of %s runs in %s; %s, where its state_dir is now or by this name of the file, is for a new daemon only", path, p.StateDir, at.dir)
 		at.socket, at.dir = p.Socket, p.StateDir
 	}
@@ -141,7 +142,7 @@ func (a *app) brokenPlace(path string, why error) (place, error) {
 		return place{}, err
 	}
 	said, _ := config.Locate(path, config.ThisHost()) // what is wrong with it has been said
-	p := pointed(path, a.env)
+	p := daemon.Pointed(path, a.Env)
 	at := place{said.Socket, said.StateDir, true, whole}
 	if p != nil && (at.dir == "" || a.owner(at.dir) == 0 && a.owner(p.StateDir) != 0) {
 		at.socket, at.dir = p.Socket, p.StateDir
@@ -161,7 +162,7 @@ func (a *app) brokenPlace(path string, why error) (place, error) {
 
 // defaultPlace is the place of a configuration that says nothing.
 func defaultPlace() (place, error) {
-	file, err := defaultFile()
+	file, err := daemon.DefaultFile()
 	if err != nil {
 		return place{}, err
 	}
@@ -199,8 +200,8 @@ func (a *app) reach(err error) error {
 
 // aStart says how a daemon is started that would answer at the place, or what is in its way.
 func (a *app) aStart(at place) string {
-	_, file, instead, err := a.silently().loadOrLastGood()
-	var last *insteadError
+	_, file, instead, err := a.silently().LoadOrLastGood()
+	var last *daemon.InsteadError
 	var broken config.Errors
 	switch {
 	case errors.Is(err, config.ErrNotFound) && !at.found:
@@ -208,21 +209,21 @@ func (a *app) aStart(at place) string {
 	case errors.As(err, &broken):
 		return "none would start, for want of a configuration that can be used: " + broken[0].Head()
 	case err != nil:
-		return "none would start, for want of a configuration that can be used: " + words.Head(strings.TrimPrefix(err.Error(), brokenConfiguration))
+		return "none would start, for want of a configuration that can be used: " + words.Head(strings.TrimPrefix(err.Error(), daemon.BrokenConfiguration))
 	}
-	if a.socket != "" {
-		file.Socket = a.socket
+	if a.Socket != "" {
+		file.Socket = a.Socket
 	}
-	defer a.touches.begin("the socket " + file.Socket + ", or the state directory " + string(file.StateDir))()
+	defer a.Touches.Begin("the socket " + file.Socket + ", or the state directory " + string(file.StateDir))()
 	if err := api.Vacant(file.Socket); err != nil {
-		return "none would start: " + whose(err, file).Error()
+		return "none would start: " + daemon.ExplainInUse(err, file).Error()
 	}
 	if err := writeable(string(file.StateDir)); err != nil {
 		return "none would start: " + err.Error()
 	}
 	by := ""
-	if errors.As(instead, &last) && !errors.Is(last, errUndecided) {
-		by = ", by the last good configuration, of " + last.at.Format(time.RFC3339)
+	if errors.As(instead, &last) && !errors.Is(last, daemon.ErrUndecided) {
+		by = ", by the last good configuration, of " + last.At.Format(time.RFC3339)
 	}
 	return a.word("run") + " starts one" + by
 }
@@ -251,11 +252,11 @@ func shared(at place) string {
 
 // word is a command as it has to be typed to be about the same configuration and the same daemon.
 func (a *app) word(command string) string {
-	if a.config != "" {
-		command += " -c " + messages.ShellWord(a.config)
+	if a.Config != "" {
+		command += " -c " + messages.ShellWord(a.Config)
 	}
-	if a.socket != "" {
-		command += " --socket " + messages.ShellWord(a.socket)
+	if a.Socket != "" {
+		command += " --socket " + messages.ShellWord(a.Socket)
 	}
 	return "`procman " + command + "`"
 }
@@ -263,6 +264,6 @@ func (a *app) word(command string) string {
 // silently is the app without what it has to say.
 func (a *app) silently() *app {
 	b := *a
-	b.quiet, b.verbose = true, false
+	b.Quiet, b.Verbose = true, false
 	return &b
 }

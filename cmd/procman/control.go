@@ -269,14 +269,14 @@ func (c control) print(outcomes []outcome) error {
 			statuses = append(statuses, o.status)
 		}
 		if c.output == formatLines {
-			return c.show(c.stdout, api.Document{Instances: statuses})
+			return c.show(c.Stdout, api.Document{Instances: statuses})
 		}
-		return writeDocument(c.stdout, struct {
+		return writeDocument(c.Stdout, struct {
 			Schema    int               `json:"schema"`
 			Instances []messages.Status `json:"instances"`
 		}{api.Schema, statuses})
 	}
-	if c.quiet {
+	if c.Quiet {
 		return nil
 	}
 	for _, o := range outcomes {
@@ -293,7 +293,7 @@ func (c control) print(outcomes []outcome) error {
 				said += "; " + messages.LeftAlone + words.Printable(left)
 			}
 		}
-		if _, err := fmt.Fprintf(c.stdout, "%s: %s\n", o.status.ID, said); err != nil {
+		if _, err := fmt.Fprintf(c.Stdout, "%s: %s\n", o.status.ID, said); err != nil {
 			return err
 		}
 	}
@@ -308,7 +308,7 @@ func (c control) sum(outcomes []outcome) error {
 	var worst error
 	skipped, failed := 0, 0
 	most := mostFailures
-	if c.quiet {
+	if c.Quiet {
 		most = fewFailures
 	}
 	for _, o := range outcomes {
@@ -317,7 +317,7 @@ func (c control) sum(outcomes []outcome) error {
 			continue
 		}
 		if o.unsaved != "" {
-			fmt.Fprintf(c.stderr, "procman: warning: %s: %s\n", o.status.ID, words.Printable(o.unsaved))
+			fmt.Fprintf(c.Stderr, "procman: warning: %s: %s\n", o.status.ID, words.Printable(o.unsaved))
 		}
 		if o.err == nil {
 			continue
@@ -330,14 +330,14 @@ func (c control) sum(outcomes []outcome) error {
 			return o.err // it is the same for all
 		}
 		if failed++; failed <= most {
-			fmt.Fprintf(c.stderr, "procman: %s: %v\n", o.status.ID, o.err)
+			fmt.Fprintf(c.Stderr, "procman: %s: %v\n", o.status.ID, o.err)
 		}
 		if worst == nil || rank(o.err) > rank(worst) {
 			worst = o.err
 		}
 	}
 	if failed > most {
-		fmt.Fprintf(c.stderr, "procman: and %d more like these; `procman status` shows all\n", failed-most)
+		fmt.Fprintf(c.Stderr, "procman: and %d more like these; `procman status` shows all\n", failed-most)
 	}
 	if skipped > 0 {
 		c.say("%d more %s left alone", skipped, map[bool]string{true: "was", false: "were"}[skipped == 1])

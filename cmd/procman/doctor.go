@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"procman/actors/spawn"
+	"procman/cmd/procman/daemon"
 	"procman/cmd/procman/doctor"
 	"procman/cmd/procman/words"
 	"procman/messages"
@@ -33,7 +34,7 @@ code is 1 if there is a fault: something that procman promises does not hold her
 			if err != nil {
 				return err
 			}
-			done := a.touches.begin("the state directory " + string(o.StateDir))
+			done := a.Touches.Begin("the state directory " + string(o.StateDir))
 			facts, err := doctor.Look(cmd.Context(), o)
 			done()
 			if err != nil {
@@ -55,7 +56,7 @@ code is 1 if there is a fault: something that procman promises does not hold her
 
 // distrusted is what of the configuration others than the daemon's user could change or read: that is whose state directory it is.
 func (a *app) distrusted(dir doctor.Dir) []doctor.Finding {
-	_, file, err := a.silently().load()
+	_, file, err := a.silently().Load()
 	if err != nil {
 		return nil // said already
 	}
@@ -63,7 +64,7 @@ func (a *app) distrusted(dir doctor.Dir) []doctor.Finding {
 	if dir.Exists && dir.Owner != 0 {
 		uid = int(dir.Owner)
 	}
-	return distrust(file, uid)
+	return daemon.Distrust(file, uid)
 }
 
 // patient returns what the doctor is to look at: by the configuration, and the daemon's own word.
@@ -118,11 +119,11 @@ func (a *app) patient(ctx context.Context) (o doctor.Options, err error) {
 // examined returns the configuration that is found, or the last good one in its place, or else what a configuration says that
 // says nothing, and notes which.
 func (a *app) examined(c *doctor.Config) (*config.File, error) {
-	defer a.touchConfig()()
-	path, err := config.Find(a.config)
+	defer a.TouchConfig()()
+	path, err := config.Find(a.Config)
 	switch {
-	case errors.Is(err, config.ErrNotFound) && a.config == "" && a.env("PROCMAN_CONFIG") == "":
-		return defaultFile()
+	case errors.Is(err, config.ErrNotFound) && a.Config == "" && a.Env("PROCMAN_CONFIG") == "":
+		return daemon.DefaultFile()
 	case err != nil:
 		return nil, err
 	}
@@ -134,12 +135,12 @@ func (a *app) examined(c *doctor.Config) (*config.File, error) {
 	if c.Err = err; errors.As(err, &broken) {
 		c.Err = errors.New(broken[0].Head())
 	}
-	defer a.touches.begin("a state directory that may have the last good one of " + path)()
-	if good, at, _ := findLastGood(path, a.env); good != nil { // that it cannot be used is as good as none
+	defer a.Touches.Begin("a state directory that may have the last good one of " + path)()
+	if good, at, _ := daemon.FindLastGood(path, a.Env); good != nil { // that it cannot be used is as good as none
 		c.Kept = at.Format(time.RFC3339)
 		return good, nil
 	}
-	return defaultFile()
+	return daemon.DefaultFile()
 }
 
 // brief is this program, doing something that ends at once.
@@ -154,20 +155,20 @@ func brief() []string {
 func (a *app) showFindings(findings []doctor.Finding) error {
 	shown := make([]doctor.Finding, 0, len(findings))
 	for _, f := range findings {
-		if !a.quiet || f.Verdict != doctor.OK {
+		if !a.Quiet || f.Verdict != doctor.OK {
 			shown = append(shown, f)
 		}
 	}
 	switch a.output {
 	case formatJSON:
-		return writeDocument(a.stdout, struct {
+		return writeDocument(a.Stdout, struct {
 			Schema   int              `json:"schema"`
 			Findings []doctor.Finding `json:"findings"`
 		}{api.Schema, shown})
 	case formatLines:
-		return writeLines(a.stdout, shown...)
+		return writeLines(a.Stdout, shown...)
 	}
-	_, err := io.WriteString(a.stdout, report(shown, a.colours()))
+	_, err := io.WriteString(a.Stdout, report(shown, a.colours()))
 	return err
 }
 

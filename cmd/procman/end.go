@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/cmd/procman/daemon"
 	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/api"
@@ -32,9 +33,9 @@ that is broken changes nothing, and what is wrong with it is shown. The daemon a
 				case err != nil:
 					return err
 				case a.output.json():
-					return writeLines(a.stdout, r)
-				case !a.quiet:
-					_, err = fmt.Fprintf(a.stdout, "reloaded, %d %s%s\n", r.Instances, words.Plural(r.Instances, "instance"), notApplied(r.Pending))
+					return writeLines(a.Stdout, r)
+				case !a.Quiet:
+					_, err = fmt.Fprintf(a.Stdout, "reloaded, %d %s%s\n", r.Instances, words.Plural(r.Instances, "instance"), notApplied(r.Pending))
 				}
 				return err
 			})
@@ -94,9 +95,9 @@ systemd does not start it again, if the unit is procman's own: it has ended as i
 				}
 				switch {
 				case a.output.json():
-					return writeLines(a.stdout, said)
-				case !a.quiet:
-					_, err = fmt.Fprintf(a.stdout, "the daemon, pid %d, %s\n", said.Manager.PID, done)
+					return writeLines(a.Stdout, said)
+				case !a.Quiet:
+					_, err = fmt.Fprintf(a.Stdout, "the daemon, pid %d, %s\n", said.Manager.PID, done)
 				}
 				return err
 			})
@@ -120,8 +121,8 @@ var errRemains = errors.New("what is left of its process waits in the kernel for
 
 // gone returns when the daemon does not answer any more and its process has ended, or when that is errRemains.
 func gone(ctx context.Context, c *api.Client, pid int) error {
-	process := watchProcess(pid)
-	defer process.close()
+	process := daemon.WatchProcess(pid)
+	defer process.Close()
 	look := time.NewTicker(goneEvery)
 	defer look.Stop()
 	var remains time.Time // since when
@@ -131,11 +132,11 @@ func gone(ctx context.Context, c *api.Client, pid int) error {
 			silent = errors.Is(c.Healthy(asking), api.ErrUnreachable)
 			cancel()
 		}
-		if silent && process.ended() {
+		if silent && process.Ended() {
 			return nil
 		}
 		switch {
-		case !process.remains():
+		case !process.Remains():
 			remains = time.Time{}
 		case remains.IsZero():
 			remains = time.Now()
@@ -153,7 +154,7 @@ func gone(ctx context.Context, c *api.Client, pid int) error {
 // farewell is what the daemon itself says in its event log of what it left; it has ended.
 func (a *app) farewell(ctx context.Context, m api.Manager) string {
 	said := ""
-	if strings.HasPrefix(a.socket, "http://") {
+	if strings.HasPrefix(a.Socket, "http://") {
 		return "" // its state directory is that of another host
 	}
 	for logged, err := range events.ReadFile(ctx, m.StateDir.Events(), messages.EventQuery{Last: 8}) {

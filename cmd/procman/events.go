@@ -86,7 +86,7 @@ func (e *eventsCall) run(ctx context.Context, c *api.Client) error {
 
 // show shows the events that each gives.
 func (e *eventsCall) show(each func(do func(messages.LoggedEvent) error) error) error {
-	e.out = bufio.NewWriter(e.stdout)
+	e.out = bufio.NewWriter(e.Stdout)
 	list := []json.RawMessage{}
 	all := e.output == formatJSON && !e.query.Follow
 	err := each(func(logged messages.LoggedEvent) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"procman/actors/spawn"
+	"procman/cmd/procman/daemon"
 	"procman/messages"
 	"procman/supervisor/api"
 )
@@ -49,7 +50,7 @@ func usage(format string, args ...any) error { return exit{exitUsage, fmt.Errorf
 func codeOf(err error) int {
 	var e exit
 	var unknown messages.ErrUnknownInstance
-	var elsewhere elsewhereError
+	var elsewhere daemon.ElsewhereError
 	switch {
 	case err == nil:
 		return 0

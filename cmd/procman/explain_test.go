@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"procman/cmd/procman/daemon"
 	"procman/messages"
 	"procman/supervisor/api"
 	"procman/test/fake"
@@ -295,7 +296,7 @@ func TestOfVeryManyFailuresSomeAreShown(t *testing.T) {
 	}
 	for quiet, lines := range map[bool]int{false: mostFailures + 1, true: fewFailures + 1} {
 		var stderr strings.Builder
-		c := control{app: &app{options: options{stderr: &stderr, quiet: quiet}}}
+		c := control{app: &app{Options: daemon.Options{Stderr: &stderr, Quiet: quiet}}}
 		require.Equal(t, exitTimeout, codeOf(c.sum(outcomes)))
 		require.Equal(t, lines, strings.Count(stderr.String(), "\n"))
 		require.Contains(t, stderr.String(), fmt.Sprintf("and %d more like these", 900-lines+1))

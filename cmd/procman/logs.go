@@ -73,7 +73,7 @@ func (l *logs) run(ctx context.Context, c *api.Client, args []string) error {
 		return err
 	}
 	l.prefix = prefixes(ids, l.colours())
-	l.out = bufio.NewWriter(l.stdout)
+	l.out = bufio.NewWriter(l.Stdout)
 	if !l.query.Follow {
 		for _, id := range ids {
 			q := l.query

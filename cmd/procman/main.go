@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/cmd/procman/daemon"
 	"procman/cmd/procman/systemd"
 )
 
@@ -20,17 +21,17 @@ func main() {
 
 // Main runs the command line and returns its exit code. Nothing is read from stdin.
 func Main(args []string, stdout, stderr io.Writer, env func(string) string) int {
-	a := &app{options: options{stdout: stdout, stderr: stderr, env: env}}
-	a.hearEarly()
+	a := &app{Options: daemon.Options{Stdout: stdout, Stderr: stderr, Env: env}}
+	a.HearEarly()
 	return a.execute(args)
 }
 
 func (a *app) execute(args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	root.SetOut(a.stdout)
-	root.SetErr(a.stderr)
-	a.touches, a.isDaemon = &touches{}, &atomic.Bool{}
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+	a.Touches, a.isDaemon = &daemon.Touches{}, &atomic.Bool{}
 	var cmd *cobra.Command
 	var err error
 	ended := make(chan struct{})
@@ -38,24 +39,24 @@ func (a *app) execute(args []string) int {
 		defer close(ended)
 		cmd, err = root.ExecuteContextC(context.Background())
 	}()
-	look := time.NewTicker(touchPatience / 8)
+	look := time.NewTicker(daemon.TouchPatience / 8)
 	defer look.Stop()
 	for waits := true; waits; {
 		select {
 		case <-ended:
 			waits = false
 		case <-look.C:
-			if what := a.touches.stalled(touchPatience); what != "" && !a.isDaemon.Load() {
-				fmt.Fprintf(systemd.ErrorWriter(a.stderr), "procman: %s\n", what)
+			if what := a.Touches.Stalled(daemon.TouchPatience); what != "" && !a.isDaemon.Load() {
+				fmt.Fprintf(systemd.ErrorWriter(a.Stderr), "procman: %s\n", what)
 				return exitFailed
 			}
 		}
 	}
 	code := codeOf(err)
 	if err != nil && err.Error() != "" {
-		fmt.Fprintf(systemd.ErrorWriter(a.stderr), "procman: %v\n", err)
+		fmt.Fprintf(systemd.ErrorWriter(a.Stderr), "procman: %v\n", err)
 		if code == exitUsage {
-			fmt.Fprintf(a.stderr, "See `%s --help`.\n", cmd.CommandPath())
+			fmt.Fprintf(a.Stderr, "See `%s --help`.\n", cmd.CommandPath())
 		}
 	}
 	return code
@@ -63,7 +64,7 @@ func (a *app) execute(args []string) int {
 
 // app is one call of the program: its streams and its global flags.
 type app struct {
-	options
+	daemon.Options
 	isDaemon *atomic.Bool // it waits for a disk for as long as that takes, and says so
 	output   format
 	noColor  bool
@@ -100,12 +101,12 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	f := root.PersistentFlags()
-	f.StringVarP(&a.config, "config", "c", "", "the configuration `FILE` ($PROCMAN_CONFIG)")
-	f.StringVar(&a.socket, "socket", "", "the `PATH` of the daemon's socket, or http://HOST:PORT with $PROCMAN_TOKEN_FILE ($PROCMAN_SOCKET)")
+	f.StringVarP(&a.Config, "config", "c", "", "the configuration `FILE` ($PROCMAN_CONFIG)")
+	f.StringVar(&a.Socket, "socket", "", "the `PATH` of the daemon's socket, or http://HOST:PORT with $PROCMAN_TOKEN_FILE ($PROCMAN_SOCKET)")
 	f.VarP(&a.output, "output", "o", "the form of the answer: table, wide, json or jsonl ($PROCMAN_OUTPUT)")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours, also on a terminal ($PROCMAN_NO_COLOR, $NO_COLOR)")
-	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more on stderr ($PROCMAN_VERBOSE)")
-	f.BoolVarP(&a.quiet, "quiet", "q", false, "say only what went wrong ($PROCMAN_QUIET)")
+	f.BoolVarP(&a.Verbose, "verbose", "v", false, "say more on stderr ($PROCMAN_VERBOSE)")
+	f.BoolVarP(&a.Quiet, "quiet", "q", false, "say only what went wrong ($PROCMAN_QUIET)")
 	completeWords(root, "output", "table", "wide", "json", "jsonl")
 	for _, g := range []struct {
 		title    string
@@ -131,17 +132,17 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or
 // settle fills in from the environment what no flag says.
 func (a *app) settle(cmd *cobra.Command) error {
 	flags := cmd.Flags()
-	if s := a.env("PROCMAN_SOCKET"); s != "" && !flags.Changed("socket") {
-		a.socket = s
+	if s := a.Env("PROCMAN_SOCKET"); s != "" && !flags.Changed("socket") {
+		a.Socket = s
 	}
-	if s := a.env("PROCMAN_OUTPUT"); s != "" && !flags.Changed("output") {
+	if s := a.Env("PROCMAN_OUTPUT"); s != "" && !flags.Changed("output") {
 		if err := a.output.Set(s); err != nil {
 			return usage("PROCMAN_OUTPUT: %v", err)
 		}
 	}
 	for _, name := range []string{"no-color", "verbose", "quiet"} {
 		variable := "PROCMAN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-		s := a.env(variable)
+		s := a.Env(variable)
 		if s == "" || flags.Changed(name) {
 			continue
 		}
@@ -149,10 +150,10 @@ func (a *app) settle(cmd *cobra.Command) error {
 			return usage("%s is %q; it must be true or false", variable, s)
 		}
 	}
-	if a.env("NO_COLOR") != "" {
+	if a.Env("NO_COLOR") != "" {
 		a.noColor = true
 	}
-	if a.verbose && a.quiet {
+	if a.Verbose && a.Quiet {
 		return usage("--verbose and --quiet contradict each other")
 	}
 	return nil
@@ -160,8 +161,8 @@ func (a *app) settle(cmd *cobra.Command) error {
 
 // say tells the user something that is not the answer.
 func (a *app) say(format string, args ...any) {
-	if !a.quiet {
-		fmt.Fprintf(a.stderr, "procman: "+format+"\n", args...)
+	if !a.Quiet {
+		fmt.Fprintf(a.Stderr, "procman: "+format+"\n", args...)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 
+	"procman/cmd/procman/daemon"
 	"procman/supervisor/config"
 )
 
@@ -42,7 +43,7 @@ They carry no date, unless SOURCE_DATE_EPOCH says one: the same program writes t
 // writeManual writes a page for every command that is not hidden and one for the configuration, and returns how many.
 func (a *app) writeManual(root *cobra.Command, dir string) (int, error) {
 	date := time.Unix(0, 0).UTC()
-	if epoch, err := strconv.ParseInt(a.env("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
+	if epoch, err := strconv.ParseInt(a.Env("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
 		date = time.Unix(epoch, 0).UTC()
 	}
 	root.DisableAutoGenTag = true
@@ -54,7 +55,7 @@ func (a *app) writeManual(root *cobra.Command, dir string) (int, error) {
 		name := strings.ReplaceAll(cmd.CommandPath(), " ", "-")
 		header := &doc.GenManHeader{
 			Title: strings.ToUpper(name), Section: "1", Date: &date,
-			Source: "procman " + versionOf(debug.ReadBuildInfo()).Version, Manual: "procman",
+			Source: "procman " + daemon.VersionOf(debug.ReadBuildInfo()).Version, Manual: "procman",
 		}
 		page, err := os.Create(filepath.Join(dir, name+".1"))
 		if err != nil {

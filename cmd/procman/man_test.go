@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"procman/cmd/procman/daemon"
 )
 
 func TestEveryCommandHasAManualPageThatManIsPleasedWith(t *testing.T) {
@@ -15,7 +17,7 @@ func TestEveryCommandHasAManualPageThatManIsPleasedWith(t *testing.T) {
 	dir := t.TempDir()
 	var stderr strings.Builder
 	require.Zero(t, Main([]string{"man", dir}, os.Stdout, &stderr, func(string) string { return "" }), stderr.String())
-	root := (&app{options: options{env: os.Getenv}}).root()
+	root := (&app{Options: daemon.Options{Env: os.Getenv}}).root()
 	for _, cmd := range root.Commands() {
 		page := filepath.Join(dir, "procman-"+cmd.Name()+".1")
 		if !cmd.IsAvailableCommand() {

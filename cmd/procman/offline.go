@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"procman/actors/spawn"
+	"procman/cmd/procman/daemon"
 	"procman/messages"
 	"procman/supervisor/api"
 	"procman/supervisor/explain"
@@ -64,12 +65,12 @@ func (a *app) look(ctx context.Context) (_ []messages.Status, owner int, _ error
 	if err != nil || at.dir == "" {
 		return nil, 0, err
 	}
-	defer a.touches.begin("the state directory " + string(at.dir))()
+	defer a.Touches.Begin("the state directory " + string(at.dir))()
 	owner = spawn.Owner(at.dir)
 	traces, err := spawn.Look(ctx, at.dir)
 	listed := map[messages.InstanceID]messages.AppInstance{}
-	if a.socket == "" {
-		if _, file, err := quiet.load(); err == nil { // a help: the records do not say what runs
+	if a.Socket == "" {
+		if _, file, err := quiet.Load(); err == nil { // a help: the records do not say what runs
 			for _, app := range file.Instances {
 				listed[app.InstanceID] = app
 			}
@@ -82,7 +83,7 @@ func (a *app) look(ctx context.Context) (_ []messages.Status, owner int, _ error
 		if t.Memory != nil {
 			m = *t.Memory
 		}
-		s := explain.Unwatched(m, t.Survivor, terms(), now)
+		s := explain.Unwatched(m, t.Survivor, daemon.Terms(), now)
 		if owner != 0 { // it is not unsupervised, and what the daemon makes of it is not known
 			s.Reason = fmt.Sprintf("by the records; the daemon, process %d, does not answer", owner)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"procman/cmd/procman/daemon"
 	"procman/messages"
 	"procman/supervisor/api"
 )
@@ -91,10 +92,10 @@ func TestADaemonThatHasTheDirectoryAndDoesNotAnswerIsNamed(t *testing.T) {
 }
 
 func TestASocketByItsUsualNameTellsTheStateDirectory(t *testing.T) {
-	at, err := (&app{options: options{socket: "/x/y/procman.sock", env: os.Getenv}}).place()
+	at, err := (&app{Options: daemon.Options{Socket: "/x/y/procman.sock", Env: os.Getenv}}).place()
 	require.NoError(t, err)
 	require.Equal(t, place{socket: "/x/y/procman.sock", dir: "/x/y", found: true}, at)
-	at, err = (&app{options: options{socket: "/x/y/other.sock", env: os.Getenv}}).place()
+	at, err = (&app{Options: daemon.Options{Socket: "/x/y/other.sock", Env: os.Getenv}}).place()
 	require.NoError(t, err)
 	require.Empty(t, at.dir, "a socket of another name may lie anywhere")
 }
@@ -107,7 +108,7 @@ func TestADaemonThatDoesNotAnswerInTimeCannotBeReached(t *testing.T) {
 	l, err := net.Listen("unix", path) // it accepts in the backlog, and never answers
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
-	a := &app{options: options{socket: path, env: os.Getenv}}
+	a := &app{Options: daemon.Options{Socket: path, Env: os.Getenv}}
 	c := api.NewClient(path)
 	defer c.Close()
 	_, err = a.instances(t.Context(), c, 20*time.Millisecond)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/cmd/procman/daemon"
 	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/api"
@@ -33,7 +34,7 @@ The exit code is 0 if nothing would change, and 6 if something would.`,
 		Example: "  procman plan\n  procman plan -c new.yaml --socket /var/lib/procman/procman.sock\n  procman plan -o json",
 		Args:    usages(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.ask(cmd, func(ctx context.Context, c *api.Client) error { return a.plan(ctx, c, a.named()) })
+			return a.ask(cmd, func(ctx context.Context, c *api.Client) error { return a.plan(ctx, c, a.Named()) })
 		},
 	}
 }
@@ -46,7 +47,7 @@ func (a *app) plan(ctx context.Context, c *api.Client, file string) error {
 		a.say("%v", err)
 		c.For("")
 		if file == "" {
-			if file, err = config.Find(a.config); err != nil {
+			if file, err = config.Find(a.Config); err != nil {
 				return err
 			}
 		}
@@ -56,10 +57,10 @@ func (a *app) plan(ctx context.Context, c *api.Client, file string) error {
 	} else {
 		var proposal api.Proposal
 		done := func() {}
-		if !passing(file) {
-			done = a.touches.begin("the configuration " + file)
+		if !daemon.IsStream(file) {
+			done = a.Touches.Begin("the configuration " + file)
 		}
-		proposal, err = propose(file)
+		proposal, err = daemon.Propose(file)
 		if done(); err != nil {
 			return err
 		}
@@ -84,11 +85,11 @@ func (a *app) plan(ctx context.Context, c *api.Client, file string) error {
 func (a *app) showPlan(p api.Plan) error {
 	switch {
 	case a.output == formatLines:
-		return writeLines(a.stdout, p.Changes...)
+		return writeLines(a.Stdout, p.Changes...)
 	case a.output.json():
-		return writeDocument(a.stdout, p)
+		return writeDocument(a.Stdout, p)
 	}
-	_, err := io.WriteString(a.stdout, planText(p, a.colours()))
+	_, err := io.WriteString(a.Stdout, planText(p, a.colours()))
 	return err
 }
 
@@ -134,7 +135,7 @@ func planText(p api.Plan, colours bool) string {
 		line("=", "", key, "applied live: to every lease from now on; what runs keeps its port until its next start")
 	}
 	for _, key := range p.Daemon {
-		line("!", yellow, key, "has changed; it takes effect in a new daemon only ("+newDaemon(p.Daemon...)+": no instance restarts)")
+		line("!", yellow, key, "has changed; it takes effect in a new daemon only ("+daemon.HowToApply(p.Daemon...)+": no instance restarts)")
 	}
 	var sum []string
 	for _, d := range []struct {

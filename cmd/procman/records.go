@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"procman/actors/output"
+	"procman/cmd/procman/daemon"
 	"procman/messages"
 	"procman/supervisor/api"
 	"procman/supervisor/events"
@@ -40,16 +41,16 @@ func (a *app) left(ctx context.Context, why error) (*keptFiles, error) {
 	if err != nil {
 		a.say("what runs could not be found out in full: %v", err)
 	}
-	var known secrets
-	if err := known.recall(at.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	var known daemon.Secrets
+	if err := known.Recall(at.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		a.say("secrets of earlier daemons are not known, and old output may show them: %v", err)
 	}
-	if a.socket == "" {
-		if _, file, err := a.silently().load(); err == nil {
-			known.learn(file.Instances)
+	if a.Socket == "" {
+		if _, file, err := a.silently().Load(); err == nil {
+			known.Learn(file.Instances)
 		}
 	}
-	outputs, err := output.New(at.dir, output.Options{Mask: known.mask})
+	outputs, err := output.New(at.dir, output.Options{Mask: known.Mask})
 	if err != nil {
 		return nil, errors.Join(why, err)
 	}
@@ -78,7 +79,7 @@ func (l *logs) offline(ctx context.Context, args []string, why error) error {
 	}
 	l.fromFiles(k)
 	l.prefix, l.query.Follow = prefixes(ids, l.colours()), false
-	l.out = bufio.NewWriter(l.stdout)
+	l.out = bufio.NewWriter(l.Stdout)
 	for _, id := range ids {
 		q := l.query
 		q.ID = id
@@ -132,11 +133,11 @@ func (a *app) whyOffline(ctx context.Context, id messages.InstanceID, why error)
 	w := k.why(ctx, k.statuses[at])
 	switch {
 	case a.output == formatLines:
-		err = writeLines(a.stdout, w)
+		err = writeLines(a.Stdout, w)
 	case a.output.json():
-		err = writeDocument(a.stdout, w)
+		err = writeDocument(a.Stdout, w)
 	default:
-		_, err = io.WriteString(a.stdout, whyText(w, time.Now(), a.colours()))
+		_, err = io.WriteString(a.Stdout, whyText(w, time.Now(), a.colours()))
 	}
 	return errors.Join(why, err)
 }

@@ -18,7 +18,7 @@ beside a file that begins with the line
 as the example of ` + "`procman init`" + ` does.`,
 		Args: usages(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			_, err := a.stdout.Write(config.Schema())
+			_, err := a.Stdout.Write(config.Schema())
 			return err
 		},
 	}

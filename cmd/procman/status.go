@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/cmd/procman/daemon"
 	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/api"
@@ -39,9 +40,9 @@ every instance, and then each one that has changed.`,
 				if watch {
 					return a.watch(ctx, c, args)
 				}
-				err := a.status(ctx, c, args, a.stdout)
+				err := a.status(ctx, c, args, a.Stdout)
 				if absent(err) {
-					return a.offline(ctx, args, err, a.stdout)
+					return a.offline(ctx, args, err, a.Stdout)
 				}
 				return err
 			})
@@ -62,7 +63,7 @@ func (a *app) ask(cmd *cobra.Command, do func(context.Context, *api.Client) erro
 }
 
 // answerTime is how long a daemon may take that is asked for what it knows. One that is starting keeps callers waiting.
-const answerTime = bootTime + 5*time.Second
+const answerTime = daemon.BootTime + 5*time.Second
 
 // instances returns what the daemon knows. One that does not answer in time cannot be reached, unless ctx ended before.
 func (a *app) instances(ctx context.Context, c *api.Client, patience time.Duration) (api.Document, error) {

@@ -23,12 +23,12 @@ const watchEvery = time.Second
 func (a *app) watch(ctx context.Context, c *api.Client, args []string) error {
 	next := time.NewTicker(watchEvery)
 	defer next.Stop()
-	v := viewer{app: a, terminal: isTerminal(a.stdout), to: a.stdout}
+	v := viewer{app: a, terminal: isTerminal(a.Stdout), to: a.Stdout}
 	for first := true; ; first = false {
 		p, err := a.picture(ctx, c)
 		switch {
 		case first && p.why != nil:
-			return a.offline(ctx, args, p.why, a.stdout)
+			return a.offline(ctx, args, p.why, a.Stdout)
 		case first && err == nil:
 			_, err = choose(p.Instances, args) // later on, one that is gone was removed
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"procman/cmd/procman/daemon"
 	"procman/messages"
 	"procman/supervisor/api"
 	"procman/test/fake"
@@ -25,7 +26,7 @@ type gallery struct {
 
 func newGallery(f format, terminal bool) *gallery {
 	g := &gallery{}
-	g.viewer = viewer{app: &app{output: f, options: options{stdout: &g.out, stderr: &g.errs, env: func(string) string { return "" }}}, terminal: terminal, to: &g.out}
+	g.viewer = viewer{app: &app{output: f, Options: daemon.Options{Stdout: &g.out, Stderr: &g.errs, Env: func(string) string { return "" }}}, terminal: terminal, to: &g.out}
 	return g
 }
 

@@ -51,11 +51,11 @@ func (a *app) why(ctx context.Context, c *api.Client, id messages.InstanceID) er
 	case err != nil:
 		return err
 	case a.output == formatLines:
-		return writeLines(a.stdout, w)
+		return writeLines(a.Stdout, w)
 	case a.output.json():
-		return writeDocument(a.stdout, w)
+		return writeDocument(a.Stdout, w)
 	}
-	_, err = io.WriteString(a.stdout, whyText(w, time.Now(), a.colours()))
+	_, err = io.WriteString(a.Stdout, whyText(w, time.Now(), a.colours()))
 	return err
 }
 

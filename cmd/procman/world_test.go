@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"procman/cmd/procman/daemon"
 	"procman/messages"
 	"procman/supervisor/api"
 	"procman/test/fake"
@@ -256,7 +257,7 @@ func (s *site) ok(args ...string) string {
 // look asks the daemon what `procman status` asks it. It is done again and again, and a process for each look would take the
 // cores from those that are looked at.
 func (s *site) look() (api.Document, error) {
-	a := &app{options: options{config: s.config, stderr: io.Discard, env: os.Getenv}}
+	a := &app{Options: daemon.Options{Config: s.config, Stderr: io.Discard, Env: os.Getenv}}
 	c, err := a.client()
 	if err != nil {
 		return api.Document{}, err

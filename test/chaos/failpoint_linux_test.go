@@ -18,7 +18,7 @@ import (
 func failpoints(t *testing.T) (names []string) {
 	t.Helper()
 	call := regexp.MustCompile(`\bfailpoint\("([a-z-]+)"\)`)
-	for _, pattern := range []string{"../../actors/*/*.go", "../../supervisor/*.go", "../../cmd/procman/*.go"} {
+	for _, pattern := range []string{"../../actors/*/*.go", "../../supervisor/*.go", "../../cmd/procman/*.go", "../../cmd/procman/*/*.go"} {
 		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		for _, file := range files {

@@ -1,0 +1,51 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"procman/supervisor/api"
+	"procman/supervisor/metrics"
+)
+
+// The bounds for those who scrape over TCP.
+const (
+	scrapers       = 32 // connections at the same time
+	scrapeHeader   = 16 << 10
+	scrapePatience = 5 * time.Second   // for a request to be sent
+	scrapeWrite    = 30 * time.Second  // for an answer to be taken
+	scrapeIdle     = 150 * time.Second // longer than between two scrapes, as they are usual
+)
+
+// newCollector makes the collector, which hears everything from the first on, but measures no instances yet.
+func newCollector(build Version, output func() (forwarded, skipped int64), log *slog.Logger) *metrics.Collector {
+	return metrics.New(metrics.Options{Version: build.Version, Revision: build.Revision, Output: output, Logger: log})
+}
+
+// serveMetrics answers scrapes on l, and nothing else, until end is called.
+func (d *daemon) serveMetrics(l net.Listener, scrape http.Handler) (end func() error) {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", scrape)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "The metrics of procman are at /metrics.") // whether it is read is the caller's business
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: scrapePatience, ReadTimeout: scrapePatience, WriteTimeout: scrapeWrite,
+		IdleTimeout: scrapeIdle, MaxHeaderBytes: scrapeHeader, ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := server.Serve(api.Bounded(l, scrapers)); !errors.Is(err, http.ErrServerClosed) {
+			d.log.Error("the metrics are not served any more; supervision goes on without them", "error", err)
+		}
+	}()
+	d.log.Info("metrics are served", "address", l.Addr().String())
+	return func() error {
+		err := server.Close()
+		<-done
+		return err
+	}
+}

@@ -1,0 +1,84 @@
+package daemon
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Touches are the files that are being opened or looked at right now, each of which may lie on a disk or mount that does not
+// answer: no deadline ends such a call, so whoever waits for it is told what it waits for. A nil one notes nothing.
+type Touches struct {
+	mu  sync.Mutex
+	now []*touch
+}
+
+type touch struct {
+	what  string // "the configuration /etc/procman.yaml"
+	since time.Time
+}
+
+// Begin notes that something is touched until the function returned is called.
+func (t *Touches) Begin(what string) (done func()) {
+	if t == nil {
+		return func() {}
+	}
+	mine := &touch{what, time.Now()}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.now = append(t.now, mine)
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		for n, other := range t.now {
+			if other == mine {
+				t.now = append(t.now[:n:n], t.now[n+1:]...)
+				return
+			}
+		}
+	}
+}
+
+// Stalled says what has been touched for longer than patience, the newest such; empty: nothing.
+func (t *Touches) Stalled(patience time.Duration) string {
+	if t == nil {
+		return ""
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for n := len(t.now) - 1; n >= 0; n-- {
+		if waited := time.Since(t.now[n].since); waited > patience {
+			return fmt.Sprintf("%s does not answer since %v; the disk or mount that it is on may hang", t.now[n].what, waited.Round(time.Second))
+		}
+	}
+	return ""
+}
+
+const (
+	TouchPatience = 8 * time.Second  // after which a command gives up
+	touchSaid     = 3 * time.Second  // after which a daemon says what it waits for
+	touchAgain    = 30 * time.Second // and then so often
+)
+
+// watch calls say with what is waited for, until the function returned is called.
+func (t *Touches) watch(say func(what string)) (stop func()) {
+	quit := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		look := time.NewTicker(touchSaid / 3)
+		defer look.Stop()
+		var said time.Time
+		for {
+			select {
+			case <-quit:
+				return
+			case <-look.C:
+			}
+			if what := t.Stalled(touchSaid); what != "" && time.Since(said) > touchAgain {
+				said = time.Now()
+				say(what)
+			}
+		}
+	})
+	return func() { close(quit); watching.Wait() }
+}

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package main
-
-import "os"
-
-// ignored returns nothing: what is ignored cannot be told here.
-func ignored() []os.Signal { return nil }
