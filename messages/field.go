@@ -167,11 +167,11 @@ func (t table) blank(section string, a *AppInstance) bool {
 
 // fill gives every field at its zero value its default.
 func (t table) fill(a *AppInstance) {
-	var unset table
-	for _, f := range t {
+	var unset []*Field
+	for i, f := range t {
 		section, _ := f.Section()
 		if f.Default != nil && f.value(a).IsZero() && (!f.ZeroCounts || t.blank(section, a)) {
-			unset = append(unset, f)
+			unset = append(unset, &t[i])
 		}
 	}
 	for _, f := range unset {
@@ -184,6 +184,11 @@ func (t table) fill(a *AppInstance) {
 
 // wrong returns what is wrong with an instance whose defaults are filled in.
 func (t table) wrong(a *AppInstance) (errs []error) {
+	add := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
 	for _, f := range t {
 		if f.check != nil {
 			errs = append(errs, f.check(a)...)
@@ -191,16 +196,16 @@ func (t table) wrong(a *AppInstance) (errs []error) {
 		}
 		v := f.value(a).Interface()
 		if f.Effect == Respawns {
-			errs = append(errs, noNUL(f.text(a)))
+			add(noNUL(f.text(a)))
 		}
 		if complaint := f.Complaint(v); complaint != "" {
 			shown := f.text(a)
 			if f.value(a).Kind() == reflect.String {
 				shown = strconv.Quote(shown)
 			}
-			errs = append(errs, fmt.Errorf("%s is %s; %s", f.Key, shown, complaint))
+			add(fmt.Errorf("%s is %s; %s", f.Key, shown, complaint))
 		}
-		errs = append(errs, f.Below(a))
+		add(f.Below(a))
 	}
 	return errs
 }
