@@ -35,6 +35,7 @@ const (
 	StateUnsaved       EventType = "state not saved"   // what a later manager must know is not on disk
 	StateSaved         EventType = "state saved again" // and now it is
 	OutputMoved        EventType = "output moved"      // somebody moved or removed a file that the process writes to
+	OutputRemoved      EventType = "output removed"    // what an instance left that is known no more
 	EventsLost         EventType = "events lost"       // in place of events that are no longer there
 )
 
@@ -42,7 +43,7 @@ const (
 func EventTypes() []EventType {
 	return []EventType{ManagerStarted, ManagerStopped, ConfigApplied, ConfigRejected, RemovalWaits, OperatorActed, InstanceStarted, InstanceReady,
 		InstanceAdopted, InstanceStopping, InstanceStopped, InstanceExited, InstanceUnhealthy, InstanceRestarting, StartFailed,
-		PortConflict, PortChanged, StateUnsaved, StateSaved, OutputMoved, EventsLost}
+		PortConflict, PortChanged, StateUnsaved, StateSaved, OutputMoved, OutputRemoved, EventsLost}
 }
 
 // Who causes events, beside operators, who are named by what their way of speaking knows of them: "uid 1000".

@@ -279,6 +279,22 @@ func (e *GoneError) Error() string { return "the process has ended: " + e.Exit.S
 // ErrNoRun is the answer to adopting an instance of which no run is known.
 var ErrNoRun = errors.New("no run of this instance is known")
 
+// KeptError says why what an instance left is not removed, though the instance is known no more.
+type KeptError struct {
+	ID  InstanceID
+	Why string // as in "pid 7 (sleep) lives"
+}
+
+func (e *KeptError) Error() string {
+	return fmt.Sprintf("what %q left is kept: %s", string(e.ID), e.Why)
+}
+
+// Pruned is what became of what an instance left that is known no more.
+type Pruned struct {
+	ID   InstanceID `json:"id"`
+	Kept string     `json:"kept"` // why it was not removed; empty: it was
+}
+
 // UnsavedError says that what was asked for is done, and that it could not be made durable: a crash of the manager would
 // forget it. It is tried again until it is written.
 type UnsavedError struct {

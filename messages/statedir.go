@@ -33,6 +33,11 @@ func (d StateDir) Stdout(id InstanceID) string { return filepath.Join(d.Instance
 // Stderr is where an instance's standard error goes.
 func (d StateDir) Stderr(id InstanceID) string { return filepath.Join(d.Instance(id), "stderr.log") }
 
+// OutputPlace is how far an instance's output has been forwarded.
+func (d StateDir) OutputPlace(id InstanceID) string {
+	return filepath.Join(d.Instance(id), "output.json")
+}
+
 // Run is the record of an instance's newest process.
 func (d StateDir) Run(id InstanceID) string { return filepath.Join(d.Instance(id), "run.json") }
 

@@ -72,6 +72,7 @@ type Config struct {
 
 	Budget  actors.Budget      // nil: starts are not limited by what the manager needs itself
 	Memory  Memory             // nil: the Spawner, if it is one; else nothing outlives the Supervisor
+	Archive Archive            // nil: the Memory, if it is one; else the Spawner; else nothing is removed
 	Outputs actors.Outputs     // nil: output is not forwarded
 	System  *actor.ActorSystem // nil: one of its own
 	Name    string             // of the root actor; default "procman"
@@ -81,6 +82,8 @@ type Config struct {
 
 	// Terms are the words of those who are told why and what next; see explain.Terms.
 	Terms explain.Terms
+	// Keep is how long is kept what an instance leaves that is known no more; asked at each look. nil, or 0: until Prune.
+	Keep func() time.Duration
 	// StartParallel limits how many instances start at once; 0: chosen from the cores.
 	StartParallel int
 	// Resync is how often a provider that is no Notifier is asked; default 30s.
@@ -97,6 +100,16 @@ func (c Config) withDefaults() (Config, error) {
 		} else {
 			c.Memory = forgetful{}
 		}
+	}
+	if c.Archive == nil {
+		for _, part := range []any{c.Memory, c.Spawner} {
+			if a, ok := part.(Archive); ok && c.Archive == nil {
+				c.Archive = a
+			}
+		}
+	}
+	if c.Keep == nil {
+		c.Keep = func() time.Duration { return 0 }
 	}
 	if c.Name == "" {
 		c.Name = "procman"

@@ -28,6 +28,7 @@ type Supervisor struct {
 
 	shown  sync.Map // messages.InstanceID -> *shown
 	reload chan reloading
+	prune  chan pruning
 	life   context.Context // ends when the root has stopped
 	end    context.CancelFunc
 	listed chan struct{}
@@ -49,7 +50,7 @@ func New(c Config) (*Supervisor, error) {
 		return nil, err
 	}
 	s := &Supervisor{
-		config: c, system: c.System, reload: make(chan reloading),
+		config: c, system: c.System, reload: make(chan reloading), prune: make(chan pruning),
 		listed: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	if s.system == nil {
@@ -75,6 +76,9 @@ func (s *Supervisor) run(r *root) {
 	var beside sync.WaitGroup
 	beside.Go(func() { s.boot() })
 	beside.Go(func() { s.watch() })
+	if s.config.Archive != nil {
+		beside.Go(func() { s.retain() })
+	}
 	<-r.stopped
 	s.end()
 	if err := r.keeper.close(farewell); err != nil {

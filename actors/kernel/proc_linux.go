@@ -222,6 +222,12 @@ func (p Procfs) FD(pid, fd int) (string, error) {
 
 func (p Procfs) fd(pid, fd int) string { return p.file(pid, "fd/"+strconv.Itoa(fd)) }
 
+// Writes reports whether the descriptor of the process was opened to write.
+func (p Procfs) Writes(pid, fd int) bool {
+	info, err := os.Lstat(p.fd(pid, fd))
+	return err == nil && info.Mode()&0o200 != 0
+}
+
 // HasOpen reports whether descriptor fd of the process is the very file that path names now. An error says that it cannot
 // be learned.
 func (p Procfs) HasOpen(pid, fd int, path string) (bool, error) {

@@ -36,6 +36,8 @@
 //   - A death is reported before it is recorded, and no lock that a report takes is held over a call to a file system. A start
 //     has to wait for the state disk, and is told when that does not answer.
 //   - An exit status is the kernel's or unknown, never invented.
+//   - What an instance wrote outlives it, and goes by Discard only: never while a process of it may live, a helper, or one that
+//     writes there, never what is held, and of a directory nothing that procman has not made.
 //
 // Facts that forced the choices (measured on Linux 6.18, Go 1.26):
 //   - os/exec's Wait occupies an OS thread per child. A pidfd in Go's netpoller occupies none, and it watches processes

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"procman/actors"
 	"procman/messages"
@@ -65,6 +66,14 @@ func (*Spawner) Remember(messages.Memory) error { return errUnsupported }
 
 // Expunge returns an error.
 func (*Spawner) Expunge(messages.InstanceID) error { return errUnsupported }
+
+// Archived returns an error.
+func (*Spawner) Archived(func(messages.InstanceID) bool) (map[messages.InstanceID]time.Time, error) {
+	return nil, errUnsupported
+}
+
+// Discard returns an error.
+func (*Spawner) Discard(context.Context, messages.InstanceID) error { return errUnsupported }
 
 // AdoptsOrphans reports whether the kernel gives orphans to this process.
 func AdoptsOrphans() bool { return false }

@@ -115,7 +115,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or
 		{"The daemon:", []*cobra.Command{a.runCommand(), a.endCommand(shutdownEnd), a.endCommand(detachEnd), a.upgradeCommand(), a.doctorCommand()}},
 		{"The configuration:", []*cobra.Command{a.initCommand(), a.validateCommand(), a.planCommand(), a.reloadCommand(), a.schemaCommand()}},
 		{"What runs, and why:", []*cobra.Command{a.statusCommand(), a.whyCommand(), a.eventsCommand(), a.logsCommand(), a.waitCommand()}},
-		{"Steering:", []*cobra.Command{a.controlCommand(startVerb), a.controlCommand(stopVerb), a.controlCommand(restartVerb)}},
+		{"Steering:", []*cobra.Command{a.controlCommand(startVerb), a.controlCommand(stopVerb), a.controlCommand(restartVerb), a.pruneCommand()}},
 		{"The program:", []*cobra.Command{a.versionCommand(), a.completionCommand(), a.manCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})

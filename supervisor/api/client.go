@@ -111,6 +111,11 @@ func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
 	return r, c.ask(ctx, http.MethodPost, "/v1/reload", "", &r)
 }
 
+// Prune has what instances left that are known no more removed now.
+func (c *Client) Prune(ctx context.Context) (p Pruning, err error) {
+	return p, c.ask(ctx, http.MethodPost, "/v1/prune", "", &p)
+}
+
 // Why returns all that explains how an instance is.
 func (c *Client) Why(ctx context.Context, id messages.InstanceID) (w Why, err error) {
 	return w, c.ask(ctx, http.MethodGet, place(id, "/why"), id, &w)

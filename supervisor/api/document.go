@@ -63,6 +63,11 @@ type Reloaded struct {
 	Pending   []string `json:"pending"`   // changed keys that take effect in a new daemon only
 }
 
+// Pruning is what POST /v1/prune answers.
+type Pruning struct {
+	Instances []messages.Pruned `json:"instances"` // that are known no more, with what became of what they left
+}
+
 // Condition is what /healthz and /readyz answer when all is well.
 type Condition struct {
 	Status string `json:"status"`

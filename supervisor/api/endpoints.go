@@ -90,6 +90,15 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	s.yes(w, r, http.StatusOK, Reloaded{Instances: s.options.Supervisor.Desired(), Pending: append([]string{}, s.options.Pending()...)})
 }
 
+func (s *Server) prune(w http.ResponseWriter, r *http.Request) {
+	list, err := s.options.Supervisor.Prune(r.Context())
+	if err != nil {
+		s.no(w, r, answerTo(err))
+		return
+	}
+	s.yes(w, r, http.StatusOK, Pruning{Instances: append([]messages.Pruned{}, list...)})
+}
+
 func (s *Server) shutdown(w http.ResponseWriter, r *http.Request) {
 	mode, err := modeOf(r)
 	if err != nil {

@@ -48,7 +48,7 @@ func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
 
 	now := time.Now()
 	for name, value := range map[string]any{
-		"Document": Document{}, "Manager": Manager{Config: "x", Program: "x", ConfigError: "x", UpgradeFailed: "x", Waits: "x"}, "Ending": Ending{}, "Upgrading": Upgrading{Program: "x"}, "Reloaded": Reloaded{}, "Condition": Condition{},
+		"Document": Document{}, "Manager": Manager{Config: "x", Program: "x", ConfigError: "x", UpgradeFailed: "x", Waits: "x"}, "Ending": Ending{}, "Upgrading": Upgrading{Program: "x"}, "Reloaded": Reloaded{}, "Pruning": Pruning{}, "Pruned": messages.Pruned{Kept: "x"}, "Condition": Condition{},
 		"Why": Why{Missing: []string{"x"}}, "SeenProbe": SeenProbe{},
 		"Event": messages.Event{ID: "x", Command: "x", Phase: "x", Run: 1, PID: 1, Port: 1, Why: "x", Bad: true, OldPort: 1, Exit: &messages.Exit{}, Delay: 1, Attempt: 1},
 		"Plan":  Plan{}, "Proposal": Proposal{}, "ProposedFile": ProposedFile{[]byte("x"), "x", true}, "ProposedDir": ProposedDir{[]string{"x"}, "x", true}, "Change": messages.Change{}, "FieldChange": messages.FieldChange{}, "Error": Error{},

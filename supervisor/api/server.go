@@ -21,6 +21,7 @@ type Supervisor interface {
 	Explain(id messages.InstanceID) (messages.Explanation, bool)
 	Desired() int
 	Reload(ctx context.Context) error
+	Prune(ctx context.Context) ([]messages.Pruned, error)
 	Ready() <-chan struct{}
 	Done() <-chan struct{}
 }
@@ -165,6 +166,7 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/plan", s.plan},
 		{"POST", "/v1/plan", s.planOf},
 		{"POST", "/v1/reload", s.reload},
+		{"POST", "/v1/prune", s.prune},
 		{"POST", "/v1/shutdown", s.shutdown},
 		{"POST", "/v1/upgrade", s.upgrade},
 		{"GET", "/metrics", s.metrics},

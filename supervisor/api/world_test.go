@@ -113,6 +113,13 @@ func (w *world) Stop(ctx context.Context, id messages.InstanceID) error {
 func (w *world) Restart(ctx context.Context, id messages.InstanceID) error {
 	return w.do(ctx, "restart", id, messages.Stopping)
 }
+func (w *world) Prune(context.Context) ([]messages.Pruned, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls = append(w.calls, "prune")
+	return []messages.Pruned{{ID: "gone"}, {ID: "busy", Kept: "pid 7 (sleep) lives"}}, w.fail
+}
+
 func (w *world) Reload(context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

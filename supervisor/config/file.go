@@ -53,8 +53,9 @@ type Start struct {
 
 // Output says what is kept of the output of instances.
 type Output struct {
-	MaxSize int64 // bytes, per instance and stream
-	Forward bool  // into the daemon's structured log
+	Keep    time.Duration // of what an instance left that is listed no more
+	MaxSize int64         // bytes, per instance and stream
+	Forward bool          // into the daemon's structured log
 }
 
 // Log says how the daemon logs.
@@ -89,7 +90,9 @@ func RestartNeeded(old, new *File) []string {
 	differs("state_dir", old.StateDir == new.StateDir)
 	differs("socket", old.Socket == new.Socket)
 	differs("start.parallel", old.Start.Parallel == new.Start.Parallel)
-	differs("output", old.Output == new.Output)
+	kept := new.Output
+	kept.Keep = old.Output.Keep // it is asked for when it is needed
+	differs("output", old.Output == kept)
 	differs("log", old.Log == new.Log)
 	differs("metrics", old.Metrics == new.Metrics)
 	differs("api", old.API == new.API)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"procman/messages"
 )
@@ -59,6 +60,13 @@ func services() []key {
 			Doc: "how many instances are started at a time; 0: chosen from the cores"}, func(f *File) any { return &f.Start.Parallel }),
 		setting(messages.Field{Key: "output.max_size", Kind: kindSize, Default: int64(16 << 20), Limits: []messages.Limit{messages.AtLeast(int64(1))},
 			Doc: "of each of an instance's two output files; beyond, they are cut at their head"}, func(f *File) any { return &f.Output.MaxSize }),
+		setting(messages.Field{Key: "output.keep", Kind: messages.KindDuration, Default: 24 * time.Hour, Limits: []messages.Limit{messages.Must(func(d time.Duration) string {
+			if d <= 0 {
+				return "it must be more than 0"
+			}
+			return ""
+		}, nil)},
+			Doc: "the directory of an instance that has left the list, from the last change in it on"}, func(f *File) any { return &f.Output.Keep }),
 		setting(messages.Field{Key: "output.forward", Kind: messages.KindBool, Default: true,
 			Doc: "into the daemon's structured log"}, func(f *File) any { return &f.Output.Forward }),
 		setting(messages.Field{Key: "log.level", Default: "info", Words: []string{"debug", "info", "warn", "error"},

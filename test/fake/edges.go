@@ -248,16 +248,62 @@ func (p *Provider) Changes() <-chan struct{} { return p.changes }
 
 // Memory remembers in memory only, across supervisors. Frozen, it forgets what it is told: so a supervisor that was
 // killed leaves what had been written before.
+//
+// It is an archive, too: of what instances write something is left once they are forgotten.
 type Memory struct {
-	mu     sync.Mutex
-	pages  map[messages.InstanceID]messages.Memory
-	frozen bool
+	mu         sync.Mutex
+	pages      map[messages.InstanceID]messages.Memory
+	left       map[messages.InstanceID]time.Time
+	obstructed map[messages.InstanceID]string
+	frozen     bool
 }
 
 var _ supervisor.Memory = (*Memory)(nil)
 
 // NewMemory returns a memory of nothing.
-func NewMemory() *Memory { return &Memory{pages: map[messages.InstanceID]messages.Memory{}} }
+func NewMemory() *Memory {
+	return &Memory{pages: map[messages.InstanceID]messages.Memory{}, left: map[messages.InstanceID]time.Time{}, obstructed: map[messages.InstanceID]string{}}
+}
+
+// Kept reports whether anything of the instance is there.
+func (m *Memory) Kept(id messages.InstanceID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, remembered := m.pages[id]
+	_, left := m.left[id]
+	return remembered || left
+}
+
+// Obstruct keeps what the instance left from being removed, until it is called with no reason.
+func (m *Memory) Obstruct(id messages.InstanceID, why string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.obstructed[id] = why
+}
+
+// Archived returns what is left of those that were forgotten.
+func (m *Memory) Archived(known func(messages.InstanceID) bool) (map[messages.InstanceID]time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	archived := map[messages.InstanceID]time.Time{}
+	for id, since := range m.left {
+		if _, remembered := m.pages[id]; !remembered && !known(id) {
+			archived[id] = since
+		}
+	}
+	return archived, nil
+}
+
+// Discard removes it.
+func (m *Memory) Discard(_ context.Context, id messages.InstanceID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if why := m.obstructed[id]; why != "" {
+		return &messages.KeptError{ID: id, Why: why}
+	}
+	delete(m.left, id)
+	return nil
+}
 
 func (m *Memory) freeze(frozen bool) {
 	m.mu.Lock()
@@ -288,6 +334,7 @@ func (m *Memory) Expunge(id messages.InstanceID) error {
 	defer m.mu.Unlock()
 	if !m.frozen {
 		delete(m.pages, id)
+		m.left[id] = time.Now()
 	}
 	return nil
 }

@@ -167,7 +167,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		Provider: d.provider, Ports: ports, Outputs: outputs, Logger: log.Logger,
 		Spawner:       remembering{spawner, "the state directory " + string(file.StateDir), left.Touches},
 		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: shares.Probes, Mask: d.provider.secrets.Mask})),
-		StartParallel: file.Start.Parallel, Budget: room, Terms: Terms(),
+		StartParallel: file.Start.Parallel, Budget: room, Terms: Terms(), Keep: func() time.Duration { return d.provider.File().Output.Keep },
 		Observe: []supervisor.Observer{{Event: d.events.Append}, collector.Observer(), {Reconciled: d.good.reconciled},
 			{Reconciled: d.provider.reconciled}, {Event: held.event}},
 	})
