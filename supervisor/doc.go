@@ -12,6 +12,8 @@
 //     reading its last report; an actor that ends without one is lost, and its process is adopted by another.
 //   - Done first, written afterwards: no deed, no report and no end waits for a disk. What could not be made durable is said,
 //     and tried again until it is; what an asker gave up is not done later.
+//   - What an instance wrote outlives it by Config.Keep: who is in the list, held or remembered has not left it, and whether
+//     anything lives is for the Archive to say, see Prune.
 //   - Told afterwards: the log, observers and the event stream hear of a deed once everything that the same cause asks for is
 //     done, from one place. Nothing hangs on a listener: one that panics harms nobody.
 //   - There is one decider. What is said of what will happen is supervisor/explain's, which asks supervisor/plan on a copy.

@@ -1,7 +1,10 @@
-// Package health asks an instance over HTTP how it is, and whether it is the instance that answers.
+// Package health asks an instance how it is, and whether it is the instance that answers.
 //
 // Invariants:
-//   - One probe is one GET on a literal loopback address. No proxy, no redirect, no resolver, no compression.
+//   - How it is asked is the kind of its policy, see probers: a kind is a file of its own, and what it hears that is not healthy
+//     it says itself, as a verdict. Slots, the deadline, whose the listener is and what is not the instance's fault are the
+//     same for all.
+//   - A probe over HTTP is one GET on a literal loopback address. No proxy, no redirect, no resolver, no compression.
 //   - A probe ends within its timeout, reads a bounded number of bytes and allocates a few kilobytes, whatever the server
 //     does. It runs in its caller's goroutine; while it connects there may be one more.
 //   - Nothing outlives a probe: no goroutine, no descriptor, no connection. So there is no Close.

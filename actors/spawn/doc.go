@@ -14,6 +14,8 @@
 //     is no answer about a process.
 //   - To belong to a run is not to be its process. A helper carries the tag, and perhaps the lock: it is never adopted. A run
 //     below the one on record is neither survivor nor rival.
+//   - Who adopts names the run, and waits for a start that is under way: the end of one run is never taken for that of
+//     another. What lives is the instance's, whatever its run.
 //   - A process has one manager. One that was started under another state directory is ours by its record, which came along,
 //     unless a manager lives there; the lock there is then taken, too, and what it holds tells others from where it is
 //     managed. Without a record it is not ours, and is not started a second time either.
