@@ -96,7 +96,7 @@ func TestASecondTERMEndsTheDaemonAtOnceAndTouchesNothingMore(t *testing.T) {
 	require.Zero(t, d.ends())
 	require.Equal(t, []int{before.PID}, s.living())
 	require.Contains(t, d.log.String(), "told to end a second time")
-	d = s.run() // nothing was lost
+	s.run() // nothing was lost
 	require.Equal(t, before.PID, s.instance("a").PID)
 	require.Equal(t, messages.Stopping, s.instance("a").Phase, "it was told to end, and has an hour for that")
 	require.True(t, s.instance("b").Held)
