@@ -37,7 +37,8 @@ var arrows = map[string][]string{
 	"supervisor/events":  {"actors/record", "messages"},
 	"supervisor/metrics": {"supervisor", "messages"},
 	"supervisor/engine":  {"supervisor", "actors/budget", "actors/health", "actors/output", "actors/port", "actors/spawn", "messages"},
-	"cmd/procman": {"supervisor/explain", "supervisor/config", "supervisor/api", "supervisor/events", "actors/output", "actors/spawn",
+	"cmd/procman":        {"cmd/procman/cli"},
+	"cmd/procman/cli": {"supervisor/explain", "supervisor/config", "supervisor/api", "supervisor/events", "actors/output", "actors/spawn",
 		"cmd/procman/daemon", "cmd/procman/doctor", "cmd/procman/systemd", "cmd/procman/words", "messages"},
 	"cmd/procman/daemon": {"supervisor", "supervisor/explain", "supervisor/engine", "supervisor/config", "supervisor/api", "supervisor/events",
 		"supervisor/metrics", "actors/budget", "actors/spawn", "actors/output", "actors/health", "actors/kernel", "actors/port", "actors/record",
@@ -141,6 +142,26 @@ func TestThePureCoresTouchNoWorld(t *testing.T) {
 				}
 				if _, is := n.(*ast.GoStmt); is {
 					t.Errorf("%s starts a goroutine", file)
+				}
+				return true
+			})
+		}
+	}
+}
+
+// What a command does depends on its environment only where its caller says so.
+func TestTheEnvironmentOfACommandIsReadInMainAlone(t *testing.T) {
+	all := packages(t)
+	for _, name := range []string{"cmd/procman/cli", "cmd/procman/daemon", "cmd/procman/systemd", "cmd/procman/words"} {
+		require.NotEmpty(t, all[name].GoFiles, name)
+		for _, file := range all[name].GoFiles {
+			tree, err := parser.ParseFile(token.NewFileSet(), filepath.Join(all[name].Dir, file), nil, 0)
+			require.NoError(t, err)
+			ast.Inspect(tree, func(n ast.Node) bool {
+				if s, is := n.(*ast.SelectorExpr); is {
+					if x, is := s.X.(*ast.Ident); is && x.Name == "os" {
+						require.NotContains(t, []string{"Getenv", "LookupEnv", "ExpandEnv"}, s.Sel.Name, "%s/%s", name, file)
+					}
 				}
 				return true
 			})

@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"procman/cmd/procman/daemon"
+	"procman/cmd/procman/words"
+	"procman/messages"
+	"procman/supervisor/api"
+	"procman/supervisor/config"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	watch := false
+	cmd := &cobra.Command{
+		Use:     "status [ID...]",
+		Aliases: []string{"ps", "ls"},
+		Short:   "Show what runs, and how it is",
+		Long: `Show what runs, and how it is. With ids, the exit code is 3 unless each of them is running and healthy.
+
+When no daemon answers, the exit code is 5, and what is shown is what the records in the state directory and the processes
+tell: what still runs, unsupervised. With --watch it goes on until a daemon answers again.
+
+The form is a table, a wider one with -o wide, one JSON document with -o json, or one for each instance with -o jsonl. With
+--watch, a table on a terminal is drawn in place, and elsewhere again only when more than times has changed; -o jsonl gives
+every instance, and then each one that has changed.`,
+		Example: `  procman status                 # all instances
+  procman status -w              # and again whenever it changes
+  procman status users           # exit code 3 unless it is running and healthy
+  procman status -o json | jq -r '.instances[] | select(.health != "healthy") | .id'`,
+		ValidArgsFunction: a.completeIDs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+				if watch {
+					return a.watch(ctx, c, args)
+				}
+				err := a.status(ctx, c, args, a.Stdout)
+				if absent(err) {
+					return a.offline(ctx, args, err, a.Stdout)
+				}
+				return err
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again whenever it changes")
+	return cmd
+}
+
+// ask gives do a client, and says what can be done if nobody answers.
+func (a *app) ask(cmd *cobra.Command, do func(context.Context, *api.Client) error) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return a.reach(do(cmd.Context(), c))
+}
+
+// answerTime is how long a daemon may take that is asked for what it knows. One that is starting keeps callers waiting.
+const answerTime = daemon.BootTime + 5*time.Second
+
+// instances returns what the daemon knows. One that does not answer in time cannot be reached, unless ctx ended before.
+func (a *app) instances(ctx context.Context, c *api.Client, patience time.Duration) (api.Document, error) {
+	asking, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	d, err := c.Instances(asking)
+	if err != nil && asking.Err() != nil && ctx.Err() == nil {
+		where := ""
+		if at, err := a.silently().place(); err == nil {
+			where = " at " + at.socket
+		}
+		err = fmt.Errorf("%w%s: it did not answer within %v", api.ErrUnreachable, where, patience)
+	}
+	return d, err
+}
+
+func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Writer) error {
+	d, err := a.instances(ctx, c, answerTime)
+	if err != nil {
+		return err
+	}
+	switch wrong := d.Manager.ConfigError; {
+	case wrong == "":
+	case !d.Manager.Ready && len(d.Instances) == 0:
+		a.say("the configuration %s cannot be used, and no other is in force: %s", d.Manager.Config, words.Head(wrong))
+	default:
+		a.say("the configuration %s is not in force, the last good one is: %s", d.Manager.Config, words.Head(wrong))
+	}
+	if d.Manager.Waits != "" {
+		a.say("the daemon waits, and not all of this is known: %s", d.Manager.Waits)
+	}
+	ids, unknown := choose(d.Instances, args)
+	if len(args) > 0 {
+		d.Instances = slices.DeleteFunc(d.Instances, func(s messages.Status) bool { return !slices.Contains(ids, s.ID) })
+	}
+	if unknown != nil && len(ids) == 0 {
+		return unknown
+	}
+	if err := a.show(to, d); err != nil {
+		return err
+	}
+	if unknown != nil {
+		return unknown
+	}
+	for _, s := range d.Instances {
+		if len(args) > 0 && !s.Well() {
+			return exit{code: exitNotHealthy}
+		}
+	}
+	return nil
+}
+
+// show writes a document in the form that is asked for.
+func (a *app) show(to io.Writer, d api.Document) error {
+	switch a.output {
+	case formatJSON:
+		return writeDocument(to, d)
+	case formatLines:
+		return writeLines(to, d.Instances...)
+	}
+	columns := narrow()
+	if a.output == formatWide {
+		columns = wide()
+	}
+	_, err := io.WriteString(to, table(columns, d.Instances, time.Now(), a.colours()))
+	return err
+}
+
+// choose returns the ids that are asked for, each once; all if none is. The error says which of them do not exist.
+func choose(all []messages.Status, args []string) (ids []messages.InstanceID, unknown error) {
+	var known []messages.InstanceID
+	for _, s := range all {
+		known = append(known, s.ID)
+	}
+	if len(args) == 0 {
+		return known, nil
+	}
+	for _, arg := range args {
+		id := messages.InstanceID(arg)
+		switch {
+		case slices.Contains(ids, id):
+		case slices.Contains(known, id):
+			ids = append(ids, id)
+		case unknown == nil:
+			unknown = messages.ErrUnknownInstance{ID: id}
+			help := "`procman status` lists those that there are"
+			if near := nearest(id, known); near != "" {
+				help = fmt.Sprintf("did you mean %q?", string(near))
+			}
+			unknown = fmt.Errorf("%w; %s", unknown, help)
+		}
+	}
+	return ids, unknown
+}
+
+// nearest returns the id that is most like a wrong one; empty if none is.
+func nearest(id messages.InstanceID, known []messages.InstanceID) messages.InstanceID {
+	best, least := messages.InstanceID(""), max(2, len(id)/3)+1
+	for _, k := range known {
+		if d := config.EditDistance(string(id), string(k)); d < least {
+			best, least = k, d
+		}
+	}
+	return best
+}

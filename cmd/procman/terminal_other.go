@@ -1,8 +1,0 @@
-//go:build !linux
-
-package main
-
-import "io"
-
-// isTerminal does not know here, and says no: it costs the colours only.
-func isTerminal(io.Writer) bool { return false }
