@@ -285,6 +285,7 @@ func TestAStrangerIsNeverAdoptedAndNeverSignalled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := stateDir(t)
 			own := orphaned(t, dir, sleeper("a"))
+			time.Sleep(20 * time.Millisecond) // the kernel counts the start of a process in ticks of 10 ms
 			bystander := exec.Command("sleep", "300")
 			bystander.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 			require.NoError(t, bystander.Start())

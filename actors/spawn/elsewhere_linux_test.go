@@ -1,8 +1,8 @@
 package spawn
 
 import (
+	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
@@ -82,7 +82,12 @@ func TestTheManagerUnderWhichItRunsIsNamed(t *testing.T) {
 	_, err := s.Spawn(t.Context(), messages.Launch{App: app, Run: 1})
 	require.Equal(t, messages.FaultElsewhere, faultOf(t, err))
 	require.Contains(t, err.Error(), "the manager with pid "+strconv.Itoa(m.cmd.Process.Pid))
-	require.Contains(t, err.Error(), filepath.Join(string(former), "procman.sock"))
+	require.NotContains(t, err.Error(), "--socket", "it does not answer there")
+	l, listenErr := net.Listen("unix", former.Socket())
+	require.NoError(t, listenErr)
+	defer l.Close()
+	_, err = s.Spawn(t.Context(), messages.Launch{App: app, Run: 1})
+	require.Contains(t, err.Error(), "`procman --socket "+former.Socket()+" stop a`")
 }
 
 // Two things were changed at once: where the state lies, and with it everything else. Then it is the record that counts.
