@@ -138,7 +138,7 @@ func (e *eventsCall) about(event messages.Event) bool {
 // each calls do with every event. If they are followed it outlives the daemon.
 func (e *eventsCall) each(ctx context.Context, c *api.Client, do func(messages.LoggedEvent) error) error {
 	q := e.query
-	return e.persist(ctx, q.Follow, func(heard func()) error {
+	once := func(heard func()) error {
 		for event, err := range c.Events(ctx, q) {
 			if err != nil {
 				return err
@@ -151,7 +151,11 @@ func (e *eventsCall) each(ctx context.Context, c *api.Client, do func(messages.L
 			}
 		}
 		return nil
-	})
+	}
+	if !q.Follow {
+		return once(func() {})
+	}
+	return (&reconnect{app: e.app, every: reconnectEvery}).run(ctx, false, once)
 }
 
 func (e *eventsCall) line(event messages.Event) string {
@@ -198,28 +202,4 @@ func eventText(e messages.Event, id bool) string {
 		text += " (" + strings.Join(of, ", ") + ")"
 	}
 	return text
-}
-
-// again is how often it is looked whether a daemon that went away is back.
-const again = 250 * time.Millisecond
-
-// persist calls do, and, if it is to last, calls it again for as long as the daemon is away after having been heard once:
-// it may be restarted or upgraded. heard is for do to say that the daemon answers.
-func (a *app) persist(ctx context.Context, last bool, do func(heard func()) error) error {
-	known, silent := false, false
-	for {
-		err := do(func() { known, silent = true, false })
-		if !last || !known || !errors.Is(err, api.ErrUnreachable) {
-			return err
-		}
-		if !silent {
-			a.say("the daemon does not answer; waiting for it")
-		}
-		silent = true
-		select {
-		case <-time.After(again):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -19,9 +20,8 @@ type logs struct {
 	stream string
 	prefix map[messages.InstanceID]string // what a line begins with, when there are several instances
 
-	mu      sync.Mutex
-	out     *bufio.Writer
-	waiting int // instances that wait for the daemon
+	mu  sync.Mutex
+	out *bufio.Writer
 }
 
 func (a *app) logsCommand() *cobra.Command {
@@ -64,11 +64,7 @@ what was taken away meanwhile because the file had got too large is missing, and
 }
 
 func (l *logs) run(ctx context.Context, c *api.Client, args []string) error {
-	d, err := c.Instances(ctx)
-	if err != nil {
-		return err
-	}
-	ids, err := choose(d.Instances, args)
+	_, ids, err := l.asked(ctx, c, args)
 	if err != nil {
 		return err
 	}
@@ -144,4 +140,39 @@ func prefixes(ids []messages.InstanceID, colours bool) map[messages.InstanceID]s
 		all[id] = text
 	}
 	return all
+}
+
+// follow copies the output of all at once, until each of them has left the list, or copying one of them fails.
+func (l *logs) follow(ctx context.Context, c *api.Client, ids []messages.InstanceID) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	again := &reconnect{app: l.app, every: reconnectEvery}
+	ends := make(chan error, len(ids))
+	var copying sync.WaitGroup
+	for _, id := range ids {
+		copying.Go(func() {
+			q := l.query
+			q.ID, q.Place = id, true // so that there is a cursor before there is a line
+			err := again.run(ctx, true, func(heard func()) error { return l.copy(ctx, c, &q, heard) })
+			var unknown messages.ErrUnknownInstance
+			switch {
+			case ctx.Err() != nil:
+				err = nil
+			case errors.As(err, &unknown):
+				l.say("%s: it is not in the list any more", id)
+				err = nil
+			case err != nil:
+				stop()
+			}
+			ends <- err
+		})
+	}
+	copying.Wait()
+	close(ends)
+	for err := range ends {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

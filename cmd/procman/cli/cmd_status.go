@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -65,11 +66,11 @@ func (a *app) ask(cmd *cobra.Command, do func(context.Context, *api.Client) erro
 // answerTime is how long a daemon may take that is asked for what it knows. One that is starting keeps callers waiting.
 const answerTime = daemon.BootTime + 5*time.Second
 
-// instances returns what the daemon knows. One that does not answer in time cannot be reached, unless ctx ended before.
-func (a *app) instances(ctx context.Context, c *api.Client, patience time.Duration) (api.Document, error) {
+// instances returns what the daemon knows of the instances, of all if none is named. One that does not answer in time cannot be reached, unless ctx ended before.
+func (a *app) instances(ctx context.Context, c *api.Client, patience time.Duration, ids ...messages.InstanceID) (api.Document, error) {
 	asking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	d, err := c.Instances(asking)
+	d, err := c.Instances(asking, ids...)
 	if err != nil && asking.Err() != nil && ctx.Err() == nil {
 		where := ""
 		if at, err := a.silently().place(); err == nil {
@@ -81,8 +82,9 @@ func (a *app) instances(ctx context.Context, c *api.Client, patience time.Durati
 }
 
 func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Writer) error {
-	d, err := a.instances(ctx, c, answerTime)
-	if err != nil {
+	d, ids, err := a.asked(ctx, c, args)
+	var unknown messages.ErrUnknownInstance
+	if err != nil && !errors.As(err, &unknown) {
 		return err
 	}
 	switch wrong := d.Manager.ConfigError; {
@@ -95,18 +97,17 @@ func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Wr
 	if d.Manager.Waits != "" {
 		a.say("the daemon waits, and not all of this is known: %s", d.Manager.Waits)
 	}
-	ids, unknown := choose(d.Instances, args)
 	if len(args) > 0 {
 		d.Instances = slices.DeleteFunc(d.Instances, func(s messages.Status) bool { return !slices.Contains(ids, s.ID) })
 	}
-	if unknown != nil && len(ids) == 0 {
-		return unknown
+	if err != nil && len(ids) == 0 {
+		return err
 	}
 	if err := a.show(to, d); err != nil {
 		return err
 	}
-	if unknown != nil {
-		return unknown
+	if err != nil {
+		return err
 	}
 	for _, s := range d.Instances {
 		if len(args) > 0 && !s.Well() {
@@ -130,6 +131,28 @@ func (a *app) show(to io.Writer, d api.Document) error {
 	}
 	_, err := io.WriteString(to, table(columns, d.Instances, time.Now(), a.colours()))
 	return err
+}
+
+// asked returns what the daemon knows of the instances that are asked for, and their ids, each once; of all if none is. If one
+// does not exist that is the error, beside those that do; only then all are looked at: one of them may have been meant.
+func (a *app) asked(ctx context.Context, c *api.Client, args []string) (api.Document, []messages.InstanceID, error) {
+	wanted := make([]messages.InstanceID, len(args))
+	for n, arg := range args {
+		wanted[n] = messages.InstanceID(arg)
+	}
+	d, err := a.instances(ctx, c, answerTime, wanted...)
+	if err != nil {
+		return d, nil, err
+	}
+	ids, unknown := choose(d.Instances, args)
+	if unknown == nil {
+		return d, ids, nil
+	}
+	if d, err = a.instances(ctx, c, answerTime); err != nil {
+		return d, nil, err
+	}
+	ids, unknown = choose(d.Instances, args)
+	return d, ids, unknown
 }
 
 // choose returns the ids that are asked for, each once; all if none is. The error says which of them do not exist.

@@ -78,14 +78,10 @@ func (c control) run(ctx context.Context, client *api.Client, args []string) err
 		ctx, cancel = context.WithTimeout(ctx, c.timeout)
 		defer cancel()
 	}
-	d, err := c.instances(ctx, client, answerTime)
+	d, ids, err := c.asked(ctx, client, args)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return exit{exitTimeout, fmt.Errorf("the daemon did not answer within %v, and nothing was done; its log may say why", c.timeout)}
 	}
-	if err != nil {
-		return err
-	}
-	ids, err := choose(d.Instances, args)
 	if err != nil {
 		return err
 	}

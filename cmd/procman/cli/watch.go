@@ -24,30 +24,43 @@ func (a *app) watch(ctx context.Context, c *api.Client, args []string) error {
 	next := time.NewTicker(watchEvery)
 	defer next.Stop()
 	v := viewer{app: a, terminal: isTerminal(a.Stdout), to: a.Stdout}
-	for first := true; ; first = false {
-		p, err := a.picture(ctx, c)
+	lost := func(why error) error {
 		switch {
-		case first && p.why != nil:
-			return a.offline(ctx, args, p.why, a.Stdout)
-		case first && err == nil:
-			_, err = choose(p.Instances, args) // later on, one that is gone was removed
-		}
-		var no *api.Error
-		if errors.As(err, &no) && no.Code == api.CodeEnding && !first {
-			err = nil // and in a moment there is nobody
-		} else if err == nil {
+		case absent(why):
+			p := a.unwatched(ctx, why)
 			p.only(args)
-			err = v.see(p)
+			return v.see(p)
+		case errors.Is(why, api.ErrUnreachable):
+			return why
 		}
-		if err != nil {
-			return err
-		}
-		select {
-		case <-next.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		return nil // it is ending, and in a moment there is nobody
 	}
+	first := true
+	err := (&reconnect{app: a, every: watchEvery, lost: lost}).run(ctx, false, func(heard func()) error {
+		for {
+			d, _, err := a.asked(ctx, c, args)
+			var unknown messages.ErrUnknownInstance
+			if err != nil && (first || !errors.As(err, &unknown)) { // later on, one that is gone was removed
+				return err
+			}
+			heard()
+			first = false
+			p := picture{Document: d}
+			p.only(args)
+			if err := v.see(p); err != nil {
+				return err
+			}
+			select {
+			case <-next.C:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	})
+	if absent(err) {
+		return a.offline(ctx, args, err, a.Stdout)
+	}
+	return err
 }
 
 // picture is what is known at one moment.
@@ -57,16 +70,14 @@ type picture struct {
 	owner int   // the process that has the state directory then; 0: none
 }
 
-func (a *app) picture(ctx context.Context, c *api.Client) (p picture, err error) {
-	p.Document, err = a.instances(ctx, c, answerTime)
-	if !absent(err) {
-		return p, err
-	}
-	p.why = err
+// unwatched is the picture while nobody answers.
+func (a *app) unwatched(ctx context.Context, why error) picture {
+	p := picture{why: why}
+	var err error
 	if p.Instances, p.owner, err = a.look(ctx); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		p.why = fmt.Errorf("%w; what runs could not be found out in full: %w", p.why, err)
 	}
-	return p, nil
+	return p
 }
 
 // only leaves the instances that are asked for; all if none is.

@@ -2,10 +2,14 @@ package cli
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -149,7 +153,40 @@ func TestPrefixesAreAsWideAsTheLongestID(t *testing.T) {
 
 func TestADaemonThatSaysNoAtOnceMeansIt(t *testing.T) {
 	busy := &api.Error{Message: "too many", Code: api.CodeBusy, Status: http.StatusServiceUnavailable}
-	require.False(t, transient(busy, false))
-	require.True(t, transient(busy, true), "its place was taken while the daemon was away")
-	require.False(t, transient(os.ErrInvalid, true))
+	require.False(t, transient(busy, true, false))
+	require.True(t, transient(busy, true, true), "its place was taken while the daemon was away")
+	require.False(t, transient(os.ErrInvalid, true, true))
+}
+
+func TestACommandThatIsGivenIDsAsksForTheseOnlyAndForAllToSayWhatMayHaveBeenMeant(t *testing.T) {
+	dir, err := os.MkdirTemp("", "pm") // for a socket the name must be short
+	require.NoError(t, err)
+	defer os.RemoveAll(dir)
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	require.NoError(t, err)
+	asked := make(chan string, 8)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.RawQuery
+		d := api.Document{Schema: api.Schema}
+		for _, id := range []messages.InstanceID{"web", "worker"} {
+			if r.URL.RawQuery == "" || slices.Contains(r.URL.Query()["id"], string(id)) {
+				d.Instances = append(d.Instances, messages.Status{ID: id})
+			}
+		}
+		require.NoError(t, json.NewEncoder(w).Encode(d))
+	})}
+	go func() { _ = server.Serve(l) }() // until it is closed
+	defer server.Close()
+	c := api.NewClient(filepath.Join(dir, "s"))
+	defer c.Close()
+	a := &app{}
+	_, ids, err := a.asked(t.Context(), c, []string{"worker", "worker"})
+	require.NoError(t, err)
+	require.Equal(t, []messages.InstanceID{"worker"}, ids)
+	require.Equal(t, "id=worker&id=worker", <-asked)
+	_, ids, err = a.asked(t.Context(), c, []string{"web", "workr"})
+	require.ErrorContains(t, err, `did you mean "worker"?`)
+	require.Equal(t, []messages.InstanceID{"web"}, ids)
+	require.Equal(t, []string{"id=web&id=workr", ""}, []string{<-asked, <-asked})
+	require.Empty(t, asked)
 }
