@@ -199,7 +199,7 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 func (s *Server) serve(h *http.Server, l net.Listener) error {
-	err := h.Serve(newTurnstile(newSpareListener(l), s.options.Connections, s.options.Opened))
+	err := h.Serve(newConnLimit(newSpareListener(l), s.options.Connections, s.options.Opened))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// turnstile is a listener that has so many connections open at the most. Further ones wait in the kernel's queue.
-type turnstile struct {
+// connLimit is a listener that has so many connections open at the most. Further ones wait in the kernel's queue.
+type connLimit struct {
 	net.Listener
 	slots  chan struct{}
 	opened func(int) // told how many more connections there are, or fewer
@@ -16,18 +16,18 @@ type turnstile struct {
 
 // Bounded returns a listener on l that has so many connections open at the most; further ones wait in the kernel's queue.
 func Bounded(l net.Listener, connections int) net.Listener {
-	return newTurnstile(l, connections, nil)
+	return newConnLimit(l, connections, nil)
 }
 
-func newTurnstile(l net.Listener, connections int, opened func(int)) *turnstile {
+func newConnLimit(l net.Listener, connections int, opened func(int)) *connLimit {
 	if opened == nil {
 		opened = func(int) {}
 	}
-	return &turnstile{Listener: l, opened: opened, slots: make(chan struct{}, connections), closed: make(chan struct{})}
+	return &connLimit{Listener: l, opened: opened, slots: make(chan struct{}, connections), closed: make(chan struct{})}
 }
 
 // Accept waits for a slot, and then for a connection.
-func (t *turnstile) Accept() (net.Conn, error) {
+func (t *connLimit) Accept() (net.Conn, error) {
 	select {
 	case t.slots <- struct{}{}:
 	case <-t.closed:
@@ -42,7 +42,7 @@ func (t *turnstile) Accept() (net.Conn, error) {
 	return &passenger{Conn: conn, leave: sync.OnceFunc(func() { t.opened(-1); <-t.slots })}, nil
 }
 
-func (t *turnstile) Close() error {
+func (t *connLimit) Close() error {
 	t.close.Do(func() { close(t.closed) })
 	return t.Listener.Close()
 }
