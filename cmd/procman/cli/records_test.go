@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"procman/messages"
 	"procman/supervisor/api"
 )
 
@@ -25,6 +26,7 @@ func TestWithoutADaemonTheFilesAreRead(t *testing.T) {
 	d := s.run()
 	s.ok("start", "a", "--wait")
 	s.eventually("b has failed", func() bool { return s.instance("b").ConsecutiveFailures > 0 })
+	s.eventually("that is on record", func() bool { return len(s.events(messages.InstanceExited)) > 0 })
 	s.eventually("traces are kept", func() bool { _, err := os.Stat(filepath.Join(s.dir, "state", "traces.json")); return err == nil })
 	require.NoError(t, d.cmd.Process.Kill())
 	<-d.done
