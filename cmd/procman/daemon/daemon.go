@@ -22,6 +22,7 @@ import (
 	"procman/supervisor"
 	"procman/supervisor/api"
 	"procman/supervisor/config"
+	"procman/supervisor/engine"
 )
 
 // daemon is a supervisor with all that it needs, and the API in front of it.
@@ -121,19 +122,18 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	d.opened("the configuration", d.provider.Close)
 	d.good = keepLastGood(dir, d.provider.Provider, log.Logger)
 	d.opened("the last good configuration", d.good.Close)
-	outputs, err := output.New(dir, output.Options{MaxSize: file.Output.MaxSize, Forward: file.Output.Forward,
-		Mask: d.provider.secrets.Mask, Moved: d.outputMoved, Logger: log.output, Settled: log.writer.Settled})
+	parts, err := engine.Prepare(engine.Options{
+		Spawner: spawner, Supervisor: supervisor.Config{Logger: log.Logger},
+		Ports: port.Options{First: file.Ports.First, Last: file.Ports.Last, Hold: file.Ports.Hold},
+		Output: output.Options{MaxSize: file.Output.MaxSize, Forward: file.Output.Forward,
+			Mask: d.provider.secrets.Mask, Moved: d.outputMoved, Logger: log.output, Settled: log.writer.Settled},
+	})
 	if err != nil {
 		return nil, err
 	}
-	d.opened("output", outputs.Close)
-	ports, err := port.New(port.Options{First: file.Ports.First, Last: file.Ports.Last, Hold: file.Ports.Hold, Logger: log.Logger})
-	if err != nil {
-		return nil, err
-	}
-	d.ports = ports
-	d.opened("ports", ports.Close)
-	d.provider.leaseFrom(ports, file.Ports)
+	d.ports = parts.Ports
+	d.opened("ports and output", parts.Close)
+	d.provider.leaseFrom(parts.Ports, file.Ports)
 	warnOfOverlap(log.Logger, file.Ports)
 	for _, f := range Distrust(file, os.Geteuid()) {
 		log.Warn("others than the daemon's user could interfere", "check", f.Check, "what", f.What, "means", f.Means, "do", f.Do)
@@ -147,7 +147,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		log.Warn("the manager is short of threads", "error", err.Error())
 	}
 	build := VersionOf(debug.ReadBuildInfo())
-	collector := newCollector(build, outputs.Counters, log.Logger)
+	collector := newCollector(build, parts.Outputs.Counters, log.Logger)
 	scrape := collector.Handler()
 	d.tell(messages.Event{What: messages.ManagerStarted, By: messages.ByManager, Why: fmt.Sprintf("version %s, pid %d", build, os.Getpid()),
 		Details: []slog.Attr{slog.String("version", build.String()), slog.Int("pid", os.Getpid()), slog.String("config", file.Path),
@@ -161,10 +161,10 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		return nil
 	})
 	holds := func() bool { return d.provider.leasing().Hold }
-	held := newHeldPorts(log.Logger, holds, outputs.Read)
+	held := newHeldPorts(log.Logger, holds, parts.Outputs.Read)
 	d.opened("the look at held ports", held.Close)
-	d.supervisor, err = supervisor.New(supervisor.Config{
-		Provider: d.provider, Ports: ports, Outputs: outputs, Logger: log.Logger,
+	d.supervisor, err = parts.Supervise(supervisor.Config{
+		Provider:      d.provider,
 		Spawner:       remembering{spawner, "the state directory " + string(file.StateDir), left.Touches},
 		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: shares.Probes, Mask: d.provider.secrets.Mask})),
 		StartParallel: file.Start.Parallel, Budget: room, Terms: Terms(), Keep: func() time.Duration { return d.provider.File().Output.Keep },
@@ -198,7 +198,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	d.notifier = systemd.NewNotifier(left.manager, d.supervisor, log.Logger)
 	d.opened("the notices to the service manager", d.notifier.Close)
 	d.server, err = api.New(api.Options{
-		Supervisor: d.supervisor, Logs: outputs.Read, Events: d.events.Read, Metrics: scrape, Plan: d.plan, Holds: holds,
+		Supervisor: d.supervisor, Logs: parts.Outputs.Read, Events: d.events.Read, Metrics: scrape, Plan: d.plan, Holds: holds,
 		Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, ConfigError: d.provider.fault, Waits: d.waits, Logger: log.Logger,
 		Connections: shares.Connections, Opened: room.Lend,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir,
