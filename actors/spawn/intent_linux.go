@@ -29,9 +29,9 @@ func hashOf(args []string) string {
 // recall finds the process of a start of which nothing but the intent was written. It is in doubt if it shows no tag and
 // another command line: then it may be one that the process has started.
 func (s *Spawner) recall(ctx context.Context, id messages.InstanceID, r *runRecord, f *findings) {
-	intent := s.testimony(id)
-	if intent == nil || intent.PID != 0 || r != nil && r.Run >= intent.Run {
-		return // none, or the record was written after all
+	intent := s.pending(id, r)
+	if intent == nil {
+		return
 	}
 	as := *intent
 	table, err := s.proc.Table(ctx)
@@ -59,6 +59,37 @@ func (s *Spawner) recall(ctx context.Context, id messages.InstanceID, r *runReco
 		return
 	}
 	f.doubt = &doubt{why: kernel.DoubtIntent, pid: x.PID, start: x.Start, run: as.Run, spec: as.Spec}
+}
+
+// pending returns the intent of a start of which nothing else was written; nil: there is none, or the record was written after all.
+func (s *Spawner) pending(id messages.InstanceID, r *runRecord) *runRecord {
+	intent := s.testimony(id)
+	if intent == nil || intent.PID != 0 || r != nil && r.Run >= intent.Run {
+		return nil
+	}
+	return intent
+}
+
+// leftBehind returns what lives of a run of which nothing but the intent is known, and whose first process has ended: they write
+// to the output that it was given, began after the intent, and their session is that of a process which is gone. The intent is
+// told its pid by that.
+func (s *Spawner) leftBehind(id messages.InstanceID, r, intent *runRecord) map[int]member {
+	table, err := s.proc.Table(context.Background())
+	if err != nil {
+		return nil // the next look finds out
+	}
+	began := readClock().read(intent.Started, true).Add(-20 * time.Millisecond)
+	left := map[int]member{}
+	for pid, p := range table {
+		leader, there := table[p.Session]
+		if p.Zombie() || p.Leads(pid) || p.Session == 0 || there && !leader.Zombie() || r != nil && p.Session == r.PID ||
+			sinceBoot(p.Start).Before(began) || !s.writesFor(pid, id) {
+			continue
+		}
+		intent.PID = p.Session
+		left[pid] = member{Process: p}
+	}
+	return left
 }
 
 // isHelper reports whether nothing but the intent is known of the run whose tag the process shows, and the process is not

@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,19 +22,11 @@ func TestAProcessWhoseManagerDiedBeforeItWasOnRecordIsFoundThoughItShowsNothing(
 			pid := orphanedAs(t, dir, bare("3>&-"))
 			line, err := kernel.Procfs("/proc").CommandLine(pid)
 			require.NoError(t, err)
-			text, err := os.ReadFile(dir.InstanceLock("a"))
-			require.NoError(t, err)
-			var r runRecord
-			require.NoError(t, record.Unseal(lockKind, text, &r))
-			r.PID, r.Start, r.Args = 0, 0, hashOf([]string{"another"})
-			r.Started = readClock().stamp(time.Now().Add(-time.Minute)) // an intent is written before the fork
+			args := []string{"another"}
 			if sure {
-				r.Args = hashOf(line)
+				args = line
 			}
-			text, err = record.Seal(lockKind, r)
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(dir.InstanceLock("a"), text, 0o600))
-			require.NoError(t, os.Remove(dir.Run("a")))
+			forgetAllButTheIntent(t, dir, args)
 
 			s := opened(t, dir)
 			v := survivors(t, s)["a"]
@@ -50,6 +43,50 @@ func TestAProcessWhoseManagerDiedBeforeItWasOnRecordIsFoundThoughItShowsNothing(
 			require.True(t, alive(pid))
 		})
 	}
+}
+
+// forgetAllButTheIntent leaves of instance "a" what there is before the fork.
+func forgetAllButTheIntent(t testing.TB, dir messages.StateDir, args []string) {
+	t.Helper()
+	text, err := os.ReadFile(dir.InstanceLock("a"))
+	require.NoError(t, err)
+	var r runRecord
+	require.NoError(t, record.Unseal(lockKind, text, &r))
+	r.PID, r.Start, r.Args = 0, 0, hashOf(args)
+	r.Started = readClock().stamp(time.Now().Add(-time.Minute))
+	text, err = record.Seal(lockKind, r)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(dir.InstanceLock("a"), text, 0o600))
+	require.NoError(t, os.Remove(dir.Run("a")))
+}
+
+// TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt: its first process has ended too, and what it had started shows and
+// holds nothing.
+func TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt(t *testing.T) {
+	dir := stateDir(t)
+	leader := orphanedAs(t, dir, shell("env -i sleep 300 3>&- & exec env -i sleep 300 3>&-"))
+	worker := 0
+	eventually(t, "it has a worker", func() bool {
+		table, err := kernel.Procfs("/proc").Table(t.Context())
+		require.NoError(t, err)
+		for pid, p := range table {
+			if p.Session == leader && pid != leader && p.Name == "sleep" {
+				worker = pid
+			}
+		}
+		return worker != 0
+	})
+	endAfter(t, worker)
+	forgetAllButTheIntent(t, dir, []string{"whatever"})
+	require.NoError(t, syscall.Kill(leader, syscall.SIGKILL))
+	eventually(t, "it is gone", func() bool { return !alive(leader) })
+
+	s := opened(t, dir)
+	v := survivors(t, s)["a"]
+	require.Equal(t, []any{true, true, 7}, []any{v.Alive, v.Outlived, v.Run})
+	p := adopted(t, s)
+	require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
+	eventually(t, "the worker is ended with its run", func() bool { return !alive(worker) })
 }
 
 // TestARunOfWhichNothingButTheIntentIsLeftHasEndedAndItsNumberIsGivenToNobodyElse: the process ended before the next manager

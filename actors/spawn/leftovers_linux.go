@@ -39,6 +39,11 @@ func (s *Spawner) outlived(i *instance, r *runRecord, seen []kernel.Process) {
 			belong[x.PID] = member{Process: x}
 		}
 	}
+	if intent := s.pending(i.id, r); intent != nil && newest.Run < intent.Run {
+		if left := s.leftBehind(i.id, r, intent); len(left) > 0 {
+			newest, belong = *intent, left
+		}
+	}
 	if newest.Tag == "" {
 		return
 	}

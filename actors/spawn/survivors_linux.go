@@ -89,7 +89,7 @@ func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survi
 		}
 		return v, true
 	}
-	if intent := s.testimony(id); intent != nil && intent.PID == 0 && (r == nil || intent.Run > r.Run) {
+	if intent := s.pending(id, r); intent != nil {
 		r = intent // its process has ended, if there ever was one: its number is not given to another
 	}
 	if r == nil || r.Run <= 0 {
