@@ -83,15 +83,17 @@ func TestADaemonThatIsOutOfDescriptorsStaysInControl(t *testing.T) {
 		})
 	}
 	callers.Wait()
-	out, code := w.cli("stop", "i00", "--wait", "--timeout", "20s")
-	require.Zero(t, code, out)
-	w.eventually(20*time.Second, "another has taken its place", func() bool { return d.phases()["running"] >= running })
+	for _, id := range []string{"i00", "i01"} { // how many fit depends on what else is open in the moment, by one
+		out, code := w.cli("stop", id, "--wait", "--timeout", "20s")
+		require.Zero(t, code, out)
+	}
+	w.eventually(20*time.Second, "another has taken their place", func() bool { return d.phases()["running"] >= running-1 })
 	w.many(running) // the list is made shorter
-	out, code = w.cli("reload")
+	out, code := w.cli("reload")
 	require.Zero(t, code, out)
 	w.eventually(20*time.Second, "the rest runs", func() bool {
 		n := d.phases()
-		return n["running"] == running-1 && n["stopped"] == 1
+		return n["running"] == running-2 && n["stopped"] == 2
 	})
 	out, code = w.cli("shutdown")
 	require.Zero(t, code, out)

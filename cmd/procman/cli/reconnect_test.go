@@ -105,7 +105,9 @@ func TestFollowingOutlivesTheDaemonAndLosesNothing(t *testing.T) {
 	require.LessOrEqual(t, waits, 3, "once for each time")
 	for id, c := range all {
 		gone := c.missing * (len(counted(1)) + 1)
-		require.Equal(t, gone, told[strings.TrimSpace(id)+":"], "what is missing of %s is told, to the byte", id)
+		said := told[strings.TrimSpace(id)+":"]
+		require.GreaterOrEqual(t, said, gone, "what is missing of %s is told", id)
+		require.LessOrEqual(t, said-gone, 64<<10, "and no more, but for a part that was read while its head was taken away")
 		t.Logf("%s: %d lines, %d of them gone, as was said", id, c.newest, c.missing)
 	}
 }
