@@ -122,6 +122,7 @@ func TestEventsSayWhoDidWhatAndOutliveTheDaemon(t *testing.T) {
 	}
 	require.NoError(t, r.cmd.Process.Kill())
 	<-r.done
+	s.eventually("it is said", func() bool { return strings.Contains(stderr.String(), "the daemon does not answer; waiting for it") })
 	r = s.run()
 	last := first[len(first)-1].Cursor
 	seen := map[messages.EventType]int{}
