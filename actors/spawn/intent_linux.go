@@ -34,19 +34,10 @@ func (s *Spawner) recall(ctx context.Context, id messages.InstanceID, r *runReco
 		return
 	}
 	as := *intent
-	table, err := s.proc.Table(ctx)
-	if err != nil {
-		return // the next look finds out
-	}
-	// The kernel counts the start of a process in ticks of 10 ms.
-	began := readClock().read(as.Started, true).Add(-20 * time.Millisecond)
-	buffer := make([]byte, 64<<10)
+	_, since := s.since(ctx, id, intent)
 	var x *kernel.Process
-	for pid, p := range table {
-		if p.Zombie() || !p.Leads(pid) || sinceBoot(p.Start).Before(began) || x != nil && x.Start <= p.Start || !s.writesFor(pid, id) {
-			continue
-		}
-		if p.Tags = s.proc.TagsOf(pid, buffer); p.Tag == "" || p.Tag == as.Tag {
+	for _, p := range since {
+		if p.Leads(p.PID) && (x == nil || x.Start > p.Start) {
 			x = &p
 		}
 	}
@@ -73,23 +64,39 @@ func (s *Spawner) pending(id messages.InstanceID, r *runRecord) *runRecord {
 // leftBehind returns what lives of a run of which nothing but the intent is known, and whose first process has ended: they write
 // to the output that it was given, began after the intent, and their session is that of a process which is gone. The intent is
 // told its pid by that.
-func (s *Spawner) leftBehind(id messages.InstanceID, r, intent *runRecord) map[int]member {
-	table, err := s.proc.Table(context.Background())
-	if err != nil {
-		return nil // the next look finds out
-	}
-	began := readClock().read(intent.Started, true).Add(-20 * time.Millisecond)
+func (s *Spawner) leftBehind(ctx context.Context, id messages.InstanceID, r, intent *runRecord) map[int]member {
+	table, since := s.since(ctx, id, intent)
 	left := map[int]member{}
-	for pid, p := range table {
+	for _, p := range since {
 		leader, there := table[p.Session]
-		if p.Zombie() || p.Leads(pid) || p.Session == 0 || there && !leader.Zombie() || r != nil && p.Session == r.PID ||
-			sinceBoot(p.Start).Before(began) || !s.writesFor(pid, id) {
+		if p.Leads(p.PID) || p.Session == 0 || there && !leader.Zombie() || r != nil && p.Session == r.PID {
 			continue
 		}
 		intent.PID = p.Session
-		left[pid] = member{Process: p}
+		left[p.PID] = member{Process: p}
 	}
 	return left
+}
+
+// since returns the processes of the host, and of them those that began after the intent, write to the output of the instance, and
+// show the tag of no other run; none if they cannot be looked at: the next look finds out.
+func (s *Spawner) since(ctx context.Context, id messages.InstanceID, intent *runRecord) (table map[int]kernel.Process, since []kernel.Process) {
+	table, err := s.proc.Table(ctx)
+	if err != nil {
+		return nil, nil
+	}
+	// The kernel counts the start of a process in ticks of 10 ms.
+	began := readClock().read(intent.Started, true).Add(-20 * time.Millisecond)
+	buffer := make([]byte, 64<<10)
+	for pid, p := range table {
+		if p.Zombie() || sinceBoot(p.Start).Before(began) || !s.writesFor(pid, id) {
+			continue
+		}
+		if p.Tags = s.proc.TagsOf(pid, buffer); p.Tag == "" || p.Tag == intent.Tag {
+			since = append(since, p)
+		}
+	}
+	return table, since
 }
 
 // isHelper reports whether nothing but the intent is known of the run whose tag the process shows, and the process is not

@@ -19,7 +19,7 @@ import (
 // outlived makes the newest run of the instance known whose first process has ended while others of it live: it is a run
 // that is not over, and is ended like any other. Earlier runs are none of its business, and while it is in doubt who lives
 // nobody is.
-func (s *Spawner) outlived(i *instance, r *runRecord, seen []kernel.Process) {
+func (s *Spawner) outlived(ctx context.Context, i *instance, r *runRecord, seen []kernel.Process) {
 	if i.doubts() != nil || i.process() != nil && !i.process().over() {
 		return
 	}
@@ -40,7 +40,7 @@ func (s *Spawner) outlived(i *instance, r *runRecord, seen []kernel.Process) {
 		}
 	}
 	if intent := s.pending(i.id, r); intent != nil && newest.Run < intent.Run {
-		if left := s.leftBehind(i.id, r, intent); len(left) > 0 {
+		if left := s.leftBehind(ctx, i.id, r, intent); len(left) > 0 {
 			newest, belong = *intent, left
 		}
 	}

@@ -129,7 +129,7 @@ func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*r
 			switch {
 			case i.live() != nil || err != nil:
 			case s.unlocked(id):
-				s.outlived(i, r, seen[id])
+				s.outlived(ctx, i, r, seen[id])
 			default:
 				unexplained[id] = r
 			}
@@ -327,7 +327,7 @@ func (s *Spawner) explain(ctx context.Context, locked map[messages.InstanceID]*r
 		if i.live() != nil || err != nil {
 			continue
 		}
-		if s.outlived(i, r, slices.Concat(seen[id], holders[id])); i.process() != nil && !i.process().over() {
+		if s.outlived(ctx, i, r, slices.Concat(seen[id], holders[id])); i.process() != nil && !i.process().over() {
 			continue
 		}
 		switch d := i.doubts(); {
