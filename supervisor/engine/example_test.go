@@ -91,20 +91,29 @@ func Example_provider() {
 	dir, remove := scratch()
 	defer remove()
 	l := newList(server("blue"))
-	e, err := engine.Open(options(dir, 24130, l))
+	o := options(dir, 24130, l)
+	stopped, ready := make(chan messages.InstanceID, 10), make(chan messages.InstanceID, 10)
+	o.Supervisor.Observe = []supervisor.Observer{{Event: func(e messages.Event) {
+		switch e.What {
+		case messages.InstanceReady:
+			ready <- e.ID
+		case messages.InstanceStopped:
+			stopped <- e.ID
+		}
+	}}}
+	e, err := engine.Open(o)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer e.Close()
-	<-e.Ready()
+	fmt.Println(<-ready, "runs")
 	l.set(server("green"))
-	for running(e) != "green" {
-		time.Sleep(5 * time.Millisecond)
-	}
-	fmt.Println(running(e), "runs")
+	fmt.Println(<-stopped, "has left,", <-ready, "runs")
 	_ = e.Shutdown(context.Background())
-	// Output: green runs
+	// Output:
+	// blue runs
+	// blue has left, green runs
 }
 
 // running returns the ids of those that run healthy.
