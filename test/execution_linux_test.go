@@ -76,7 +76,7 @@ func (w *realWorld) want(apps ...messages.AppInstance) {
 func (w *realWorld) until(id messages.InstanceID, is func(messages.Status) bool) messages.Status {
 	w.t.Helper()
 	var s messages.Status
-	require.Eventually(w.t, func() bool { s, _ = w.Lookup(id); return is(s) }, 10*time.Second, 5*time.Millisecond, "%s\n%s", id, w.log)
+	require.Eventually(w.t, func() bool { s, _ = w.Lookup(id); return is(s) }, time.Minute, 5*time.Millisecond, "%s\n%s", id, w.log)
 	return s
 }
 
@@ -94,7 +94,7 @@ func TestARealInstanceRunsWhereAndHowItWasToldTo(t *testing.T) {
 					r["instance"] == "web" && r["pid"] == float64(s.PID) && r["run"] == 1.0
 			})
 		}
-		require.Eventually(t, func() bool { return line("stdout", "hello from web") && line("stderr", "ready") }, 5*time.Second, 5*time.Millisecond, "%s", w.log)
+		require.Eventually(t, func() bool { return line("stdout", "hello from web") && line("stderr", "ready") }, time.Minute, 5*time.Millisecond, "%s", w.log)
 		text, err := os.ReadFile(messages.StateDir(filepath.Join(w.dir, "state")).Stdout("web"))
 		require.NoError(t, err)
 		require.Contains(t, string(text), "hello from web\n")
@@ -136,7 +136,7 @@ func TestARealInstanceRunsWhereAndHowItWasToldTo(t *testing.T) {
 	t.Run("5.2 Stopping", func(t *testing.T) {
 		pid := w.until("web", healthy).PID
 		w.want()
-		require.Eventually(t, func() bool { _, known := w.Lookup("web"); return !known }, 5*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { _, known := w.Lookup("web"); return !known }, time.Minute, 5*time.Millisecond)
 		require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
 	})
 }

@@ -131,7 +131,7 @@ func (r *recorder) others() []string {
 // await waits until so many records of either kind are there.
 func (r *recorder) await(t testing.TB, lines, others int) {
 	t.Helper()
-	late := time.After(10 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		r.shared.mu.Lock()
 		n, o, changed := len(r.shared.lines), len(r.shared.others), r.shared.changed

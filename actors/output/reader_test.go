@@ -90,7 +90,7 @@ func TestAReaderThatFollowsGetsNewLinesOfBothStreamsAndRuns(t *testing.T) {
 	onEveryDisk(t, func(t *testing.T, root string) {
 		h := newHouse(t, root, Options{})
 		h.stdout("one\ntwo\nunfin")
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		f := h.out.Follow(web, 1, gonePID(t))
 		steps := []func(){

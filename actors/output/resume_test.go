@@ -96,7 +96,7 @@ func TestAReaderGoesOnAfterACrash(t *testing.T) {
 			}
 		}
 		forwarded := func(bytes int64) {
-			require.Eventually(t, func() bool { n, _ := h.out.Counters(); return n >= bytes }, 5*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { n, _ := h.out.Counters(); return n >= bytes }, time.Minute, time.Millisecond)
 		}
 		for life := range 30 {
 			for range 4 {
@@ -199,7 +199,7 @@ func TestAReaderOfAFileThatComesLaterMissesNothing(t *testing.T) {
 	h.rec.await(t, 1, 0)
 	require.NoError(t, os.Remove(h.dir.Stdout(web)))
 	h.rec.await(t, 1, 1) // that it is gone
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for l, err := range h.out.Read(ctx, messages.OutputQuery{ID: web, Follow: true, Place: true}) {
 		require.NoError(t, err)

@@ -84,7 +84,7 @@ func TestWorkersThatADiskKeepsWaitingAreReplaced(t *testing.T) {
 		releases = append(releases, h.hold(id))
 		h.write(h.dir.Stdout(id), "two\n")
 	}
-	stalled := assert.Eventually(t, waiting(mostStalled), 20*time.Second, time.Millisecond)
+	stalled := assert.Eventually(t, waiting(mostStalled), time.Minute, time.Millisecond)
 	for range 3 {
 		h.stdout("more\n")
 		lines++
@@ -95,7 +95,7 @@ func TestWorkersThatADiskKeepsWaitingAreReplaced(t *testing.T) {
 	}
 	require.True(t, stalled)
 	h.rec.await(t, lines+len(releases), 2)
-	require.Eventually(t, waiting(0), 20*time.Second, time.Millisecond)
+	require.Eventually(t, waiting(0), time.Minute, time.Millisecond)
 	require.Contains(t, h.rec.others()[0], "output is not forwarded, nor its place saved")
 	require.Contains(t, h.rec.others()[1], "well again")
 }

@@ -76,7 +76,7 @@ func TestAnEventThatIsThereBeforeItsWatchIsKnownMakesItsSourceLook(t *testing.T)
 	wd, err := unix.InotifyAddWatch(w.fd, h.dir.Stdout(web), unix.IN_MODIFY|unix.IN_ONESHOT)
 	require.NoError(t, err)
 	h.stdout("two\n")
-	require.Eventually(t, func() bool { return heard() > before }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return heard() > before }, time.Minute, time.Millisecond)
 	s := newSource(h.out, web)
 	s.busy = true // as while it is armed
 	w.claim(s.tails[0], int32(wd), before)

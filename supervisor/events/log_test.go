@@ -80,7 +80,7 @@ func TestWhatIsAppendedIsReadInItsOrderAlsoByALaterManager(t *testing.T) {
 	all, last := runs(t, l, messages.EventQuery{})
 	require.Equal(t, upTo(10), all)
 	l.Append(event(11))
-	require.Eventually(t, func() bool { all, _ = runs(t, l, messages.EventQuery{Since: last}); return len(all) == 1 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { all, _ = runs(t, l, messages.EventQuery{Since: last}); return len(all) == 1 }, time.Minute, time.Millisecond)
 	require.Equal(t, []int{11}, all)
 	info, err := os.Stat(path)
 	require.NoError(t, err)
@@ -187,7 +187,7 @@ func TestALogOfGarbageIsPassedOver(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, append(bytes.Repeat([]byte{0}, 100000), '\n'), 0o600))
 	l := open(t, path, Options{})
 	l.Append(event(1))
-	require.Eventually(t, func() bool { got, _ := runs(t, l, messages.EventQuery{}); return len(got) == 1 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { got, _ := runs(t, l, messages.EventQuery{}); return len(got) == 1 }, time.Minute, time.Millisecond)
 }
 
 func TestCursorsOfALogThatWasDeletedAreNeverGivenAgain(t *testing.T) {
@@ -344,17 +344,17 @@ func TestEventsThatCannotBeWrittenAreCounted(t *testing.T) {
 	var said bytes.Buffer
 	l := open(t, path, Options{Logger: slog.New(slog.NewTextHandler(&lockedBuffer{to: &said}, nil))})
 	l.Append(event(1))
-	require.Eventually(t, func() bool { got, _ := runs(t, l, messages.EventQuery{}); return len(got) == 1 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { got, _ := runs(t, l, messages.EventQuery{}); return len(got) == 1 }, time.Minute, time.Millisecond)
 	// A directory in its place: the disk says no.
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, os.Mkdir(path, 0o700))
 	for n := 2; n <= 5; n++ {
 		l.Append(event(n))
 	}
-	require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.lost == 4 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.lost == 4 }, time.Minute, time.Millisecond)
 	require.NoError(t, os.Remove(path))
 	l.Append(event(6))
-	require.Eventually(t, func() bool { got, _ := runs(t, l, messages.EventQuery{}); return len(got) == 2 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { got, _ := runs(t, l, messages.EventQuery{}); return len(got) == 2 }, time.Minute, time.Millisecond)
 	var why string
 	for logged, err := range l.Read(t.Context(), messages.EventQuery{}) {
 		require.NoError(t, err)
@@ -400,10 +400,10 @@ func TestALogThatCannotBeCutDownStopsGrowing(t *testing.T) {
 	for n := range 1000 {
 		l.Append(event(n))
 		if n%10 == 0 {
-			require.Eventually(t, func() bool { return !l.busy() }, time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return !l.busy() }, time.Minute, time.Millisecond)
 		}
 	}
-	require.Eventually(t, func() bool { return !l.busy() }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return !l.busy() }, time.Minute, time.Millisecond)
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.Less(t, info.Size(), int64(12<<10))

@@ -119,7 +119,7 @@ func startPrometheus(t *testing.T, scraped string) *realPrometheus {
 		}
 	})
 	listening := regexp.MustCompile(`msg="Listening on" address=(127\.0\.0\.1:\d+)`)
-	require.Eventually(t, func() bool { return listening.MatchString(log.String()) }, 20*time.Second, 10*time.Millisecond, "Prometheus does not listen")
+	require.Eventually(t, func() bool { return listening.MatchString(log.String()) }, time.Minute, 10*time.Millisecond, "Prometheus does not listen")
 	return &realPrometheus{t, "http://" + listening.FindStringSubmatch(log.String())[1]}
 }
 

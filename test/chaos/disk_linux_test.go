@@ -175,7 +175,7 @@ func (w *world) underControl(d *daemon, of map[string]Process, why string) {
 	w.Helper()
 	out, code := w.cli("status")
 	require.Zero(w, code, out)
-	out, code = w.cli("stop", "b", "--wait", "--timeout", "10s")
+	out, code = w.cli("stop", "b", "--wait", "--timeout", "1m")
 	require.Zero(w, code, out)
 	require.Contains(w, out, "stopped, but this could not be written ("+why)
 	require.Contains(w, out, "a crash of the daemon would forget it")

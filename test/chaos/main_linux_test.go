@@ -106,7 +106,7 @@ func fromEnv(name string, otherwise int) int {
 // patience stretches deadlines where the race detector, or too few cores, make everything slow.
 func patience() int {
 	if runtime.NumCPU() < 4 {
-		return 2
+		return 4
 	}
-	return 1
+	return 2
 }

@@ -84,7 +84,7 @@ func TestADaemonThatIsOutOfDescriptorsStaysInControl(t *testing.T) {
 	}
 	callers.Wait()
 	for _, id := range []string{"i00", "i01"} { // how many fit depends on what else is open in the moment, by one
-		out, code := w.cli("stop", id, "--wait", "--timeout", "20s")
+		out, code := w.cli("stop", id, "--wait", "--timeout", "1m")
 		require.Zero(t, code, out)
 	}
 	w.eventually(20*time.Second, "another has taken their place", func() bool { return d.phases()["running"] >= running-1 })
@@ -240,7 +240,7 @@ func TestAProgramOnAHungMountKeepsOnlyItsOwnInstancesWaiting(t *testing.T) {
 	w.write()
 	require.NoError(t, d.reload())
 	d.healthy("later")
-	out, code := w.cli("stop", "h0", "h1", "--wait", "--timeout", "20s")
+	out, code := w.cli("stop", "h0", "h1", "--wait", "--timeout", "1m")
 	require.Zero(t, code, out)
 	out, code = w.cli("shutdown")
 	require.Zero(t, code, out)

@@ -12,7 +12,7 @@ func TestEveryExitCodeIsGivenByTheRealProgram(t *testing.T) {
 	s := newSite(t, "", "a: serve", "mute: mute")
 	require.Equal(t, 5, s.call("status").code, "the daemon cannot be reached")
 	s.run()
-	s.ok("wait", "a", "--timeout", "10s")
+	s.ok("wait", "a", "--timeout", "1m")
 
 	second := exec.Command(binary, "-c", s.config, "run")
 	require.Error(t, second.Run())

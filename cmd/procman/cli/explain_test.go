@@ -32,7 +32,7 @@ func TestWhyLeavesNoQuestionOpen(t *testing.T) {
 	s := newSite(t, "", "fine: serve", "crashing: fail", "held: serve", "mute: mute", "missing: serve; executable: ./nowhere", "off: serve; enabled: false",
 		"once: fail; restart: {mode: never}")
 	s.run()
-	s.ok("wait", "fine", "held", "--timeout", "10s")
+	s.ok("wait", "fine", "held", "--timeout", "1m")
 	s.ok("stop", "held", "--wait")
 	s.eventually("a second crash", func() bool { return s.instance("crashing").ConsecutiveFailures >= 2 })
 
@@ -184,21 +184,21 @@ func TestWaitReturnsWhenAllAreThere(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "", "a: serve", "b: serve", "off: serve; enabled: false")
 	s.run()
-	s.ok("wait", "--timeout", "10s")
+	s.ok("wait", "--timeout", "1m")
 	require.Equal(t, messages.Healthy, s.instance("a").Health)
 	require.Equal(t, exitTimeout, s.call("wait", "a", "--for", "stopped", "--timeout", "100ms").code)
 	s.ok("stop", "a")
-	s.ok("wait", "a", "--for", "stopped", "--timeout", "10s")
-	require.Equal(t, exitNotHealthy, s.call("wait", "a", "--timeout", "10s").code, "held: it will not get there by itself")
-	s.ok("wait", "--timeout", "10s")
+	s.ok("wait", "a", "--for", "stopped", "--timeout", "1m")
+	require.Equal(t, exitNotHealthy, s.call("wait", "a", "--timeout", "1m").code, "held: it will not get there by itself")
+	s.ok("wait", "--timeout", "1m")
 	require.Equal(t, exitUnknown, s.call("wait", "c").code)
 	require.Equal(t, exitUsage, s.call("wait", "--for", "lunch").code)
 	done := make(chan int, 1)
-	go func() { done <- s.call("wait", "a", "--for", "running", "--timeout", "10s").code }()
+	go func() { done <- s.call("wait", "a", "--for", "running", "--timeout", "1m").code }()
 	s.ok("start", "a")
 	select {
 	case <-done: // 3 if it asked before the start, 0 if after; either way it returns
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		require.Fail(t, "wait does not return")
 	}
 }

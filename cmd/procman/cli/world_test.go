@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -28,13 +27,11 @@ import (
 	"procman/test/fake"
 )
 
-// binary is the real program, built once for all tests.
-var binary string
+// binary is the real program, and childBinary what it runs, see testdata/child. They are built once for all tests, without the
+// race detector also when the tests have it: a process that takes a second to begin makes every deadline a matter of luck.
+var binary, childBinary string
 
 func TestMain(m *testing.M) {
-	if how := os.Getenv("TEST_CHILD"); how != "" {
-		os.Exit(child(how))
-	}
 	flag.Parse()
 	if flag.NArg() > 0 { // it is taken for the program that it tests, as the doctor does in its process: that must not begin all of them anew
 		os.Exit(0)
@@ -43,8 +40,8 @@ func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "procman")
 	if err == nil {
 		_ = os.Setenv("XDG_RUNTIME_DIR", filepath.Join(dir, "run")) // the name is one; the daemon makes the directory
-		binary = filepath.Join(dir, "procman")
-		build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "procman/cmd/procman")
+		binary, childBinary = filepath.Join(dir, "procman"), filepath.Join(dir, "child")
+		build := exec.Command("go", "build", "-buildvcs=false", "-o", dir, "procman/cmd/procman", "procman/cmd/procman/cli/testdata/child")
 		build.Stdout, build.Stderr = os.Stderr, os.Stderr
 		err = build.Run()
 	}
@@ -58,91 +55,6 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(code)
 	}))
-}
-
-// child is a tiny servicehost. It says "hello" and is healthy, unless it is told otherwise.
-func child(how string) int {
-	if how == "remains" {
-		return remain()
-	}
-	flags := flag.NewFlagSet("child", flag.ExitOnError)
-	port := flags.Int("port", 0, "")
-	flags.String("wasm", "", "")
-	db := flags.String("dbPath", "", "")
-	_ = flags.Parse(os.Args[1:])
-	switch how {
-	case "elsewhere":
-		return askElsewhere(*port)
-	case "forsaken":
-		return forsake(*port)
-	case "heavy": // and dies slowly
-		defer runtime.KeepAlive(bytes.Repeat([]byte{1}, 64<<20))
-	case "deaf":
-		signal.Ignore(syscall.SIGTERM)
-	case "mute": // never listens
-		select {}
-	case "fail":
-		fmt.Fprintln(os.Stderr, "no reason")
-		return 3
-	case "grumble": // the reason is on stdout, and differs from run to run
-		fmt.Println("starting, run", os.Getenv("PROCMAN_RUN"))
-		fmt.Println("listen tcp: address already in use")
-		return 3
-	case "once": // the second run fails
-		if err := os.Mkdir(*db, 0o700); err != nil {
-			return 3
-		}
-	case "tell":
-		fmt.Println("the secret is", os.Getenv("SECRET"))
-	case "chatter":
-		go func() {
-			for n := 1; ; n++ {
-				fmt.Println("line", n)
-				time.Sleep(5 * time.Millisecond)
-			}
-		}()
-	case "flood":
-		go func() {
-			for line := bytes.Repeat([]byte("x"), 100); ; {
-				fmt.Printf("%s\n", line)
-			}
-		}()
-	}
-	status, body := http.StatusOK, ""
-	if how == "leak" { // it tells everybody
-		body = os.Getenv("SECRET") + " " + os.Getenv("API_TOKEN")
-		fmt.Println("the secret is", body)
-		fmt.Fprintln(os.Stderr, "panic:", body)
-	}
-	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", *port))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 5
-	}
-	fmt.Println("hello from stdout")
-	fmt.Fprintln(os.Stderr, "hello from stderr")
-	if how == "count" {
-		go count()
-	}
-	asked := 0
-	http.HandleFunc("/api/status", func(w http.ResponseWriter, _ *http.Request) {
-		if asked++; how == "leak" && asked > 2 { // healthy, and then no more
-			status = http.StatusInternalServerError
-		}
-		w.WriteHeader(status)
-		fmt.Fprint(w, body)
-	})
-	fmt.Fprintln(os.Stderr, http.Serve(l, nil))
-	return 1
-}
-
-func count() {
-	for i := 1; ; i++ {
-		fmt.Println(counted(i))
-		if i%50 == 0 {
-			time.Sleep(5 * time.Millisecond)
-		}
-	}
 }
 
 // counted is a line of a child that counts. All have the same length.
@@ -183,9 +95,7 @@ func newSite(t *testing.T, head string, instances ...string) *site {
 func (s *site) write(head string, instances ...string) {
 	s.t.Helper()
 	var b strings.Builder
-	self, err := os.Executable()
-	require.NoError(s.t, err)
-	fmt.Fprintf(&b, "executable: %s\nstate_dir: state\nports: {range: %d-%d}\nhealth: {interval: 200ms}\n%s\ninstances:\n", self, s.first, s.first+perSite-1, head)
+	fmt.Fprintf(&b, "executable: %s\nstate_dir: state\nports: {range: %d-%d}\nhealth: {interval: 200ms}\n%s\ninstances:\n", childBinary, s.first, s.first+perSite-1, head)
 	for _, instance := range instances {
 		id, how, _ := strings.Cut(instance, ": ")
 		how, more, _ := strings.Cut(how, "; ")
@@ -331,7 +241,7 @@ func (s *site) run(change ...func(*exec.Cmd)) *running {
 
 func (s *site) eventually(what string, is func() bool) {
 	s.t.Helper()
-	require.Eventually(s.t, is, 10*time.Second, 10*time.Millisecond, what)
+	require.Eventually(s.t, is, time.Minute, 10*time.Millisecond, what)
 }
 
 func (r *running) signal(sig os.Signal) {
@@ -345,7 +255,7 @@ func (r *running) ends() int {
 	select {
 	case <-r.done:
 		return r.cmd.ProcessState.ExitCode()
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		require.Fail(r.t, "the daemon does not end", r.log.String())
 		return -1
 	}
