@@ -103,3 +103,13 @@ func TestAThirdTermDoesNotEvenCloseTheParts(t *testing.T) {
 	log.Close()
 	require.Contains(t, records.String(), "told to end a second time")
 }
+
+func TestAConfigurationInSharedMemoryIsAFileAndOneOfAShellsPipeIsNot(t *testing.T) {
+	t.Parallel()
+	for path, stream := range map[string]bool{
+		"/dev/shm/site/procman.yaml": false, "/dev/procman.yaml": false, "procman.yaml": false, "/home/proc/procman.yaml": false,
+		"/dev/fd/63": true, "/dev/stdin": true, "/proc/self/fd/63": true, "/proc/self/fd/0": true,
+	} {
+		require.Equal(t, stream, IsStream(path), path)
+	}
+}

@@ -62,9 +62,10 @@ func (o *Options) TouchConfig() (done func()) {
 	return o.Touches.Begin(strings.TrimSpace("the configuration " + path))
 }
 
-// IsStream reports whether a configuration is a stream of the caller's, as <(...) makes one: it can be read once only.
+// IsStream reports whether a configuration is a stream of the caller's, as <(...) makes one: it can be read once only. Its name
+// tells: a look at a file may wait for a disk. What lies below /dev/shm is a file like any other.
 func IsStream(path string) bool {
-	return strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/proc/")
+	return path == "/dev/stdin" || strings.HasPrefix(path, "/dev/fd/") || strings.HasPrefix(path, "/proc/")
 }
 
 // LoadOrLastGood loads the configuration for a daemon. If it is broken or missing, and the one that was in force before is
