@@ -49,6 +49,15 @@ type Process interface {
 	Rest(ctx context.Context, than []messages.Member) ([]messages.Member, error)
 }
 
+// Worker is a Process that can tell how it uses the processor. What it says is for the gate, and need not be exact.
+type Worker interface {
+	// Used returns how long it has used a processor, with all of its threads. The error says that it is not to be seen.
+	Used() (time.Duration, error)
+	// Runs reports whether it, or one that it has started, runs at this moment or waits for a processor, and whether it has
+	// started others that live.
+	Runs() (runs, family bool)
+}
+
 // Ports leases TCP ports.
 type Ports interface {
 	// Acquire leases a port to the instance: the one it had before if that is free, else another. An instance has one

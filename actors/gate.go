@@ -5,48 +5,214 @@ import (
 	"sync"
 	"time"
 
+	"procman/actors/gate"
 	"procman/messages"
 )
 
-// Gate limits how many instances start at once, first come, first served: a thousand processes that all compile their
-// module at the same moment would starve each other past every deadline. A nil Gate lets all pass.
-type Gate chan struct{}
-
-// slotTime is how long a start may occupy its slot. One that hangs must not keep the others from starting.
-const slotTime = 10 * time.Second
-
-// NewGate returns a gate with so many slots.
-func NewGate(slots int) Gate { return make(Gate, slots) }
-
-// slot is a run's place in the gate. It is given up by itself after slotTime.
-type slot struct {
-	gate Gate
-	once *sync.Once // for each pass
-	late *time.Timer
+// Gate rations the processor among the instances that are starting, see package gate, which decides. A thousand processes
+// that all compile their module at the same moment would starve each other past every deadline. A nil Gate lets all pass.
+// Nobody looks at anything, and no timer runs, while nobody waits.
+type Gate struct {
+	mu      sync.Mutex
+	core    *gate.Gate
+	waiting map[messages.InstanceID]*passage
+	timer   *time.Timer
+	due     time.Time // when the timer fires; zero: it is not set
+	looking bool      // somebody looks, without the lock
 }
 
-func (s *slot) Acquire(ctx context.Context, _ *messages.Launch) error {
+// NewGate returns a gate that lets so many instances at once use the processor for their start.
+func NewGate(places int) *Gate {
+	return &Gate{core: gate.New(places), waiting: map[messages.InstanceID]*passage{}}
+}
+
+// passage is one start's way through the gate.
+type passage struct {
+	gate.Start
+	id   messages.InstanceID
+	call chan struct{} // closed when it may go on
+	work Worker        // nil: nobody can tell; set before it is begun
+}
+
+// Waits says of an instance whether its start waits for its turn, and for how many others that use the processor.
+func (g *Gate) Waits(id messages.InstanceID) messages.Queue {
+	if g == nil {
+		return messages.Queue{}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := g.waiting[id]
+	if p == nil {
+		return messages.Queue{}
+	}
+	busy, places := g.core.Taken()
+	return messages.Queue{Waits: true, Precedence: p.Precedence(), Busy: busy, Places: places}
+}
+
+// enter returns when the start may go on.
+func (g *Gate) enter(ctx context.Context, id messages.InstanceID, precedence func() messages.Precedence) (*passage, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	p := &passage{id: id}
+	p.Of = p
+	g.mu.Lock()
+	g.core.Arrive(&p.Start, precedence())
+	now := time.Now()
+	if next := g.core.Next(now); next != &p.Start {
+		p.call = make(chan struct{})
+		g.waiting[id] = p
+		if next != nil { // a place was given back by one that is being looked at, and somebody else is first
+			g.pass(next)
+		}
+		g.call(now)
+	}
+	g.mu.Unlock()
+	if p.call == nil {
+		return p, nil
+	}
+	select {
+	case <-p.call:
+		return p, nil
+	case <-ctx.Done():
+		g.leave(p)
+		return nil, ctx.Err()
+	}
+}
+
+func (g *Gate) began(p *passage, process Process) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p.work, _ = process.(Worker)
+	now := time.Now()
+	g.core.Began(&p.Start, now, p.work != nil)
+	g.arm(now)
+}
+
+func (g *Gate) leave(p *passage) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.waiting[p.id] == p {
+		delete(g.waiting, p.id)
+	}
+	g.core.Leave(&p.Start)
+	g.call(time.Now())
+}
+
+// call has those go on that may.
+func (g *Gate) call(now time.Time) {
+	for s := g.core.Next(now); s != nil; s = g.core.Next(now) {
+		g.pass(s)
+	}
+	g.arm(now)
+}
+
+func (g *Gate) pass(s *gate.Start) {
+	p := s.Of.(*passage)
+	delete(g.waiting, p.id)
+	close(p.call)
+}
+
+// arm has somebody look when that is due.
+func (g *Gate) arm(now time.Time) {
+	at, due := g.core.LookAt()
+	switch {
+	case !due || g.looking:
+		if g.timer != nil {
+			g.timer.Stop()
+		}
+		g.due = time.Time{}
+	case g.timer == nil:
+		g.due, g.timer = at, time.AfterFunc(at.Sub(now), g.look)
+	case !at.Equal(g.due):
+		g.due = at
+		g.timer.Reset(at.Sub(now))
+	}
+}
+
+// look looks at those that are due. What it reads of them it reads without the lock: who is healthy does not wait for it.
+func (g *Gate) look() {
+	g.mu.Lock()
+	if g.looking {
+		g.mu.Unlock()
+		return
+	}
+	due := g.core.Due(time.Now())
+	g.looking = true
+	g.mu.Unlock()
+	uses := make([]gate.Use, len(due))
+	seen := make([]bool, len(due))
+	for n, l := range due {
+		uses[n], seen[n] = see(l)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.looking, g.due = false, time.Time{}
+	now := time.Now()
+	for n, l := range due {
+		if seen[n] {
+			g.core.Saw(l.Start, uses[n], now)
+		} else {
+			g.core.Unseen(l.Start)
+		}
+	}
+	g.call(now)
+}
+
+func see(l gate.Look) (u gate.Use, seen bool) {
+	work := l.Start.Of.(*passage).work
+	used, err := work.Used()
+	if err != nil {
+		return u, false
+	}
+	u.Time = used
+	if l.Closer(used, time.Now()) {
+		u.Runs, u.Family = work.Runs()
+	}
+	return u, true
+}
+
+// slot is a run's place in the gate, until it is healthy.
+type slot struct {
+	gate       *Gate
+	id         messages.InstanceID
+	precedence messages.Precedence // guarded by the gate
+	passage    *passage            // nil: it has not passed
+}
+
+func (s *slot) Acquire(ctx context.Context, _ *messages.Launch) (err error) {
 	if s.gate == nil {
 		return ctx.Err()
 	}
-	select {
-	case s.gate <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	once := new(sync.Once)
-	s.once = once
-	s.late = time.AfterFunc(slotTime, func() { once.Do(s.leave) })
-	return nil
+	s.passage, err = s.gate.enter(ctx, s.id, func() messages.Precedence { return s.precedence })
+	return err
 }
 
-func (s *slot) leave() { <-s.gate }
+// Begin says which process the start has come to.
+func (s *slot) Begin(p Process) {
+	if s.gate != nil {
+		s.gate.began(s.passage, p)
+	}
+}
+
+// urge has the start go before others, now if it waits, and when it comes to the gate again.
+func (s *slot) urge() {
+	if s.gate == nil {
+		return
+	}
+	s.gate.mu.Lock()
+	defer s.gate.mu.Unlock()
+	s.precedence = messages.PrecedenceUrgent
+	if p := s.gate.waiting[s.id]; p != nil {
+		s.gate.core.Urge(&p.Start)
+	}
+}
 
 func (s *slot) Attach(*messages.Launched) error { return nil }
 
 func (s *slot) Release(*End) {
 	if s.gate != nil {
-		s.late.Stop()
-		s.once.Do(s.leave)
+		s.gate.leave(s.passage)
+		s.passage = nil
 	}
 }

@@ -24,7 +24,7 @@ type World struct {
 	Ports   Ports
 	Health  HealthChecker
 	Outputs Outputs
-	Gate    Gate
+	Gate    *Gate
 	Waits   *Waits
 	Budget  Budget
 	Logger  *slog.Logger
@@ -36,14 +36,16 @@ type Order struct {
 	Run   int
 	Adopt bool // take over the process that exists
 	Ready bool // it was healthy before
+	// Precedence says who goes first of those that wait for their turn.
+	Precedence messages.Precedence
 }
 
 // Props makes the actor that carries out the order. It reports to its parent, by Request, with messages.Launched,
-// Refused, LaunchFailed, Probed, Ready, Unhealthy, Lingers and Exited; it takes messages.StopRun and SetPolicy.
+// Refused, LaunchFailed, Probed, Ready, Unhealthy, Lingers and Exited; it takes messages.StopRun, SetPolicy and GoFirst.
 func Props(w World, o Order) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
 		i := &instance{
-			world: w, order: o, held: w.resources(o.App.InstanceID),
+			world: w, order: o, held: w.resources(o),
 			log:   w.Logger.With("instance", string(o.App.InstanceID), "run", o.Run),
 			state: run.Begin(o.App, o.Ready),
 		}
@@ -116,6 +118,8 @@ func (i *instance) Receive(c actor.Context) {
 		i.gotLaunch(c, m)
 	case messages.StopRun:
 		i.step(c, run.StopAsked(m))
+	case messages.GoFirst:
+		i.held.urge()
 	case messages.SetPolicy:
 		i.step(c, run.PolicyChanged(m))
 	case run.Event:
@@ -177,7 +181,7 @@ func (i *instance) startOrAdopt() (d launchDone) {
 		i.held.release(told, &End{})
 		return i.adoptInstead(d.err)
 	}
-	i.held.release(begun, nil)
+	i.held.begin(d.process)
 	return d
 }
 

@@ -21,6 +21,12 @@ type Resource interface {
 	Release(e *End)
 }
 
+// Beginner is a Resource of a start that has to know which process that has come to.
+type Beginner interface {
+	// Begin is called between Acquire and Release, as soon as the process exists.
+	Begin(p Process)
+}
+
 // End is the end of a run, as far as it concerns what the run held.
 type End struct {
 	messages.Exited // as it will be reported; the zero Exited: there never was a process
@@ -51,9 +57,10 @@ type holding struct {
 type holdings []holding
 
 // resources lists what a run holds. A new kind is a line here, and a file of its own.
-func (w World) resources(id messages.InstanceID) holdings {
+func (w World) resources(o Order) holdings {
+	id := o.App.InstanceID
 	return holdings{
-		{Resource: &slot{gate: w.Gate}, until: ready},
+		{Resource: &slot{gate: w.Gate, id: id, precedence: o.Precedence}, until: ready},
 		{Resource: &room{budget: w.Budget}, until: begun},
 		{Resource: &output{outputs: w.Outputs, id: id}, until: told},
 		{Resource: &port{ports: w.Ports, waits: w.Waits, id: id}, until: over},
@@ -70,6 +77,25 @@ func (h holdings) acquire(ctx context.Context, l *messages.Launch) error {
 		h[n].held = true
 	}
 	return nil
+}
+
+// begin says which process has come of the start.
+func (h holdings) begin(p Process) {
+	for n := range h {
+		if b, is := h[n].Resource.(Beginner); is && h[n].held {
+			b.Begin(p)
+		}
+	}
+	h.release(begun, nil)
+}
+
+// urge has a start that waits for its turn go before others.
+func (h holdings) urge() {
+	for n := range h {
+		if s, is := h[n].Resource.(*slot); is {
+			s.urge()
+		}
+	}
 }
 
 // attach gives those that are held to the end to the process. What a start needs and nothing else, a process that was found

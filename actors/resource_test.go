@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -76,19 +74,4 @@ func TestAProcessThatWasFoundHasNothingOfWhatOnlyAStartNeeds(t *testing.T) {
 	require.Len(t, missing, 1)
 	held.release(told, &End{Left: true})
 	require.Equal(t, []string{"attach disk", "attach port", "release disk"}, log, "what could not be taken over is not given back")
-}
-
-func TestASlotIsGivenBackOnceAndByItselfIfItsStartHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		gate := NewGate(1)
-		one, other := &slot{gate: gate}, &slot{gate: gate}
-		require.NoError(t, one.Acquire(t.Context(), nil))
-		began := time.Now()
-		require.NoError(t, other.Acquire(t.Context(), nil))
-		require.Equal(t, slotTime, time.Since(began))
-		one.Release(nil)
-		require.Len(t, gate, 1, "it is the other's")
-		other.Release(nil)
-		require.Empty(t, gate)
-	})
 }

@@ -62,6 +62,9 @@ type Memory struct {
 // StopRun tells an instance actor to end its process: TERM, the grace period, KILL.
 type StopRun StopPolicy
 
+// GoFirst tells an instance actor that its start is to go before others, should it have to wait for its turn.
+type GoFirst struct{}
+
 // SetPolicy tells an instance actor new rules for the process that it already runs.
 type SetPolicy struct {
 	Health HealthPolicy

@@ -92,7 +92,7 @@ func (r *root) count(before, next plan.Instance) {
 func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 	switch a := a.(type) {
 	case plan.Launch:
-		r.spawn(c, e, fmt.Sprintf("%s@%d", e.ID, a.Run), actors.Order{App: a.App.AppInstance, Run: a.Run})
+		r.spawn(c, e, fmt.Sprintf("%s@%d", e.ID, a.Run), actors.Order{App: a.App.AppInstance, Run: a.Run, Precedence: a.Precedence})
 	case plan.Adopt:
 		app := messages.AppInstance{InstanceID: e.ID, Stop: messages.StopPolicy{Leftovers: a.Leftovers}}.WithDefaults()
 		if a.App != nil {
@@ -101,6 +101,8 @@ func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 		r.spawn(c, e, fmt.Sprintf("%s@%d+%d", e.ID, a.Run, a.Adoption), actors.Order{App: app, Run: a.Run, Adopt: true, Ready: a.Ready})
 	case plan.Stop:
 		r.tell(c, e, messages.StopRun(a))
+	case plan.Urge:
+		r.tell(c, e, messages.GoFirst{})
 	case plan.Apply:
 		r.tell(c, e, messages.SetPolicy{Health: a.App.Health, Start: a.App.Start, Stop: a.App.Stop})
 	case plan.Drop:

@@ -84,7 +84,8 @@ type Config struct {
 	Terms explain.Terms
 	// Keep is how long is kept what an instance leaves that is known no more; asked at each look. nil, or 0: until Prune.
 	Keep func() time.Duration
-	// StartParallel limits how many instances start at once; 0: chosen from the cores.
+	// StartParallel limits how many instances use the processor at once for their start; 0: chosen from the cores. One
+	// whose start waits, and uses none, does not count; see package gate.
 	StartParallel int
 	// Resync is how often a provider that is no Notifier is asked; default 30s.
 	Resync time.Duration

@@ -112,7 +112,7 @@ func newRoot(s *Supervisor) *root {
 	return &root{
 		handle: s, config: c, log: c.Logger, by: messages.ByManager, keeper: keeper,
 		world: actors.World{Spawner: c.Spawner, Ports: c.Ports, Health: c.Health, Outputs: c.Outputs,
-			Gate: actors.NewGate(c.StartParallel), Waits: actors.NewWaits(), Budget: c.Budget, Logger: c.Logger},
+			Gate: s.gate, Waits: actors.NewWaits(), Budget: c.Budget, Logger: c.Logger},
 		entries: map[messages.InstanceID]*entry{}, children: map[string]*entry{},
 		adopting: map[messages.InstanceID]struct{}{}, unready: map[messages.InstanceID]struct{}{}, stopped: make(chan struct{}),
 	}

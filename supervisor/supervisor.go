@@ -14,6 +14,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"procman/actors"
 	"procman/messages"
 	"procman/supervisor/explain"
 	"procman/supervisor/plan"
@@ -27,6 +28,7 @@ type Supervisor struct {
 	*teller
 
 	shown  sync.Map // messages.InstanceID -> *shown
+	gate   *actors.Gate
 	reload chan reloading
 	prune  chan pruning
 	life   context.Context // ends when the root has stopped
@@ -50,7 +52,7 @@ func New(c Config) (*Supervisor, error) {
 		return nil, err
 	}
 	s := &Supervisor{
-		config: c, system: c.System, reload: make(chan reloading), prune: make(chan pruning),
+		config: c, system: c.System, gate: actors.NewGate(c.StartParallel), reload: make(chan reloading), prune: make(chan pruning),
 		listed: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	if s.system == nil {
@@ -136,7 +138,7 @@ func (s *Supervisor) Lookup(id messages.InstanceID) (messages.Status, bool) {
 	if k == nil {
 		return messages.Status{}, false
 	}
-	return k.status, true
+	return s.statusOf(k), true
 }
 
 // know returns what is shown of an instance; nil: there is no such instance.
@@ -147,12 +149,31 @@ func (s *Supervisor) know(id messages.InstanceID) *shown {
 	return nil
 }
 
+// queueOf says whether the start waits for its turn. That may change many times in a second, so it is not shown whenever it
+// does, but asked when somebody wants to know.
+func (s *Supervisor) queueOf(k *shown) messages.Queue {
+	if k.Phase != messages.Starting || k.PID != 0 || k.Reason != "" {
+		return messages.Queue{}
+	}
+	return s.gate.Waits(k.ID)
+}
+
+func (s *Supervisor) statusOf(k *shown) messages.Status {
+	q := s.queueOf(k)
+	if !q.Waits {
+		return k.status
+	}
+	v := k.View
+	v.Queue = q
+	return v.Status(s.config.Terms)
+}
+
 // Status returns the status of every instance, sorted by id. It never waits.
 func (s *Supervisor) Status(context.Context) ([]messages.Status, error) {
 	all := []messages.Status{}
 	s.shown.Range(func(_, known any) bool {
 		if k := known.(*shown); !k.absent {
-			all = append(all, k.status)
+			all = append(all, s.statusOf(k))
 		}
 		return true
 	})
@@ -178,8 +199,10 @@ func (s *Supervisor) Explain(id messages.InstanceID) (messages.Explanation, bool
 	if k == nil {
 		return messages.Explanation{}, false
 	}
-	e := messages.Explanation{Status: k.status, Probes: k.Probes, HeldBy: k.Hold.By, HeldAt: k.Hold.At, Leaving: k.Leaving,
-		Verdict: explain.Verdict(k.View, s.config.Terms, time.Now())}
+	v := k.View
+	v.Queue = s.queueOf(k)
+	e := messages.Explanation{Status: s.statusOf(k), Probes: k.Probes, HeldBy: k.Hold.By, HeldAt: k.Hold.At, Leaving: k.Leaving,
+		Verdict: explain.Verdict(v, s.config.Terms, time.Now())}
 	if k.Listed != nil {
 		e.Desired = &k.Listed.AppInstance
 	}

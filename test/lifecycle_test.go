@@ -169,14 +169,14 @@ func TestARestartModeOfOnFailureLeavesACleanExitAlone(t *testing.T) {
 
 func TestWhatIsStartedWhileManyStartWaitsItsTurn(t *testing.T) {
 	bubble(t, "5.2 Starting", func(t *testing.T) {
-		w := fake.NewWorld(t, fake.Answering(), fake.With(parallel(2)))
-		w.Spawner.Slow(time.Second)
+		w := fake.NewWorld(t, fake.With(parallel(2)))
+		w.Spawner.OnSpawn(func(p *fake.Process) { time.AfterFunc(time.Second, func() { w.Health.Answer(p, nil) }) })
 		w.Want("a", "b", "c", "d", "e")
-		w.Pass(1500 * time.Millisecond)
+		w.Pass(900 * time.Millisecond)
 		require.Len(t, w.Spawner.Live(), 2)
-		w.Pass(1100 * time.Millisecond)
+		w.Pass(time.Second)
 		require.Len(t, w.Spawner.Live(), 4)
-		w.Pass(2 * time.Second)
+		w.Pass(4 * time.Second)
 		require.Len(t, w.Spawner.Live(), 5)
 		for _, s := range status(t, w) {
 			require.Equal(t, messages.Running, s.Phase)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"procman/actors"
+	"procman/actors/kernel"
 	"procman/messages"
 )
 
@@ -26,7 +27,10 @@ type process struct {
 	rest    rest
 }
 
-var _ actors.Process = (*process)(nil)
+var (
+	_ actors.Process = (*process)(nil)
+	_ actors.Worker  = (*process)(nil)
+)
 
 func (p *process) PID() int             { return p.pid }
 func (p *process) Port() int            { return p.record.Port }
@@ -34,6 +38,12 @@ func (p *process) Run() int             { return p.record.Run }
 func (p *process) StartedAt() time.Time { return p.started }
 func (p *process) SpecHash() string     { return p.record.Spec }
 func (p *process) Tag() string          { return p.record.Tag }
+
+// Used returns how long the process has used a processor.
+func (p *process) Used() (time.Duration, error) { return kernel.ProcessorTime(p.pid) }
+
+// Runs reports whether it or a descendant runs, and whether it has any.
+func (p *process) Runs() (runs, family bool) { return p.home.proc.Runs(p.pid) }
 
 // Wait returns how the process ended. If the Spawner is closed first, it returns at once with an Exit that is not known
 // while the process lives on, and nothing is recorded: who closes a Spawner ends first what listens to Wait.

@@ -57,7 +57,7 @@ func services() []key {
 	token.check, token.schema = checkAPI, tokenNeeded()
 	return []key{
 		setting(messages.Field{Key: "start.parallel", Kind: messages.KindInteger, Default: 0, Limits: []messages.Limit{messages.AtLeast(0)},
-			Doc: "how many instances are started at a time; 0: chosen from the cores"}, func(f *File) any { return &f.Start.Parallel }),
+			Doc: "how many instances may use the processor for their start at a time; 0: chosen from the cores"}, func(f *File) any { return &f.Start.Parallel }),
 		setting(messages.Field{Key: "output.max_size", Kind: kindSize, Default: int64(16 << 20), Limits: []messages.Limit{messages.AtLeast(int64(1))},
 			Doc: "of each of an instance's two output files; beyond, they are cut at their head"}, func(f *File) any { return &f.Output.MaxSize }),
 		setting(messages.Field{Key: "output.keep", Kind: messages.KindDuration, Default: 24 * time.Hour, Limits: []messages.Limit{messages.Must(func(d time.Duration) string {

@@ -127,6 +127,12 @@ func (j *judge) waiting() {
 	case j.Waits == messages.FaultUnclear, j.Waits == "" && j.Doubt != "":
 		j.v.Summary = j.s.Reason
 		j.v.Next = "nothing is started in its place, and nothing is signalled; it is looked at again every few seconds, and goes on by itself once that is settled"
+	case j.Queue.Waits:
+		j.v.Summary = "has no process yet, and " + j.s.Reason
+		j.v.Next = "it is started when one of them is healthy, has ended, or waits for something else than the processor"
+		if j.Queue.Precedence != messages.PrecedenceUrgent {
+			j.change("%s has it go before the others that wait", of(j.t.Start, j.ID))
+		}
 	case j.s.Reason != "":
 		j.v.Summary = "has no process yet, and " + j.s.Reason
 		j.v.Next = "it is tried again at least every few seconds, and when a port or a process of another instance is let go; " +
@@ -136,7 +142,7 @@ func (j *judge) waiting() {
 		j.v.Next = "its process, which an earlier daemon started, is taken over"
 	default:
 		j.v.Summary = "is being started: it has no process yet"
-		j.v.Next = "it is started as soon as fewer than start.parallel instances are starting"
+		j.v.Next = "its process is about to be started"
 	}
 }
 

@@ -79,8 +79,22 @@ func TestAVerdictSaysWhyWhatNextAndWhatWouldChangeIt(t *testing.T) {
 			"has been started 20s ago, and has not answered healthy yet: connection refused",
 			"it is probed until it answers 200, for another 40s at the most (start.deadline is 1m0s); then it is stopped, and it is started again after 1s",
 			[]string{"a 200 for GET /api/status on port 30001 within 5s", "start.deadline", "`do stop web`"}},
+		{"waits for its turn", with(seen(always), func(v *View) { v.Queue = messages.Queue{Waits: true, Busy: 8, Places: 8} }),
+			"has no process yet, and waits for its turn: 8 instances that start use the processor, and start.parallel is 8",
+			"it is started when one of them is healthy, has ended, or waits for something else than the processor",
+			[]string{"`do start web` has it go before the others that wait", "`do stop web`"}},
+		{"waits for its turn, and goes first", with(seen(always), func(v *View) {
+			v.Queue = messages.Queue{Waits: true, Precedence: messages.PrecedenceUrgent, Busy: 1, Places: 1}
+		}),
+			"has no process yet, and waits for its turn: 1 instance that starts uses the processor, and start.parallel is 1",
+			"it is started when one of them is healthy, has ended, or waits for something else than the processor", []string{"`do stop web`"}},
+		{"waits for its turn, because it fails", with(seen(always), func(v *View) {
+			v.Queue = messages.Queue{Waits: true, Precedence: messages.PrecedenceFailing, Busy: 4, Places: 8}
+		}),
+			"has no process yet, and waits for its turn: its last runs failed, and such starts have half of the 8 places of start.parallel",
+			"it is started when one of them is healthy, has ended, or waits for something else than the processor", nil},
 		{"waits for its start", seen(always),
-			"is being started: it has no process yet", "it is started as soon as fewer than start.parallel instances are starting", []string{"`do stop web`"}},
+			"is being started: it has no process yet", "its process is about to be started", []string{"`do stop web`"}},
 		{"waits for a port", seen(always, at{0, plan.Refused{Err: &messages.StartError{Fault: messages.FaultNoPort}}}),
 			"has no process yet, and waits: no free port", "it is tried again at least every few seconds", nil},
 		{"nobody can tell whether it lives", seen(always, at{0, plan.Refused{Err: &messages.StartError{Fault: messages.FaultUnclear, Err: errors.New("pid 7")}}}),

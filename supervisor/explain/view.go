@@ -19,6 +19,7 @@ type View struct {
 	Leaving string           // why it is in doubt that it is to go, though it has left the list; empty: it is not
 	Unsaved string           // see messages.Status.Unsaved
 	Probes  []messages.Probe // the newest, newest last
+	Queue   messages.Queue   // in Starting, without a process: whether it waits for its turn
 }
 
 // Hold is an operator's wish to have an instance down.
@@ -73,6 +74,9 @@ func (v View) Status(t Terms) messages.Status {
 			}
 			s.Reason = strings.TrimSuffix(strings.TrimPrefix(why+"; "+s.Reason, "; "), "; ")
 		}
+	}
+	if v.Queue.Waits && s.Phase == messages.Starting && s.Reason == "" {
+		s.Reason = v.Queue.String()
 	}
 	if v.Leaving != "" && s.Reason == "" {
 		s.Reason = "its entry has left " + t.List + "; `" + t.Reload + "` confirms that"

@@ -30,6 +30,6 @@
 //	| Exited | ! | retry | retry | finish | ! | ! |
 //	| Lost | ! | orphan: adopt | orphan: adopt | orphan: adopt, stop | ! | ! |
 //	| Due | . | . | forgive failures, if stable | . | launch, if at the time armed | . |
-//	| Retry | launch, if wanted | . | . | launch at its end | launch | launch |
+//	| Retry | launch, if wanted | go first, if it waits | . | launch at its end | launch | launch |
 //	| Restart | launch, if wanted | stop(stopped), launch at its end | stop(stopped), launch at its end | launch at its end | launch | launch |
 package plan

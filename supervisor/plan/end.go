@@ -125,6 +125,10 @@ func (m *move) finish() {
 		m.act(Forget{})
 	default:
 		m.tell(messages.Event{What: messages.InstanceRestarting, Why: reason})
-		m.fresh()
+		p := messages.PrecedenceFirst
+		if as == messages.ReasonStopped || m.stable(until) {
+			p = messages.PrecedenceUrgent // an operator has asked for another, or it served until a moment ago
+		}
+		m.fresh(p)
 	}
 }

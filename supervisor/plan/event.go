@@ -76,6 +76,8 @@ type (
 	Launch struct {
 		App *App
 		Run int
+		// Precedence says who goes first, if there are more than can start at a time.
+		Precedence messages.Precedence
 	}
 	// Adopt: spawn an actor that takes over the process of Run. App is nil while it is not known what runs there.
 	Adopt struct {
@@ -87,6 +89,8 @@ type (
 	}
 	// Stop: tell the actor to end its run.
 	Stop messages.StopPolicy
+	// Urge: tell the actor that its start goes before others.
+	Urge struct{}
 	// Apply: tell the actor the policy of App.
 	Apply struct{ App *App }
 	// Drop: stop the actor, its last report has been read.
@@ -107,6 +111,7 @@ type (
 func (Launch) action() {}
 func (Adopt) action()  {}
 func (Stop) action()   {}
+func (Urge) action()   {}
 func (Apply) action()  {}
 func (Drop) action()   {}
 func (Arm) action()    {}

@@ -36,7 +36,7 @@ func (m *move) retry(f failure) {
 	if f.conflict && m.Conflicts < maxConflicts {
 		m.Conflicts++
 		m.tell(messages.Event{What: messages.InstanceRestarting, Why: f.reason, Attempt: m.Attempts})
-		m.launch()
+		m.launch(m.precedence())
 		return
 	}
 	if f.conflict { // somebody else's deed all the same: no attempt is spent, and nothing is given up for it
@@ -87,7 +87,18 @@ func (m *move) wait(delay time.Duration, reason string) {
 		m.act(Arm{At: m.DueAt})
 		return
 	}
-	m.due()
+	m.due(messages.PrecedenceUrgent) // there is no delay after a run that was stable
+}
+
+// precedence is that of a start for which nobody has asked now.
+func (m *move) precedence() messages.Precedence {
+	switch m.Attempts {
+	case 0:
+		return messages.PrecedenceFirst
+	case 1:
+		return messages.PrecedenceFailed
+	}
+	return messages.PrecedenceFailing
 }
 
 func (m *move) giveUp(reason string, clean bool) {

@@ -60,14 +60,14 @@ func (m *move) to(p messages.Phase, reason string) {
 }
 
 // launch asks for a new run of what is wanted.
-func (m *move) launch() {
+func (m *move) launch(p messages.Precedence) {
 	m.to(messages.Starting, "")
 	m.restored, m.Doubt, m.Left = false, "", ""
 	m.Run++
 	m.Adoptions, m.Adopted, m.Orphan, m.PID, m.Port, m.counted = 0, false, false, 0, 0, false
 	m.Have, m.Spec = m.Want, m.Want.Spec
 	m.HealthySince, m.HealthyUntil, m.LastProbe, m.Health = time.Time{}, time.Time{}, nil, messages.HealthUnknown
-	m.act(Launch{App: m.Want, Run: m.Run})
+	m.act(Launch{App: m.Want, Run: m.Run, Precedence: p})
 }
 
 // adopt asks for an actor for the run that exists.
@@ -79,13 +79,13 @@ func (m *move) adopt() {
 }
 
 // fresh launches as if nothing had failed before.
-func (m *move) fresh() {
+func (m *move) fresh(p messages.Precedence) {
 	if m.Orphan {
 		m.adopt()
 		return
 	}
 	m.Attempts, m.Conflicts, m.Losses = 0, 0, 0
-	m.launch()
+	m.launch(p)
 }
 
 // stop asks for the end of the run.
@@ -126,11 +126,11 @@ func wantIdle(m *move, e Event) {
 	m.pending = nil
 	switch {
 	case wish:
-		m.fresh()
+		m.fresh(messages.PrecedenceFirst)
 	case pending != nil:
 		m.retry(*pending)
 	case m.Phase == messages.Backoff && !m.DueAt.After(m.now):
-		m.due()
+		m.due(m.precedence())
 	}
 }
 
@@ -332,23 +332,30 @@ func (m *move) resumeStop(as messages.ExitReason, reason string, killAt time.Tim
 
 func dueBackoff(m *move, e Event) {
 	if e.(Due).At.Equal(m.DueAt) {
-		m.due()
+		m.due(m.precedence())
 	}
 }
 
 // due is the end of a delay. While it is not known what is wanted, it waits for that.
-func (m *move) due() {
+func (m *move) due(p messages.Precedence) {
 	switch {
 	case m.Orphan:
 		m.adopt()
 	case m.Want != nil:
-		m.launch()
+		m.launch(p)
 	}
 }
 
 func retryNow(m *move, _ Event) {
 	if m.Want != nil || m.Orphan {
-		m.fresh()
+		m.fresh(messages.PrecedenceUrgent)
+	}
+}
+
+// retryWaiting: it is being started as it is, and whoever asks for it wants it now.
+func retryWaiting(m *move, _ Event) {
+	if m.PID == 0 {
+		m.act(Urge{})
 	}
 }
 

@@ -126,7 +126,7 @@ var table = map[string]row{
 	},
 	"Retry": {
 		messages.Stopped:  {"launch, if wanted", retryNow},
-		messages.Starting: ignore,
+		messages.Starting: {"go first, if it waits", retryWaiting},
 		messages.Running:  ignore,
 		messages.Stopping: {"launch at its end", hurry},
 		messages.Backoff:  {"launch", retryNow},

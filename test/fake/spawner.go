@@ -230,11 +230,39 @@ type Process struct {
 	rest     []messages.Member
 	changed  chan struct{} // closed and replaced when rest is another
 	signals  []syscall.Signal
-	trip     int // calls until the panic; 0: none
+	trip     int       // calls until the panic; 0: none
+	idle     time.Time // since then it uses no processor; zero: it is at work
 	exit     messages.Exit
 }
 
-var _ actors.Process = (*Process)(nil)
+var (
+	_ actors.Process = (*Process)(nil)
+	_ actors.Worker  = (*Process)(nil)
+)
+
+// Idle has the process use no processor from now on, as one that has started, or hangs. Until then it uses one all the time.
+func (p *Process) Idle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = time.Now()
+}
+
+// Used returns how long the process has used a processor.
+func (p *Process) Used() (time.Duration, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.idle.IsZero() {
+		return time.Since(p.started), nil
+	}
+	return p.idle.Sub(p.started), nil
+}
+
+// Runs reports whether the process uses a processor.
+func (p *Process) Runs() (runs, family bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.idle.IsZero() && p.alive(), false
+}
 
 // IgnoreTERM makes the process live on when it is asked to end.
 func (p *Process) IgnoreTERM() {

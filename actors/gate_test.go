@@ -1,0 +1,247 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"procman/messages"
+)
+
+// worker is a process that is at work until it is told to rest.
+type worker struct {
+	Process
+	mu    sync.Mutex
+	began time.Time
+	rests bool
+	used  time.Duration
+	looks int
+	gone  error
+	stall chan struct{} // Used waits for its end; nil: for nothing
+}
+
+func (w *worker) Used() (time.Duration, error) {
+	if w.stall != nil {
+		<-w.stall
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.looks++
+	if !w.rests {
+		w.used = time.Since(w.began)
+	}
+	return w.used, w.gone
+}
+
+func (w *worker) Runs() (runs, family bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.rests, false
+}
+
+func (w *worker) rest(rests bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rests = rests
+}
+
+func (w *worker) looked() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.looks
+}
+
+// passed has a start pass the gate, and its process exist.
+func passed(t *testing.T, g *Gate, id messages.InstanceID, rests bool) (*slot, *worker) {
+	t.Helper()
+	s, w := &slot{gate: g, id: id}, &worker{began: time.Now(), rests: rests}
+	require.NoError(t, s.Acquire(t.Context(), nil))
+	s.Begin(w)
+	return s, w
+}
+
+func TestWhatRestsKeepsNobodyWaitingAndWhatWorksDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(1)
+		began := time.Now()
+		hangs, _ := passed(t, g, "hangs", true)
+		compiles, w := passed(t, g, "compiles", false)
+		require.Less(t, time.Since(began), 10*time.Millisecond)
+		time.AfterFunc(time.Second, func() { w.rest(true) })
+		other, _ := passed(t, g, "other", true)
+		require.GreaterOrEqual(t, time.Since(began), time.Second)
+		require.Less(t, time.Since(began), 1100*time.Millisecond)
+		for _, s := range []*slot{hangs, compiles, other} {
+			s.Release(nil)
+		}
+		taken, _ := g.core.Taken()
+		require.Zero(t, taken)
+	})
+}
+
+func TestNobodyLooksAndNoTimerRunsWhileNobodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(1)
+		hangs, w := passed(t, g, "hangs", true)
+		time.Sleep(time.Hour)
+		require.Zero(t, w.looked())
+		other, _ := passed(t, g, "other", false)
+		before := w.looked()
+		require.Positive(t, before)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, (&slot{gate: g, id: "third"}).Acquire(ctx, nil), context.DeadlineExceeded)
+		before = w.looked()
+		time.Sleep(time.Hour)
+		require.Equal(t, before, w.looked())
+		require.True(t, g.due.IsZero())
+		hangs.Release(nil)
+		other.Release(nil)
+	})
+}
+
+func TestAStopEndsTheWaitingForATurnAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(1)
+		works, _ := passed(t, g, "works", false)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		began := time.Now()
+		require.ErrorIs(t, (&slot{gate: g, id: "stopped"}).Acquire(ctx, nil), context.Canceled)
+		require.Equal(t, time.Second, time.Since(began))
+		require.Empty(t, g.waiting)
+		require.False(t, g.Waits("stopped").Waits)
+		works.Release(nil)
+		last, _ := passed(t, g, "last", true)
+		last.Release(nil)
+	})
+}
+
+func TestWhoIsUrgedGoesFirstAndWhoWaitsCanSaySo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(1)
+		works, _ := passed(t, g, "works", false)
+		var mu sync.Mutex
+		var order []messages.InstanceID
+		slots := map[messages.InstanceID]*slot{}
+		for _, id := range []messages.InstanceID{"a", "b", "c"} {
+			s := &slot{gate: g, id: id}
+			slots[id] = s
+			go func() {
+				_ = s.Acquire(t.Context(), nil)
+				mu.Lock()
+				order = append(order, id)
+				mu.Unlock()
+				s.Release(nil)
+			}()
+			synctest.Wait()
+		}
+		require.Equal(t, messages.Queue{Waits: true, Busy: 1, Places: 1}, g.Waits("b"))
+		require.Equal(t, messages.Queue{}, g.Waits("works"))
+		slots["c"].urge()
+		require.Equal(t, messages.PrecedenceUrgent, g.Waits("c").Precedence)
+		works.Release(nil)
+		synctest.Wait()
+		require.Equal(t, []messages.InstanceID{"c", "a", "b"}, order)
+		late := &slot{gate: g, id: "late"} // asked for before it has come to the gate
+		late.urge()
+		require.NoError(t, late.Acquire(t.Context(), nil))
+		require.Equal(t, messages.PrecedenceUrgent, late.passage.Precedence())
+		late.Release(nil)
+	})
+}
+
+func TestAProcessThatIsNotToBeSeenAnyMoreHasNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(1)
+		ended, w := passed(t, g, "ended", false)
+		w.gone = context.Canceled
+		began := time.Now()
+		other, _ := passed(t, g, "other", false)
+		require.Less(t, time.Since(began), 100*time.Millisecond)
+		ended.Release(nil)
+		other.Release(nil)
+	})
+}
+
+func TestAProcessThatCannotTellWhatItUsesHasItsPlaceForTenSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(1)
+		blind := &slot{gate: g, id: "blind"}
+		require.NoError(t, blind.Acquire(t.Context(), nil))
+		blind.Begin(struct{ Process }{})
+		began := time.Now()
+		other, _ := passed(t, g, "other", false)
+		require.Equal(t, 10*time.Second, time.Since(began))
+		blind.Release(nil)
+		other.Release(nil)
+	})
+}
+
+// A place may be given back while somebody looks at others: whoever comes in that moment is not who may go on.
+func TestWhoComesWhileSomebodyLooksTakesNobodysTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2)
+		hangs := &slot{gate: g, id: "hangs in its exec"}
+		require.NoError(t, hangs.Acquire(t.Context(), nil))
+		time.Sleep(249 * time.Millisecond) // both are looked at after another
+		works, w := &slot{gate: g, id: "works"}, &worker{began: time.Now(), stall: make(chan struct{})}
+		require.NoError(t, works.Acquire(t.Context(), nil))
+		works.Begin(w)
+		first, late := &slot{gate: g, id: "first"}, &slot{gate: g, id: "late"}
+		var went sync.WaitGroup
+		went.Go(func() { _ = first.Acquire(t.Context(), nil) })
+		time.Sleep(2 * time.Millisecond)
+		require.True(t, g.Waits("first").Waits)
+		went.Go(func() { _ = late.Acquire(t.Context(), nil) })
+		synctest.Wait()
+		require.False(t, g.Waits("first").Waits)
+		require.True(t, g.Waits("late").Waits)
+		w.rest(true)
+		close(w.stall)
+		went.Wait()
+		for _, s := range []*slot{hangs, works, first, late} {
+			s.Release(nil)
+		}
+	})
+}
+
+// BenchmarkAStartThatNeedNotWait is what the gate costs one.
+func BenchmarkAStartThatNeedNotWait(b *testing.B) {
+	g := NewGate(8)
+	p := &worker{}
+	b.ReportAllocs()
+	for b.Loop() {
+		s := slot{gate: g, id: "a"}
+		if err := s.Acquire(b.Context(), nil); err != nil {
+			b.Fatal(err)
+		}
+		s.Begin(p)
+		s.Release(nil)
+	}
+}
+
+// BenchmarkAStartAmongThousands is what it costs one of many that come at once.
+func BenchmarkAStartAmongThousands(b *testing.B) {
+	g := NewGate(8)
+	p := &worker{rests: true}
+	var all sync.WaitGroup
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := range b.N {
+		all.Go(func() {
+			s := slot{gate: g, id: messages.InstanceID(fmt.Sprint(n))}
+			if err := s.Acquire(b.Context(), nil); err != nil {
+				b.Error(err)
+			}
+			s.Begin(p)
+			s.Release(nil)
+		})
+	}
+	all.Wait()
+}
