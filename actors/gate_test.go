@@ -189,14 +189,14 @@ func TestWhoComesWhileSomebodyLooksTakesNobodysTurn(t *testing.T) {
 		g := NewGate(2)
 		hangs := &slot{gate: g, id: "hangs in its exec"}
 		require.NoError(t, hangs.Acquire(t.Context(), nil))
-		time.Sleep(249 * time.Millisecond) // both are looked at after another
+		time.Sleep(248 * time.Millisecond) // both are looked at after another
 		works, w := &slot{gate: g, id: "works"}, &worker{began: time.Now(), stall: make(chan struct{})}
 		require.NoError(t, works.Acquire(t.Context(), nil))
 		works.Begin(w)
 		first, late := &slot{gate: g, id: "first"}, &slot{gate: g, id: "late"}
 		var went sync.WaitGroup
 		went.Go(func() { _ = first.Acquire(t.Context(), nil) })
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(3 * time.Millisecond)
 		require.True(t, g.Waits("first").Waits)
 		went.Go(func() { _ = late.Acquire(t.Context(), nil) })
 		synctest.Wait()

@@ -5,10 +5,14 @@
 // What is rationed is places, of which there are as many as start.parallel says. Who has one:
 //
 //   - a start that was let go on, until its process exists and was seen at rest: one that listens a millisecond after its
-//     exec gives its place back two milliseconds later, and not when a probe says that it is healthy;
+//     exec gives its place back a millisecond later, and not when a probe says that it is healthy;
 //   - a start whose process is at work: it has used the processor since it was looked at last, or it or a process that it
 //     has started runs at that very moment, or waits for the processor. Whoever is at rest has no place, and is given one
 //     again as soon as it is seen at work, also when there is none to give: then the next wait.
+//
+// Of who has just been let go on it is not known which it will be. As long as those before it had next to nothing to do it
+// takes an eighth of a place: so a thousand tiny programs need not wait to be looked at. One that turns out to be at work
+// makes the next ones count for more, until each takes a place, as it does at first.
 //
 // So a start that hangs, which uses no processor, keeps nobody waiting, and one that compiles for a second does. Three kinds
 // of start never have a place for long: who is healthy has left; whose process does not come to exist waits for a disk; and

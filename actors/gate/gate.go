@@ -9,7 +9,7 @@ import (
 // The times of the gate.
 const (
 	// firstLook is when a process is looked at first. A program that has nothing to prepare listens by then.
-	firstLook = time.Millisecond
+	firstLook = 2 * time.Millisecond
 	// Who works is looked at again after a quarter of the time that it has been at it, who rests when it has rested for as
 	// long again, within these bounds.
 	soonest     = time.Millisecond
@@ -17,13 +17,20 @@ const (
 	restless    = 2 * time.Millisecond
 	latestRest  = 250 * time.Millisecond
 	forkTime    = 250 * time.Millisecond // by then there is a process, or it is no processor that is waited for
-	littleWork  = 2 * time.Millisecond   // a process that has used less is one that begins
+	littleWork  = 5 * time.Millisecond   // a process that has used less is one that begins
 	endlessWork = 10 * time.Second       // and one that has used more may never end
 )
 
 const (
 	passedBy  = 8  // so many of those that go before one go before it in a row
 	looksOnce = 64 // so many are looked at in one go
+
+	// What a start takes of a place of which it is not known yet what it does: all of it, or less by each before it that had
+	// next to nothing to do, and more again by each that is at work.
+	whole   = 1000
+	least   = whole / 8
+	lighter = 4.0 / 5
+	heavier = whole / 4
 )
 
 // Use is how a process is seen to use the processor.
@@ -39,8 +46,8 @@ type Start struct {
 
 	precedence messages.Precedence
 	stage      stage
-	place      bool // it has one
-	at         int  // in looks; -1: it is not looked at
+	place      place
+	at         int // in looks; -1: it is not looked at
 
 	since time.Time // it was let go on, its process exists, it was seen at rest: whichever was last
 	due   time.Time // when it is looked at
@@ -57,6 +64,16 @@ const (
 	waits                // for its turn
 	forks                // it was let go on, and has no process yet
 	started              // its process exists
+)
+
+// place is what a start has.
+type place int8
+
+const (
+	none      place = iota
+	undecided       // some of a place: it is not known yet what it does
+	working         // a place
+	kinds
 )
 
 // Look is what is known of a start that is to be looked at.
@@ -86,8 +103,9 @@ func worked(before, after, in time.Duration) bool {
 // Gate is the starts that wait, and those under way. It belongs to whoever calls it, one call at a time.
 type Gate struct {
 	places  int
-	taken   int // places; more than there are, if those at rest went to work
-	failing int // of those, by starts of PrecedenceFailing
+	all     [kinds]int // so many starts have each kind of place
+	failing [kinds]int // of those, those of PrecedenceFailing
+	doubt   int        // what one that is undecided takes of a whole place
 	waiting int
 	lines   []line
 	looks   looks
@@ -95,7 +113,7 @@ type Gate struct {
 
 // New returns a gate with so many places, at least one.
 func New(places int) *Gate {
-	return &Gate{places: max(1, places), lines: make([]line, len(messages.Precedences()))}
+	return &Gate{places: max(1, places), doubt: whole, lines: make([]line, len(messages.Precedences()))}
 }
 
 // line is those of one precedence that wait.
@@ -138,13 +156,13 @@ func (g *Gate) Urge(s *Start) {
 
 // Next returns a start that may go on now, which by that has a place; nil: there is none.
 func (g *Gate) Next(now time.Time) *Start {
-	if g.waiting == 0 || g.taken >= g.places {
+	if g.waiting == 0 || !g.room(g.all, g.places) {
 		return nil
 	}
 	var next *Start
 	for _, p := range messages.Precedences() {
 		s := g.line(p).first(p)
-		if s == nil || p == messages.PrecedenceFailing && g.failing >= max(1, g.places/2) {
+		if s == nil || p == messages.PrecedenceFailing && !g.room(g.failing, max(1, g.places/2)) {
 			continue
 		}
 		if next == nil || g.line(p).passed >= passedBy && g.line(next.precedence).passed < passedBy {
@@ -164,7 +182,7 @@ func (g *Gate) Next(now time.Time) *Start {
 	}
 	g.waiting--
 	next.stage, next.since = forks, now
-	g.take(next)
+	g.put(next, undecided)
 	g.lookAt(next, now.Add(forkTime))
 	return next
 }
@@ -176,12 +194,13 @@ func (g *Gate) Began(s *Start, now time.Time, visible bool) {
 		return
 	}
 	s.stage, s.since, s.seen, s.blind = started, now, now, !visible
-	g.take(s)
 	if s.blind {
+		g.put(s, working)
 		g.lookAt(s, now.Add(endlessWork))
-	} else {
-		g.lookAt(s, now.Add(firstLook))
+		return
 	}
+	g.put(s, undecided)
+	g.lookAt(s, now.Add(firstLook))
 }
 
 // Leave takes a start out, wherever it is: it is healthy, has ended, or is given up.
@@ -190,30 +209,23 @@ func (g *Gate) Leave(s *Start) {
 		g.waiting--
 	}
 	s.stage = away
-	g.give(s)
+	g.put(s, none)
 	g.looks.remove(s)
 }
 
-func (g *Gate) take(s *Start) {
-	if s.place {
-		return
-	}
-	s.place = true
-	g.taken++
-	if s.precedence == messages.PrecedenceFailing {
-		g.failing++
-	}
+// room reports whether there is room for another among so many places, given who has some of them.
+func (g *Gate) room(taken [kinds]int, places int) bool {
+	return taken[working]*whole+(taken[undecided]+1)*g.doubt <= places*whole
 }
 
-func (g *Gate) give(s *Start) {
-	if !s.place {
-		return
-	}
-	s.place = false
-	g.taken--
+func (g *Gate) put(s *Start, p place) {
+	g.all[s.place]--
+	g.all[p]++
 	if s.precedence == messages.PrecedenceFailing {
-		g.failing--
+		g.failing[s.place]--
+		g.failing[p]++
 	}
+	s.place = p
 }
 
 // LookAt returns when somebody has to be looked at; false: nobody, as long as nothing happens.
@@ -231,7 +243,7 @@ func (g *Gate) Due(now time.Time) []Look {
 		s := g.looks[0]
 		g.looks.remove(s)
 		if s.stage == forks || s.blind {
-			g.give(s)
+			g.put(s, none)
 			continue
 		}
 		due = append(due, Look{s, s.seen, s.use, s.rests})
@@ -248,18 +260,24 @@ func (g *Gate) Saw(s *Start, u Use, now time.Time) {
 	s.use, s.seen = u, now
 	switch {
 	case u.Time >= endlessWork:
-		g.give(s)
+		g.put(s, none)
 	case works:
 		if s.rests {
 			s.rests, s.since = false, now
 		}
-		g.take(s)
+		if s.place != working && (s.place == none || u.Time >= littleWork) {
+			g.doubt = min(g.doubt+heavier, whole)
+			g.put(s, working)
+		}
 		g.lookAt(s, now.Add(min(max(now.Sub(s.since)/4, soonest), latestWork)))
 	default:
 		if !s.rests {
 			s.rests, s.since = true, now
 		}
-		g.give(s)
+		if s.place == undecided && u.Time < littleWork {
+			g.doubt = max(least, int(float64(g.doubt)*lighter))
+		}
+		g.put(s, none)
 		g.lookAt(s, now.Add(min(max(now.Sub(s.since), restless), latestRest)))
 	}
 }
@@ -267,12 +285,15 @@ func (g *Gate) Saw(s *Start, u Use, now time.Time) {
 // Unseen says that nothing could be seen of a start that was due: its process has ended, or is not shown any more.
 func (g *Gate) Unseen(s *Start) {
 	if s.stage == started {
-		g.give(s)
+		g.put(s, none)
 	}
 }
 
-// Taken returns how many places are taken, and how many there are.
-func (g *Gate) Taken() (taken, places int) { return g.taken, g.places }
+// Taken returns how many places are taken, and how many there are. More are taken than there are if some that had been at
+// rest went to work.
+func (g *Gate) Taken() (taken, places int) {
+	return g.all[working] + (g.all[undecided]*g.doubt+whole-1)/whole, g.places
+}
 
 // Precedence returns by what it goes before others.
 func (s *Start) Precedence() messages.Precedence { return s.precedence }
