@@ -26,7 +26,8 @@ type database struct {
 	pool *sql.DB
 }
 
-// openDatabase opens or creates the file and its directory, and makes sure that it is a database.
+// openDatabase opens or creates the file and its directory, and makes sure that it is a database. There are two connections at
+// least.
 func openDatabase(ctx context.Context, name string, connections int) (*database, error) {
 	path, err := filepath.Abs(name) // so that no name has a second meaning (":memory:", "file:…")
 	if err == nil {
@@ -35,12 +36,17 @@ func openDatabase(ctx context.Context, name string, connections int) (*database,
 	d := &database{path: path}
 	if err == nil {
 		// A busy timeout, because two instances that write at the same moment are normal.
-		parameters := "_busy_timeout=5000&_defensive=1&_foreign_keys=1&_journal_mode=WAL&_synchronous=FULL"
+		// The default of 2 MB of cached pages would be each connection's own; the kernel has them once.
+		parameters := "_busy_timeout=5000&_defensive=1&_foreign_keys=1&_journal_mode=WAL&_synchronous=FULL&_pragma=cache_size(-256)"
 		d.pool, err = sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: parameters}).String())
 	}
 	if err == nil {
 		d.pool.SetMaxOpenConns(connections)
-		if err = d.check(ctx); err != nil {
+		var first *sql.Conn
+		if first, err = d.connect(ctx); err == nil {
+			err = errors.Join(d.check(ctx), first.Close()) // so there is one for the first instance, too
+		}
+		if err != nil {
 			err = errors.Join(err, d.close())
 		}
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func TestEveryValueComesBackAsItWasBound(t *testing.T) {
-	d, err := openDatabase(t.Context(), filepath.Join(t.TempDir(), "odd ?#%41 name.db"), 1)
+	d, err := openDatabase(t.Context(), filepath.Join(t.TempDir(), "odd ?#%41 name.db"), 2)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, d.close()) }()
 	connection, err := d.connect(t.Context())
@@ -40,7 +40,7 @@ func TestEveryValueComesBackAsItWasBound(t *testing.T) {
 }
 
 func TestAStatementThatIsNoneIsAnError(t *testing.T) {
-	d, err := openDatabase(t.Context(), filepath.Join(t.TempDir(), "a/b/test.db"), 1)
+	d, err := openDatabase(t.Context(), filepath.Join(t.TempDir(), "a/b/test.db"), 2)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, d.close()) }()
 	connection, err := d.connect(t.Context())

@@ -24,12 +24,13 @@ type options struct {
 	instances             int           // requests that run at once, at most
 	timeout               time.Duration // of one request, waiting for an instance included
 	grace                 time.Duration // for running requests, when the host is to stop
+	restAfter             time.Duration // without a request, memory is given back
 	log                   *slog.Logger
 	stderr                io.Writer // what the module prints, stack traces above all; written to by several instances at once
 }
 
 func defaults(stderr io.Writer) options {
-	return options{host: "127.0.0.1", instances: 4, timeout: 30 * time.Second, grace: 5 * time.Second,
+	return options{host: "127.0.0.1", instances: 4, timeout: 30 * time.Second, grace: 5 * time.Second, restAfter: 5 * time.Second,
 		log: slog.New(slog.NewJSONHandler(stderr, nil)), stderr: stderr}
 }
 
@@ -45,16 +46,30 @@ type host struct {
 // open opens the database and loads the module. Afterwards both work. Errors wrap errModule or errDatabase where they are to
 // blame.
 func open(ctx context.Context, o options) (*host, error) {
-	binary, err := os.ReadFile(o.wasm) // first, so that a wrong path makes no database
+	wasm, err := os.Open(o.wasm) // first, so that a wrong path makes no database
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w: check -wasm", errModule, err)
 	}
+	defer wasm.Close()
 	h := &host{options: o}
-	if h.database, err = openDatabase(ctx, o.db, o.instances+1); err != nil { // one more: the status waits for no request
-		return nil, err
+	loaded := make(chan error, 1)
+	go func() {
+		var err error
+		h.module, err = loadModule(ctx, o, wasm)
+		loaded <- err
+	}()
+	h.database, err = openDatabase(ctx, o.db, o.instances+1) // one more: the status waits for no request
+	if err = errors.Join(<-loaded, err); err == nil {
+		err = h.module.start(ctx, h.database)
 	}
-	if h.module, err = loadModule(ctx, o, binary, h.database); err != nil {
-		return nil, errors.Join(err, h.database.close())
+	if err != nil {
+		if h.module != nil {
+			err = errors.Join(err, h.module.closeCode(ctx))
+		}
+		if h.database != nil {
+			err = errors.Join(err, h.database.close())
+		}
+		return nil, err
 	}
 	h.running, h.giveUp = context.WithCancel(context.Background())
 	return h, nil

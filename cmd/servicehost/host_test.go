@@ -61,7 +61,7 @@ func TestRequestsAtTheSameTimeShareTheInstances(t *testing.T) {
 	}
 	clients.Wait()
 	require.JSONEq(t, `{"name": "default", "value": 80}`, ask(h, "GET", "/?name=default", "").Body.String())
-	require.Len(t, h.module.pool, 3)
+	require.Len(t, h.module.idle, 3)
 }
 
 func TestAModuleThatTrapsOrExitsIsReplaced(t *testing.T) {
@@ -100,10 +100,10 @@ func TestARequestThatNeverEndsIsGivenUpWhileTheStatusAnswers(t *testing.T) {
 
 func TestARequestThatFindsNoInstanceInTimeIsTurnedAway(t *testing.T) {
 	h := openHost(t, "faulty", func(o *options) { o.instances, o.timeout = 1, 20*time.Millisecond })
-	taken := <-h.module.pool
+	h.module.used <- struct{}{}
 	require.Equal(t, 504, ask(h, "GET", "/", "").Code)
 	require.Equal(t, 200, ask(h, "GET", "/api/status", "").Code)
-	h.module.pool <- taken
+	<-h.module.used
 }
 
 func TestRequestsThatOutliveTheGraceAreGivenUp(t *testing.T) {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -151,33 +153,62 @@ func TestASecondSignalEndsItAtOnce(t *testing.T) {
 	<-done
 }
 
-func TestProcessesShareTheCacheAndADamagedOneCostsTimeNotTheStart(t *testing.T) {
+func TestProcessesThatStartAtOnceCompileAModuleOnce(t *testing.T) {
 	t.Parallel()
 	directory := t.TempDir()
-	cache := func(args ...string) []string { return append(args, "-cache", filepath.Join(directory, "cache")) }
-	began := time.Now()
-	processes := make([]*process, 2)
+	cache := filepath.Join(directory, "cache")
+	processes := make([]*process, 8)
 	var starting sync.WaitGroup
 	for i := range processes {
-		starting.Go(func() { processes[i] = start(t, directory, "counter", cache("-dbPath", strconv.Itoa(i)+".db")...) })
+		starting.Go(func() {
+			processes[i] = start(t, directory, "counter", "-dbPath", strconv.Itoa(i)+".db", "-cache", cache)
+		})
 	}
 	starting.Wait()
-	first := time.Since(began)
+	files, err := os.ReadDir(cache)
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	entry, err := files[0].Info()
+	require.NoError(t, err)
 	for _, p := range processes {
 		require.NotNil(t, p)
 		require.Equal(t, 200, p.do(t, "POST", "/increment", "", "").status)
+		maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", p.Process.Pid))
+		require.NoError(t, err)
+		inode := strconv.FormatUint(entry.Sys().(*syscall.Stat_t).Ino, 10)
+		require.Regexp(t, `(?m)^\S+ r-xp \S+ \S+ `+inode+` `, string(maps), "all run the code of the one file")
+		require.NotContains(t, p.stop(t), "WARN")
 	}
-	files, err := filepath.Glob(directory + "/cache/*/*")
+}
+
+func TestADamagedCompiledModuleCostsTimeNotTheStart(t *testing.T) {
+	t.Parallel()
+	directory := t.TempDir()
+	cache := filepath.Join(directory, "cache")
+	run := func() string {
+		p := start(t, directory, "counter", "-cache", cache)
+		require.Equal(t, 200, p.do(t, "POST", "/increment", "", "").status)
+		return p.stop(t)
+	}
+	require.NotContains(t, run(), "WARN")
+	files, err := filepath.Glob(cache + "/*")
 	require.NoError(t, err)
 	require.Len(t, files, 1)
-
-	began = time.Now()
-	p := start(t, directory, "counter", cache()...)
-	t.Logf("two first starts at once: %v, another: %v", first, time.Since(began))
-	p.stop(t)
-
 	require.NoError(t, os.Truncate(files[0], 1<<20))
-	p = start(t, directory, "counter", cache()...)
-	require.Equal(t, 200, p.do(t, "POST", "/increment", "", "").status)
-	require.Contains(t, p.stop(t), "the cache of compiled modules cannot be used")
+	require.Contains(t, run(), "damaged")
+	require.NotContains(t, run(), "WARN", "it has been made again")
+
+	// Well-formed, but nothing wazero has written.
+	require.NoError(t, os.Remove(files[0]))
+	var written atomic.Int32
+	e, err := cacheIn(cache).get(t.Context(), filepath.Base(files[0]), writer(&written))
+	require.NoError(t, err)
+	require.NoError(t, e.close())
+	require.Contains(t, run(), "the cache of compiled modules cannot be used")
+	require.NotContains(t, run(), "WARN", "it has been made again")
+
+	// A directory that cannot be made.
+	require.NoError(t, os.RemoveAll(cache))
+	require.NoError(t, os.WriteFile(cache, nil, 0o600))
+	require.Contains(t, run(), "the cache of compiled modules cannot be used")
 }
