@@ -40,8 +40,8 @@ func BenchmarkColdStart(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory is what one of so many hosts with the guestbook takes, at rest after 40 requests. PSS: of what is shared by n
-// processes each has an nth.
+// BenchmarkMemory is what one of so many hosts with the guestbook takes, at rest after 40 requests. PSS: of what is
+// shared by n processes each has an nth.
 func BenchmarkMemory(b *testing.B) {
 	for _, n := range []int{1, 20} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
@@ -88,7 +88,8 @@ func newFleet(b *testing.B) *fleet {
 // start returns when the host answers.
 func (f *fleet) start(b *testing.B, i int) *exec.Cmd {
 	c := exec.Command(filepath.Join(built, "servicehost"), "-wasm", filepath.Join(built, "guestbook.wasm"),
-		"-dbPath", fmt.Sprintf("%s/%d.db", f.directory, i), "-port", strconv.Itoa(f.ports[i]), "-cache", filepath.Join(f.directory, "cache"))
+		"-dbPath", fmt.Sprintf("%s/%d.db", f.directory, i), "-port", strconv.Itoa(f.ports[i]),
+		"-cache", filepath.Join(f.directory, "cache"))
 	require.NoError(b, c.Start())
 	b.Cleanup(func() { _ = c.Process.Kill() })
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {

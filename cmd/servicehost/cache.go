@@ -25,8 +25,8 @@ import (
 )
 
 const (
-	entryName = "servicehost-1-"      // begins the names of files in the cache; 1: the form of them, and the runtime's settings
-	beingMade = ".new"                // ends the name of one
+	entryName = "servicehost-1-"      // begins the name of an entry; 1: its form, and the settings of the runtime
+	beingMade = ".new"                // ends its name until it is whole
 	alignment = 1 << 16               // bytes: whole pages on every machine
 	lookAgain = 50 * time.Millisecond // whether another process has made it
 )
@@ -47,7 +47,8 @@ type cached struct {
 	header
 }
 
-// header begins the file, the module follows. Positions are in the file. It ends with a checksum of all that goes before.
+// header begins the file, the module follows. Positions are in the file. It ends with a checksum of all that goes
+// before.
 type header struct {
 	Memory             uint64 // as in outline
 	ModuleTo           uint64 // of outline
@@ -106,7 +107,8 @@ func (c cache) get(ctx context.Context, key string, write func(*os.File) error) 
 	}
 }
 
-// claim opens the file that becomes the entry, for one process only and until it is closed. It is nil if another one has it.
+// claim opens the file that becomes the entry, for one process only and until it is closed. It is nil if another one
+// has it.
 func (c cache) claim(key string) (*os.File, error) {
 	file, err := os.OpenFile(filepath.Join(c.directory, key+beingMade), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

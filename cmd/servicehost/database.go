@@ -26,8 +26,8 @@ type database struct {
 	pool *sql.DB
 }
 
-// openDatabase opens or creates the file and its directory, and makes sure that it is a database. There are two connections at
-// least.
+// openDatabase opens or creates the file and its directory, and makes sure that it is a database. There are two
+// connections at least.
 func openDatabase(ctx context.Context, name string, connections int) (*database, error) {
 	path, err := filepath.Abs(name) // so that no name has a second meaning (":memory:", "file:…")
 	if err == nil {
@@ -37,7 +37,8 @@ func openDatabase(ctx context.Context, name string, connections int) (*database,
 	if err == nil {
 		// A busy timeout, because two instances that write at the same moment are normal.
 		// The default of 2 MB of cached pages would be each connection's own; the kernel has them once.
-		parameters := "_busy_timeout=5000&_defensive=1&_foreign_keys=1&_journal_mode=WAL&_synchronous=FULL&_pragma=cache_size(-256)"
+		parameters := "_busy_timeout=5000&_defensive=1&_foreign_keys=1&_journal_mode=WAL&_synchronous=FULL" +
+			"&_pragma=cache_size(-256)"
 		d.pool, err = sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: parameters}).String())
 	}
 	if err == nil {

@@ -27,12 +27,22 @@
 // A module's loops look at every turn whether they are to end, which makes ordinary code three times and a tight loop forty
 // times slower. Without that an endless loop could not be ended and would stop the host's garbage collector and its status.
 //
-// Compiling a Go module takes about a second; its machine code is kept in -cache (default: .servicehost-cache beside the
-// database), so the next start takes milliseconds. Files are written under another name and renamed, and carry a checksum, so
-// several processes may share the directory; one that cannot be used is reported and done without. It only grows; deleting it
-// is safe at any time. It holds code that will be executed: only the user of the process may be able to write there.
+// Compiling a Go module takes one to two seconds of processor time; what comes of it is kept in -cache (default:
+// .servicehost-cache beside the database), a file for each module and kind of machine, so the next start takes
+// milliseconds. Any number of processes may share the directory. If many start a module for the first time, one
+// compiles it and the others wait for that, at most 30 seconds, then they compile it for themselves. A file gets its
+// name when it is whole, and has a checksum: one that is damaged is reported and made again. A directory that cannot be
+// used is reported and done without. Above 2 GiB those files go that were not used for the longest time; deleting or
+// replacing them is safe at any time. Changing one in its place is not: it is mapped. It holds code that will be
+// executed: only the user of the process may be able to write there.
 //
-// SQLite is modernc.org/sqlite, translated to Go, so the build needs no C compiler. github.com/ncruces/go-sqlite3 measured the
-// same in speed (12 µs per insert without fsync, 5 µs per select, 4 ms to open), memory and build time; it makes the program
-// 3 MB larger.
+// Memory, with the guestbook: about 7 MB for each of many hosts, 20 MB for a single one. What can be is mapped from the
+// file in the cache (on Linux), so that all hosts have it once and only if it is used: the machine code, which is four
+// times as large as the module, and what an instance's memory begins with. After five seconds without a request all
+// instances but one are ended and memory is given back. One thing here wazero has no public way for, to let it take
+// machine code from elsewhere than its own cache, which would read it into memory of each process: see machineStore.
+//
+// SQLite is modernc.org/sqlite, translated to Go, so the build needs no C compiler. github.com/ncruces/go-sqlite3
+// measured the same in speed (12 µs per insert without fsync, 5 µs per select, 4 ms to open), memory and build time; it
+// makes the program 3 MB larger.
 package main

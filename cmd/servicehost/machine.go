@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -9,8 +10,8 @@ import (
 	"github.com/tetratelabs/wazero"
 )
 
-// machineStore is where wazero takes machine code from, and where it goes. Its own cache would read the code into memory that is
-// each process' own, after it has decoded and validated the whole module.
+// machineStore is where wazero takes machine code from, and where it goes. Its own cache would read the code into
+// memory that is each process' own, after it has decoded and validated the whole module.
 type machineStore struct {
 	load *cached                       // nil: nothing is there
 	save func(machine io.Reader) error // nil: it is not kept
@@ -74,17 +75,21 @@ func (r *machineReader) Read(p []byte) (int, error) {
 
 func (r *machineReader) Close() error { return nil }
 
-// beforeText reads what wazero serializes before the machine code itself: a magic word, its version, where each function begins,
-// the length of the code. Were that wrong, the code would not be aligned and would be copied.
-func beforeText(machine io.Reader) (b []byte, err error) {
-	next := func(n int) {
-		b = append(b, make([]byte, n)...)
+// beforeText reads what wazero serializes before the machine code itself: a magic word, its version, where each
+// function begins, the length of the code. Were that wrong, the code would not be aligned and would be copied.
+func beforeText(machine io.Reader) (_ []byte, err error) {
+	var b bytes.Buffer
+	next := func(n int64) (last [4]byte) {
 		if err == nil {
-			_, err = io.ReadFull(machine, b[len(b)-n:])
+			_, err = io.CopyN(&b, machine, n)
 		}
+		if err == nil {
+			copy(last[:], b.Bytes()[b.Len()-4:])
+		}
+		return last
 	}
-	next(len("WAZEVO") + 1)
-	next(int(b[len(b)-1]) + 4)
-	next(8*int(binary.LittleEndian.Uint32(b[len(b)-4:])) + 8)
-	return b, err
+	version := next(int64(len("WAZEVO") + 1))[3]
+	functions := next(int64(version) + 4)
+	next(8*int64(binary.LittleEndian.Uint32(functions[:])) + 8)
+	return b.Bytes(), err
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// memory is the memory of an instance. It begins as the entry's image, of which only those pages are its own to which it
-// writes, grows in its place and is given back at once when the instance ends.
+// memory is the memory of an instance. It begins as the entry's image, of which only those pages are its own to which
+// it writes, grows in its place and is given back at once when the instance ends.
 type memory struct{ reserved []byte }
 
 // newMemory reserves the address space for the largest memory, and makes what the module has at first.

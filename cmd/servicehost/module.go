@@ -61,7 +61,9 @@ func loadModule(ctx context.Context, o options, wasm io.Reader) (*module, error)
 		err = m.compile(ctx, "", nil)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%w %s: %w: is it a wasm module, built with GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared?", errModule, o.wasm, err), m.closeCode(ctx))
+		err = fmt.Errorf("%w %s: %w: is it a wasm module, built with GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared?",
+			errModule, o.wasm, err)
+		return nil, errors.Join(err, m.closeCode(ctx))
 	}
 	if unusable != nil {
 		o.log.Warn("the cache of compiled modules cannot be used: check or delete it", "cache", o.cache, "error", unusable)
@@ -261,7 +263,8 @@ func (m *module) closeCode(ctx context.Context) error {
 	return err
 }
 
-// instance is one running copy of the module with its connection to the database. It is used by one goroutine at a time.
+// instance is one running copy of the module with its connection to the database. It is used by one goroutine at a
+// time.
 type instance struct {
 	module     api.Module
 	memory     *memory // nil: wazero's

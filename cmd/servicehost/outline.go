@@ -21,8 +21,8 @@ const (
 
 var errOutline = errors.New("the module has an unknown form")
 
-// outlineOf takes apart a module that has been validated. Decoding and validating forty thousand segments of data and the code
-// of a Go program takes longer than all the rest of a start.
+// outlineOf takes apart a module that has been validated. Decoding and validating forty thousand segments of data and
+// the code of a Go program takes longer than all the rest of a start.
 func outlineOf(module []byte) (o outline, err error) {
 	if len(module) < wasmHeader {
 		return o, errOutline
@@ -110,7 +110,8 @@ func (r *reader) offset() (uint64, bool) {
 	return uint64(uint32(v)), r.byte() == 0x0b // end
 }
 
-// image is what the segments of a section of data make of a memory of that size, if all of them are simply copied there.
+// image is what the segments of a section of data make of a memory of that size, if all of them are simply copied
+// there.
 func (r reader) image(size uint64) (image []byte, ok bool) {
 	for range r.uint() {
 		if r.uint() != 0 { // passive, or of another memory

@@ -24,9 +24,10 @@ func TestTheImageIsWhatTheMemoryBeginsWith(t *testing.T) {
 		sections [][]byte
 		image    string
 	}{
-		"none":           {[][]byte{memory}, ""},
-		"one":            {[][]byte{memory, append([]byte{sectionData, 1, 0, 0x41, 3, 0x0b, 2}, "ab"...)}, "\x00\x00\x00ab"},
-		"the later wins": {[][]byte{memory, append([]byte{sectionData, 2, 0, 0x41, 0, 0x0b, 3}, "abc\x00\x41\x01\x0b\x01x"...)}, "axc"},
+		"none": {[][]byte{memory}, ""},
+		"one":  {[][]byte{memory, append([]byte{sectionData, 1, 0, 0x41, 3, 0x0b, 2}, "ab"...)}, "\x00\x00\x00ab"},
+		"the later wins": {[][]byte{memory, append([]byte{sectionData, 2, 0, 0x41, 0, 0x0b, 3},
+			"abc\x00\x41\x01\x0b\x01x"...)}, "axc"},
 		"an offset of two bytes": {[][]byte{memory, append([]byte{sectionData, 1, 0, 0x41, 0xc0, 0x00, 0x0b, 1}, "a"...)},
 			string(make([]byte, 64)) + "a"},
 	} {
@@ -68,7 +69,8 @@ func TestDataThatAreNotSimplyCopiedStayInTheModule(t *testing.T) {
 
 func TestAnOutlineKeepsTheNamesAndNoCode(t *testing.T) {
 	names := append([]byte{sectionCustom, 4}, "name and more"...)
-	o, err := outlineOf(wasm(append([]byte{sectionCustom, 5}, "other"...), []byte{sectionCode, 2, 4, 0, 0x41, 7, 0x0b, 2, 0, 0x0b}, names))
+	other := append([]byte{sectionCustom, 5}, "other"...)
+	o, err := outlineOf(wasm(other, []byte{sectionCode, 2, 4, 0, 0x41, 7, 0x0b, 2, 0, 0x0b}, names))
 	require.NoError(t, err)
 	require.Equal(t, wasm([]byte{sectionCode, 2, 3, 0, 0, 0x0b, 3, 0, 0, 0x0b}, names), o.module)
 }
