@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"embed"
 	"fmt"
 	"io"
 	"os"
@@ -32,25 +33,39 @@ func module(ctx context.Context) (string, error) {
 	list.Stderr = os.Stderr
 	out, err := list.Output()
 	if err != nil {
-		return "", fmt.Errorf("the bench is run inside of the procman module, for it builds what it measures: %w", err)
+		return "", fmt.Errorf("outside of the procman module only programs given with -procman can be measured: %w", err)
 	}
 	return string(out[:len(out)-1]), nil
 }
 
-// compile makes dir/name of testdata/name.c, statically if that is possible: a static program starts in half the time.
-func compile(ctx context.Context, cc, source, into string) error {
+//go:embed testdata/*.c
+var sources embed.FS
+
+// compile makes the program of testdata/name, statically if that is possible: a static program starts in half the time.
+func compile(ctx context.Context, cc, name, into string) error {
+	text, err := sources.ReadFile("testdata/" + name)
+	if err != nil {
+		return err
+	}
+	source := into + ".c"
+	if err := os.WriteFile(source, text, 0o600); err != nil {
+		return err
+	}
 	var out []byte
-	var err error
 	for _, link := range [][]string{{"-static", "-s"}, nil} {
 		args := append([]string{"-O2", "-Wall", "-o", into}, link...)
 		if out, err = exec.CommandContext(ctx, cc, append(args, source)...).CombinedOutput(); err == nil {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s: %w\n%s", source, err, out)
+	return fmt.Errorf("testdata/%s: %w\n%s", name, err, out)
 }
 
-func goBuild(ctx context.Context, root, pkg, into string) error {
+func goBuild(ctx context.Context, pkg, into string) error {
+	root, err := module(ctx)
+	if err != nil {
+		return err
+	}
 	build := exec.CommandContext(ctx, "go", "build", "-o", into, pkg)
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
@@ -61,23 +76,18 @@ func goBuild(ctx context.Context, root, pkg, into string) error {
 
 // build makes the payload and the contestants, each in a file of its own, and says what is missing.
 func (b *bench) build(ctx context.Context, cc string, binaries []binary) (missing string, err error) {
-	root, err := module(ctx)
-	if err != nil {
-		return "", err
-	}
-	data := filepath.Join(root, "test", "bench", "testdata")
 	b.payload = filepath.Join(b.dir, payloadName)
 	if cc == "" {
 		missing = "There is no C compiler (cc, gcc or clang): the payload is the one in Go, and the limit is missing."
-		if err := goBuild(ctx, root, "./test/bench/testdata/payload", b.payload); err != nil {
+		if err := goBuild(ctx, "./test/bench/testdata/payload", b.payload); err != nil {
 			return "", err
 		}
 	} else {
-		if err := compile(ctx, cc, filepath.Join(data, "payload.c"), b.payload); err != nil {
+		if err := compile(ctx, cc, "payload.c", b.payload); err != nil {
 			return "", err
 		}
 		limit := filepath.Join(b.dir, "bench-limit")
-		if err := compile(ctx, cc, filepath.Join(data, "limit.c"), limit); err != nil {
+		if err := compile(ctx, cc, "limit.c", limit); err != nil {
 			return "", err
 		}
 		b.contestants = append(b.contestants, contestant{limitName, limit, openLimit})
@@ -88,7 +98,7 @@ func (b *bench) build(ctx context.Context, cc string, binaries []binary) (missin
 	for i, p := range binaries {
 		own := filepath.Join(b.dir, fmt.Sprintf("procman-%d", i))
 		if p.path == "" {
-			err = goBuild(ctx, root, "./cmd/procman", own)
+			err = goBuild(ctx, "./cmd/procman", own)
 		} else {
 			err = copyFile(p.path, own)
 		}

@@ -121,18 +121,23 @@ static void go_on(int i, uint32_t what) {
 	}
 }
 
-static void reap(void) {
+// reap waits for the process, if it is known: to look for one that has ended, waitpid(-1) walks over all that have not.
+static void reap(pid_t one) {
 	int status;
-	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+	for (pid_t pid; (pid = waitpid(one, &status, WNOHANG)) > 0;) {
 		alive--;
 		if (!stopping) start(by_pid[pid]);
+		if (one > 0) return;
 	}
 }
 
 static void signalled(int fd) {
 	struct signalfd_siginfo s;
 	while (read(fd, &s, sizeof s) == sizeof s) {
-		if (s.ssi_signo == SIGCHLD) reap();
+		if (s.ssi_signo == SIGCHLD) {
+			reap((pid_t)s.ssi_pid);
+			reap(-1); // one signal may stand for many
+		}
 		if (s.ssi_signo == SIGUSR1 && count < most) {
 			start(count);
 			count++;
@@ -140,7 +145,6 @@ static void signalled(int fd) {
 		if (s.ssi_signo == SIGTERM && !stopping) {
 			stopping = 1;
 			for (int i = 0; i < count; i++) kill(instances[i].pid, SIGTERM);
-			reap();
 		}
 	}
 }
