@@ -102,6 +102,16 @@ type HealthChecker interface {
 	Check(ctx context.Context, t messages.Target) messages.Probe
 }
 
+// BatchChecker is a HealthChecker that makes many probes at a time with little for each. The probes of instances that are well
+// are made with it; others, and those of any other HealthChecker, each in a goroutine of its own.
+type BatchChecker interface {
+	HealthChecker
+	// Begin begins a probe as Check makes it, and returns at once. done is told of it once, no later than Check would return, by
+	// another goroutine, for which it must not wait. cancel breaks the probe off, if it is not over: then done may still be
+	// told, and need not be.
+	Begin(t messages.Target, done func(messages.Probe)) (cancel func())
+}
+
 // Outputs forwards what processes write to their output files.
 type Outputs interface {
 	// Begin says that a process of the instance is about to be started: what its files hold now was written by earlier

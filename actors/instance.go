@@ -23,6 +23,7 @@ type World struct {
 	Spawner Spawner
 	Ports   Ports
 	Health  HealthChecker
+	Rounds  *Rounds // of the same checker
 	Outputs Outputs
 	Gate    *Gate
 	Waits   *Waits
@@ -38,6 +39,8 @@ type Order struct {
 	Ready bool // it was healthy before
 	// Precedence says who goes first of those that wait for their turn.
 	Precedence messages.Precedence
+	// Recent takes in what probes find; nil: nobody reads it.
+	Recent *Recent
 }
 
 // Props makes the actor that carries out the order. It reports to its parent, by Request, with messages.Launched,
@@ -89,6 +92,7 @@ type instance struct {
 	held     holdings
 	foul     bool // somebody else answers on the port
 	probe    Alarm
+	watch    *patient // nil: it is not probed on the rounds
 	grace    Alarm
 }
 
@@ -106,6 +110,7 @@ func (i *instance) Receive(c actor.Context) {
 		go i.start(c.ActorSystem().Root, c.Self(), c.Parent())
 	case *actor.Stopping:
 		i.end()
+		i.watch.leave()
 		i.probe.Stop()
 		i.grace.Stop()
 		if i.parted.Swap(true) {
@@ -290,9 +295,16 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 	case run.Cancel:
 		i.cancel()
 	case run.Probe:
-		p := i.process
-		go i.check(c.ActorSystem().Root, c.Self(),
-			messages.Target{ID: id, PID: p.PID(), Tag: p.Tag(), Port: p.Port(), Policy: i.state.Health})
+		go i.check(c.ActorSystem().Root, c.Self(), i.target())
+	case run.Watch:
+		i.watch.leave()
+		root, self := c.ActorSystem().Root, c.Self()
+		i.watch = i.world.Rounds.join(a.Schedule, i.target(), number, i.order.Recent, func(p messages.Probe) {
+			root.Send(self, run.Probed{Probe: p})
+		})
+	case run.Unwatch:
+		i.watch.leave()
+		i.watch = nil
 	case run.ArmProbe:
 		i.probe.Set(c, a.At, run.ProbeDue(a))
 	case run.ArmGrace:
@@ -321,8 +333,15 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 func (i *instance) check(root *actor.RootContext, self *actor.PID, t messages.Target) {
 	probe := i.world.Health.Check(i.life, t)
 	if i.life.Err() == nil {
+		i.order.Recent.add(i.order.Run, probe)
 		root.Send(self, run.Probed{Probe: probe})
 	}
+}
+
+// target is whom a probe asks. The policy may be another for the next one.
+func (i *instance) target() messages.Target {
+	p := i.process
+	return messages.Target{ID: i.id(), PID: p.PID(), Tag: p.Tag(), Port: p.Port(), Policy: i.state.Health}
 }
 
 func (i *instance) signal(s run.Signal) {

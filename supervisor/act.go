@@ -51,9 +51,6 @@ func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
 	next, actions := plan.Step(before, now, ev)
 	e.Instance = next
 	r.count(before, next)
-	if p, is := ev.(plan.Probed); is {
-		e.probed(p.Probe)
-	}
 	r.show(e) // before anybody is told
 	for _, a := range actions {
 		if t, is := a.(plan.Tell); is {
@@ -92,13 +89,13 @@ func (r *root) count(before, next plan.Instance) {
 func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 	switch a := a.(type) {
 	case plan.Launch:
-		r.spawn(c, e, fmt.Sprintf("%s@%d", e.ID, a.Run), actors.Order{App: a.App.AppInstance, Run: a.Run, Precedence: a.Precedence})
+		r.spawn(c, e, fmt.Sprintf("%s@%d", e.ID, a.Run), actors.Order{App: a.App.AppInstance, Run: a.Run, Precedence: a.Precedence, Recent: e.recent})
 	case plan.Adopt:
 		app := messages.AppInstance{InstanceID: e.ID, Stop: messages.StopPolicy{Leftovers: a.Leftovers}}.WithDefaults()
 		if a.App != nil {
 			app = a.App.AppInstance
 		}
-		r.spawn(c, e, fmt.Sprintf("%s@%d+%d", e.ID, a.Run, a.Adoption), actors.Order{App: app, Run: a.Run, Adopt: true, Ready: a.Ready})
+		r.spawn(c, e, fmt.Sprintf("%s@%d+%d", e.ID, a.Run, a.Adoption), actors.Order{App: app, Run: a.Run, Adopt: true, Ready: a.Ready, Recent: e.recent})
 	case plan.Stop:
 		r.tell(c, e, messages.StopRun(a))
 	case plan.Urge:

@@ -49,8 +49,11 @@ type ProcessController interface {
 	Status(ctx context.Context) ([]messages.Status, error)
 }
 
-// HealthChecker performs health checks.
+// HealthChecker performs health checks. One that is a BatchChecker, too, performs many at a time.
 type HealthChecker = actors.HealthChecker
+
+// BatchChecker performs many health checks at a time, with little for each.
+type BatchChecker = actors.BatchChecker
 
 // Memory keeps what the root must not forget when it dies. Its methods are called one at a time for an instance, and for a
 // few instances at once. They may take as long as a disk does: no deed and no report waits for them.

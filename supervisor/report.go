@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"procman/actors"
 	"procman/messages"
 	"procman/supervisor/explain"
 )
@@ -9,24 +10,34 @@ import (
 func (r *root) show(e *entry) {
 	v := e.View
 	v.Unread, v.Closing = !r.listed, r.closing
-	r.handle.shown.Store(e.ID, &shown{View: v, absent: r.absent(e), status: v.Status(r.config.Terms)})
+	r.handle.shown.Store(e.ID, &shown{View: v, absent: r.absent(e), known: v.Status(r.config.Terms), recent: e.recent})
 }
 
-// shown is what the handle's readers see of an instance. It is never changed.
+// shown is what the handle's readers see of an instance. It is never changed, but for its recent probes.
 type shown struct {
 	explain.View
-	absent bool // only its hold is known
-	status messages.Status
+	absent bool            // only its hold is known
+	known  messages.Status // to the root, which is told of few probes
+	recent *actors.Recent
 }
 
-// probed keeps the newest probes, in a slice that nobody else has.
-func (e *entry) probed(p messages.Probe) {
-	kept := make([]messages.Probe, 0, messages.KeptProbes)
-	kept = append(append(kept, e.Probes[max(0, len(e.Probes)-messages.KeptProbes+1):]...), p)
-	if n := len(kept); n > 1 && kept[n-2].Body == p.Body {
-		kept[n-1].Body = kept[n-2].Body // one copy for all: a healthy instance says the same every time
+// status returns the status with the newest probe.
+func (k *shown) status() messages.Status {
+	s := k.known
+	if p := k.recent.Of(s.Run); p != nil {
+		s.LastProbe = p
 	}
-	e.Probes = kept
+	return s
+}
+
+// view returns what is known with the newest probes.
+func (k *shown) view() explain.View {
+	v := k.View
+	v.Probes = k.recent.All()
+	if p := k.recent.Of(v.Run); p != nil {
+		v.LastProbe = p
+	}
+	return v
 }
 
 // news is told once all that the message under way asks for is done.

@@ -96,6 +96,7 @@ type entry struct {
 	explain.View
 	child   *actor.PID
 	alarm   actors.Alarm
+	recent  *actors.Recent
 	written messages.Memory
 }
 
@@ -111,7 +112,7 @@ func newRoot(s *Supervisor) *root {
 		func(id messages.InstanceID, err error) { s.system.Root.Send(s.pid, unsaved{id, err}) }, func(e messages.Event) { s.tell(e) })
 	return &root{
 		handle: s, config: c, log: c.Logger, by: messages.ByManager, keeper: keeper,
-		world: actors.World{Spawner: c.Spawner, Ports: c.Ports, Health: c.Health, Outputs: c.Outputs,
+		world: actors.World{Spawner: c.Spawner, Ports: c.Ports, Health: c.Health, Rounds: actors.NewRounds(c.Health), Outputs: c.Outputs,
 			Gate: s.gate, Waits: actors.NewWaits(), Budget: c.Budget, Logger: c.Logger},
 		entries: map[messages.InstanceID]*entry{}, children: map[string]*entry{},
 		adopting: map[messages.InstanceID]struct{}{}, unready: map[messages.InstanceID]struct{}{}, stopped: make(chan struct{}),
@@ -262,7 +263,7 @@ func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survi
 func (r *root) entry(id messages.InstanceID) *entry {
 	e := r.entries[id]
 	if e == nil {
-		e = &entry{View: explain.View{Instance: plan.New(id)}}
+		e = &entry{View: explain.View{Instance: plan.New(id)}, recent: &actors.Recent{}}
 		r.entries[id] = e
 	}
 	return e

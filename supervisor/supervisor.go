@@ -161,7 +161,7 @@ func (s *Supervisor) queueOf(k *shown) messages.Queue {
 func (s *Supervisor) statusOf(k *shown) messages.Status {
 	q := s.queueOf(k)
 	if !q.Waits {
-		return k.status
+		return k.status()
 	}
 	v := k.View
 	v.Queue = q
@@ -199,9 +199,9 @@ func (s *Supervisor) Explain(id messages.InstanceID) (messages.Explanation, bool
 	if k == nil {
 		return messages.Explanation{}, false
 	}
-	v := k.View
+	v := k.view()
 	v.Queue = s.queueOf(k)
-	e := messages.Explanation{Status: s.statusOf(k), Probes: k.Probes, HeldBy: k.Hold.By, HeldAt: k.Hold.At, Leaving: k.Leaving,
+	e := messages.Explanation{Status: s.statusOf(k), Probes: v.Probes, HeldBy: k.Hold.By, HeldAt: k.Hold.At, Leaving: k.Leaving,
 		Verdict: explain.Verdict(v, s.config.Terms, time.Now())}
 	if k.Listed != nil {
 		e.Desired = &k.Listed.AppInstance

@@ -17,7 +17,7 @@ import (
 )
 
 func TestAPanicInAnInstanceActorEndsNoProcessWhereverItStrikes(t *testing.T) {
-	for call := 1; call <= 14; call++ {
+	for call := 1; call <= 8; call++ { // the launch, two probes and what follows from each, the three signals of a stop
 		t.Run(fmt.Sprintf("at call %d of its process", call), func(t *testing.T) {
 			bubble(t, "7: one recovery path", func(t *testing.T) {
 				w := fake.NewWorld(t, fake.Answering())
@@ -29,6 +29,10 @@ func TestAPanicInAnInstanceActorEndsNoProcessWhereverItStrikes(t *testing.T) {
 					}
 				})
 				w.Want("web", "db")
+				w.Pass(10 * time.Minute)
+				w.Health.Answer(web, errors.New("one probe fails"))
+				w.Pass(16 * time.Second)
+				w.Health.Answer(web, nil)
 				w.Pass(10 * time.Minute)
 				require.Equal(t, 1, w.Spawns("web"))
 				require.True(t, web.Alive())

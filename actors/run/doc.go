@@ -6,6 +6,9 @@
 //     nothing and is reported as a bug.
 //   - While a process is starting it is probed at once and fast, and refused probes are no failures before the start
 //     deadline. Once it runs, Failures failures in a row make it unhealthy, and that is reported once.
+//   - While it is well it is probed steadily, by a Schedule, and nobody hears of it: not this core, until a probe is not good,
+//     and not the root, which is told when good turns into bad or bad into good. What it is not well any more for is probed
+//     on a timer of its own, an interval after the probe before.
 //   - A run is its first process and all that belong to it (kernel.Circle). A stop is TERM (then CONT, for a process that was
 //     stopped), the grace period, KILL, and KILL again: each to all of them. Those that outlive the first one keep what is
 //     left of the grace. Nothing ends a run but the end of all, except that what has begun a session of its own may be left by
@@ -23,10 +26,10 @@
 //	| Launched | report, probe soon | ! | ! | ! | ! | ! |
 //	| LaunchFailed | report | ! | ! | ! | ! | ! |
 //	| ProbeDue | ! | probe | probe | . | . | . |
-//	| Probed | ! | 200: report ready -> running; else probe again, after the deadline report unhealthy | 200: forget failures; else count, at the threshold report unhealthy | . | . | . |
+//	| Probed | ! | 200: report ready, watch -> running; else probe again, after the deadline report unhealthy | 200: forget failures, watch; else count, probe again, at the threshold report unhealthy | . | . | . |
 //	| StopAsked | cancel, or TERM once launched | TERM, CONT, arm grace | TERM, CONT, arm grace | shorten grace | . | . |
 //	| GraceOver | ! | ! | ! | KILL, arm again | KILL again | . |
 //	| ProcessExited | ! | release, report; KILL first what outlives it | release, report; KILL first what outlives it | release, report, once nobody outlives it | release, report, once nobody outlives it; KILL | ! |
 //	| RestChanged | ! | ! | ! | release, report, once nobody is left | release, report, once nobody is left | . |
-//	| PolicyChanged | use | use | use, probe at the new pace | . | . | . |
+//	| PolicyChanged | use | use | use, watch at the new pace | . | . | . |
 package run

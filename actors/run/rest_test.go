@@ -1,6 +1,7 @@
 package run
 
 import (
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func term(l messages.Leftovers) []Action {
 
 func TestWorkersThatOutliveTheFirstProcessKeepWhatIsLeftOfTheGrace(t *testing.T) { // F105
 	s, actions := play(begin(), start, Launched{}, good, StopAsked{Grace: 20 * time.Second, Leftovers: messages.LeftoversEnd})
-	require.Equal(t, append(term(messages.LeftoversEnd), ArmGrace{start.Add(20 * time.Second)}), actions)
+	require.Equal(t, slices.Concat([]Action{Unwatch{}}, term(messages.LeftoversEnd), []Action{ArmGrace{start.Add(20 * time.Second)}}), actions)
 	rest := []messages.Member{worker, helper}
 	s, actions = play(s, start.Add(time.Second), ProcessExited{clean, rest})
 	require.Equal(t, Stopping, s.Phase)
@@ -45,6 +46,10 @@ func TestWhatOutlivesAProcessThatEndedByItselfIsKilledAtOnceAndThatIsSaid(t *tes
 		s, _ := play(begin(), start, events...)
 		s, actions := play(s, start, ProcessExited{clean, []messages.Member{worker}})
 		require.Equal(t, Killing, s.Phase)
+		if len(events) > 1 { // it was well
+			require.Equal(t, Unwatch{}, actions[0])
+			actions = actions[1:]
+		}
 		require.Equal(t, []Action{
 			Signal{syscall.SIGKILL, messages.LeftoversEnd}, ArmGrace{start.Add(killAgain)},
 			ReportLingers{Exit: &clean, Rest: []messages.Member{worker}, Killed: true},
@@ -58,7 +63,7 @@ func TestWhatOutlivesAProcessThatEndedByItselfIsKilledAtOnceAndThatIsSaid(t *tes
 
 func TestWhatIsAwayIsLeftByPolicyAndNamedAndTheRestIsNot(t *testing.T) { // F106
 	s, actions := play(begin(), start, Launched{}, good, StopAsked{Grace: time.Second, Leftovers: messages.LeftoversLeave})
-	require.Equal(t, term(messages.LeftoversLeave), actions[:2])
+	require.Equal(t, term(messages.LeftoversLeave), actions[1:3])
 	s, _ = play(s, start, ProcessExited{clean, []messages.Member{worker, helper}})
 	require.Equal(t, Stopping, s.Phase, "a worker in the session is waited for")
 	s, actions = play(s, start, RestChanged{[]messages.Member{helper}})
@@ -69,7 +74,7 @@ func TestWhatIsAwayIsLeftByPolicyAndNamedAndTheRestIsNot(t *testing.T) { // F106
 	app.Stop.Leftovers = messages.LeftoversLeave
 	crashed, _ := play(Begin(app, false), start, Launched{}, good)
 	_, actions = play(crashed, start, ProcessExited{clean, []messages.Member{helper}})
-	require.Equal(t, []Action{Release{Exit: clean, Rest: messages.Rest{Left: []messages.Member{helper}}}}, actions)
+	require.Equal(t, []Action{Unwatch{}, Release{Exit: clean, Rest: messages.Rest{Left: []messages.Member{helper}}}}, actions)
 }
 
 func TestAPolicyForLeftoversIsAppliedToTheRunThatLives(t *testing.T) {
@@ -78,7 +83,7 @@ func TestAPolicyForLeftoversIsAppliedToTheRunThatLives(t *testing.T) {
 	stop.Leftovers = messages.LeftoversLeave
 	s, _ = play(s, start, PolicyChanged{policy.Health, policy.Start, stop})
 	_, actions := play(s, start, ProcessExited{clean, []messages.Member{helper}})
-	require.Equal(t, []Action{Release{Exit: clean, Rest: messages.Rest{Left: []messages.Member{helper}}}}, actions)
+	require.Equal(t, []Action{Unwatch{}, Release{Exit: clean, Rest: messages.Rest{Left: []messages.Member{helper}}}}, actions)
 }
 
 func TestAProcessThatKillDoesNotEndIsReportedOnceAndNeverTakenForEnded(t *testing.T) { // FAULTS 42

@@ -2,7 +2,6 @@ package run
 
 import (
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"syscall"
 	"time"
@@ -50,6 +49,8 @@ type State struct {
 	Pace     time.Duration // Starting: until the next probe
 	ProbeAt  time.Time     // the one probe timer that counts; zero: none
 	Probing  bool          // a probe is out
+	Watched  bool          // Running: it is probed steadily, and only what is not good is told
+	Told     bool          // the newest probe that was reported was good
 	Failures int           // probes failed in a row
 	Since    time.Time     // the first of them
 	Reported bool          // Unhealthy has been reported
@@ -123,6 +124,11 @@ type (
 	Probe struct{}
 	// ArmProbe: send ProbeDue{At} at that time, and only that.
 	ArmProbe struct{ At time.Time }
+	// Watch: probe by the schedule, in place of what was watched before. Send Probed of the first probe that is not good, and
+	// end the watch with it.
+	Watch struct{ Schedule }
+	// Unwatch: end the watch, if it has not ended by itself.
+	Unwatch struct{}
 	// ArmGrace: send GraceOver{At} at that time, and only that.
 	ArmGrace struct{ At time.Time }
 	// Signal: send it to every process of the run. With LeftoversLeave, not to those that are away.
@@ -130,7 +136,8 @@ type (
 		Signal    syscall.Signal
 		Leftovers messages.Leftovers
 	}
-	// ReportLaunched, ReportReady, ReportUnhealthy, ReportProbed: tell the root.
+	// ReportLaunched, ReportReady, ReportUnhealthy, ReportProbed: tell the root. Of probes it is told whether they are good, when
+	// that changes.
 	ReportLaunched  struct{}
 	ReportReady     struct{}
 	ReportUnhealthy struct {
@@ -162,6 +169,8 @@ type (
 func (Cancel) action()          {}
 func (Probe) action()           {}
 func (ArmProbe) action()        {}
+func (Watch) action()           {}
+func (Unwatch) action()         {}
 func (ArmGrace) action()        {}
 func (Signal) action()          {}
 func (ReportLaunched) action()  {}
@@ -247,7 +256,7 @@ func probedStarting(m *move, e Event) {
 	case p.OK:
 		m.Phase = Running
 		m.act(ReportReady{})
-		m.armProbe(m.firstSteady())
+		m.watch()
 	case p.Conflict:
 		m.unhealthy(p.Error, true)
 	case !m.now.Before(m.Deadline):
@@ -259,23 +268,43 @@ func probedStarting(m *move, e Event) {
 }
 
 func probedRunning(m *move, e Event) {
+	m.unwatch()
 	p := m.probed(e)
 	if !p.OK && !p.Void && !m.Reported && m.Failures >= m.Health.Failures {
 		m.unhealthy(fmt.Sprintf("%d probes failed in a row: %s", m.Failures, p.Error), p.Conflict)
 	}
-	if m.Ready { // adopted, and all of them at the same moment
-		m.Ready = false
-		m.armProbe(m.firstSteady())
-		return
+	switch {
+	case p.OK:
+		m.watch()
+	case m.Ready: // adopted, and all of them at the same moment
+		m.armProbe(m.spread())
+	default:
+		m.armProbe(m.now.Add(m.Health.Interval))
 	}
-	m.armProbe(m.now.Add(m.Health.Interval))
+	m.Ready = false
 }
 
-// probed counts what a probe found.
+// watch has a run that is well probed steadily.
+func (m *move) watch() {
+	m.Watched, m.ProbeAt = true, time.Time{}
+	m.act(Watch{scheduleOf(m.ID, m.Health.Interval)})
+}
+
+func (m *move) unwatch() {
+	if m.Watched {
+		m.Watched = false
+		m.act(Unwatch{})
+	}
+}
+
+// probed counts what a probe found. The root is told only when it is another than before.
 func (m *move) probed(e Event) messages.Probe {
 	p := e.(Probed).Probe
 	m.Probing = false
-	m.act(ReportProbed{p})
+	if p.OK != m.Told {
+		m.Told = p.OK
+		m.act(ReportProbed{p})
+	}
 	if p.Void {
 		return p
 	}
@@ -294,13 +323,10 @@ func (m *move) unhealthy(cause string, conflict bool) {
 	m.act(ReportUnhealthy{Cause: cause, Since: m.Since, Conflict: conflict})
 }
 
-// firstSteady spreads the probes of many instances over the interval: the first one after the start comes at a time
-// that depends on the id alone, so that a thousand instances started, or adopted, together are not probed together.
-func (m *move) firstSteady() time.Time {
-	h := fnv.New32a()
-	h.Write([]byte(m.ID))
-	share := float64(h.Sum32()%1000+1) / 1000
-	return m.now.Add(time.Duration(share * float64(m.Health.Interval)))
+// spread is a time within the interval that depends on the id alone, so that a thousand instances adopted together are not
+// probed together again.
+func (m *move) spread() time.Time {
+	return m.now.Add(time.Duration((share(m.ID) + 0.001) * float64(m.Health.Interval)))
 }
 
 func policyChanged(m *move, e Event) {
@@ -308,8 +334,11 @@ func policyChanged(m *move, e Event) {
 	before := m.Health.Interval
 	m.Deadline = m.Deadline.Add(p.Start.Deadline - m.Start.Deadline) // Starting: it counts from the same moment
 	m.Health, m.Start, m.Leftovers = p.Health, p.Start, p.Stop.Leftovers
-	if m.Phase == Running && !m.Probing && before != p.Health.Interval {
-		m.armProbe(m.firstSteady())
+	switch {
+	case m.Watched:
+		m.watch()
+	case m.Phase == Running && !m.Probing && before != p.Health.Interval:
+		m.armProbe(m.spread())
 	}
 }
 
@@ -322,6 +351,7 @@ func stopBeforeLaunch(m *move, e Event) {
 func stop(m *move, e Event) { m.terminate(e.(StopAsked).Grace, e.(StopAsked).Leftovers) }
 
 func (m *move) terminate(grace time.Duration, leftovers messages.Leftovers) {
+	m.unwatch()
 	m.Phase, m.ProbeAt, m.Leftovers = Stopping, time.Time{}, leftovers
 	// CONT, or a stopped process would sleep through its grace period.
 	m.signal(syscall.SIGTERM)
@@ -404,6 +434,7 @@ func exitedKilled(m *move, e Event) {
 // ended notes the end of the first process, and reports whether the run is over with it.
 func (m *move) ended(e Event) bool {
 	x := e.(ProcessExited)
+	m.unwatch()
 	m.Exit, m.Rest, m.ProbeAt = &x.Exit, x.Rest, time.Time{}
 	return m.over()
 }

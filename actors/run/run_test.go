@@ -157,7 +157,7 @@ func TestTimeThatPassedWhileTheManagerStoodStillIsNoFailure(t *testing.T) {
 		require.Empty(t, only[ReportUnhealthy](actions))
 	})
 	t.Run("running", func(t *testing.T) {
-		s, _ := play(begin(), start, Launched{}, good)
+		s, _ := play(begin(), start, Launched{}, good, bad)
 		woken := s.ProbeAt.Add(8 * time.Hour)
 		s, actions := play(s, woken, ProbeDue{s.ProbeAt}, bad)
 		require.Empty(t, only[ReportUnhealthy](actions), "one probe that failed is one")
@@ -202,7 +202,7 @@ func TestAProbeThatWasNotMadeIsNoFailure(t *testing.T) {
 	s, _ := play(begin(), start, Launched{}, good, bad, bad)
 	s, actions := play(s, start, void, void, void)
 	require.Equal(t, 2, s.Failures)
-	require.Len(t, actions, 2)
+	require.Equal(t, []Action{ArmProbe{start.Add(policy.Health.Interval)}}, actions)
 	require.False(t, s.ProbeAt.IsZero(), "it is tried again")
 	late, _ := play(begin(), start, Launched{})
 	_, actions = play(late, late.Deadline.Add(time.Hour), void)
@@ -218,7 +218,7 @@ func TestAnImpostorOnThePortIsReportedAtOnce(t *testing.T) {
 }
 
 func TestAnOldTimerIsNotTheTimer(t *testing.T) {
-	s, _ := play(begin(), start, Launched{}, good)
+	s, _ := play(begin(), start, Launched{}, good, bad)
 	old := s.ProbeAt
 	health := policy.Health
 	health.Interval = time.Minute
@@ -261,12 +261,16 @@ func TestASecondStopOnlyShortensTheGrace(t *testing.T) {
 func TestWhateverHappensAProcessThatWasAskedToStopIsKilledAndItsEndIsReportedOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, now := begin(), start
-		launched, releases, unhealthy := false, 0, 0
+		launched, watched, releases, unhealthy := false, false, 0, 0
 		feed := func(e Event) {
 			var actions []Action
 			s, actions = Step(s, now, e)
 			for _, a := range actions {
 				switch a.(type) {
+				case Watch:
+					watched = true
+				case Unwatch:
+					watched = false
 				case Release:
 					releases++
 				case ReportUnhealthy:
@@ -284,7 +288,7 @@ func TestWhateverHappensAProcessThatWasAskedToStopIsKilledAndItsEndIsReportedOnc
 				feed(Launched{})
 			case what == 1 && s.Probing:
 				feed(good)
-			case what == 2 && s.Probing:
+			case what == 2 && (s.Probing || s.Watched):
 				feed(bad)
 			case what == 3 && !s.ProbeAt.IsZero():
 				feed(ProbeDue{s.ProbeAt})
@@ -293,7 +297,9 @@ func TestWhateverHappensAProcessThatWasAskedToStopIsKilledAndItsEndIsReportedOnc
 			case what == 5 && rapid.IntRange(0, 9).Draw(t, "stop") == 0:
 				feed(StopAsked{Grace: time.Second})
 			}
-			require.True(t, s.Phase != Running || s.Probing || !s.ProbeAt.IsZero(), "a running process is always about to be probed")
+			require.True(t, s.Phase != Running || s.Probing || s.Watched || !s.ProbeAt.IsZero(), "a running process is always about to be probed")
+			require.False(t, s.Watched && (s.Phase != Running || s.Probing || !s.ProbeAt.IsZero()), "and in one way")
+			require.Equal(t, s.Watched, watched, "and whoever carries that out knows")
 		}
 		if !launched {
 			feed(Launched{})

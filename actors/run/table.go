@@ -26,8 +26,8 @@ var table = map[string]row{
 	},
 	"Probed": {
 		New:      bug,
-		Starting: {"200: report ready -> running; else probe again, after the deadline report unhealthy", probedStarting},
-		Running:  {"200: forget failures; else count, at the threshold report unhealthy", probedRunning},
+		Starting: {"200: report ready, watch -> running; else probe again, after the deadline report unhealthy", probedStarting},
+		Running:  {"200: forget failures, watch; else count, probe again, at the threshold report unhealthy", probedRunning},
 		Stopping: ignore, Killing: ignore, Exited: ignore,
 	},
 	"StopAsked": {
@@ -49,7 +49,7 @@ var table = map[string]row{
 		Killing: {"release, report, once nobody is left", restChanged}, Exited: ignore,
 	},
 	"PolicyChanged": {
-		New: {"use", policyChanged}, Starting: {"use", policyChanged}, Running: {"use, probe at the new pace", policyChanged},
+		New: {"use", policyChanged}, Starting: {"use", policyChanged}, Running: {"use, watch at the new pace", policyChanged},
 		Stopping: ignore, Killing: ignore, Exited: ignore,
 	},
 }
