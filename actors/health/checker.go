@@ -18,7 +18,7 @@ const stalled = 250 * time.Millisecond
 type Options struct {
 	MaxBody     int64 // at most so many bytes of a response's body are read; 0: 64 KiB
 	Owner       bool  // whether the listener must belong to the instance's process, see Checker.Check
-	Concurrency int   // at most so many probes at a time; 0: any number
+	Concurrency int   // at most so many probes at a time, of which half are for Begin; 0: any number
 	// Mask gives what hides the secrets of an instance in what it answers, nil if it has none. Nil: nothing is masked.
 	Mask func(messages.InstanceID) *messages.Masker
 }
@@ -27,8 +27,9 @@ type Options struct {
 type Checker struct {
 	probers map[messages.HealthKind]prober
 	mask    func(messages.InstanceID) *messages.Masker // nil: nothing is masked
-	slots   chan struct{}                              // nil: no limit
+	slots   chan struct{}                              // of Check; nil: no limit
 	owners  *owners                                    // nil: do not ask
+	batch   *batch                                     // nil: there is none
 }
 
 // prober makes the probes of one kind. It is used by many goroutines at once.
@@ -63,13 +64,42 @@ func probers(o Options) map[messages.HealthKind]prober {
 // New returns a checker.
 func New(o Options) *Checker {
 	c := &Checker{probers: probers(o), mask: o.Mask}
-	if o.Concurrency > 0 {
-		c.slots = make(chan struct{}, o.Concurrency)
-	}
 	if o.Owner {
 		c.owners = newOwners()
 	}
+	if o.Concurrency > 0 {
+		batched := o.Concurrency / 2 // so that neither those that are well nor those that start wait for the others
+		c.batch = newBatch(c, batched)
+		c.slots = make(chan struct{}, o.Concurrency-batched)
+	} else {
+		c.batch = newBatch(c, noLimit)
+	}
 	return c
+}
+
+// noLimit is more than there can be.
+const noLimit = 1 << 20
+
+// Begin begins a probe as Check makes it, and returns at once. What it waits for, it waits for with all others that were begun,
+// on one goroutine, which ends with the last of them: an instance that is slow delays none. Only what does not go as it does
+// with one that is well goes on in a goroutine of its own: an answer in many parts, a listener that has not been found
+// before. done is told from the one or the other, within the timeout, and must not wait. The connection is closed within
+// 100 ms after that.
+//
+// cancel breaks the probe off: nothing is left of it a moment later, and done is not told any more, unless it is being told.
+func (c *Checker) Begin(t messages.Target, done func(messages.Probe)) (cancel func()) {
+	if f := c.batch.flight(t, done); f != nil {
+		c.batch.begin(f)
+		return f.cancel
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer cancel()
+		if p := c.Check(ctx, t); ctx.Err() == nil {
+			done(p)
+		}
+	}()
+	return cancel
 }
 
 // Check asks the instance once, in the way that t.Policy.Kind names: HTTP asks for http://localhost:PORT/PATH, at 127.0.0.1
@@ -79,54 +109,81 @@ func New(o Options) *Checker {
 //
 // If t.PID is not 0 and the checker asks for owners, the socket that listens on the port must belong to that process or to
 // one of its run (see kernel.Circle), unless t.Policy.Owner is OwnerAny. If it belongs to somebody else, the probe has Conflict set
-// and is not OK, whatever was answered. If the owner cannot be learned, the probe is judged without it.
+// and is not OK, whatever was answered. If the owner cannot be learned, the probe is judged without it. With t.Proved it is asked
+// for only of an answer that is not healthy.
 //
 // The time it waits for one of Options.Concurrency slots is part of the timeout, but not of Latency. It takes no
 // longer than the timeout, apart from the look at the owner, which does not wait. When it returns, it has left no goroutine,
 // no descriptor and no connection, not even one in TIME_WAIT.
 func (c *Checker) Check(ctx context.Context, t messages.Target) messages.Probe {
-	if t.Policy.Kind == "" || t.Policy.Path == "" || t.Policy.Timeout <= 0 {
-		t.Policy = messages.AppInstance{Health: t.Policy}.WithDefaults().Health
-	}
-	began := time.Now()
-	at := target{Target: t, deadline: began.Add(t.Policy.Timeout)}
-	if d, ok := ctx.Deadline(); ok && d.Before(at.deadline) {
-		at.deadline, at.Policy.Timeout = d, d.Sub(began).Round(time.Millisecond)
-	}
-	prober, known := c.probers[t.Policy.Kind]
-	if !known {
-		return messages.Probe{At: began, Error: fmt.Sprintf("not probed: health.kind %q is not known here", t.Policy.Kind), Void: true}
+	at, prober, p := c.aim(ctx, t)
+	if prober == nil {
+		return p
 	}
 	if err := c.enter(ctx, at.deadline); err != nil {
-		return messages.Probe{At: began, Error: err.Error(), Void: true}
+		return messages.Probe{At: p.At, Error: err.Error(), Void: true}
 	}
 	defer c.leave()
-
-	if c.mask != nil {
-		at.mask = c.mask(t.ID)
-	}
-	p := messages.Probe{At: time.Now()}
+	p.At = time.Now()
 	answerer, err := prober.probe(ctx, at, &p)
-	if p.Latency == 0 {
-		p.Latency = time.Since(p.At)
-	}
-	if err != nil {
-		p.Error, p.Void = explain(ctx, err, at)
-		// Who wakes up long after the deadline was not there to see the answer, which may have come in time.
-		if timedOut(err) && time.Since(at.deadline) > stalled {
-			p.Error, p.Void = "not probed: the manager itself stood still while it waited for the answer", true
-		}
-	}
-	c.identify(ctx, t, answerer, err, &p)
-	p.OK = p.Error == ""
-	p.Error = at.mask.Mask(p.Error)
+	c.judge(ctx, at, &p, err)
+	c.identify(ctx, at, answerer, err, &p)
+	conclude(at, &p)
 	return p
 }
 
+// aim returns how t is asked by when. Without a prober p says why it cannot be.
+func (c *Checker) aim(ctx context.Context, t messages.Target) (at target, by prober, p messages.Probe) {
+	if t.Policy.Kind == "" || t.Policy.Path == "" || t.Policy.Timeout <= 0 {
+		t.Policy = messages.AppInstance{Health: t.Policy}.WithDefaults().Health
+	}
+	p.At = time.Now()
+	at = target{Target: t, deadline: p.At.Add(t.Policy.Timeout)}
+	if d, ok := ctx.Deadline(); ok && d.Before(at.deadline) {
+		at.deadline, at.Policy.Timeout = d, d.Sub(p.At).Round(time.Millisecond)
+	}
+	by, known := c.probers[t.Policy.Kind]
+	if !known {
+		p.Error, p.Void = fmt.Sprintf("not probed: health.kind %q is not known here", t.Policy.Kind), true
+		return at, nil, p
+	}
+	if c.mask != nil {
+		at.mask = c.mask(t.ID)
+	}
+	return at, by, p
+}
+
+// judge puts into p what err, with which it ended, means for the instance.
+func (c *Checker) judge(ctx context.Context, t target, p *messages.Probe, err error) {
+	if p.Latency == 0 {
+		p.Latency = time.Since(p.At)
+	}
+	if err == nil {
+		return
+	}
+	p.Error, p.Void = explain(ctx, err, t)
+	// Who wakes up long after the deadline was not there to see the answer, which may have come in time.
+	if timedOut(err) && time.Since(t.deadline) > stalled {
+		p.Error, p.Void = "not probed: the manager itself stood still while it waited for the answer", true
+	}
+}
+
+// conclude gives the verdict.
+func conclude(t target, p *messages.Probe) {
+	p.OK = p.Error == ""
+	p.Error = t.mask.Mask(p.Error)
+}
+
+// asksOwner reports whether it is to be looked whose the listener is.
+func (c *Checker) asksOwner(t target) bool {
+	return c.owners != nil && t.PID != 0 && t.Policy.Owner != messages.OwnerAny
+}
+
 // identify looks whether it was the instance that answered, and where that is if nobody did.
-func (c *Checker) identify(ctx context.Context, t messages.Target, answerer *net.TCPAddr, err error, p *messages.Probe) {
+func (c *Checker) identify(ctx context.Context, t target, answerer *net.TCPAddr, err error, p *messages.Probe) {
 	switch {
-	case c.owners == nil || t.PID == 0 || t.Policy.Owner == messages.OwnerAny || ctx.Err() != nil:
+	case !c.asksOwner(t) || ctx.Err() != nil:
+	case answerer != nil && t.Proved && p.Error == "":
 	case answerer != nil:
 		if stranger := c.owners.stranger(t.PID, t.Tag, answerer); stranger != "" {
 			p.Conflict, p.Void = true, false

@@ -53,13 +53,15 @@ func (h *overHTTP) probe(ctx context.Context, t target, p *messages.Probe) (answ
 	}
 	defer interruptible(ctx, conn)()
 
-	// Connection: close lets the server be the first to close, in its own time, so that the reset meets no program.
-	request := "GET " + path + " HTTP/1.1\r\nHost: localhost:" + strconv.Itoa(t.Port) +
-		"\r\nUser-Agent: procman\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-	if _, err := conn.Write([]byte(request)); err != nil && !broken(err) {
+	// A server may answer and close without having read the request: the answer counts.
+	if _, err := conn.Write(request(path, t.Port)); err != nil && !broken(err) {
 		return answerer, err
 	}
-	// A server may answer and close without having read the request: the answer counts.
+	return answerer, h.answer(conn, t, p)
+}
+
+// answer reads what answers the request into p, and lets the server close first.
+func (h *overHTTP) answer(conn stream, t target, p *messages.Probe) error {
 	r := h.readers.Get().(*reader)
 	defer h.readers.Put(r)
 	r.mask = t.mask
@@ -68,7 +70,14 @@ func (h *overHTTP) probe(ctx context.Context, t target, p *messages.Probe) (answ
 	if whole {
 		r.goodbye(conn, t.deadline)
 	}
-	return answerer, err
+	return err
+}
+
+// request asks for path. Connection: close lets the server be the first to close, in its own time, so that the reset meets no
+// program.
+func request(path string, port int) []byte {
+	return []byte("GET " + path + " HTTP/1.1\r\nHost: localhost:" + strconv.Itoa(port) +
+		"\r\nUser-Agent: procman\r\nAccept: */*\r\nConnection: close\r\n\r\n")
 }
 
 // requestTarget returns the path, with its query, as it goes into the request line.

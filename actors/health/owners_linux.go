@@ -34,13 +34,7 @@ func newOwners() *owners { return &owners{found: make(map[int]place)} }
 func (o *owners) stranger(leader int, tag string, answerer *net.TCPAddr) string {
 	began := time.Now()
 	l, err := kernel.ListenerAt(answerer)
-	if err != nil {
-		return ""
-	}
-	o.mu.Lock()
-	last := o.found[answerer.Port]
-	o.mu.Unlock()
-	if last.leader == leader && holds(last.pid, last.fd, l.Inode) {
+	if err != nil || o.remembers(leader, answerer.Port, l.Inode) {
 		return ""
 	}
 	if o.among(leader, []int{leader}, answerer.Port, l.Inode) {
@@ -77,6 +71,21 @@ func (o *owners) stranger(leader int, tag string, answerer *net.TCPAddr) string 
 		}
 	}
 	return fmt.Sprintf("of user id %d", l.User)
+}
+
+// familiar reports whether it is proved, or cannot be learned, without a look at other processes than the one that was found to
+// answer at the address before.
+func (o *owners) familiar(leader int, answerer *net.TCPAddr) bool {
+	l, err := kernel.ListenerAt(answerer)
+	return err != nil || o.remembers(leader, answerer.Port, l.Inode)
+}
+
+// remembers reports whether the listener is where it was found before.
+func (o *owners) remembers(leader, port int, inode uint64) bool {
+	o.mu.Lock()
+	last := o.found[port]
+	o.mu.Unlock()
+	return last.leader == leader && holds(last.pid, last.fd, inode)
 }
 
 // among reports whether one of the processes has the listener, or that cannot be known, and remembers which has it.

@@ -34,9 +34,15 @@ func newReader() *reader {
 	return r
 }
 
+// stream is what an answer is read from.
+type stream interface {
+	io.Reader
+	SetReadDeadline(time.Time) error
+}
+
 // response reads from conn what answers a request, and puts what it finds into p. It reports whether the server has said
 // all it will say and announced that it closes the connection.
-func (r *reader) response(conn net.Conn, maxBody int64, deadline time.Time, p *messages.Probe) (done bool, err error) {
+func (r *reader) response(conn stream, maxBody int64, deadline time.Time, p *messages.Probe) (done bool, err error) {
 	r.limit = io.LimitedReader{R: conn, N: maxHeader}
 	r.buf.Reset(&r.limit)
 	defer func() { r.limit.R = nil }() // the pool keeps no connection
@@ -93,13 +99,13 @@ func (r *reader) body(body io.Reader, maxBody int64, p *messages.Probe) (whole b
 }
 
 // goodbye waits for the server to close. It is a courtesy, so nothing that goes wrong matters.
-func (r *reader) goodbye(conn net.Conn, deadline time.Time) {
+func (r *reader) goodbye(conn stream, deadline time.Time) {
 	shorten(conn, deadline)
 	_, _ = conn.Read(r.chunk[:1])
 }
 
 // shorten lets reads from conn wait no longer than closingTime.
-func shorten(conn net.Conn, deadline time.Time) {
+func shorten(conn stream, deadline time.Time) {
 	if soon := time.Now().Add(closingTime); soon.Before(deadline) {
 		_ = conn.SetReadDeadline(soon) // an error shows in the read
 	}

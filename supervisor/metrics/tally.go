@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"procman/messages"
 	"procman/supervisor"
@@ -95,9 +96,12 @@ func (c *Collector) forget() {
 	}
 }
 
-// Checker returns a health checker that has inner check, and measures it. A probe that asked nothing counts nowhere, and
-// neither does one that was broken off.
+// Checker returns a health checker that has inner check, and measures it; it is a supervisor.BatchChecker if inner is one. A
+// probe that asked nothing counts nowhere, and neither does one that was broken off.
 func (c *Collector) Checker(inner supervisor.HealthChecker) supervisor.HealthChecker {
+	if batch, is := inner.(supervisor.BatchChecker); is {
+		return &batchChecker{checker{inner, c}, batch}
+	}
 	return &checker{inner, c}
 }
 
@@ -109,12 +113,38 @@ type checker struct {
 // Check has the inner checker check.
 func (k *checker) Check(ctx context.Context, t messages.Target) messages.Probe {
 	p := k.inner.Check(ctx, t)
-	if p.Void || errors.Is(ctx.Err(), context.Canceled) {
-		return p
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		k.measure(t.ID, p)
+	}
+	return p
+}
+
+func (k *checker) measure(id messages.InstanceID, p messages.Probe) {
+	if p.Void {
+		return
 	}
 	k.tell.probe.Observe(p.Latency.Seconds())
 	if !p.OK {
-		k.tell.count(t.ID, func(y *tally) { y.failures++ })
+		k.tell.count(id, func(y *tally) { y.failures++ })
 	}
-	return p
+}
+
+type batchChecker struct {
+	checker
+	batch supervisor.BatchChecker
+}
+
+// Begin has the inner checker begin.
+func (k *batchChecker) Begin(t messages.Target, done func(messages.Probe)) (cancel func()) {
+	var over atomic.Bool // broken off
+	end := k.batch.Begin(t, func(p messages.Probe) {
+		if !over.Load() {
+			k.measure(t.ID, p)
+		}
+		done(p)
+	})
+	return func() {
+		over.Store(true)
+		end()
+	}
 }
