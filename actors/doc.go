@@ -1,4 +1,4 @@
-// Package actors holds the actor that owns one run of one process: its exec.Cmd, its health ticker, and what else a run holds.
+// Package actors holds the actor that owns one run of one process: its exec.Cmd, its health checks, and what else a run holds.
 //
 // Invariants:
 //   - An actor's life is one run. It is named <root>/<InstanceID>@<run>, so nothing meant for an old run reaches a new one.
@@ -12,6 +12,8 @@
 //   - An actor that ends without its run leaves the run its port, and lets go of what belongs to nobody but the actor.
 //     Whoever comes second, the start or the end of the actor, sees to that.
 //   - A start that the host has no room for waits in the actor, see Waits: it is the same run, and no attempt.
+//   - While an instance is well its probes are made on the Rounds of all: one timer, one batch for those that are due together, and
+//     no message: what is found is in Recent, where a status is read from. The actor is told of the first that is not good.
 //   - Receive never blocks: starting, probing and waiting happen in goroutines that the actor ends with itself.
 //
 // What a run does is decided by the pure core in actors/run; the edges of the world (spawn, output, health, port) are

@@ -54,8 +54,12 @@ type flight struct {
 	stop   context.CancelFunc // of what it does elsewhere; nil: nothing; guarded by batch.mu
 }
 
-// looksMost is how many times an answer is looked at from its beginning. One that comes in more parts has a goroutine of its own.
-const looksMost = 3
+// looksMost is how many times an answer is looked at from its beginning. One that comes in more parts, or is longer, has a
+// goroutine of its own.
+const (
+	looksMost = 3
+	longest   = 16 << 10
+)
 
 // atOnce is how many connections are made before it is looked what was answered: who has answered does not wait for all.
 const atOnce = 8
@@ -580,7 +584,7 @@ type soFar struct {
 	at      int    // so much of that was read
 	end     error  // what follows; nil: the socket is asked
 	again   bool   // more may come
-	hurried bool   // what may come is not worth waiting for
+	hurried bool   // it is not to be waited for here
 }
 
 // errAgain is what is read of what has not come yet.
@@ -592,8 +596,12 @@ func (s *soFar) Read(b []byte) (int, error) {
 		s.at += n
 		return n, nil
 	}
-	if s.end != nil {
+	switch {
+	case s.end != nil:
 		return 0, s.end
+	case len(s.got) >= longest:
+		s.again, s.hurried = true, true
+		return 0, errAgain
 	}
 	n, err := read(s.fd, b)
 	for errors.Is(err, unix.EINTR) {

@@ -21,8 +21,8 @@ import (
 	"procman/messages"
 )
 
-func checkOwner(pid, port int) messages.Probe {
-	return New(Options{Owner: true}).Check(context.Background(), messages.Target{PID: pid, Port: port, Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
+func checkOwner(ask asker, pid, port int) messages.Probe {
+	return ask(New(Options{Owner: true}), messages.Target{PID: pid, Port: port, Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
 }
 
 // sleeper is a process of its own session that does nothing.
@@ -39,133 +39,155 @@ func sleeper(t *testing.T) (pid int) {
 }
 
 func TestAnInstanceThatAnswersItselfIsHealthy(t *testing.T) {
-	for _, address := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"} {
-		for _, fork := range []string{"", "group", "setsid"} {
-			t.Run(address+" "+fork, func(t *testing.T) {
-				pid, port := startServer(t, address, fork)
-				c := New(Options{Owner: true})
-				for range 2 { // the second time from memory
-					p := c.Check(context.Background(), messages.Target{PID: pid, Port: port, Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
-					require.True(t, p.OK, p.Error)
-					require.Equal(t, "other", p.Body)
-				}
-				require.Equal(t, []int{port}, ListensOn(pid))
-			})
+	inEveryWay(t, func(t *testing.T, ask asker) {
+		for _, address := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"} {
+			for _, fork := range []string{"", "group", "setsid"} {
+				t.Run(address+" "+fork, func(t *testing.T) {
+					pid, port := startServer(t, address, fork)
+					c := New(Options{Owner: true})
+					for range 2 { // the second time from memory
+						p := ask(c, messages.Target{PID: pid, Port: port, Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
+						require.True(t, p.OK, p.Error)
+						require.Equal(t, "other", p.Body)
+					}
+					require.Equal(t, []int{port}, ListensOn(pid))
+				})
+			}
 		}
-	}
+	})
 }
 
 func TestWhatBelongsToTheRunByItsTagAloneAnswersForItAndIsRemembered(t *testing.T) {
-	t.Setenv(kernel.EnvTag, "T")
-	for _, fork := range []string{"", "setsid"} { // setsid: the tag is that of its parent, its own environment shows none
-		t.Run(fork, func(t *testing.T) {
-			_, port := startServer(t, "127.0.0.1:0", fork)
-			c, leader := New(Options{Owner: true}), sleeper(t)
-			check := func(tag string) messages.Probe {
-				return c.Check(context.Background(), messages.Target{PID: leader, Tag: tag, Port: port, Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
-			}
-			require.True(t, check("U").Conflict)
-			p := check("T")
-			require.True(t, p.OK, p.Error)
-			looked := c.owners.at
-			require.True(t, check("T").OK)
-			require.Equal(t, looked, c.owners.at, "no probe in the steady state reads the process table")
-		})
-	}
+	inEveryWay(t, func(t *testing.T, ask asker) {
+		t.Setenv(kernel.EnvTag, "T")
+		for _, fork := range []string{"", "setsid"} { // setsid: the tag is that of its parent, its own environment shows none
+			t.Run(fork, func(t *testing.T) {
+				_, port := startServer(t, "127.0.0.1:0", fork)
+				c, leader := New(Options{Owner: true}), sleeper(t)
+				check := func(tag string) messages.Probe {
+					return ask(c, messages.Target{PID: leader, Tag: tag, Port: port, Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
+				}
+				require.True(t, check("U").Conflict)
+				p := check("T")
+				require.True(t, p.OK, p.Error)
+				looked := c.owners.at
+				require.True(t, check("T").OK)
+				require.Equal(t, looked, c.owners.at, "no probe in the steady state reads the process table")
+			})
+		}
+	})
 }
 
 func TestAnImpostorsAnswerIsAConflict(t *testing.T) {
-	for _, address := range []string{"127.0.0.1:0", "[::1]:0", "[::]:0"} {
-		t.Run(address, func(t *testing.T) {
-			impostor, port := startServer(t, address, "")
-			p := checkOwner(sleeper(t), port)
-			require.False(t, p.OK)
-			require.True(t, p.Conflict)
-			require.Equal(t, 200, p.Status)
-			require.Equal(t, fmt.Sprintf("port %d is answered by another process (pid %d, health.test); "+
-				"if it serves for this instance, as the daemon behind `docker run` does, set health.owner: any", port, impostor), p.Error)
-			any := New(Options{Owner: true}).Check(context.Background(),
-				messages.Target{PID: sleeper(t), Port: port, Policy: messages.HealthPolicy{Owner: messages.OwnerAny, Timeout: 5 * time.Second}})
-			require.True(t, any.OK, "F155: health.owner: any asks nobody")
-		})
-	}
+	inEveryWay(t, func(t *testing.T, ask asker) {
+		for _, address := range []string{"127.0.0.1:0", "[::1]:0", "[::]:0"} {
+			t.Run(address, func(t *testing.T) {
+				impostor, port := startServer(t, address, "")
+				p := checkOwner(ask, sleeper(t), port)
+				require.False(t, p.OK)
+				require.True(t, p.Conflict)
+				require.Equal(t, 200, p.Status)
+				require.Equal(t, fmt.Sprintf("port %d is answered by another process (pid %d, health.test); "+
+					"if it serves for this instance, as the daemon behind `docker run` does, set health.owner: any", port, impostor), p.Error)
+				any := ask(New(Options{Owner: true}),
+					messages.Target{PID: sleeper(t), Port: port, Policy: messages.HealthPolicy{Owner: messages.OwnerAny, Timeout: 5 * time.Second}})
+				require.True(t, any.OK, "F155: health.owner: any asks nobody")
+			})
+		}
+	})
 }
 
 // A process that was killed and hangs in the kernel keeps its listener, and shows it nowhere: that is no stranger's.
 func TestOfAnInstanceThatIsEndingNobodyIsProvedAStranger(t *testing.T) {
-	_, port := startServer(t, "127.0.0.1:0", "")
-	leader := sleeper(t)
-	require.True(t, checkOwner(leader, port).Conflict)
-	require.NoError(t, syscall.Kill(leader, syscall.SIGKILL)) // it is reaped at the end of the test
-	require.Eventually(t, func() bool {
-		st, err := proc.Stat(leader)
-		return err == nil && st.Zombie()
-	}, 10*time.Second, 5*time.Millisecond)
-	require.False(t, checkOwner(leader, port).Conflict)
+	inEveryWay(t, func(t *testing.T, ask asker) {
+		_, port := startServer(t, "127.0.0.1:0", "")
+		leader := sleeper(t)
+		require.True(t, checkOwner(ask, leader, port).Conflict)
+		require.NoError(t, syscall.Kill(leader, syscall.SIGKILL)) // it is reaped at the end of the test
+		require.Eventually(t, func() bool {
+			st, err := proc.Stat(leader)
+			return err == nil && st.Zombie()
+		}, 10*time.Second, 5*time.Millisecond)
+		require.False(t, checkOwner(ask, leader, port).Conflict)
+	})
 }
 
 func TestAnImpostorOnIPv4IsFoundBesideTheInstanceOnIPv6(t *testing.T) {
-	pid, port := startServer(t, "[::1]:0", "")
-	require.True(t, checkOwner(pid, port).OK)
-	l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
-	require.NoError(t, err)
-	s := &http.Server{Handler: http.NotFoundHandler()}
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(l) }()
-	p := checkOwner(pid, port)
-	require.NoError(t, s.Close())
-	require.ErrorIs(t, <-done, http.ErrServerClosed)
-	require.True(t, p.Conflict)
-	require.Equal(t, 404, p.Status)
-	require.Contains(t, p.Error, fmt.Sprintf("pid %d", os.Getpid()))
+	inEveryWay(t, func(t *testing.T, ask asker) {
+		pid, port := startServer(t, "[::1]:0", "")
+		require.True(t, checkOwner(ask, pid, port).OK)
+		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		require.NoError(t, err)
+		s := &http.Server{Handler: http.NotFoundHandler()}
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(l) }()
+		p := checkOwner(ask, pid, port)
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-done, http.ErrServerClosed)
+		require.True(t, p.Conflict)
+		require.Equal(t, 404, p.Status)
+		require.Contains(t, p.Error, fmt.Sprintf("pid %d", os.Getpid()))
+	})
 }
 
 func TestARememberedListenerIsAskedForAgain(t *testing.T) {
-	// The same port, once the instance's and then the impostor's.
-	c := New(Options{Owner: true})
-	port := serve(t, "127.0.0.1", say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
-	check := func(pid int) messages.Probe {
-		return c.Check(context.Background(), messages.Target{PID: pid, Port: port, Policy: messages.HealthPolicy{Timeout: time.Second}})
-	}
-	require.False(t, check(os.Getpid()).Conflict)
-	require.True(t, check(sleeper(t)).Conflict)
-	require.False(t, check(os.Getpid()).Conflict)
+	inEveryWay(t, func(t *testing.T, ask asker) {
+		// The same port, once the instance's and then the impostor's.
+		c := New(Options{Owner: true})
+		port := serve(t, "127.0.0.1", say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+		check := func(pid int) messages.Probe {
+			return ask(c, messages.Target{PID: pid, Port: port, Policy: messages.HealthPolicy{Timeout: time.Second}})
+		}
+		require.False(t, check(os.Getpid()).Conflict)
+		require.True(t, check(sleeper(t)).Conflict)
+		require.False(t, check(os.Getpid()).Conflict)
+	})
 }
 
 func TestAnInstanceThatIsGoneDoesNotOwnAnything(t *testing.T) {
-	_, port := startServer(t, "127.0.0.1:0", "")
-	cmd := exec.Command("true")
-	require.NoError(t, cmd.Run())
-	require.True(t, checkOwner(cmd.Process.Pid, port).Conflict)
+	inEveryWay(t, func(t *testing.T, ask asker) {
+		_, port := startServer(t, "127.0.0.1:0", "")
+		cmd := exec.Command("true")
+		require.NoError(t, cmd.Run())
+		require.True(t, checkOwner(ask, cmd.Process.Pid, port).Conflict)
+	})
 }
 
 func TestTheOwnerIsNotAskedForWithoutAPIDOrTheOption(t *testing.T) {
-	_, port := startServer(t, "127.0.0.1:0", "")
-	require.True(t, checkOwner(0, port).OK)
-	p := New(Options{}).Check(context.Background(), messages.Target{PID: sleeper(t), Port: port, Policy: messages.HealthPolicy{Timeout: time.Second}})
-	require.True(t, p.OK, p.Error)
+	inEveryWay(t, func(t *testing.T, ask asker) {
+		_, port := startServer(t, "127.0.0.1:0", "")
+		require.True(t, checkOwner(ask, 0, port).OK)
+		p := ask(New(Options{}), messages.Target{PID: sleeper(t), Port: port, Policy: messages.HealthPolicy{Timeout: time.Second}})
+		require.True(t, p.OK, p.Error)
+	})
 }
 
 func TestAnInstanceOnAnotherPortIsToldOf(t *testing.T) {
-	pid, port := startServer(t, "127.0.0.1:0", "")
-	unused := unusedPort(t)
-	p := checkOwner(pid, unused)
-	require.False(t, p.OK)
-	require.Equal(t, fmt.Sprintf("connection refused: the process listens on port %d, expected %d", port, unused), p.Error)
+	inEveryWay(t, func(t *testing.T, ask asker) {
+		pid, port := startServer(t, "127.0.0.1:0", "")
+		unused := unusedPort(t)
+		p := checkOwner(ask, pid, unused)
+		require.False(t, p.OK)
+		require.Equal(t, fmt.Sprintf("connection refused: the process listens on port %d, expected %d", port, unused), p.Error)
+	})
 }
 
 func TestAnInstanceOnAnotherAddressIsToldOf(t *testing.T) {
-	pid, port := startServer(t, "127.0.0.2:0", "")
-	p := checkOwner(pid, port)
-	require.Equal(t, fmt.Sprintf("connection refused: the process listens on 127.0.0.2:%d, which neither 127.0.0.1 nor ::1 reaches", port), p.Error)
+	inEveryWay(t, func(t *testing.T, ask asker) {
+		pid, port := startServer(t, "127.0.0.2:0", "")
+		p := checkOwner(ask, pid, port)
+		require.Equal(t, fmt.Sprintf("connection refused: the process listens on 127.0.0.2:%d, which neither 127.0.0.1 nor ::1 reaches", port), p.Error)
+	})
 }
 
 func TestAnInstanceThatListensNowhereIsRefused(t *testing.T) {
-	port := unusedPort(t)
-	pid := sleeper(t)
-	require.Equal(t, fmt.Sprintf("connection refused: nothing listens on port %d", port), checkOwner(pid, port).Error)
-	require.Empty(t, ListensOn(pid))
-	require.Empty(t, ListensOn(1<<30))
+	inEveryWay(t, func(t *testing.T, ask asker) {
+		port := unusedPort(t)
+		pid := sleeper(t)
+		require.Equal(t, fmt.Sprintf("connection refused: nothing listens on port %d", port), checkOwner(ask, pid, port).Error)
+		require.Empty(t, ListensOn(pid))
+		require.Empty(t, ListensOn(1<<30))
+	})
 }
 
 func TestALoopInTheProcessTableEnds(t *testing.T) {
@@ -195,18 +217,20 @@ func inTimeWait(t testing.TB, port int) (n int) {
 }
 
 func TestProbesLeaveNoConnectionInTimeWait(t *testing.T) {
-	for name, h := range map[string]http.HandlerFunc{
-		"200": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") },
-		"500": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			port := serveHTTP(t, h)
-			for range 1000 {
-				probe(port, time.Second)
-			}
-			require.Zero(t, inTimeWait(t, port))
-		})
-	}
+	inEveryWay(t, func(t *testing.T, ask asker) {
+		for name, h := range map[string]http.HandlerFunc{
+			"200": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") },
+			"500": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		} {
+			t.Run(name, func(t *testing.T) {
+				port := serveHTTP(t, h)
+				for range 200 {
+					probe(ask, port, time.Second)
+				}
+				require.Zero(t, inTimeWait(t, port))
+			})
+		}
+	})
 }
 
 func TestTheCountOfTimeWaitCanFail(t *testing.T) {

@@ -21,7 +21,7 @@ import (
 	"procman/messages"
 )
 
-var _ actors.HealthChecker = (*Checker)(nil)
+var _ actors.BatchChecker = (*Checker)(nil)
 
 // server makes this test binary answer 200 in a process of its own, until its standard input ends. Its value is an address.
 // With forker set, it is a child of that process which does.
@@ -138,8 +138,26 @@ func say(s string) func(net.Conn) {
 	return func(c net.Conn) { _, _ = io.WriteString(c, s) }
 }
 
-func probe(port int, timeout time.Duration) messages.Probe {
-	return New(Options{}).Check(context.Background(), messages.Target{ID: "a", Port: port, Policy: messages.HealthPolicy{Path: "/api/status", Timeout: timeout}})
+// asker makes a probe in one of the ways in which one is made.
+type asker func(*Checker, messages.Target) messages.Probe
+
+func alone(c *Checker, t messages.Target) messages.Probe { return c.Check(context.Background(), t) }
+
+func together(c *Checker, t messages.Target) messages.Probe {
+	told := make(chan messages.Probe, 2)
+	c.Begin(t, func(p messages.Probe) { told <- p })
+	return <-told
+}
+
+// inEveryWay runs a test in every way: what comes of a probe must not depend on that, to the word.
+func inEveryWay(t *testing.T, test func(*testing.T, asker)) {
+	t.Helper()
+	t.Run("alone", func(t *testing.T) { test(t, alone) })
+	t.Run("together", func(t *testing.T) { test(t, together) })
+}
+
+func probe(ask asker, port int, timeout time.Duration) messages.Probe {
+	return ask(New(Options{}), messages.Target{ID: "a", Port: port, Policy: messages.HealthPolicy{Path: "/api/status", Timeout: timeout}})
 }
 
 // unusedPort returns a port that nothing listens on, and that nothing else gets while the test runs.

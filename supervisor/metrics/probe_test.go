@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"procman/messages"
+	"procman/supervisor"
 	"procman/test/fake"
 )
 
@@ -49,6 +50,44 @@ func TestAProbeThatSaysNothingOfItsInstanceCountsNowhere(t *testing.T) {
 	s := scrape(t, c)
 	require.Zero(t, s["procman_probe_duration_seconds_count"])
 	require.Zero(t, s[`procman_probe_failures_total{instance="instance-00000"}`])
+}
+
+// begun is a checker that makes many probes at a time.
+type begun struct {
+	*script
+	done func(messages.Probe) // of the newest
+}
+
+func (b *begun) Begin(_ messages.Target, done func(messages.Probe)) (cancel func()) {
+	b.done = done
+	return func() {}
+}
+
+func TestProbesThatAreMadeManyAtATimeAreMeasuredLikeOthers(t *testing.T) {
+	c := New(Options{})
+	c.Watch(many(1))
+	_, is := c.Checker(answering(messages.Probe{})).(supervisor.BatchChecker)
+	require.False(t, is, "what the inner one cannot do is not promised")
+	inner := &begun{}
+	outer := c.Checker(inner).(supervisor.BatchChecker)
+	var got []messages.Probe
+	begin := func() (cancel func()) {
+		return outer.Begin(messages.Target{ID: "instance-00000"}, func(p messages.Probe) { got = append(got, p) })
+	}
+	told := []messages.Probe{
+		{OK: true, Latency: 40 * time.Millisecond}, {Error: "status 500", Latency: 40 * time.Millisecond}, {Void: true, Error: "no slot"}, {Error: "broken off"},
+	}
+	for n, p := range told {
+		cancel := begin()
+		if n == 3 {
+			cancel()
+		}
+		inner.done(p)
+	}
+	require.Equal(t, told, got, "they are handed on as they are")
+	s := scrape(t, c)
+	require.EqualValues(t, 2, s["procman_probe_duration_seconds_count"])
+	require.EqualValues(t, 1, s[`procman_probe_failures_total{instance="instance-00000"}`])
 }
 
 func TestWhatAProcessUsesIsReadFromTheKernel(t *testing.T) {
