@@ -58,6 +58,13 @@ type Worker interface {
 	Runs() (runs, family bool)
 }
 
+// Notifier is a Process that says when it has ended, so that nobody needs to wait for it.
+type Notifier interface {
+	Process
+	// Then calls f in a goroutine of its own once Wait would return at once.
+	Then(f func())
+}
+
 // Ports leases TCP ports.
 type Ports interface {
 	// Acquire leases a port to the instance: the one it had before if that is free, else another. An instance has one

@@ -261,7 +261,12 @@ func (i *instance) gotLaunch(c actor.Context, d launchDone) {
 	i.held.attach(&i.launched, func(err error) {
 		i.log.Error("something that an adopted process has could not be taken over; it runs on without", "error", err)
 	})
-	go i.wait(c.ActorSystem().Root, c.Self(), p)
+	root, self := c.ActorSystem().Root, c.Self()
+	if n, is := p.(Notifier); is {
+		n.Then(func() { i.wait(root, self, p) })
+	} else {
+		go i.wait(root, self, p)
+	}
 	i.step(c, run.Launched{})
 }
 

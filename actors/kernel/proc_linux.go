@@ -28,14 +28,18 @@ func Gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(e
 
 // Stat returns what the kernel says of the process; see Gone.
 func (p Procfs) Stat(pid int) (Stat, error) {
-	path := p.file(pid, "stat")
-	line, err := os.ReadFile(path)
+	return p.StatInto(pid, make([]byte, 1<<10))
+}
+
+// StatInto is Stat with a buffer of the caller's, which must have room for a line.
+func (p Procfs) StatInto(pid int, buffer []byte) (Stat, error) {
+	line, err := p.read(pid, "stat", buffer)
 	if err != nil {
 		return Stat{}, err
 	}
 	s, err := ParseStat(line)
 	if err != nil {
-		return Stat{}, fmt.Errorf("%s: %w", path, err)
+		return Stat{}, fmt.Errorf("%s: %w", p.file(pid, "stat"), err)
 	}
 	return s, nil
 }
@@ -162,6 +166,39 @@ func (p Procfs) CommandLine(pid int) ([]string, error) {
 		return nil, err
 	}
 	return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00"), nil
+}
+
+// LastPID returns the number that the newest process or thread was given. Numbers are given in turn: after the greatest
+// begins the smallest that is free.
+func (p Procfs) LastPID() (int, error) { return p.number("sys/kernel/ns_last_pid") }
+
+// PIDs end before this one.
+func (p Procfs) MaxPID() (int, error) { return p.number("sys/kernel/pid_max") }
+
+// Forks returns how many processes and threads the host has made since it was started.
+func (p Procfs) Forks() (uint64, error) {
+	text, err := os.ReadFile(filepath.Join(string(p), "stat"))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := bytes.Cut(text, []byte("\nprocesses "))
+	line, _, _ := bytes.Cut(rest, []byte{'\n'})
+	return strconv.ParseUint(string(line), 10, 64)
+}
+
+// Self reports whether the directory shows this process by the number that it has for itself: it may be that of another
+// namespace of processes.
+func (p Procfs) Self() bool {
+	target, err := os.Readlink(filepath.Join(string(p), "self"))
+	return err == nil && target == strconv.Itoa(os.Getpid())
+}
+
+func (p Procfs) number(name string) (int, error) {
+	text, err := os.ReadFile(filepath.Join(string(p), name))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(string(bytes.TrimSpace(text)))
 }
 
 // read fills the buffer from a file of the process. Bare system calls: this is done for every process of the host, and

@@ -28,6 +28,7 @@ type Stat struct {
 	Session int
 	Threads int
 	Start   uint64 // ticks since the host was started
+	Thread  bool   // it is no process, but another thread of one
 	Status  uint32 // how it ended, as wait tells it; meaningful while it is a zombie
 	Name    string // at most 15 bytes of whatever the program calls itself
 }
@@ -76,6 +77,8 @@ func ParseStat(line []byte) (Stat, error) {
 			s.Threads = int(number(field))
 		case 22:
 			s.Start = uint64(number(field))
+		case 38:
+			s.Thread = number(field) < 0 // what its end sends to its parent: a thread has none
 		case 52:
 			s.Status = uint32(number(field))
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,10 +18,10 @@ import (
 	"procman/messages"
 )
 
-// tables reads the process table for many at once: who asks while it is being read waits for the next reading, with all
+// readings reads the process table for many at once: who asks while it is being read waits for the next reading, with all
 // others who do. So a thousand stops cost a few readings.
-type tables struct {
-	read  func() (map[int]kernel.Process, error)
+type readings struct {
+	read  func() error
 	start func(func()) // a goroutine
 
 	mu      sync.Mutex
@@ -34,12 +33,11 @@ type tables struct {
 type reading struct {
 	began time.Time
 	done  chan struct{}
-	table map[int]kernel.Process
 	err   error
 }
 
-// after returns a table that was read after since.
-func (t *tables) after(since time.Time) (map[int]kernel.Process, error) {
+// after returns when the table has been read after since.
+func (t *readings) after(since time.Time) error {
 	t.mu.Lock()
 	r := t.last
 	switch {
@@ -55,15 +53,15 @@ func (t *tables) after(since time.Time) (map[int]kernel.Process, error) {
 	}
 	t.mu.Unlock()
 	<-r.done
-	return r.table, r.err
+	return r.err
 }
 
 // begin is called with the lock held.
-func (t *tables) begin(r *reading) {
+func (t *readings) begin(r *reading) {
 	r.began = time.Now()
 	t.running = r
 	t.start(func() {
-		r.table, r.err = t.read()
+		r.err = t.read()
 		close(r.done)
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -73,25 +71,6 @@ func (t *tables) begin(r *reading) {
 			t.begin(next)
 		}
 	})
-}
-
-// register reads the process table with tags. It remembers what a process showed: no process gets a tag later but by the
-// program it was started for, and one that shows none any more carries it all the same. So a reading costs a line for each
-// process, and an environment for each that is new. It is used by one goroutine at a time.
-type register struct {
-	proc  kernel.Procfs
-	tags  func(pid int, buffer []byte) kernel.Tags
-	log   *slog.Logger
-	known map[int]kernel.Process // that were no longer young when they were asked, or did not answer
-}
-
-func newRegister(proc kernel.Procfs, log *slog.Logger) *register {
-	return &register{proc: proc, log: log, tags: func(pid int, buffer []byte) kernel.Tags {
-		if tags := proc.TagsOf(pid, buffer); tags.Tag != "" {
-			return tags
-		}
-		return tagsByLock(proc, pid, buffer)
-	}}
 }
 
 // tagsByLock returns the tags of the run whose lock the process holds, as the lock says them: a helper may have been started
@@ -114,32 +93,6 @@ func tagsByLock(proc kernel.Procfs, pid int, buffer []byte) kernel.Tags {
 	return kernel.Tags{Dir: r.Dir, Tag: r.Tag, Spec: r.Spec, ID: r.ID, Run: r.Run, Port: r.Port}
 }
 
-func (g *register) read() (map[int]kernel.Process, error) {
-	table, err := g.proc.Table(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	known := make(map[int]kernel.Process, len(table))
-	settled := time.Now().Add(-young)
-	e := enquiry{tags: g.tags}
-	defer e.end()
-	for pid, x := range table {
-		answered := true
-		if was, ok := g.known[pid]; ok && was.Start == x.Start {
-			x.Tags = was.Tags
-		} else if x.Tags, answered = e.ask(pid); !answered {
-			g.log.Warn("the environment of a process cannot be read: that takes for ever; should it belong to a run, it may be missed",
-				"pid", pid, "name", x.Name)
-		}
-		table[pid] = x
-		if !answered || sinceBoot(x.Start).Before(settled) {
-			known[pid] = x
-		}
-	}
-	g.known = known
-	return table, nil
-}
-
 // tagPatience is how long a process is asked for its tags: to read the environment of one that hangs in the kernel may never
 // end. That one goes without; all others are asked, however long that takes on a busy host.
 const tagPatience = time.Second
@@ -156,7 +109,7 @@ func (e *enquiry) ask(pid int) (tags kernel.Tags, answered bool) {
 		pids, answers := make(chan int), make(chan kernel.Tags, 1)
 		e.pids, e.answers = pids, answers
 		go func() {
-			buffer := make([]byte, 64<<10)
+			buffer := make([]byte, 16<<10)
 			for pid := range pids {
 				answers <- e.tags(pid, buffer)
 			}
@@ -203,7 +156,7 @@ type sending struct {
 	group     bool // the group has it already
 }
 
-// circle picks the living processes of the run beside its first one.
+// circle picks the living processes of the run beside its first one. p.rest is locked.
 func (p *process) circle(table map[int]kernel.Process) map[int]kernel.Process {
 	// Once its first process has been reaped, its number is nobody else's as long as one that we know has it as its
 	// session or group.
@@ -252,14 +205,13 @@ func (p *process) away(x kernel.Process) bool { return x.Session != p.pid && x.G
 // look brings what is known of the run's others up to date. Those that were forked after all were sent TERM or KILL get it
 // now. since is when the table may have been read at the earliest.
 func (p *process) look(since time.Time) {
-	table, err := p.home.tables.after(since)
-	if err != nil {
+	if err := p.home.readings.after(since); err != nil {
 		p.home.log.Error("the processes of a run cannot be looked for", "instance", string(p.id), "run", p.record.Run, "error", err)
 		return
 	}
 	p.rest.mu.Lock()
 	now, late := map[int]member{}, []int{}
-	for pid, x := range p.circle(table) {
+	for pid, x := range p.circle(p.home.census.of(p)) {
 		was, known := p.rest.seen[pid]
 		now[pid] = member{x, known && was.Start == x.Start && was.told}
 		if !known && !p.rest.at.IsZero() && sinceBoot(x.Start).After(p.rest.at) {

@@ -25,7 +25,7 @@ func TestAProcessWhoseEnvironmentHangsGoesWithoutATagAndAllOthersAreAsked(t *tes
 		defer time.Sleep(time.Minute) // what was left behind ends once it can
 		defer close(heal)
 		var asked atomic.Int32
-		g := newRegister("/proc", slog.New(slog.DiscardHandler))
+		g := newCensus("/proc", slog.New(slog.DiscardHandler))
 		g.tags = func(pid int, _ []byte) kernel.Tags {
 			if pid == os.Getpid() {
 				asked.Add(1)
@@ -34,12 +34,11 @@ func TestAProcessWhoseEnvironmentHangsGoesWithoutATagAndAllOthersAreAsked(t *tes
 			time.Sleep(tagPatience / 10) // however long all of them take
 			return kernel.Tags{Tag: "shown"}
 		}
-		table, err := g.read()
-		require.NoError(t, err)
+		require.NoError(t, g.read())
+		table := g.tagged()
 		require.Empty(t, table[os.Getpid()].Tag)
 		require.Equal(t, "shown", table[os.Getppid()].Tag)
-		_, err = g.read()
-		require.NoError(t, err)
+		require.NoError(t, g.read())
 		require.EqualValues(t, 1, asked.Load(), "and is not waited for again")
 	})
 }
@@ -64,4 +63,60 @@ func TestWhoHoldsTheLockOfARunBelongsToItWhateverItShowsAndWhoReadsItDoesNot(t *
 	eventually(t, "the helper is ended with the run", func() bool { return !alive(helper) })
 	require.True(t, alive(reader.Process.Pid))
 	require.True(t, s.unlocked("a"))
+}
+
+// Every exit and every stop looks for those of the run: that may not cost a line for each process of the host.
+func TestAReadingOfTheProcessTableAsksOnlyThoseThatAreNew(t *testing.T) {
+	if _, err := kernel.Procfs("/proc").LastPID(); err != nil {
+		t.Skip("this kernel does not tell the number that it gave last")
+	}
+	c := newCensus("/proc", slog.New(slog.DiscardHandler))
+	asked := map[int]int{}
+	tags := c.tags
+	c.tags = func(pid int, buffer []byte) kernel.Tags { asked[pid]++; return tags(pid, buffer) }
+	require.NoError(t, c.read())
+	require.NotZero(t, asked[os.Getppid()], "the first looks at all")
+	clear(asked)
+
+	cmd := exec.Command("sleep", "300")
+	cmd.Env = []string{kernel.EnvTag + "=census"}
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	eventually(t, "it shows its tag", func() bool { return tags(cmd.Process.Pid, make([]byte, 1<<14)).Tag != "" })
+	require.NoError(t, c.read())
+	require.Equal(t, 1, asked[cmd.Process.Pid])
+	require.Zero(t, asked[os.Getppid()])
+	require.Contains(t, c.tagged(), cmd.Process.Pid)
+	clear(asked)
+	require.NoError(t, c.read())
+	require.Zero(t, asked[cmd.Process.Pid])
+
+	c.last, c.forks = c.last-1, 0 // as if so many had been given since that the numbers have gone round
+	c.at = time.Now().Add(-time.Hour)
+	clear(asked)
+	require.NoError(t, c.read())
+	require.Contains(t, c.tagged(), cmd.Process.Pid)
+}
+
+// Whoever belongs to a run by its session is found also when nobody knew of the run as he was looked at.
+func TestAStrangerIsOfARunThatBecomesKnownLater(t *testing.T) {
+	c := newCensus("/proc", slog.New(slog.DiscardHandler))
+	cmd := exec.Command("/bin/sh", "-c", "sleep 300 & echo $!; wait")
+	cmd.Env, cmd.SysProcAttr = []string{}, &syscall.SysProcAttr{Setsid: true}
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); _ = cmd.Wait() })
+	var worker int
+	_, err = fmt.Fscan(out, &worker)
+	require.NoError(t, err)
+	require.NoError(t, c.read())
+	st, err := kernel.Procfs("/proc").Stat(cmd.Process.Pid)
+	require.NoError(t, err)
+	p := &process{group: group{pid: cmd.Process.Pid, start: st.Start, tag: "late"}}
+	require.NotContains(t, c.of(p), worker)
+	c.meet(p)
+	require.Contains(t, c.of(p), worker)
+	c.lead(p, nil)
+	require.Empty(t, c.leaders)
 }

@@ -49,14 +49,17 @@ func (s *Spawner) outlived(ctx context.Context, i *instance, r *runRecord, seen 
 	}
 	p := s.ended(i.id, newest)
 	p.rest.seen = belong
+	s.census.meet(p)
 	p.look(time.Now())
 	if len(p.others()) == 0 {
+		s.census.lead(p, nil)
 		return
 	}
 	s.log.Info("a run is found whose first process has ended while others of it live", "instance", string(i.id), "run", newest.Run,
 		"processes", messages.Members(p.others()))
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	s.census.lead(i.newest, p)
 	i.newest = p
 }
 

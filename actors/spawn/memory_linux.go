@@ -213,6 +213,7 @@ func (s *Spawner) Expunge(id messages.InstanceID) error {
 	gone := (i.newest == nil || i.newest.ended()) && i.doubt == nil
 	p := i.newest
 	if gone {
+		s.census.lead(i.newest, nil)
 		i.newest, i.unsaved = nil, nil
 	}
 	i.mu.Unlock()

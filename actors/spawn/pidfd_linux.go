@@ -36,10 +36,6 @@ func openPidfd(pid int) (*pidfd, error) {
 
 // newPidfd takes over the descriptor.
 func newPidfd(fd int) (*pidfd, error) {
-	// Only a nonblocking descriptor is given to the netpoller, which watches it without a thread.
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, errors.Join(err, unix.Close(fd))
-	}
 	file := os.NewFile(uintptr(fd), "pidfd")
 	raw, err := file.SyscallConn()
 	if err != nil {
@@ -70,25 +66,6 @@ func (f *pidfd) do(call func(fd int) error) error {
 		return os.ErrClosed
 	}
 	return errors.Join(err, result)
-}
-
-// wait returns nil when the process has ended: all its threads, not its group. After close it returns os.ErrClosed.
-func (f *pidfd) wait() error {
-	err := f.raw.Read(func(fd uintptr) bool { return readable(int(fd)) })
-	if err == nil {
-		return nil
-	}
-	// The netpoller did not take it: the limit of epoll watches is reached. Then it is looked at now and again.
-	for {
-		ended := false
-		if err := f.do(func(fd int) error { ended = readable(fd); return nil }); err != nil {
-			return err
-		}
-		if ended {
-			return nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
 }
 
 // ended reports whether the process has ended.

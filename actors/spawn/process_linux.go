@@ -23,13 +23,14 @@ type process struct {
 	record  runRecord // Exit is not kept here
 	started time.Time
 	done    chan struct{} // closed once exit is valid
+	then    []func()      // what is called then; guarded by mu
 	exit    messages.Exit
 	rest    rest
 }
 
 var (
-	_ actors.Process = (*process)(nil)
-	_ actors.Worker  = (*process)(nil)
+	_ actors.Notifier = (*process)(nil)
+	_ actors.Worker   = (*process)(nil)
 )
 
 func (p *process) PID() int             { return p.pid }
@@ -44,6 +45,19 @@ func (p *process) Used() (time.Duration, error) { return kernel.ProcessorTime(p.
 
 // Runs reports whether it or a descendant runs, and whether it has any.
 func (p *process) Runs() (runs, family bool) { return p.home.proc.Runs(p.pid) }
+
+// tags are those that it was started with.
+func (p *process) tags() kernel.Tags {
+	r := p.record
+	return kernel.Tags{Dir: r.Dir, Tag: r.Tag, Spec: r.Spec, ID: p.id, Run: r.Run, Port: r.Port}
+}
+
+// unreaped reports whether it is a child of ours, to be reaped by us and nobody else: so its number is not given away.
+func (p *process) unreaped() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.child
+}
 
 // Wait returns how the process ended. If the Spawner is closed first, it returns at once with an Exit that is not known
 // while the process lives on, and nothing is recorded: who closes a Spawner ends first what listens to Wait.
@@ -86,15 +100,42 @@ func (p *process) Signal(sig syscall.Signal, leftovers messages.Leftovers) error
 	return fmt.Errorf("instance %q: signal %s to the group of process %d: %w", string(p.id), signalName(sig), p.pid, err)
 }
 
-// watch waits for the end of the process and concludes the run. It is the process's own goroutine, and ends with the Spawner.
+// watch has the run concluded when the process has ended, or the Spawner was closed.
 func (p *process) watch() {
-	p.put()
-	if err := p.fd.wait(); err != nil {
-		p.exit = unknownExit(time.Now())
-		close(p.done)
+	if p.home.store != nil {
+		p.home.work.Go(p.put)
+	}
+	p.home.exits.await(p.fd, func(err error) {
+		if err != nil {
+			p.exit = unknownExit(time.Now())
+			p.tell()
+			return
+		}
+		p.home.work.Go(p.conclude)
+	})
+}
+
+// tell tells those who wait for the exit.
+func (p *process) tell() {
+	p.mu.Lock()
+	then := p.then
+	p.then = nil
+	close(p.done)
+	p.mu.Unlock()
+	for _, f := range then {
+		go f()
+	}
+}
+
+// Then calls f in a goroutine of its own once Wait would return.
+func (p *process) Then(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended() {
+		go f()
 		return
 	}
-	p.conclude()
+	p.then = append(p.then, f)
 }
 
 // conclude is called once the process has ended.
@@ -103,7 +144,7 @@ func (p *process) conclude() {
 	p.look(at) // before the leader is reaped: until then nobody else can be given its pid
 	status, known := p.collect()
 	p.exit = exitOf(status, known, at)
-	close(p.done) // reported first, recorded afterwards
+	p.tell() // reported first, recorded afterwards
 	if !p.groupLives() {
 		p.home.drop(p.fd) // Signal needs it no more
 	}

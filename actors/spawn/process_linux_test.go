@@ -121,7 +121,7 @@ func TestAPidfdReachesTheGroupAfterItsLeaderWasReaped(t *testing.T) {
 	var pid int
 	_, err = fmt.Fscan(out, &pid)
 	require.NoError(t, err)
-	require.NoError(t, handle.wait())
+	require.NoError(t, handle.poll())
 	require.True(t, handle.child())
 	_, err = reap(cmd.Process.Pid)
 	require.NoError(t, err)

@@ -18,8 +18,7 @@ func (s *Spawner) Remain() (map[messages.InstanceID][]messages.Member, error) {
 		return nil, err
 	}
 	defer leave()
-	table, err := s.tables.after(time.Now())
-	if err != nil {
+	if err := s.readings.after(time.Now()); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -31,8 +30,8 @@ func (s *Spawner) Remain() (map[messages.InstanceID][]messages.Member, error) {
 	passed := map[messages.InstanceID]bool{}
 	found := map[messages.InstanceID]map[int]messages.Member{}
 	add := func(id messages.InstanceID, pid int) {
-		x, there := table[pid]
-		if !there || passed[id] || pid == os.Getpid() || x.Zombie() && !s.proc.Threads(pid) {
+		x, err := s.proc.Stat(pid)
+		if err != nil || passed[id] || pid == os.Getpid() || x.Zombie() && !s.proc.Threads(pid) {
 			return
 		}
 		if found[id] == nil {
@@ -58,7 +57,7 @@ func (s *Spawner) Remain() (map[messages.InstanceID][]messages.Member, error) {
 		}
 	}
 	ours := s.oursByName()
-	for pid, x := range table {
+	for pid, x := range s.census.tagged() {
 		if x.Tag != "" && x.ID.Validate() == nil && ours(x.Dir) {
 			add(x.ID, pid)
 		}

@@ -42,7 +42,9 @@ type Spawner struct {
 
 	searched atomic.Bool // Survivors has seen all processes: none is unknown, unless its instance's lock is held
 
-	tables *tables
+	exits    *exits
+	census   *census
+	readings *readings // of census
 
 	quit chan struct{}  // closed by Close
 	work sync.WaitGroup // goroutines
@@ -138,7 +140,12 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		s.claims["handed over"] = old
 		s.log.Error("the state directory was moved or replaced before this manager took over", "dir", string(dir), "moved_to", movedTo(old))
 	}
-	s.tables = &tables{start: s.work.Go, read: newRegister(s.proc, s.log).read}
+	s.census = newCensus(s.proc, s.log)
+	if s.exits, err = newExits(s.work.Go); err != nil {
+		return nil, errors.Join(fmt.Errorf("the ends of processes cannot be waited for: %w", err), lock.Close())
+	}
+	s.work.Go(s.exits.run)
+	s.readings = &readings{start: s.work.Go, read: s.census.read}
 	if o.Orphans {
 		s.work.Go(s.reapOrphans)
 	}
@@ -205,6 +212,7 @@ func (s *Spawner) Close() error {
 		fd.close()
 	}
 	clear(s.fds)
+	s.exits.close()
 	for _, f := range s.stored {
 		if f != nil {
 			_ = f.Close() // the store has its own
@@ -358,12 +366,16 @@ func (i *instance) setDoubt(d *doubt) {
 func (s *Spawner) begin(i *instance, p *process, write bool) {
 	s.keep(p.fd, p.pid)
 	i.mu.Lock()
+	s.census.lead(i.newest, p)
+	if !p.child {
+		s.census.meet(p)
+	}
 	i.newest = p
 	if write {
 		i.unsaved = &p.record
 	}
 	i.mu.Unlock()
-	s.work.Go(p.watch)
+	p.watch()
 	if write {
 		s.save(i)
 	}

@@ -262,7 +262,7 @@ func (s *Spawner) end(x kernel.Process, stays int) {
 		send(syscall.SIGCONT)
 		kill := time.AfterFunc(endGrace, func() { send(syscall.SIGKILL) })
 		defer kill.Stop()
-		if fd.wait() != nil {
+		if s.exits.wait(fd) != nil {
 			return
 		}
 		send(syscall.SIGKILL)

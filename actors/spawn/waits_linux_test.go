@@ -3,6 +3,7 @@ package spawn
 import (
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -24,20 +25,24 @@ func TestTenThousandWaitsNeedFewThreads(t *testing.T) {
 	}
 	child := exec.Command("/bin/sleep", "600")
 	require.NoError(t, child.Start())
-	var waiting, begun sync.WaitGroup
+	var waiting, running sync.WaitGroup
+	all, err := newExits(running.Go)
+	require.NoError(t, err)
+	running.Go(all.run)
+	before := runtime.NumGoroutine()
 	for range waits {
 		fd, err := openPidfd(child.Process.Pid)
 		require.NoError(t, err)
-		begun.Add(1)
-		waiting.Go(func() {
+		waiting.Add(1)
+		all.await(fd, func(err error) {
+			defer waiting.Done()
 			defer fd.close()
-			begun.Done()
-			if err := fd.wait(); err != nil {
+			if err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	begun.Wait()
+	require.LessOrEqual(t, runtime.NumGoroutine(), before)
 	threads, err := os.ReadDir("/proc/self/task")
 	require.NoError(t, err)
 	require.Less(t, len(threads), 50, "for %d waits", waits)
@@ -46,6 +51,8 @@ func TestTenThousandWaitsNeedFewThreads(t *testing.T) {
 	waiting.Wait()
 	t.Logf("%d waits, %d threads; all knew %v after the end", waits, len(threads), time.Since(began))
 	_ = child.Wait() // killed
+	all.close()
+	running.Wait()
 }
 
 func TestAFileSystemThatFailsIsTheHostsFaultAndAFileThatIsNotThereIsNot(t *testing.T) {
