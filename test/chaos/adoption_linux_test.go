@@ -116,7 +116,7 @@ func TestAProcessThatWasToBeStoppedIsNotRestartedWhenTheManagerDiesBesideIt(t *t
 			t.Run(name+" "+how, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
-				w.declare(app{id: "a", policy: "stop: {grace: 100ms}"}, Control{Term: TermIgnored})
+				w.declare(app{id: "a", policy: "stop: {grace: 1s}"}, Control{Term: TermIgnored})
 				w.declare(app{id: "b"}, Control{})
 				w.write()
 				w.program = failingProgram(t)
