@@ -18,5 +18,6 @@
 //     while it should be adopted, one that outlives a stop.
 //   - Whatever ends the bench but a KILL, no process and no file of it is left.
 //
-// Parts of procman have benchmarks of their own beside them: `go test -run '^$' -bench . ./actors/... ./supervisor/...`.
+// What a reader in the same process pays is in `go test -run none -bench . ./test/bench`; parts of procman have benchmarks of their
+// own beside them: `go test -run none -bench . ./actors/... ./supervisor/...`.
 package main
