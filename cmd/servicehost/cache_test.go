@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -138,6 +139,16 @@ func TestAnEntryThatCannotBeMadeLeavesNothingBehind(t *testing.T) {
 	files, err := os.ReadDir(c.directory)
 	require.NoError(t, err)
 	require.Empty(t, files)
+}
+
+func TestACacheThatCannotBeUsedIsAnError(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	var written atomic.Int32
+	_, err := cacheIn(file).get(t.Context(), entryName+"x", writer(&written))
+	require.ErrorIs(t, err, syscall.ENOTDIR)
+	require.Zero(t, written.Load())
 }
 
 func TestTheWaitForAnotherProcessEnds(t *testing.T) {

@@ -19,14 +19,38 @@ import (
 	"procman/cmd/servicehost/guest"
 )
 
+// warmed holds a once for each application.
+var warmed sync.Map
+
 // warm lets the program fill the cache with the machine code of that application.
-var warm sync.Map
+func warm(t *testing.T, application string) {
+	t.Helper()
+	once, _ := warmed.LoadOrStore(application, new(sync.Once))
+	once.(*sync.Once).Do(func() { start(t, t.TempDir(), application).stop(t) })
+}
+
+// warmCache is a cache of the test's own with the machine code of that application, and the file it is in.
+func warmCache(t *testing.T, application string) (directory, entry string) {
+	t.Helper()
+	warm(t, application)
+	wasm, err := os.Open(app(t, application))
+	require.NoError(t, err)
+	defer wasm.Close()
+	key, err := keyOf(wasm)
+	require.NoError(t, err)
+	// The program is another binary than the tests, but has the same wazero.
+	content, err := os.ReadFile(filepath.Join(built, "cache", key))
+	require.NoError(t, err)
+	directory = t.TempDir()
+	entry = filepath.Join(directory, key)
+	require.NoError(t, os.WriteFile(entry, content, 0o600))
+	return directory, entry
+}
 
 // openHost opens a host in this process.
 func openHost(t *testing.T, application string, change func(*options)) *host {
 	t.Helper()
-	once, _ := warm.LoadOrStore(application, new(sync.Once))
-	once.(*sync.Once).Do(func() { start(t, t.TempDir(), application).stop(t) })
+	warm(t, application)
 	o := defaults(io.Discard)
 	o.wasm, o.db, o.cache = app(t, application), filepath.Join(t.TempDir(), "test.db"), filepath.Join(built, "cache")
 	if change != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -69,7 +68,8 @@ func TestAtRestOneInstanceIsEnough(t *testing.T) {
 }
 
 func TestAnEntryMayBeRemovedWhileItIsUsed(t *testing.T) {
-	cache := filepath.Join(t.TempDir(), "cache")
+	t.Parallel()
+	cache, _ := warmCache(t, "counter")
 	p := start(t, t.TempDir(), "counter", "-cache", cache)
 	require.NoError(t, os.RemoveAll(cache))
 	var clients sync.WaitGroup

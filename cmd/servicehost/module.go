@@ -143,7 +143,7 @@ func (m *module) start(ctx context.Context, d *database) error {
 		return fmt.Errorf("%w %s: %w", errModule, m.wasm, err)
 	}
 	m.idle <- first
-	m.rest = time.AfterFunc(0, m.shrink)
+	m.rest = time.AfterFunc(m.restAfter, m.shrink)
 	return nil
 }
 
