@@ -13,7 +13,7 @@ const (
 	// Who works is looked at again after a quarter of the time that it has been at it, who rests when it has rested for as
 	// long again, within these bounds.
 	soonest     = time.Millisecond
-	latestWork  = 25 * time.Millisecond
+	latestWork  = 100 * time.Millisecond
 	restless    = 2 * time.Millisecond
 	latestRest  = 250 * time.Millisecond
 	forkTime    = 250 * time.Millisecond // by then there is a process, or it is no processor that is waited for
@@ -95,9 +95,9 @@ func (l Look) Closer(used time.Duration, now time.Time) bool {
 	return true
 }
 
-// worked reports whether a process was at work for a good part of a time.
+// worked reports whether a process was at work for some part of a time: those that are share the processors with each other.
 func worked(before, after, in time.Duration) bool {
-	return after >= littleWork && 4*(after-before) >= in
+	return after >= littleWork && 16*(after-before) >= in
 }
 
 // Gate is the starts that wait, and those under way. It belongs to whoever calls it, one call at a time.
