@@ -9,8 +9,9 @@ import (
 // Touches are the files that are being opened or looked at right now, each of which may lie on a disk or mount that does not
 // answer: no deadline ends such a call, so whoever waits for it is told what it waits for. A nil one notes nothing.
 type Touches struct {
-	mu  sync.Mutex
-	now []*touch
+	mu    sync.Mutex
+	now   []*touch
+	begun chan struct{} // told that something is touched; nil: nobody watches
 }
 
 type touch struct {
@@ -27,6 +28,10 @@ func (t *Touches) Begin(what string) (done func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.now = append(t.now, mine)
+	select {
+	case t.begun <- struct{}{}:
+	default:
+	}
 	return func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -60,25 +65,40 @@ const (
 	touchAgain    = 30 * time.Second // and then so often
 )
 
-// watch calls say with what is waited for, until the function returned is called.
+// watch calls say with what is waited for, until the function returned is called. While nothing is touched it sleeps.
 func (t *Touches) watch(say func(what string)) (stop func()) {
-	quit := make(chan struct{})
+	quit, begun := make(chan struct{}), make(chan struct{}, 1)
+	t.mu.Lock()
+	t.begun = begun
+	t.mu.Unlock()
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		look := time.NewTicker(touchSaid / 3)
+		look := time.NewTimer(touchSaid)
 		defer look.Stop()
 		var said time.Time
 		for {
 			select {
 			case <-quit:
 				return
+			case <-begun:
+				look.Reset(touchSaid / 3)
+				continue
 			case <-look.C:
 			}
 			if what := t.Stalled(touchSaid); what != "" && time.Since(said) > touchAgain {
 				said = time.Now()
 				say(what)
 			}
+			if t.touching() {
+				look.Reset(touchSaid / 3)
+			}
 		}
 	})
 	return func() { close(quit); watching.Wait() }
+}
+
+func (t *Touches) touching() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.now) > 0
 }

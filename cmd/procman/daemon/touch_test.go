@@ -35,6 +35,12 @@ func TestWhatADaemonWaitsForIsSaidSoonAndNotAllTheTime(t *testing.T) {
 		outer()
 		require.Empty(t, touched.Stalled(0))
 		(*Touches)(nil).Begin("nothing is noted")()
+		time.Sleep(time.Hour)
+		require.Len(t, said(), 2)
+		done := touched.Begin("the socket /s/sock")
+		time.Sleep(touchSaid + touchSaid/2)
+		require.Len(t, said(), 3, "also after an hour in which nothing was touched")
+		done()
 	})
 }
 
