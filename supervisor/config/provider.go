@@ -102,6 +102,7 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 		w.fs = nil
 		w.warn(err)
 	}
+	w.names, _ = record.NewNames() // nil: it is looked at again and again
 	// Watched before it is read: no change falls between.
 	w.look()
 	switch _, err := p.read(context.Background()); {
@@ -116,6 +117,7 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 		if w.fs != nil {
 			_ = w.fs.Close()
 		}
+		_ = w.names.Close()
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())

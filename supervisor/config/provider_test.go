@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -321,6 +322,34 @@ func BenchmarkParseThousandInstances(b *testing.B) {
 		f, err := Parse("f", text.Bytes(), host(nil))
 		if err != nil || len(f.Instances) != 1000 {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestADirectoryFurtherUpThatIsReplacedIsTold(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere it is looked at again and again")
+	}
+	dir := t.TempDir()
+	for n, name := range []string{"now", "next"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, name, "etc"), 0o700))
+		text := fmt.Sprintf("instances:\n  - {id: a, wasm_path: a.wasm, db_name: a%d.db}\n", n)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name, "etc", "procman.yaml"), []byte(text), 0o600))
+	}
+	p, err := NewProvider(filepath.Join(dir, "now", "etc", "procman.yaml"), ProviderOptions{Debounce: time.Millisecond})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, p.Close()) }()
+	require.NoError(t, os.Rename(filepath.Join(dir, "now"), filepath.Join(dir, "before")))
+	require.NoError(t, os.Rename(filepath.Join(dir, "next"), filepath.Join(dir, "now")))
+	for {
+		select {
+		case <-p.Changes():
+		case <-time.After(time.Minute):
+			t.Fatal("nothing is told")
+		}
+		list, err := p.AppInstances(t.Context())
+		if err == nil && list[0].DbName == "a1.db" {
+			return
 		}
 	}
 }

@@ -9,11 +9,14 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"procman/actors/record"
 )
 
 const (
 	pollBlind  = 2 * time.Second       // while some directory cannot be watched
-	pollSafety = 30 * time.Second      // else; it sees what no watch does: the rename of a directory further up, a network file system
+	pollSafety = 30 * time.Second      // while it lies where others than this host may change it, as on a network file system
+	pollSure   = 10 * time.Minute      // else; it sees what no watch does: a file system that is mounted over it
 	lookSoon   = 20 * time.Millisecond // after an event: a thousand fragments that are written at once are looked at once
 )
 
@@ -24,6 +27,7 @@ type sights struct{ files, dirs []string }
 type watcher struct {
 	log     *slog.Logger
 	fs      *fsnotify.Watcher // nil: there is none, only polling
+	names   *record.Names     // nil: there is none
 	want    chan sights       // what to watch from now on; the newest counts
 	touched chan<- struct{}
 	blind   time.Duration // see pollBlind
@@ -34,6 +38,7 @@ type watcher struct {
 	dirs   map[string]bool // those of all places: what is watched
 	print  string          // of all of it
 	blank  bool            // a directory is not watched
+	sure   bool            // the kernel tells of all that can happen on the way to them, too
 	due    time.Time       // when to look because of an event; zero: there was none
 	warned bool
 }
@@ -45,6 +50,7 @@ func (w *watcher) run(ctx context.Context) {
 		events, errs = w.fs.Events, w.fs.Errors
 		defer func() { _ = w.fs.Close() }() // fails never: the signature is for other systems
 	}
+	defer func() { _ = w.names.Close() }() // nothing is in it
 	for {
 		poll := time.NewTimer(w.interval())
 		select {
@@ -55,6 +61,10 @@ func (w *watcher) run(ctx context.Context) {
 			w.look()
 		case e := <-events:
 			w.got(e)
+		case <-w.names.Changed():
+			if w.due.IsZero() {
+				w.due = time.Now().Add(lookSoon)
+			}
 		case err := <-errs:
 			// Most likely an overflow of the queue: anything may have happened.
 			w.log.Warn("watching the configuration", "error", err)
@@ -73,6 +83,8 @@ func (w *watcher) interval() time.Duration {
 		return max(0, time.Until(w.due))
 	case w.blank:
 		return w.blind
+	case w.sure:
+		return pollSure
 	}
 	return pollSafety
 }
@@ -138,6 +150,8 @@ func (w *watcher) follow() {
 			w.warn(err)
 		}
 	}
+	dirs := slices.Collect(maps.Keys(w.dirs))
+	w.sure = w.names.Follow(dirs...) == nil && !slices.ContainsFunc(dirs, func(dir string) bool { return !record.Local(dir) })
 }
 
 func (w *watcher) unwatch(dir string) {

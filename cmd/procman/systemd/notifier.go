@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
@@ -28,7 +27,7 @@ type Notifier struct {
 	is    standing      // all but its status
 	until time.Time     // when the longest grace of an instance is over, in a stop
 	wake  chan struct{} // is has changed
-	moved atomic.Bool   // an instance has, since the status was last made
+	moved chan struct{} // an instance has, since the status was last made
 
 	known     standing // what the service manager was told; run's own
 	failed    string   // the newest error that was reported; run's own
@@ -60,8 +59,8 @@ func NewNotifier(manager *Queue, s *supervisor.Supervisor, log *slog.Logger) *No
 }
 
 func notify(send func(string) error, watchdog time.Duration, s *supervisor.Supervisor, log *slog.Logger) *Notifier {
-	n := &Notifier{send: send, supervisor: s, log: log, watchdog: watchdog, wake: make(chan struct{}, 1)}
-	n.moved.Store(true)
+	n := &Notifier{send: send, supervisor: s, log: log, watchdog: watchdog, wake: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
+	n.stir()
 	n.life, n.end = context.WithCancel(context.Background())
 	n.unobserve = s.Observe(supervisor.Observer{
 		Event: func(e messages.Event) {
@@ -69,7 +68,7 @@ func notify(send func(string) error, watchdog time.Duration, s *supervisor.Super
 				n.blame(words.Head(e.Why))
 			}
 		},
-		Transition: func(messages.Transition) { n.moved.Store(true) },
+		Transition: func(messages.Transition) { n.stir() },
 		Reconciled: func(messages.Reconciled) { n.blame("") },
 	})
 	n.work.Go(n.run)
@@ -131,28 +130,42 @@ func (n *Notifier) blame(fault string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.is.fault = fault
-	n.moved.Store(true)
+	n.stir()
+}
+
+// stir says that the status may be another.
+func (n *Notifier) stir() {
+	select {
+	case n.moved <- struct{}{}:
+	default:
+	}
 }
 
 // run tells, until the end of its life, and then what is left to tell.
 func (n *Notifier) run() {
-	status := time.NewTicker(statusEvery)
-	defer status.Stop()
-	patience := time.NewTicker(extendEvery)
-	defer patience.Stop()
+	var status, patience <-chan time.Time // nil: there is nothing to tell, nothing to be patient about
 	n.tellStatus()
 	for listed := n.supervisor.Listed(); ; {
+		moved := n.moved
+		if status != nil {
+			moved = nil // what has moved is told then
+		}
 		select {
 		case <-listed:
 			listed = nil
 			n.change(func(is *standing) { is.listed = true })
 		case <-n.wake:
 			n.tell()
-		case <-status.C:
-			if n.moved.Swap(false) {
-				n.tellStatus()
+			if patience == nil && n.known.end == api.ModeStop {
+				patience = time.After(extendEvery)
 			}
-		case <-patience.C:
+		case <-moved:
+			status = time.After(statusEvery)
+		case <-status:
+			status = nil
+			n.tellStatus()
+		case <-patience:
+			patience = time.After(extendEvery)
 			n.extend()
 		case <-n.life.Done():
 			n.tell()

@@ -191,7 +191,7 @@ func TestAStopIsGivenAsMuchPatienceAsTheLongestGraceAndNoMore(t *testing.T) {
 		time.Sleep(time.Second)
 		n.Ending(api.ModeStop, 5*time.Minute)
 		go func() { _ = w.Shutdown(t.Context()) }()
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + time.Second)
 		require.Equal(t, 1, len(h.of("STOPPING=1")))
 		require.Len(t, h.of(extension), 6, "every 10 s")
 		time.Sleep(30 * time.Minute)
