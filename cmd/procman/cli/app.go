@@ -41,7 +41,11 @@ func (a *app) execute(args []string) int {
 		case <-ended:
 			waits = false
 		case <-look.C:
-			if what := a.Touches.Stalled(daemon.TouchPatience); what != "" && !a.isDaemon.Load() {
+			if a.isDaemon.Load() { // it looks itself, and not for ever
+				look.Stop()
+				continue
+			}
+			if what := a.Touches.Stalled(daemon.TouchPatience); what != "" {
 				fmt.Fprintf(systemd.ErrorWriter(a.Stderr), "procman: %s\n", what)
 				return exitFailed
 			}
