@@ -42,6 +42,10 @@
 // instances but one are ended and memory is given back. One thing here wazero has no public way for, to let it take
 // machine code from elsewhere than its own cache, which would read it into memory of each process: see machineStore.
 //
+// A start whose module is in the cache takes as long as loading a Go program of this size, and as much again. Built with
+// CGO_ENABLED=0 it takes a fifth less: nothing here needs C, but package net would use it. go test -bench . measures starts
+// and memory.
+//
 // SQLite is modernc.org/sqlite, translated to Go, so the build needs no C compiler. github.com/ncruces/go-sqlite3
 // measured the same in speed (12 µs per insert without fsync, 5 µs per select, 4 ms to open), memory and build time; it
 // makes the program 3 MB larger.

@@ -18,6 +18,20 @@ func wasm(sections ...[]byte) []byte {
 	return b
 }
 
+// tiny is the smallest application: it answers 200 to everything.
+func tiny() []byte {
+	const answer = `{"status":200}`
+	return wasm(
+		[]byte{1, 2, 0x60, 2, 0x7f, 0x7f, 0, 0x60, 1, 0x7f, 0},              // types: (i32, i32) and (i32)
+		append(append([]byte{2, 1, 11}, "servicehost\x07respond"...), 0, 0), // import of the first type
+		[]byte{3, 1, 1},                // a function of the second
+		[]byte{sectionMemory, 1, 0, 1}, // a page
+		append(append([]byte{7, 2, 6}, "memory\x02\x00\x06handle"...), 0, 1),          // exports
+		[]byte{sectionCode, 1, 8, 0, 0x41, 0, 0x41, byte(len(answer)), 0x10, 0, 0x0b}, // respond(0, len)
+		append([]byte{sectionData, 1, 0, 0x41, 0, 0x0b, byte(len(answer))}, answer...),
+	)
+}
+
 func TestTheImageIsWhatTheMemoryBeginsWith(t *testing.T) {
 	memory := []byte{sectionMemory, 1, 0, 2}
 	for name, c := range map[string]struct {

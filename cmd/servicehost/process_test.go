@@ -78,7 +78,7 @@ var build = sync.OnceValue(func() error {
 			failed <- err
 		}()
 	}
-	return errors.Join(<-failed, <-failed, <-failed, <-failed)
+	return errors.Join(os.WriteFile(filepath.Join(built, "tiny.wasm"), tiny(), 0o600), <-failed, <-failed, <-failed, <-failed)
 })
 
 // app is the path of a built application.
