@@ -98,7 +98,7 @@ func (d *procman) start() (err error) {
 	defer log.Close()
 	cmd := d.command("run")
 	cmd.Stderr = log
-	d.p, err = launch(cmd)
+	d.p, err = d.family.launch(cmd)
 	return err
 }
 

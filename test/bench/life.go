@@ -22,15 +22,15 @@ type life struct {
 // note records a measured value.
 func (l *life) note(row string, value float64) { l.b.results.note(row, l.who.name, l.n, value) }
 
-// stage is a measure in the middle of a life.
-type stage struct {
-	name    string // by which -only chooses it
-	measure func(*life, context.Context) error
+// step is a measure in the middle of a life.
+type step struct {
+	name string // by which -only chooses it
+	take func(*life, context.Context) error
 }
 
-// stages are in the order in which they follow each other.
-func stages() []stage {
-	return []stage{
+// steps are in the order in which they are taken.
+func steps() []step {
+	return []step{
 		{"idle", (*life).idle},
 		{"memory", (*life).memory},
 		{"restart", (*life).restart},
@@ -43,15 +43,15 @@ func stages() []stage {
 
 // live lets a contestant live once with n instances.
 func (b *bench) live(ctx context.Context, who contestant, n, round int) error {
-	return b.stage(ctx, who, scene{n: n, more: mostAdded, probe: b.probe}, round, func(l *life) error {
+	return b.within(ctx, who, scene{n: n, more: mostAdded, probe: b.probe}, round, func(l *life) error {
 		if err := l.begin(ctx); err != nil {
 			return err
 		}
-		for _, s := range stages() {
+		for _, s := range steps() {
 			if !b.wants(s.name) {
 				continue
 			}
-			if err := s.measure(l, ctx); err != nil {
+			if err := s.take(l, ctx); err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}
 		}
@@ -59,18 +59,19 @@ func (b *bench) live(ctx context.Context, who contestant, n, round int) error {
 	})
 }
 
-// stage makes a manager with a board and a directory, and leaves nothing of them or of their processes.
-func (b *bench) stage(ctx context.Context, who contestant, s scene, round int, do func(*life) error) (err error) {
+// within makes a manager with a board and directories for do, and leaves nothing of them or of their processes.
+func (b *bench) within(ctx context.Context, who contestant, s scene, round int, do func(*life) error) (err error) {
 	if s.dir, err = os.MkdirTemp(b.dir, "life-"); err != nil {
 		return err
 	}
 	if s.files, err = os.MkdirTemp("", "procman-bench-"); err != nil {
-		return errors.Join(err, os.RemoveAll(s.dir))
+		return err
 	}
+	defer func() { err = errors.Join(err, os.RemoveAll(s.dir), os.RemoveAll(s.files)) }()
 	if s.board, err = newBoard(s.dir+"/board", s.n+s.more); err != nil {
 		return err
 	}
-	s.payload = b.payload
+	s.payload, s.family = b.payload, b.family
 	s.firstPort, s.lastPort = b.firstPort, b.lastPort
 	l := &life{b: b, scene: s, who: who, count: s.n, round: round, manager: who.open(who.program, s)}
 	defer func() {
@@ -81,7 +82,7 @@ func (b *bench) stage(ctx context.Context, who contestant, s scene, round int, d
 		if p := l.process(); p != nil {
 			<-p.done
 		}
-		err = errors.Join(err, s.board.close(), os.RemoveAll(s.dir), os.RemoveAll(s.files))
+		err = errors.Join(err, s.board.close())
 	}()
 	return do(l)
 }

@@ -37,6 +37,7 @@ type bench struct {
 	dir         string // of this run, on a tmpfs
 	payload     string
 	contestants []contestant
+	family      *family
 	results     results
 	progress    io.Writer
 }
@@ -63,7 +64,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	if runtime.GOOS != "linux" {
 		return errors.New("the bench measures on Linux only: it reads /proc")
 	}
-	b := &bench{results: results{}, progress: progress}
+	b := &bench{family: newFamily(), results: results{}, progress: progress}
 	var ports string
 	var asJSON bool
 	var binaries []binary
@@ -143,15 +144,15 @@ func (b *bench) run(ctx context.Context, parent string, binaries []binary, asJSO
 	if b.dir, err = filepath.EvalSymlinks(b.dir); err != nil { // /proc shows programs by such paths
 		return err
 	}
-	end, err := adoptOrphans()
-	if err != nil {
-		return err
-	}
-	defer end()
 	missing, err := b.build(ctx, compiler(), binaries)
 	if err != nil {
 		return err
 	}
+	end, err := b.family.adoptOrphans()
+	if err != nil {
+		return err
+	}
+	defer end()
 	if missing != "" {
 		said = append(said, missing)
 	}

@@ -26,6 +26,7 @@ type scene struct {
 	probe     time.Duration // between two probes of an instance
 	quiet     bool          // what the manager logs is thrown away
 	board     *board
+	family    *family
 }
 
 // manager is what is measured: the limit or a procman. It runs at most once at a time.
@@ -92,7 +93,7 @@ func (l *theLimit) start() error {
 	}
 	cmd.Stdout = write
 	l.lines = make(chan string, 1)
-	l.p, err = launch(cmd)
+	l.p, err = l.family.launch(cmd)
 	_ = write.Close() // the child has it
 	if err != nil {
 		_ = read.Close() // nothing was read

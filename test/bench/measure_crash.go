@@ -10,7 +10,7 @@ func (b *bench) crash(ctx context.Context, who contestant, round int) error {
 	if who.isLimit() {
 		return nil // it would start them again without a pause
 	}
-	return b.stage(ctx, who, scene{n: crashers, extra: []string{"-exit"}, probe: b.probe}, round, func(l *life) error {
+	return b.within(ctx, who, scene{n: crashers, extra: []string{"-exit"}, probe: b.probe}, round, func(l *life) error {
 		if err := l.start(); err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 // cuts the file at its head.
 func (b *bench) output(ctx context.Context, who contestant, round int) error {
 	s := scene{n: 1, extra: []string{"-flood", strconv.FormatInt(b.floodTime.Milliseconds(), 10)}, probe: b.probe, quiet: true}
-	return b.stage(ctx, who, s, round, func(l *life) error {
+	return b.within(ctx, who, s, round, func(l *life) error {
 		if err := l.start(); err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ func (l *life) status(ctx context.Context) error {
 		"status": {"status"}, "status-json": {"status", "-o", "json"}, "status-one": {"status", instance(l.n / 2)},
 	} {
 		for range asked {
-			p, err := launch(d.command(args...))
+			p, err := d.family.launch(d.command(args...))
 			if err != nil {
 				return err
 			}

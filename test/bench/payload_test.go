@@ -37,7 +37,7 @@ func TestBothPayloadsNoteWhatTheyDoAndAnswerAndEndAtTERM(t *testing.T) {
 			require.NoError(t, err)
 			begin := func(more ...string) *process {
 				cmd := exec.Command(b.payload, append([]string{"-port", fmt.Sprint(port), "-board", board.path, "-slot", "app-00001"}, more...)...)
-				p, err := launch(cmd)
+				p, err := newFamily().launch(cmd)
 				require.NoError(t, err)
 				t.Cleanup(func() { _ = p.signal(syscall.SIGKILL); <-p.done }) // it has ended, mostly
 				return p

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -23,14 +23,28 @@ type process struct {
 	done  chan struct{}
 }
 
-func launch(cmd *exec.Cmd) (*process, error) {
+// family knows the children of this process that somebody waits for.
+type family struct {
+	mu  sync.Mutex
+	own map[int]bool
+}
+
+func newFamily() *family { return &family{own: map[int]bool{}} }
+
+func (f *family) launch(cmd *exec.Cmd) (*process, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	p := &process{cmd: cmd, done: make(chan struct{}), began: now()}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	f.own[p.pid()] = true
 	go func() {
 		p.err = cmd.Wait()
 		p.ended = now()
+		f.mu.Lock()
+		delete(f.own, p.pid())
+		f.mu.Unlock()
 		close(p.done)
 	}()
 	return p, nil
@@ -182,13 +196,4 @@ func switches(pid int) (float64, error) {
 		}
 	}
 	return sum, nil
-}
-
-// comm returns the name of a process, also of one that has ended and was not waited for.
-func comm(pid int) string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	if err != nil {
-		return "" // gone
-	}
-	return string(bytes.TrimSpace(text))
 }

@@ -30,7 +30,7 @@ func cpu(pid int) (float64, error) {
 // adoptOrphans makes the bench what init is to other processes: payloads that outlive their manager become its children, and
 // are waited for when they end, at once. (A first process that is slow at that leaves ten thousand zombies.) It ends with
 // the function that it returns.
-func adoptOrphans() (end func(), err error) {
+func (f *family) adoptOrphans() (end func(), err error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, err
 	}
@@ -40,11 +40,11 @@ func adoptOrphans() (end func(), err error) {
 	go func() {
 		defer close(ended)
 		for {
-			reap()
+			f.reap()
 			select {
 			case <-died:
 			case <-ctx.Done():
-				reap()
+				f.reap()
 				return
 			}
 		}
@@ -56,21 +56,30 @@ func adoptOrphans() (end func(), err error) {
 	}, nil
 }
 
-// reap waits for the payloads that have ended. Others have somebody who waits for them.
-func reap() {
-	for {
-		var info unix.Siginfo
-		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-		pid := int(*(*int32)(unsafe.Add(unsafe.Pointer(&info), 16))) // si_pid, on 64 bits
-		if err != nil || pid == 0 {
-			return // no child, or none that has ended
-		}
-		if comm(pid) == payloadName {
-			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // there is nothing to be known of it
-		} else {
-			time.Sleep(time.Millisecond)
-		}
+// reap waits for the children that have ended and are nobody's. The others have somebody who waits for them.
+func (f *family) reap() {
+	for f.reapOne() {
 	}
+}
+
+// reapOne reports whether there may be another.
+func (f *family) reapOne() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	pid := int(*(*int32)(unsafe.Add(unsafe.Pointer(&info), 16))) // si_pid, on 64 bits
+	switch {
+	case err != nil || pid == 0:
+		return false // no child, or none that has ended
+	case !f.own[pid]:
+		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // there is nothing to be known of it
+	default:
+		f.mu.Unlock()
+		time.Sleep(time.Millisecond)
+		f.mu.Lock()
+	}
+	return true
 }
 
 // raiseFiles lets this process and its children have so many files open, if it may.

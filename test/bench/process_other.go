@@ -11,7 +11,7 @@ func now() int64 { return time.Now().UnixNano() }
 
 func cpu(int) (float64, error) { return 0, errors.ErrUnsupported }
 
-func adoptOrphans() (end func(), err error) { return nil, errors.ErrUnsupported }
+func (*family) adoptOrphans() (end func(), err error) { return nil, errors.ErrUnsupported }
 
 func raiseFiles(uint64) error { return errors.ErrUnsupported }
 
