@@ -177,7 +177,7 @@ func (d *procman) told(event string, from int64) (last time.Time, count int, err
 	}
 	kind := []byte(`"msg":"` + event + `"`)
 	for line := range bytes.Lines(text[from:]) {
-		if !bytes.Contains(line, kind) {
+		if !bytes.Contains(line, kind) || !bytes.HasSuffix(line, []byte("\n")) {
 			continue
 		}
 		var record struct{ Time time.Time }
@@ -188,6 +188,24 @@ func (d *procman) told(event string, from int64) (last time.Time, count int, err
 		count++
 	}
 	return last, count, nil
+}
+
+// adopted returns how many instances run whose process another daemon started.
+func (d *procman) adopted(ctx context.Context) (count int, err error) {
+	code, body := d.ask(ctx, http.MethodGet, "/v1/instances")
+	if code != http.StatusOK {
+		return 0, fmt.Errorf("status: %d %s", code, body)
+	}
+	var document struct{ Instances []struct{ Adopted bool } }
+	if err := json.Unmarshal(body, &document); err != nil {
+		return 0, err
+	}
+	for _, i := range document.Instances {
+		if i.Adopted {
+			count++
+		}
+	}
+	return count, nil
 }
 
 func (d *procman) logged() (int64, error) {
