@@ -163,13 +163,15 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	holds := func() bool { return d.provider.leasing().Hold }
 	held := newHeldPorts(log.Logger, holds, parts.Outputs.Read)
 	d.opened("the look at held ports", held.Close)
+	heap := newHeap(left.Env)
+	d.opened("what gives memory back", heap.Close)
 	d.supervisor, err = parts.Supervise(supervisor.Config{
 		Provider:      d.provider,
 		Spawner:       remembering{spawner, "the state directory " + string(file.StateDir), left.Touches},
 		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: shares.Probes, Mask: d.provider.secrets.Mask})),
 		StartParallel: file.Start.Parallel, Budget: room, Terms: Terms(), Keep: func() time.Duration { return d.provider.File().Output.Keep },
 		Observe: []supervisor.Observer{{Event: d.events.Append}, collector.Observer(), {Reconciled: d.good.reconciled},
-			{Reconciled: d.provider.reconciled}, {Event: held.event}},
+			{Reconciled: d.provider.reconciled}, {Event: held.event}, {Event: heap.event, Reconciled: heap.reconciled}},
 	})
 	if err != nil {
 		return nil, err

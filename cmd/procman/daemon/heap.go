@@ -1,0 +1,86 @@
+package daemon
+
+import (
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"procman/messages"
+)
+
+const (
+	// heapGrowth is in percent of what is in use: half of what Go takes by itself. A manager has little to do, and is one of
+	// many on a host.
+	heapGrowth = 50
+
+	heapQuiet = 2 * time.Second // without a word, after which a burst is over
+	heapAgain = time.Minute     // between two times that memory is given back
+	heapBurst = 100             // instances that have begun, or have been listed anew
+)
+
+// heap gives memory back to the host after a burst of work, such as the start of a thousand instances: Go by itself keeps
+// for a long time what was needed once.
+type heap struct {
+	free func() // gives it back
+
+	mu    sync.Mutex
+	work  int // since it was given back
+	heard time.Time
+	given time.Time
+	timer *time.Timer // nil: not armed
+	ended bool
+}
+
+func newHeap(env func(string) string) *heap {
+	if env("GOGC") == "" {
+		debug.SetGCPercent(heapGrowth)
+	}
+	return &heap{free: debug.FreeOSMemory}
+}
+
+// event takes note of what was done.
+func (h *heap) event(e messages.Event) {
+	if e.What == messages.InstanceStarted || e.What == messages.InstanceAdopted {
+		h.worked(1)
+	}
+}
+
+// reconciled takes note of a list that was read.
+func (h *heap) reconciled(r messages.Reconciled) { h.worked(r.Listed) }
+
+func (h *heap) worked(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.heard = time.Now()
+	if h.work += n; h.work >= heapBurst && h.timer == nil && !h.ended {
+		h.timer = time.AfterFunc(max(heapQuiet, heapAgain-time.Since(h.given)), h.look)
+	}
+}
+
+// look gives memory back if the burst is over.
+func (h *heap) look() {
+	h.mu.Lock()
+	if h.ended {
+		h.mu.Unlock()
+		return
+	}
+	if wait := heapQuiet - time.Since(h.heard); wait > 0 {
+		h.timer.Reset(wait)
+		h.mu.Unlock()
+		return
+	}
+	h.work, h.given, h.timer = 0, time.Now(), nil
+	h.mu.Unlock()
+	h.free()
+}
+
+// Close ends it.
+func (h *heap) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = true
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+	return nil
+}
