@@ -177,7 +177,7 @@ func (p Procfs) MaxPID() (int, error) { return p.number("sys/kernel/pid_max") }
 
 // Forks returns how many processes and threads the host has made since it was started.
 func (p Procfs) Forks() (uint64, error) {
-	text, err := os.ReadFile(filepath.Join(string(p), "stat"))
+	text, err := readInto(filepath.Join(string(p), "stat"), make([]byte, 64<<10)) // interrupts of many processors come first
 	if err != nil {
 		return 0, err
 	}
@@ -194,17 +194,22 @@ func (p Procfs) Self() bool {
 }
 
 func (p Procfs) number(name string) (int, error) {
-	text, err := os.ReadFile(filepath.Join(string(p), name))
+	text, err := readInto(filepath.Join(string(p), name), make([]byte, 32))
 	if err != nil {
 		return 0, err
 	}
 	return strconv.Atoi(string(bytes.TrimSpace(text)))
 }
 
-// read fills the buffer from a file of the process. Bare system calls: this is done for every process of the host, and
-// os.Open would try to watch each file.
+// read fills the buffer from a file of the process.
 func (p Procfs) read(pid int, name string, buffer []byte) ([]byte, error) {
-	fd, err := unix.Open(p.file(pid, name), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	return readInto(p.file(pid, name), buffer)
+}
+
+// readInto fills the buffer from a file. Bare system calls: this is done for every process of the host, and os.Open would
+// try to watch each file.
+func readInto(path string, buffer []byte) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -90,13 +90,10 @@ func (c *census) turned() (last int, turned bool) {
 	if err != nil || !c.turn {
 		return 0, true
 	}
-	limit, err := c.proc.MaxPID()
-	if err != nil {
-		return 0, true
-	}
 	if time.Since(c.at) > aWhile {
 		forks, err := c.proc.Forks()
-		turned = err != nil || c.at.IsZero() || forks-c.forks > uint64(limit)/2
+		limit, limitErr := c.proc.MaxPID()
+		turned = err != nil || limitErr != nil || c.at.IsZero() || forks-c.forks > uint64(limit)/2
 		c.forks, c.at = forks, time.Now()
 	}
 	return last, turned || len(c.given(last)) > mostNew

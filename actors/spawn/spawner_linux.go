@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -45,6 +46,8 @@ type Spawner struct {
 	exits    *exits
 	census   *census
 	readings *readings // of census
+
+	starting chan struct{} // a token for each start under way, see enterStart
 
 	quit chan struct{}  // closed by Close
 	work sync.WaitGroup // goroutines
@@ -132,6 +135,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 	s := &Spawner{
 		store: o.Store, room: o.Room, stored: maps.Clone(o.Stored), given: slices.Sorted(maps.Keys(o.Stored)),
 		dir: dir, log: o.Logger, env: slices.Clone(o.Env), proc: kernel.Procfs(o.Proc), boot: boot, lock: lock,
+		starting: make(chan struct{}, runtime.GOMAXPROCS(0)+1),
 		patience: instancePatience, quit: make(chan struct{}), oom: newOOMScore(kernel.Procfs(o.Proc), o.Logger),
 		disk: record.NewDisk("the state disk", diskThreads), unsaved: map[*instance]bool{},
 		table: map[messages.InstanceID]*instance{}, looks: map[string]*looking{}, fds: map[*pidfd]int{}, claims: map[string]*os.File{}, ending: map[string]bool{},

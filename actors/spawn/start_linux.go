@@ -35,6 +35,7 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	if err := s.takeTurn(ctx, i); err != nil {
 		return nil, err
 	}
+	defer s.enterStart(ctx)()
 	held := true
 	defer func() {
 		if held {
@@ -67,6 +68,26 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	}
 	s.inscribe(f.lock, func(lock *os.File) error { return testify(lock, p.record) })
 	return p, nil
+}
+
+// enterStart waits until few are at the system calls of a start at once, each of which may need a thread: more of them are no
+// faster, for one process is forked at a time. But nobody waits for one that hangs.
+func (s *Spawner) enterStart(ctx context.Context) (leave func()) {
+	leave = func() { <-s.starting }
+	select {
+	case s.starting <- struct{}{}:
+		return leave
+	default:
+	}
+	late := time.NewTimer(diskPatience)
+	defer late.Stop()
+	select {
+	case s.starting <- struct{}{}:
+		return leave
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	return func() {}
 }
 
 // takeTurn is take for a start, which may find that an earlier one still waits for the disk.

@@ -269,7 +269,7 @@ func (d *daemon) sayInstead(why error, file *config.File) {
 
 // spareThreads are made while there is room for them, see package budget: more system calls of the manager than that do not
 // block at the same time.
-const spareThreads = 16
+const spareThreads = 8
 
 // warnOfFiles says at the start what will not fit.
 func (d *daemon) warnOfFiles(limit uint64, file *config.File) {
