@@ -109,8 +109,8 @@ type HealthChecker interface {
 	Check(ctx context.Context, t messages.Target) messages.Probe
 }
 
-// BatchChecker is a HealthChecker that makes many probes at a time with little for each. The probes of instances that are well
-// are made with it; others, and those of any other HealthChecker, each in a goroutine of its own.
+// BatchChecker is a HealthChecker that makes many probes at a time with little for each. Those of any other HealthChecker have a
+// goroutine each.
 type BatchChecker interface {
 	HealthChecker
 	// Begin begins a probe as Check makes it, and returns at once. done is told of it once, no later than Check would return, by

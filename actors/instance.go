@@ -90,7 +90,8 @@ type instance struct {
 	process  Process
 	launched messages.Launched // what was reported of it
 	held     holdings
-	foul     bool // somebody else answers on the port
+	foul     bool   // somebody else answers on the port
+	unask    func() // breaks off the probe under way; nil: there is none, or it ends with life
 	probe    Alarm
 	watch    *patient // nil: it is not probed on the rounds
 	grace    Alarm
@@ -300,7 +301,7 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 	case run.Cancel:
 		i.cancel()
 	case run.Probe:
-		go i.check(c.ActorSystem().Root, c.Self(), i.target())
+		i.ask(c)
 	case run.Watch:
 		i.watch.leave()
 		root, self := c.ActorSystem().Root, c.Self()
@@ -335,12 +336,20 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 	}
 }
 
-func (i *instance) check(root *actor.RootContext, self *actor.PID, t messages.Target) {
-	probe := i.world.Health.Check(i.life, t)
-	if i.life.Err() == nil {
-		i.order.Recent.add(i.order.Run, probe)
-		root.Send(self, run.Probed{Probe: probe})
+// ask begins a probe.
+func (i *instance) ask(c actor.Context) {
+	root, self, t := c.ActorSystem().Root, c.Self(), i.target()
+	told := func(probe messages.Probe) {
+		if i.life.Err() == nil {
+			i.order.Recent.add(i.order.Run, probe)
+			root.Send(self, run.Probed{Probe: probe})
+		}
 	}
+	if b, is := i.world.Health.(BatchChecker); is {
+		i.unask = b.Begin(t, told)
+		return
+	}
+	go func() { told(i.world.Health.Check(i.life, t)) }()
 }
 
 // target is whom a probe asks. The policy may be another for the next one.

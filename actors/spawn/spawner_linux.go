@@ -47,7 +47,8 @@ type Spawner struct {
 	census   *census
 	readings *readings // of census
 
-	starting chan struct{} // a token for each start under way, see enterStart
+	starting   chan struct{} // a token for each start under way, see enterStart
+	startsOver atomic.Int64
 
 	quit chan struct{}  // closed by Close
 	work sync.WaitGroup // goroutines

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -71,23 +72,40 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 }
 
 // enterStart waits until few are at the system calls of a start at once, each of which may need a thread: more of them are no
-// faster, for one process is forked at a time. But nobody waits for one that hangs.
+// faster, for one process is forked at a time. But nobody waits for those that hang: they are not counted after a while, and
+// once none has come to its end for as long, all are let in.
 func (s *Spawner) enterStart(ctx context.Context) (leave func()) {
-	leave = func() { <-s.starting }
+	entered := func() func() {
+		give := sync.OnceFunc(func() { <-s.starting })
+		hangs := time.AfterFunc(diskPatience, give)
+		return func() {
+			s.startsOver.Add(1)
+			hangs.Stop()
+			give()
+		}
+	}
 	select {
 	case s.starting <- struct{}{}:
-		return leave
+		return entered()
 	default:
 	}
-	late := time.NewTimer(diskPatience)
+	over := s.startsOver.Load()
+	late := time.NewTicker(diskPatience)
 	defer late.Stop()
-	select {
-	case s.starting <- struct{}{}:
-		return leave
-	case <-late.C:
-	case <-ctx.Done():
+	for {
+		select {
+		case s.starting <- struct{}{}:
+			return entered()
+		case <-late.C:
+			now := s.startsOver.Load()
+			if now == over {
+				return func() { s.startsOver.Add(1) }
+			}
+			over = now
+		case <-ctx.Done():
+			return func() {}
+		}
 	}
-	return func() {}
 }
 
 // takeTurn is take for a start, which may find that an earlier one still waits for the disk.

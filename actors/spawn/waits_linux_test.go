@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -64,4 +65,41 @@ func TestAFileSystemThatFailsIsTheHostsFaultAndAFileThatIsNotThereIsNot(t *testi
 		require.Equal(t, host, messages.HostFault(err) != nil, "%v", errno)
 		require.ErrorIs(t, err, errno)
 	}
+}
+
+func TestFewStartsAreUnderWayAtOnceAndThoseThatHangHoldNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Spawner{starting: make(chan struct{}, 2)}
+		s.enterStart(t.Context()) // both hang
+		s.enterStart(t.Context())
+		began := time.Now()
+		var in sync.WaitGroup
+		for range 100 {
+			in.Go(func() { defer s.enterStart(t.Context())() })
+		}
+		in.Wait()
+		require.LessOrEqual(t, time.Since(began), 2*diskPatience)
+		time.Sleep(time.Minute)
+		began = time.Now()
+		s.enterStart(t.Context())()
+		require.Zero(t, time.Since(began), "it is not counted any more")
+
+		under, most := 0, 0
+		var mu sync.Mutex
+		for range 100 {
+			in.Go(func() {
+				defer s.enterStart(t.Context())()
+				mu.Lock()
+				under++
+				most = max(most, under)
+				mu.Unlock()
+				time.Sleep(diskPatience / 2)
+				mu.Lock()
+				under--
+				mu.Unlock()
+			})
+		}
+		in.Wait()
+		require.Equal(t, 2, most)
+	})
 }
