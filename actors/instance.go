@@ -306,7 +306,9 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 		i.watch.leave()
 		root, self := c.ActorSystem().Root, c.Self()
 		i.watch = i.world.Rounds.join(a.Schedule, i.target(), number, i.order.Recent, func(p messages.Probe) {
-			root.Send(self, run.Probed{Probe: p})
+			if i.life.Err() == nil {
+				root.Send(self, run.Probed{Probe: p})
+			}
 		})
 	case run.Unwatch:
 		i.watch.leave()

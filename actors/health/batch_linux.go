@@ -370,7 +370,7 @@ func (l *loop) ready(f *flight, closed bool) {
 	}
 }
 
-// read judges the answer as far as it has come. end is why no more will; nil: more may.
+// read judges the answer as far as it has come. end is why no more of it is waited for; nil: it is.
 func (l *loop) read(f *flight, closed bool, end error) {
 	so := soFar{fd: f.fd, got: f.got, end: end}
 	if f.got == nil {
@@ -582,7 +582,7 @@ type soFar struct {
 	fd      int
 	got     []byte // all of it
 	at      int    // so much of that was read
-	end     error  // what follows; nil: the socket is asked
+	end     error  // why no more is waited for; nil: more may come
 	again   bool   // more may come
 	hurried bool   // it is not to be waited for here
 }
@@ -596,10 +596,7 @@ func (s *soFar) Read(b []byte) (int, error) {
 		s.at += n
 		return n, nil
 	}
-	switch {
-	case s.end != nil:
-		return 0, s.end
-	case len(s.got) >= longest:
+	if len(s.got) >= longest && s.end == nil {
 		s.again, s.hurried = true, true
 		return 0, errAgain
 	}
@@ -608,6 +605,8 @@ func (s *soFar) Read(b []byte) (int, error) {
 		n, err = read(s.fd, b)
 	}
 	switch {
+	case errors.Is(err, unix.EAGAIN) && s.end != nil:
+		return 0, s.end
 	case errors.Is(err, unix.EAGAIN):
 		s.again = true
 		return 0, errAgain

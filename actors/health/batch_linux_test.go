@@ -226,3 +226,23 @@ func TestManyAtATimeAllHaveTheirAnswer(t *testing.T) {
 	require.Eventually(t, func() bool { return !c.batch.runs() }, time.Minute, time.Millisecond)
 	require.Zero(t, inTimeWait(t, port))
 }
+
+// The manager may have been held up while the answer came.
+func TestAnAnswerThatIsThereCountsAlsoAfterItsDeadline(t *testing.T) {
+	answered := make(chan struct{})
+	port := serve(t, "127.0.0.1", func(c net.Conn) {
+		say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")(c)
+		close(answered)
+	})
+	c := New(Options{})
+	l := &loop{batch: c.batch, open: map[int32]*flight{}, reader: newReader()}
+	told := make(chan messages.Probe, 1)
+	f := c.batch.flight(at(port, time.Minute), func(p messages.Probe) { told <- p })
+	l.ask(f)
+	<-answered
+	f.deadline = time.Now()
+	l.expire(time.Now())
+	p := <-told
+	require.True(t, p.OK, p.Error)
+	require.Empty(t, l.flying())
+}
