@@ -19,7 +19,7 @@ const (
 	// whatever the intervals.
 	finest = time.Second / 128
 	// slots is how many of them an interval has at the least, if they can be that narrow.
-	slots = 40
+	slots = 20
 	// proveAgain is how long it may be relied upon that a listener was proved to be the instance's.
 	proveAgain = time.Minute
 )

@@ -90,8 +90,8 @@ func TestASteadyProbeComesOnceInEveryIntervalAndInTheSameSlotOfIt(t *testing.T) 
 
 func TestSlotsOfAllIntervalsBeginTogether(t *testing.T) {
 	for every, width := range map[time.Duration]time.Duration{
-		time.Millisecond: finest, time.Second: time.Second / 64, 10 * time.Second: time.Second / 4, 15 * time.Second: time.Second / 4,
-		time.Minute: time.Second, time.Hour: 64 * time.Second,
+		time.Millisecond: finest, time.Second: time.Second / 32, 10 * time.Second: time.Second / 2, 15 * time.Second: time.Second / 2,
+		time.Minute: 2 * time.Second, time.Hour: 128 * time.Second,
 	} {
 		got, _ := Schedule{Every: every}.slots()
 		require.Equal(t, width, got, every.String())
@@ -105,9 +105,9 @@ func TestEverySlotHoldsAFairShare(t *testing.T) {
 		s := scheduleOf(messages.InstanceID(fmt.Sprintf("web-%d", n)), 10*time.Second)
 		each[s.First(start, start).Sub(start)]++
 	}
-	require.Len(t, each, 40)
+	require.Len(t, each, 20)
 	for slot, n := range each {
-		require.InDelta(t, 25, n, 15, slot.String())
+		require.InDelta(t, 50, n, 25, slot.String())
 	}
 }
 
