@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"procman/messages"
 )
@@ -244,4 +245,57 @@ func BenchmarkAStartAmongThousands(b *testing.B) {
 		})
 	}
 	all.Wait()
+}
+
+// Whatever comes and goes, and is stopped or urged meanwhile, everybody gets through and nothing is kept.
+func TestWhateverComesAndGoesEverybodyGetsThrough(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		places, starts := rapid.IntRange(1, 4).Draw(r, "places"), rapid.IntRange(1, 60).Draw(r, "starts")
+		type act struct {
+			at, forks, works, stays, stopped time.Duration
+			urged                            bool
+			precedence                       messages.Precedence
+		}
+		ms := func(name string, of ...int) time.Duration {
+			return time.Duration(rapid.SampledFrom(of).Draw(r, name)) * time.Millisecond
+		}
+		var acts []act
+		for range starts {
+			acts = append(acts, act{
+				at: ms("at", 0, 0, 1, 100), forks: ms("forks", 0, 1, 1000), works: ms("works", 0, 3, 700, 60_000), stays: ms("stays", 0, 5, 30_000),
+				stopped: ms("stopped", 3_600_000, 3_600_000, 0, 50), urged: rapid.Bool().Draw(r, "urged"),
+				precedence: rapid.SampledFrom(messages.Precedences()).Draw(r, "precedence"),
+			})
+		}
+		synctest.Test(t, func(t *testing.T) {
+			g := NewGate(places)
+			var all sync.WaitGroup
+			for n, a := range acts {
+				all.Go(func() {
+					time.Sleep(a.at)
+					ctx, cancel := context.WithTimeout(t.Context(), a.stopped)
+					defer cancel()
+					s := &slot{gate: g, id: messages.InstanceID(fmt.Sprint(n)), precedence: a.precedence}
+					if a.urged {
+						defer time.AfterFunc(time.Millisecond, s.urge).Stop()
+					}
+					if s.Acquire(ctx, nil) != nil {
+						return
+					}
+					time.Sleep(a.forks)
+					w := &worker{began: time.Now()}
+					s.Begin(w)
+					time.Sleep(a.works)
+					w.rest(true)
+					time.Sleep(a.stays)
+					s.Release(nil)
+				})
+			}
+			all.Wait()
+			taken, _ := g.core.Taken()
+			require.Zero(t, taken)
+			require.Empty(t, g.waiting)
+			require.True(t, g.due.IsZero())
+		})
+	})
 }
