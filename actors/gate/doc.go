@@ -12,7 +12,8 @@
 //
 // Of who has just been let go on it is not known which it will be. As long as those before it had next to nothing to do it
 // takes an eighth of a place: so a thousand tiny programs need not wait to be looked at. One that turns out to be at work
-// makes the next ones count for more, until each takes a place, as it does at first.
+// makes the next ones count for more, until each takes a place, as it does at first. Whoever has no process yet takes a whole
+// place: to fork is work, too, if the manager's.
 //
 // So a start that hangs, which uses no processor, keeps nobody waiting, and one that compiles for a second does. Three kinds
 // of start never have a place for long: who is healthy has left; whose process does not come to exist waits for a disk; and

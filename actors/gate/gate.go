@@ -182,7 +182,7 @@ func (g *Gate) Next(now time.Time) *Start {
 	}
 	g.waiting--
 	next.stage, next.since = forks, now
-	g.put(next, undecided)
+	g.put(next, working) // of the manager: it forks
 	g.lookAt(next, now.Add(forkTime))
 	return next
 }
