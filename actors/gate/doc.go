@@ -17,7 +17,7 @@
 //
 // So a start that hangs, which uses no processor, keeps nobody waiting, and one that compiles for a second does. Three kinds
 // of start never have a place for long: who is healthy has left; whose process does not come to exist waits for a disk; and
-// who has used the processor for ten seconds may be one that never ends.
+// who has used the processor for ten seconds, or is still at work half a minute after it began, may be one that never ends.
 //
 // That the whole host is busy is not asked. A thousand tiny programs keep it busy by being started, and are to be
 // started as fast as the kernel can; and on a host that others keep busy the next start would have to wait for them.

@@ -18,7 +18,8 @@ const (
 	latestRest  = 250 * time.Millisecond
 	forkTime    = 250 * time.Millisecond // by then there is a process, or it is no processor that is waited for
 	littleWork  = 5 * time.Millisecond   // a process that has used less is one that begins
-	endlessWork = 10 * time.Second       // and one that has used more may never end
+	endlessWork = 10 * time.Second       // and one that has used more may never end,
+	endlessTime = 30 * time.Second       // or has been at it for so long
 )
 
 const (
@@ -51,6 +52,7 @@ type Start struct {
 
 	since time.Time // it was let go on, its process exists, it was seen at rest: whichever was last
 	due   time.Time // when it is looked at
+	began time.Time // since when its process exists
 	seen  time.Time // when it was looked at last
 	use   Use       // what was seen
 	rests bool
@@ -193,7 +195,7 @@ func (g *Gate) Began(s *Start, now time.Time, visible bool) {
 	if s.stage != forks {
 		return
 	}
-	s.stage, s.since, s.seen, s.blind = started, now, now, !visible
+	s.stage, s.since, s.began, s.seen, s.blind = started, now, now, now, !visible
 	if s.blind {
 		g.put(s, working)
 		g.lookAt(s, now.Add(endlessWork))
@@ -259,7 +261,7 @@ func (g *Gate) Saw(s *Start, u Use, now time.Time) {
 	works := u.Runs || worked(s.use.Time, u.Time, now.Sub(s.seen))
 	s.use, s.seen = u, now
 	switch {
-	case u.Time >= endlessWork:
+	case u.Time >= endlessWork || works && now.Sub(s.began) >= endlessTime:
 		g.put(s, none)
 	case works:
 		if s.rests {
