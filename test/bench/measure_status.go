@@ -31,6 +31,8 @@ func (l *life) status(ctx context.Context) error {
 				return fmt.Errorf("%v: %w", args, p.err)
 			}
 			l.note(row, float64(ended-p.began)/float64(time.Millisecond))
+			used := p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
+			l.note(row+"-cpu", float64(used)/float64(time.Millisecond))
 		}
 	}
 	return nil
