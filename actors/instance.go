@@ -91,7 +91,7 @@ type instance struct {
 	launched messages.Launched // what was reported of it
 	held     holdings
 	foul     bool   // somebody else answers on the port
-	unask    func() // breaks off the probe under way; nil: there is none, or it ends with life
+	unask    func() // breaks off the newest probe, if it is not over; nil: there was none, or it ends with life
 	probe    Alarm
 	watch    *patient // nil: it is not probed on the rounds
 	grace    Alarm
@@ -112,6 +112,9 @@ func (i *instance) Receive(c actor.Context) {
 	case *actor.Stopping:
 		i.end()
 		i.watch.leave()
+		if i.unask != nil {
+			i.unask()
+		}
 		i.probe.Stop()
 		i.grace.Stop()
 		if i.parted.Swap(true) {

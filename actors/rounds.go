@@ -133,7 +133,7 @@ func (r *Rounds) visit() {
 func (p *patient) probe() {
 	p.rounds.mu.Lock()
 	gone, t := p.gone, p.target
-	t.Proved = !p.asks
+	t.Steady, t.Proved = true, !p.asks
 	p.rounds.mu.Unlock()
 	if gone {
 		return

@@ -176,6 +176,7 @@ type Target struct {
 	Port   int
 	Policy HealthPolicy // how it is asked; a field that is zero has its default
 	Proved bool         // that the listener is the run's own was proved by an earlier probe, which is relied upon
+	Steady bool         // it was well the last time
 }
 
 // Transition is a change of an instance, as observers are told of it. From and To are equal when something worth knowing

@@ -23,12 +23,12 @@ import (
 type batch struct {
 	checker *Checker
 	http    *overHTTP
-	limit   int // of connections at the same time
+	limit   int // of connections of a kind at the same time, see kind
 
 	mu      sync.Mutex
 	begun   []*flight // the loop has not seen them yet
 	broken  bool      // some that it has seen were broken off
-	slow    int       // connections that others have of it
+	slow    [2]int    // connections that others have of it, by kind
 	running bool
 	asleep  *poller // nil: the loop does not wait
 }
@@ -54,6 +54,14 @@ type flight struct {
 	stop   context.CancelFunc // of what it does elsewhere; nil: nothing; guarded by batch.mu
 }
 
+// kind is 1 if the target was well the last time, else 0.
+func (f *flight) kind() int {
+	if f.Steady {
+		return 1
+	}
+	return 0
+}
+
 // looksMost is how many times an answer is looked at from its beginning. One that comes in more parts, or is longer, has a
 // goroutine of its own.
 const (
@@ -65,8 +73,11 @@ const (
 const atOnce = 8
 
 // gather is how long it is waited for all that were asked, before each is waited for: what is heard meanwhile costs one
-// wake-up.
-const gather = time.Millisecond
+// wake-up. It is not done for less than a few.
+const (
+	gather = time.Millisecond
+	few    = 4
+)
 
 func newBatch(c *Checker, limit int) *batch {
 	http, is := c.probers[messages.HealthHTTP].(*overHTTP)
@@ -131,6 +142,7 @@ type loop struct {
 	waiting []*flight         // for room
 	fresh   []*flight         // connected, and not waited for yet
 	open    map[int32]*flight // waited for, by their descriptors
+	flies   [2]int            // how many of each kind have a connection
 	soonest time.Time         // no deadline of any is before that
 	looked  []unix.PollFd
 	reader  *reader
@@ -195,28 +207,44 @@ func (l *loop) hurry(deadline time.Time) {
 
 // step makes connections for those that wait, and goes on with those that can. When there is nothing to do it waits.
 func (l *loop) step() error {
-	l.mu.Lock()
-	room := l.limit - l.slow - len(l.fresh) - len(l.open)
-	l.mu.Unlock()
-	asked := min(len(l.waiting), max(room, 0))
-	for len(l.waiting) > 0 && room > 0 {
-		n := min(len(l.waiting), room, atOnce)
-		for _, f := range l.waiting[:n] {
+	next := l.next()
+	for asked := 0; asked < len(next); asked += atOnce {
+		for _, f := range next[asked:min(asked+atOnce, len(next))] {
 			f.probe.At = time.Now()
 			l.ask(f)
 		}
-		l.waiting = slices.Delete(l.waiting, 0, n)
-		room -= n
 		l.look()
 	}
-	if asked > 0 && len(l.fresh) > 0 {
+	if len(next) >= few && len(l.fresh) > 0 {
 		time.Sleep(gather)
 		l.look()
 	}
-	if err := l.settle(); err != nil || asked > 0 {
+	if err := l.settle(); err != nil || len(next) > 0 {
 		return err
 	}
 	return l.rest()
+}
+
+// next takes from those that wait as many as there is room for.
+func (l *loop) next() (next []*flight) {
+	if len(l.waiting) == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	used := l.slow
+	l.mu.Unlock()
+	for kind, n := range l.flies {
+		used[kind] += n
+	}
+	l.waiting = slices.DeleteFunc(l.waiting, func(f *flight) bool {
+		if used[f.kind()] >= l.limit {
+			return false
+		}
+		used[f.kind()]++
+		next = append(next, f)
+		return true
+	})
+	return next
 }
 
 // look goes on with the fresh ones that can.
@@ -306,6 +334,7 @@ func (l *loop) ask(f *flight) {
 	}
 	f.unsent = request(f.path, f.Port)
 	l.fresh = append(l.fresh, f)
+	l.flies[f.kind()]++
 	// On loopback the connection is made by now, unless the listener has too many that wait.
 	l.send(f)
 }
@@ -490,10 +519,12 @@ func (l *loop) close(f *flight) {
 func (l *loop) let(f *flight) bool {
 	if l.open[int32(f.fd)] == f {
 		delete(l.open, int32(f.fd))
+		l.flies[f.kind()]--
 		return true
 	}
 	if n := slices.Index(l.fresh, f); n >= 0 {
 		l.fresh = slices.Delete(l.fresh, n, n+1)
+		l.flies[f.kind()]--
 	}
 	return false
 }
@@ -526,7 +557,7 @@ func (l *loop) handOver(f *flight) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	l.mu.Lock()
-	l.slow++
+	l.slow[f.kind()]++
 	f.stop = stop
 	if f.broken {
 		stop()
@@ -537,7 +568,7 @@ func (l *loop) handOver(f *flight) {
 		l.batch.listen(ctx, f, err)
 		l.batch.mu.Lock()
 		defer l.batch.mu.Unlock()
-		l.batch.slow--
+		l.batch.slow[f.kind()]--
 		l.batch.wake()
 	}()
 }

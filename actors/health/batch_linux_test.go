@@ -133,13 +133,13 @@ func TestAProbeThatIsBrokenOffInAnyStateLeavesNothing(t *testing.T) {
 func (b *batch) others() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.slow
+	return b.slow[0] + b.slow[1]
 }
 
 func TestThoseForWhomThereIsNoRoomWaitForItAndAreNotJudgedIfThereIsNone(t *testing.T) {
 	dead, _ := silent(t)
 	well := serve(t, "127.0.0.1", say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
-	c := New(Options{Concurrency: 4})
+	c := New(Options{Concurrency: 6})
 	var cancels []func()
 	for range 2 {
 		cancels = append(cancels, c.Begin(at(dead, time.Hour), func(messages.Probe) { t.Error("it has an hour") }))
@@ -147,7 +147,12 @@ func TestThoseForWhomThereIsNoRoomWaitForItAndAreNotJudgedIfThereIsNone(t *testi
 	p := together(c, at(well, short))
 	require.True(t, p.Void, p.Error)
 	require.Contains(t, p.Error, "not probed")
-	require.True(t, alone(c, at(well, time.Minute)).OK, "who starts does not wait for those that are well")
+	require.True(t, alone(c, at(well, time.Minute)).OK)
+	steady := at(well, time.Minute)
+	steady.Steady = true
+	for range 10 {
+		require.True(t, together(c, steady).OK, "who is well does not wait for those that hang in their start")
+	}
 
 	told := make(chan messages.Probe, 10)
 	for range 10 {
@@ -206,6 +211,7 @@ func TestWhenNoDescriptorIsLeftNothingIsSaidOfAnInstance(t *testing.T) {
 		require.Contains(t, p.Error, "no file descriptor left")
 	}
 	require.Empty(t, l.flying())
+	require.Zero(t, l.flies)
 }
 
 func TestManyAtATimeAllHaveTheirAnswer(t *testing.T) {

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,9 +17,11 @@ const stalled = 250 * time.Millisecond
 
 // Options says how probes are made.
 type Options struct {
-	MaxBody     int64 // at most so many bytes of a response's body are read; 0: 64 KiB
-	Owner       bool  // whether the listener must belong to the instance's process, see Checker.Check
-	Concurrency int   // at most so many probes at a time, of which half are for Begin; 0: any number
+	MaxBody int64 // at most so many bytes of a response's body are read; 0: 64 KiB
+	Owner   bool  // whether the listener must belong to the instance's process, see Checker.Check
+	// At most so many probes are made at a time; 0: any number. On Linux a third is for Check, and of what is begun a third each
+	// for targets that are steady and for others: those that hang in their start keep nobody waiting who is well.
+	Concurrency int
 	// Mask gives what hides the secrets of an instance in what it answers, nil if it has none. Nil: nothing is masked.
 	Mask func(messages.InstanceID) *messages.Masker
 }
@@ -67,12 +70,13 @@ func New(o Options) *Checker {
 	if o.Owner {
 		c.owners = newOwners()
 	}
+	most := cmp.Or(max(o.Concurrency, 0), noLimit)
+	share := most / 3
+	if c.batch = newBatch(c, share); c.batch == nil {
+		share = 0
+	}
 	if o.Concurrency > 0 {
-		batched := o.Concurrency / 2 // so that neither those that are well nor those that start wait for the others
-		c.batch = newBatch(c, batched)
-		c.slots = make(chan struct{}, o.Concurrency-batched)
-	} else {
-		c.batch = newBatch(c, noLimit)
+		c.slots = make(chan struct{}, o.Concurrency-2*share)
 	}
 	return c
 }
