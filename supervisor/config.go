@@ -123,7 +123,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Terms = c.Terms.WithDefaults()
 	if c.StartParallel <= 0 {
-		c.StartParallel = 2 * runtime.GOMAXPROCS(0)
+		c.StartParallel = 4 * runtime.GOMAXPROCS(0)
 	}
 	if c.Resync <= 0 {
 		c.Resync = 30 * time.Second
