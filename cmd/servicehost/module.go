@@ -99,6 +99,7 @@ func (m *module) fromCache(ctx context.Context, key string) error {
 		if err := m.compile(ctx, key, file); err != nil {
 			return err
 		}
+		defer debug.FreeOSMemory() // compiling takes a hundred megabytes
 		return m.compiled.Close(ctx)
 	})
 	if err != nil {
