@@ -43,7 +43,7 @@
 // machine code from elsewhere than its own cache, which would read it into memory of each process: see machineStore.
 //
 // A start whose module is in the cache takes as long as loading a Go program of this size, and as much again. Built with
-// CGO_ENABLED=0 it takes a fifth less: nothing here needs C, but package net would use it. go test -bench . measures starts
+// CGO_ENABLED=0 it takes a tenth less: nothing here needs C, but package net would use it. go test -bench . measures starts
 // and memory.
 //
 // SQLite is modernc.org/sqlite, translated to Go, so the build needs no C compiler. github.com/ncruces/go-sqlite3
