@@ -30,7 +30,7 @@
 // Compiling a Go module takes one to two seconds of processor time; what comes of it is kept in -cache (default:
 // .servicehost-cache beside the database), a file for each module and kind of machine, so the next start takes
 // milliseconds. Any number of processes may share the directory. If many start a module for the first time, one
-// compiles it and the others wait for that, at most 30 seconds, then they compile it for themselves. A file gets its
+// compiles it and the others wait for that, at most two minutes, then they compile it for themselves. A file gets its
 // name when it is whole, and has a checksum: one that is damaged is reported and made again. A directory that cannot be
 // used is reported and done without. Above 2 GiB those files go that were not used for the longest time; deleting or
 // replacing them is safe at any time. Changing one in its place is not: it is mapped. It holds code that will be

@@ -25,9 +25,9 @@ import (
 )
 
 const (
-	maxPages = 2048             // 64 KiB each: the memory of one instance
-	maxCache = 2 << 30          // bytes of compiled modules that are kept
-	patience = 30 * time.Second // with a process that compiles the same module
+	maxPages = 2048            // 64 KiB each: the memory of one instance
+	maxCache = 2 << 30         // bytes of compiled modules that are kept
+	patience = 2 * time.Minute // with a process that compiles the same module: all at once would take far longer
 )
 
 var errModule = errors.New("cannot run the module")
