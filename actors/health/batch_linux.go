@@ -73,7 +73,7 @@ const (
 const atOnce = 8
 
 // gather is how long it is waited for all that were asked, before each is waited for: what is heard meanwhile costs one
-// wake-up. It is not done for less than a few.
+// wake-up. It is not done for a few that start, of which somebody waits to hear.
 const (
 	gather = time.Millisecond
 	few    = 4
@@ -215,7 +215,8 @@ func (l *loop) step() error {
 		}
 		l.look()
 	}
-	if len(next) >= few && len(l.fresh) > 0 {
+	others := len(next) >= few || slices.ContainsFunc(next, func(f *flight) bool { return f.Steady }) // they may be begun yet
+	if others && len(l.fresh) > 0 {
 		time.Sleep(gather)
 		l.look()
 	}

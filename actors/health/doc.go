@@ -12,7 +12,7 @@
 //     word, and the same tests hold both to it. Whatever does not go as it does with an instance that is well (an answer in
 //     many parts, a long one, a listener that was not found before) goes on in a goroutine of its own, from where it is: what
 //     one instance does delays no other. The latency of an answer that came at once may be told up to a millisecond greater
-//     than it was, if four or more were asked together: that long it is waited for all of them.
+//     than it was, of a steady probe or if four or more were asked together: that long it is waited for all of them.
 //   - Nothing outlives a probe for longer than 100 ms: no goroutine, no descriptor, no connection. So there is no Close.
 //   - Only a proof makes a conflict. An owner that cannot be learned, for want of permission or on another system than
 //     Linux, is no failure.
