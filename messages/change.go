@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// Deed is what a new desired list does to an instance.
-type Deed string
+// ChangeKind is what a new desired list does to an instance.
+type ChangeKind string
 
-// The deeds.
+// The kinds of changes.
 const (
-	DeedStart   Deed = "start"
-	DeedStop    Deed = "stop"
-	DeedRestart Deed = "restart" // what runs has changed
-	DeedApply   Deed = "apply"   // noted, and no process is touched
+	ChangeStart   ChangeKind = "start"
+	ChangeStop    ChangeKind = "stop"
+	ChangeRestart ChangeKind = "restart" // what runs has changed
+	ChangeApply   ChangeKind = "apply"   // noted, and no process is touched
 )
 
 // Change is what a new desired list would do to one instance, and why.
 type Change struct {
 	ID     InstanceID    `json:"id"`
-	Deed   Deed          `json:"do"`
+	Kind   ChangeKind    `json:"do"`
 	Why    string        `json:"why"`
 	Fields []FieldChange `json:"fields"` // of an instance that is in both lists, in the order of the configuration's keys
 }

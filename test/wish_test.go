@@ -138,7 +138,7 @@ func TestAHoldOutlivesTheAbsenceOfItsEntry(t *testing.T) {
 			changes, err := w.Preview([]messages.AppInstance{w.App("web"), w.App("db")})
 			require.NoError(t, err)
 			require.Len(t, changes, 1)
-			require.Equal(t, messages.DeedApply, changes[0].Deed, changes[0].Why)
+			require.Equal(t, messages.ChangeApply, changes[0].Kind, changes[0].Why)
 		}
 		back := func() {
 			w.Want("web", "db")

@@ -21,7 +21,7 @@ func Preview(v View, next *plan.App, t Terms, now time.Time) (messages.Change, b
 	case next == nil && v.Listed == nil && len(p.then.actions) == 0, next != nil && v.Listed != nil && v.Listed.Equal(after.Listed):
 		return messages.Change{}, false
 	}
-	c := messages.Change{ID: v.ID, Deed: p.deed(), Fields: []messages.FieldChange{}}
+	c := messages.Change{ID: v.ID, Kind: p.kind(), Fields: []messages.FieldChange{}}
 	if v.Listed != nil && next != nil {
 		c.Fields = messages.Diff(v.Listed.AppInstance, after.Listed.AppInstance)
 	}
@@ -36,22 +36,22 @@ type preview struct {
 }
 
 // deed reads it in what the core would do.
-func (p preview) deed() messages.Deed {
+func (p preview) kind() messages.ChangeKind {
 	stops := does[plan.Stop](p.then) || does[plan.Forget](p.then)
 	was, will := p.now.stopped().returns(), p.then.stopped().returns()
 	switch {
 	case p.then.Listed == nil:
-		return messages.DeedStop // nothing is left of it, whatever it was
+		return messages.ChangeStop // nothing is left of it, whatever it was
 	case does[plan.Launch](p.then):
-		return messages.DeedStart
+		return messages.ChangeStart
 	case stops && will:
-		return messages.DeedRestart
+		return messages.ChangeRestart
 	case stops, p.now.Phase == messages.Stopping && was && !will:
-		return messages.DeedStop
+		return messages.ChangeStop
 	case p.now.Phase == messages.Stopping && will && !was:
-		return messages.DeedStart
+		return messages.ChangeStart
 	}
-	return messages.DeedApply
+	return messages.ChangeApply
 }
 
 func (p preview) why(c messages.Change) string {
@@ -65,7 +65,7 @@ func (p preview) why(c messages.Change) string {
 	case next == nil:
 		return "no longer in " + p.t.Next
 	case was == nil:
-		return "new in " + p.t.Next + p.added(c.Deed)
+		return "new in " + p.t.Next + p.added(c.Kind)
 	case next.Disabled && !was.Disabled:
 		return "disabled in " + p.t.Next
 	case next.Disabled:
@@ -74,9 +74,9 @@ func (p preview) why(c messages.Change) string {
 		return "held down by an operator, so nothing runs until " + of(p.t.Start, p.then.ID) + ": " + changed(c.Fields, messages.Noted)
 	case was.Disabled:
 		return "enabled in " + p.t.Next
-	case c.Deed == messages.DeedStart && idle:
+	case c.Kind == messages.ChangeStart && idle:
 		return fmt.Sprintf("it is %s, and an edit of that starts it at once: %s", phase, changed(c.Fields, messages.Wished))
-	case c.Deed == messages.DeedRestart:
+	case c.Kind == messages.ChangeRestart:
 		return changed(c.Fields, messages.Respawns)
 	case idle:
 		return fmt.Sprintf("it is %s and stays so: %s", phase, changed(c.Fields, messages.Noted))
@@ -87,17 +87,17 @@ func (p preview) why(c messages.Change) string {
 }
 
 // added says more of an instance that was not in the list.
-func (p preview) added(d messages.Deed) string {
+func (p preview) added(d messages.ChangeKind) string {
 	switch next := p.then.Listed; {
-	case next.Disabled && d == messages.DeedStop:
+	case next.Disabled && d == messages.ChangeStop:
 		return ", and disabled there; its process is stopped"
 	case next.Disabled:
 		return ", and disabled there"
 	case p.then.Hold.On:
 		return ", and held down by an operator until " + of(p.t.Start, p.then.ID)
-	case d == messages.DeedRestart:
+	case d == messages.ChangeRestart:
 		return "; what runs of it is something else"
-	case d == messages.DeedStart:
+	case d == messages.ChangeStart:
 		return ""
 	case p.then.Live():
 		return "; its process runs on"

@@ -32,50 +32,50 @@ func TestAPreviewSaysWhatAReloadWouldDo(t *testing.T) {
 		name   string
 		v      View
 		next   *plan.App
-		deed   messages.Deed
+		kind   messages.ChangeKind
 		why    string
 		fields []messages.FieldChange
 	}{
-		{"new", view(nil), same, messages.DeedStart, "new in the file", nil},
-		{"new and held", held(view(nil)), same, messages.DeedApply, "new in the file, and held down by an operator until `do start web`", nil},
+		{"new", view(nil), same, messages.ChangeStart, "new in the file", nil},
+		{"new and held", held(view(nil)), same, messages.ChangeApply, "new in the file, and held down by an operator until `do start web`", nil},
 		{"new and disabled", view(nil), previewApp(t, func(a *messages.AppInstance) { a.Disabled = true }),
-			messages.DeedApply, "new in the file, and disabled there", nil},
-		{"gone", view(same, live...), nil, messages.DeedStop, "no longer in the file", nil},
-		{"gone in backoff", view(same, crash...), nil, messages.DeedStop, "no longer in the file; it is backoff, so there is no process to end", nil},
+			messages.ChangeApply, "new in the file, and disabled there", nil},
+		{"gone", view(same, live...), nil, messages.ChangeStop, "no longer in the file", nil},
+		{"gone in backoff", view(same, crash...), nil, messages.ChangeStop, "no longer in the file; it is backoff, so there is no process to end", nil},
 		{"what runs", view(same, live...), previewApp(t, func(a *messages.AppInstance) { a.WasmPath, a.Stop.Grace = "b.wasm", time.Second }),
-			messages.DeedRestart, "wasm_path has changed",
+			messages.ChangeRestart, "wasm_path has changed",
 			[]messages.FieldChange{{Field: "wasm_path", From: "a.wasm", To: "b.wasm"}, {Field: "stop.grace", From: "10s", To: "1s"}}},
 		{"what runs, in backoff", view(same, crash...), previewApp(t, func(a *messages.AppInstance) { a.DbName = "b.db" }),
-			messages.DeedStart, "it is backoff, and an edit of that starts it at once: db_name has changed",
+			messages.ChangeStart, "it is backoff, and an edit of that starts it at once: db_name has changed",
 			[]messages.FieldChange{{Field: "db_name", From: "a.db", To: "b.db"}}},
 		{"policy, given up", view(once, crash...), previewApp(t, func(a *messages.AppInstance) { a.Restart.MaxAttempts = 9 }),
-			messages.DeedStart, "it is failed, and an edit of that starts it at once: restart.max_attempts has changed",
+			messages.ChangeStart, "it is failed, and an edit of that starts it at once: restart.max_attempts has changed",
 			[]messages.FieldChange{{Field: "restart.max_attempts", From: "1", To: "9"}}},
 		{"what runs, held", held(view(same, live...)), previewApp(t, func(a *messages.AppInstance) { a.DbName = "b.db" }),
-			messages.DeedApply, "held down by an operator, so nothing runs until `do start web`: db_name has changed",
+			messages.ChangeApply, "held down by an operator, so nothing runs until `do start web`: db_name has changed",
 			[]messages.FieldChange{{Field: "db_name", From: "a.db", To: "b.db"}}},
 		{"policy", view(same, live...), previewApp(t, func(a *messages.AppInstance) { a.Health.Interval = time.Second; a.Labels = nil }),
-			messages.DeedApply, "no process is touched: labels.team, health.interval have changed",
+			messages.ChangeApply, "no process is touched: labels.team, health.interval have changed",
 			[]messages.FieldChange{{Field: "labels.team", From: "a"}, {Field: "health.interval", From: "15s", To: "1s"}}},
 		{"disabled", view(same, live...), previewApp(t, func(a *messages.AppInstance) { a.Disabled = true }),
-			messages.DeedStop, "disabled in the file", []messages.FieldChange{{Field: "enabled", From: "true", To: "false"}}},
+			messages.ChangeStop, "disabled in the file", []messages.FieldChange{{Field: "enabled", From: "true", To: "false"}}},
 		{"enabled", view(previewApp(t, func(a *messages.AppInstance) { a.Disabled = true })), same,
-			messages.DeedStart, "enabled in the file", []messages.FieldChange{{Field: "enabled", From: "false", To: "true"}}},
+			messages.ChangeStart, "enabled in the file", []messages.FieldChange{{Field: "enabled", From: "false", To: "true"}}},
 		{"environment", view(same, live...), previewApp(t, func(a *messages.AppInstance) { a.Env["LEVEL"] = "debug"; a.Env["NEW"] = "" }),
-			messages.DeedRestart, "env.LEVEL, env.NEW have changed",
+			messages.ChangeRestart, "env.LEVEL, env.NEW have changed",
 			[]messages.FieldChange{{Field: "env.LEVEL", From: "info", To: "debug"}, {Field: "env.NEW", To: `""`}}},
 		{"a secret", view(same, live...), previewApp(t, func(a *messages.AppInstance) {
 			a.Env["TOKEN"] = "battery-staple"
 			a.Args = []string{"--token=battery-staple", "{port}"}
 		}),
-			messages.DeedRestart, "args, env.TOKEN have changed", []messages.FieldChange{
+			messages.ChangeRestart, "args, env.TOKEN have changed", []messages.FieldChange{
 				{Field: "args", From: "-wasm {wasm_path} -dbPath {db_name} -port {port}", To: "--token=*** {port}"},
 				{Field: "env.TOKEN", From: "***", To: "***"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, changes := Preview(c.v, c.next, words, now)
 			require.True(t, changes)
-			require.Equal(t, c.deed, got.Deed)
+			require.Equal(t, c.kind, got.Kind)
 			require.Equal(t, c.why, got.Why)
 			if c.fields == nil {
 				c.fields = []messages.FieldChange{}

@@ -187,21 +187,21 @@ func checkPreview(t *rapid.T, w walker, next *plan.App, seen map[string]int) {
 		require.Empty(t, after.actions)
 		return
 	}
-	seen[string(c.Deed)]++
-	t.Logf("%s %s: %s, %s", w.Phase, c.Deed, c.Why, after.Phase)
-	switch c.Deed {
-	case messages.DeedStart:
+	seen[string(c.Kind)]++
+	t.Logf("%s %s: %s, %s", w.Phase, c.Kind, c.Why, after.Phase)
+	switch c.Kind {
+	case messages.ChangeStart:
 		require.True(t, end.did("Launch") && (after.did("Launch") || w.Phase == messages.Stopping) || end.Phase == messages.Backoff)
 		require.False(t, after.did("Stop"), "no process is ended for it")
 		require.Same(t, after.Listed, end.Want)
-	case messages.DeedRestart:
+	case messages.ChangeRestart:
 		require.True(t, after.did("Stop"))
 		require.Contains(t, []messages.Phase{messages.Starting, messages.Backoff}, end.Phase)
 		require.Same(t, after.Listed, end.Want)
-	case messages.DeedStop:
+	case messages.ChangeStop:
 		require.False(t, end.did("Launch"))
 		require.Contains(t, []messages.Phase{messages.Stopped, messages.Failed}, end.Phase)
-	case messages.DeedApply:
+	case messages.ChangeApply:
 		require.False(t, after.did("Launch") || after.did("Stop") || after.did("Forget") || after.did("Adopt") && !w.Orphan, "no process is touched")
 		if !w.Unread && !w.Orphan { // what ended before is judged by the first list; what nobody watches is watched again
 			require.Equal(t, []any{w.Phase, w.PID, w.Run}, []any{after.Phase, after.PID, after.Run})

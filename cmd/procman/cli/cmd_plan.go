@@ -94,13 +94,13 @@ func (a *app) showPlan(p api.Plan) error {
 }
 
 // signs are how a plan marks what would be done.
-func signOf(d messages.Deed) (sign, ink string) {
+func signOf(d messages.ChangeKind) (sign, ink string) {
 	switch d {
-	case messages.DeedStart:
+	case messages.ChangeStart:
 		return "+", green
-	case messages.DeedStop:
+	case messages.ChangeStop:
 		return "-", red
-	case messages.DeedRestart:
+	case messages.ChangeRestart:
 		return "~", yellow
 	default:
 		return "=", ""
@@ -122,11 +122,11 @@ func planText(p api.Plan, colours bool) string {
 		}
 		fmt.Fprintf(&b, "%s %-*s  %s\n", sign, width, name, words.Printable(what))
 	}
-	count := map[messages.Deed]int{}
+	count := map[messages.ChangeKind]int{}
 	for _, c := range p.Changes {
-		count[c.Deed]++
-		sign, ink := signOf(c.Deed)
-		line(sign, ink, string(c.ID), string(c.Deed)+": "+c.Why)
+		count[c.Kind]++
+		sign, ink := signOf(c.Kind)
+		line(sign, ink, string(c.ID), string(c.Kind)+": "+c.Why)
 		for _, f := range c.Fields {
 			fmt.Fprintf(&b, "    %s: %s\n", words.Printable(f.Field), words.Printable(fromTo(f)))
 		}
@@ -139,10 +139,10 @@ func planText(p api.Plan, colours bool) string {
 	}
 	var sum []string
 	for _, d := range []struct {
-		deed messages.Deed
+		kind messages.ChangeKind
 		said string
-	}{{messages.DeedStart, "to start"}, {messages.DeedStop, "to stop"}, {messages.DeedRestart, "to restart"}, {messages.DeedApply, "applied live"}} {
-		if n := count[d.deed]; n > 0 {
+	}{{messages.ChangeStart, "to start"}, {messages.ChangeStop, "to stop"}, {messages.ChangeRestart, "to restart"}, {messages.ChangeApply, "applied live"}} {
+		if n := count[d.kind]; n > 0 {
 			sum = append(sum, fmt.Sprintf("%d %s", n, d.said))
 		}
 	}
