@@ -131,6 +131,9 @@ func (i *instance) Receive(c actor.Context) {
 		i.held.urge()
 	case messages.SetPolicy:
 		i.step(c, run.PolicyChanged(m))
+	case run.Probed:
+		i.unask = nil
+		i.step(c, m)
 	case run.Event:
 		i.step(c, m)
 	}
@@ -258,6 +261,7 @@ func (i *instance) gotLaunch(c actor.Context, d launchDone) {
 	}
 	p := d.process
 	i.process = p
+	i.cancel() // nothing of the launch is under way any more
 	i.launched = messages.Launched{
 		ID: i.id(), Run: i.order.Run, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(), Adopted: d.adopted,
 	}

@@ -35,7 +35,7 @@ type preview struct {
 	t         Terms
 }
 
-// deed reads it in what the core would do.
+// kind reads it in what the core would do.
 func (p preview) kind() messages.ChangeKind {
 	stops := does[plan.Stop](p.then) || does[plan.Forget](p.then)
 	was, will := p.now.stopped().returns(), p.then.stopped().returns()
