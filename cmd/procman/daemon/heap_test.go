@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,37 +13,37 @@ import (
 
 func TestMemoryIsGivenBackOnceAfterABurstAndNotWhileItLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		given := 0
-		h := &heap{free: func() { given++ }}
+		var given atomic.Int64
+		h := &heap{free: func() { given.Add(1) }}
 		started := messages.Event{What: messages.InstanceStarted}
 		for range heapBurst - 1 {
 			h.event(started)
 			h.event(messages.Event{What: messages.InstanceReady})
 		}
 		time.Sleep(time.Hour)
-		require.Zero(t, given, "so few leave little behind")
+		require.Zero(t, given.Load(), "so few leave little behind")
 		for range 10 {
 			h.event(started)
 			time.Sleep(heapQuiet - time.Second)
 		}
-		require.Zero(t, given, "it lasts")
+		require.Zero(t, given.Load(), "it lasts")
 		time.Sleep(heapQuiet)
-		require.Equal(t, 1, given)
+		require.EqualValues(t, 1, given.Load())
 		time.Sleep(time.Hour)
-		require.Equal(t, 1, given, "nothing is done when nothing happens")
+		require.EqualValues(t, 1, given.Load(), "nothing is done when nothing happens")
 
 		h.reconciled(messages.Reconciled{Listed: 10 * heapBurst})
 		time.Sleep(heapQuiet + time.Second)
-		require.Equal(t, 2, given)
+		require.EqualValues(t, 2, given.Load())
 		h.reconciled(messages.Reconciled{Listed: 10 * heapBurst})
 		time.Sleep(heapQuiet + time.Second)
-		require.Equal(t, 2, given, "not again and again")
+		require.EqualValues(t, 2, given.Load(), "not again and again")
 		time.Sleep(heapAgain)
-		require.Equal(t, 3, given)
+		require.EqualValues(t, 3, given.Load())
 
 		h.reconciled(messages.Reconciled{Listed: 10 * heapBurst})
 		require.NoError(t, h.Close())
 		time.Sleep(time.Hour)
-		require.Equal(t, 3, given)
+		require.EqualValues(t, 3, given.Load())
 	})
 }
