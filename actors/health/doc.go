@@ -26,8 +26,8 @@
 // Facts that forced this (measured, Linux 6.18, Go 1.26, against a net/http server on loopback):
 //   - Of what a probe of its own costs in a manager that is idle otherwise, five sixths are wake-ups: of the processor, a timer, a
 //     new goroutine, threads, mailboxes. With 1000 instances and an interval of 10 s the manager took 5.4 s of processor time
-//     a minute on a slow virtual machine, with 25 together 0.9 to 1.0 s, with 50 together 0.7 s, which is what a program
-//     in C takes there that makes the same system calls.
+//     a minute on a slow and busy virtual machine, with 25 together 0.9 to 1.4 s, with 50 together 0.7 to 1.1 s. A program
+//     in C that makes the same system calls took 0.5 to 0.75 s there, in turn.
 //   - A system call that the Go runtime is told of wakes its monitor, which then looks around every 20 µs while anything runs: a
 //     third of all switches between threads. The calls of Begin, which never wait, are not told.
 //   - To wait for each answer is a wake-up for each. After a millisecond most have come, and are read together.
