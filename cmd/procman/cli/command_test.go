@@ -314,7 +314,7 @@ func TestTheDaemonOfABrokenConfigurationIsFoundByWhatCanBeRead(t *testing.T) {
 		require.Equal(t, want, where(text), text)
 	}
 
-	require.NoError(t, daemon.Point(&config.File{Path: path, StateDir: messages.StateDir(dir + "/was"), Socket: dir + "/was/s"}, os.Getenv))
+	require.NoError(t, daemon.Point(&config.File{Path: path, StateDir: messages.StateDir(dir + "/was"), Socket: dir + "/was/s"}, nil, os.Getenv))
 	require.Equal(t, dir+"/was/s", where("state_dir: /half/pm\nx: ["), "where its last daemon was")
 	require.Equal(t, dir+"/was/s", where("instances:"), "cut short before the line")
 	require.Equal(t, "/var/pm/procman.sock", where("state_dir: /var/pm\n"+wrong), "nobody lives where the last one was")
@@ -344,4 +344,32 @@ func TestSpansHaveTwoUnits(t *testing.T) {
 	for d, want := range map[time.Duration]string{0: "0s", 59 * time.Second: "59s", 61 * time.Second: "1m01s", 3*time.Hour + 4*time.Minute: "3h04m", 49 * time.Hour: "2d01h"} {
 		require.Equal(t, want, span(d))
 	}
+}
+
+// With ten thousand instances a configuration takes a second to be parsed: who asks for the state of one of them need not.
+func TestADaemonIsFoundWithoutParsingWhatItHasInForce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", "a: serve")
+	d := s.run()
+	found := func() bool {
+		p := daemon.PointedInForce(s.config, os.Getenv)
+		return p != nil && p.Socket == s.dir+"/state/procman.sock"
+	}
+	s.eventually("it is found", found)
+	require.Contains(t, s.ok("status"), "a ")
+
+	s.write("state_dir: elsewhere", "a: serve", "b: serve")
+	require.False(t, found(), "it may say something else")
+	s.write("", "a: serve", "b: serve")
+	s.ok("reload")
+	s.eventually("it is found by what is in force now", found)
+	s.write("# $HOME", "a: serve")
+	s.ok("reload")
+	s.eventually("b is gone", func() bool { return len(s.status().Instances) == 1 })
+	require.False(t, found(), "what it means depends on who asks")
+
+	d.signal(syscall.SIGTERM)
+	require.Zero(t, d.ends())
+	s.write("", "a: serve", "b: serve")
+	require.False(t, found(), "there is no daemon")
 }

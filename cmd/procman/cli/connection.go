@@ -114,6 +114,9 @@ func (a *app) configured() (place, error) {
 	if err != nil {
 		return place{}, err
 	}
+	if p := a.pointed(path); p != nil {
+		return place{p.Socket, p.StateDir, true, p.Path}, nil
+	}
 	file, err := config.LoadFor(path, config.DaemonHost())
 	if err != nil {
 		return a.brokenPlace(path, err)
@@ -125,6 +128,12 @@ func (a *app) configured() (place, error) {
 		at.socket, at.dir = p.Socket, p.StateDir
 	}
 	return at, nil
+}
+
+// pointed is daemon.PointedInForce.
+func (a *app) pointed(path string) *daemon.Pointer {
+	defer a.Touches.Begin("the runtime directory, or the state directory of the last daemon of " + path)()
+	return daemon.PointedInForce(path, a.Env)
 }
 
 // brokenPlace finds the daemon of a configuration that is broken: a broken edit must not keep an operator from the daemon

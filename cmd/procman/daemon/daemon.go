@@ -120,7 +120,11 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	}
 	d.provider.touches = left.Touches
 	d.opened("the configuration", d.provider.Close)
-	d.good = keepLastGood(dir, d.provider.Provider, log.Logger)
+	d.good = keepLastGood(dir, d.provider.Provider, func(text []byte) {
+		if err := Point(file, text, left.Env); err != nil {
+			log.Debug("what is in force cannot be left in a runtime directory", "error", err.Error())
+		}
+	}, log.Logger)
 	d.opened("the last good configuration", d.good.Close)
 	parts, err := engine.Prepare(engine.Options{
 		Spawner: spawner, Supervisor: supervisor.Config{Logger: log.Logger},
@@ -153,7 +157,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		Details: []slog.Attr{slog.String("version", build.String()), slog.Int("pid", os.Getpid()), slog.String("config", file.Path),
 			slog.String("state_dir", string(file.StateDir)), slog.String("socket", file.Socket)}})
 	d.sayInstead(left.instead, file)
-	if err := Point(file, left.Env); err != nil {
+	if err := Point(file, nil, left.Env); err != nil {
 		log.Debug("where the daemon is cannot be left in a runtime directory", "error", err.Error())
 	}
 	d.opened("the log", func() error {

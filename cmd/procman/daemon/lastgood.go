@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -147,6 +148,7 @@ func (e *InsteadError) Unwrap() error { return e.err }
 type goodKeeper struct {
 	dir      messages.StateDir
 	provider *config.Provider
+	point    func(text []byte) // leaves a pointer with what is in force
 	log      *slog.Logger
 	news     chan struct{}
 	quit     chan struct{}
@@ -156,8 +158,8 @@ type goodKeeper struct {
 // lastGoodPatience is how long the state disk may take for it, and how long an end of the daemon waits.
 const lastGoodPatience = 2 * time.Second
 
-func keepLastGood(dir messages.StateDir, p *config.Provider, log *slog.Logger) *goodKeeper {
-	k := &goodKeeper{dir: dir, provider: p, log: log, news: make(chan struct{}, 1), quit: make(chan struct{})}
+func keepLastGood(dir messages.StateDir, p *config.Provider, point func(text []byte), log *slog.Logger) *goodKeeper {
+	k := &goodKeeper{dir: dir, provider: p, point: point, log: log, news: make(chan struct{}, 1), quit: make(chan struct{})}
 	k.writing.Go(k.run)
 	return k
 }
@@ -181,8 +183,13 @@ func (k *goodKeeper) Close() error {
 
 func (k *goodKeeper) run() {
 	disk := onDisk.NewDisk("the state disk", 1)
+	var pointed []byte
 	keep := func() error {
 		whole, draft := k.provider.InForce(), k.provider.DraftDigest()
+		if text := whole.Files[whole.Path]; text != nil && !bytes.Equal(text, pointed) {
+			k.point(text)
+			pointed = text
+		}
 		_, err := disk.Do(context.Background(), lastGoodPatience, func() error { return k.save(whole, draft) }, nil)
 		return err
 	}
