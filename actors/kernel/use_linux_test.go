@@ -3,6 +3,7 @@ package kernel
 import (
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,19 +57,14 @@ func TestWhoHasAnotherWorkForItRuns(t *testing.T) {
 
 // The Go runtime of this test has threads beside the first.
 func TestAThreadThatWorksIsSeen(t *testing.T) {
-	end := make(chan struct{})
+	var end atomic.Bool
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for {
-			select {
-			case <-end:
-				return
-			default:
-			}
+		for !end.Load() {
 		}
 	}()
-	defer func() { close(end); <-done }()
+	defer func() { end.Store(true); <-done }()
 	require.Eventually(t, func() bool { r, _ := Procfs("/proc").Runs(os.Getpid()); return r }, time.Minute, time.Millisecond)
 }
 

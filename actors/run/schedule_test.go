@@ -14,14 +14,14 @@ import (
 func TestARunThatIsWellIsWatchedAndNobodyHearsOfItUntilItIsNot(t *testing.T) {
 	s, actions := play(begin(), start, Launched{}, good)
 	require.Equal(t, Running, s.Phase)
-	require.Equal(t, []Action{ReportProbed{good.Probe}, ReportReady{}, Watch{scheduleOf("web", policy.Health.Interval)}}, actions)
+	require.Equal(t, []Action{ReportProbed(good), ReportReady{}, Watch{scheduleOf("web", policy.Health.Interval)}}, actions)
 
 	s, actions = play(s, start, bad)
-	require.Equal(t, []Action{Unwatch{}, ReportProbed{bad.Probe}, ArmProbe{start.Add(policy.Health.Interval)}}, actions)
+	require.Equal(t, []Action{Unwatch{}, ReportProbed(bad), ArmProbe{start.Add(policy.Health.Interval)}}, actions)
 	s, actions = play(s, start, ProbeDue{s.ProbeAt}, bad)
 	require.Equal(t, []Action{ArmProbe{start.Add(policy.Health.Interval)}}, actions, "that it is as before is not told")
 	_, actions = play(s, start, ProbeDue{s.ProbeAt}, good)
-	require.Equal(t, []Action{ReportProbed{good.Probe}, Watch{scheduleOf("web", policy.Health.Interval)}}, actions)
+	require.Equal(t, []Action{ReportProbed(good), Watch{scheduleOf("web", policy.Health.Interval)}}, actions)
 }
 
 func TestAStartIsHeardOfWhenItIsWell(t *testing.T) {

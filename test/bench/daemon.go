@@ -25,7 +25,6 @@ type procman struct {
 	program string
 	count   int // instances in the file
 	p       *process
-	log     *os.File
 	client  http.Client
 }
 
