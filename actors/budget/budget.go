@@ -23,7 +23,7 @@ type Shares struct {
 func Of(limit uint64) Shares {
 	n := int(min(limit, 1<<20))
 	return Shares{
-		Reserve:     min(max(n/4, min(24, n*3/8)), 1280),
+		Reserve:     min(max(n/4, min(24, n/2)), 1280),
 		Probes:      min(max(n/8, 8), 256),
 		Connections: min(max(n/8, 8), 1024),
 	}
@@ -34,7 +34,7 @@ func Of(limit uint64) Shares {
 const perStart = 10
 
 // OwnFiles is what the manager has open without any instance, as measured: logs, locks, watches, listeners.
-const OwnFiles = 14
+const OwnFiles = 19
 
 // Each is what an instance keeps open in the manager: its pidfd, and the socket that holds its port.
 func Each(hold bool) int {
