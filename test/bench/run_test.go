@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // quick is a run that shows that everything can be measured, not what it is.
-var quick = []string{"-n", "3", "-rounds", "1", "-settle", "50ms", "-idle", "200ms", "-crash", "500ms", "-flood", "100ms"}
+var quick = []string{"-n", "3", "-rounds", "1", "-settle", "50ms", "-idle", "200ms", "-crash", "500ms", "-flood", "100ms", "-kills", "3"}
 
 // places are where a run puts what it needs; the second has a short name, for a socket lies there.
 func places(t *testing.T) (dir, files string) {
@@ -31,6 +31,9 @@ func places(t *testing.T) (dir, files string) {
 }
 
 func TestEveryMeasureIsTakenOfRealProcessesAndNothingIsLeftOfThem(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
 	}
