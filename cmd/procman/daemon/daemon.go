@@ -121,6 +121,9 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	d.provider.touches = left.Touches
 	d.opened("the configuration", d.provider.Close)
 	d.good = keepLastGood(dir, d.provider.Provider, func(text []byte) {
+		if now := d.provider.File(); now.StateDir != file.StateDir || now.Socket != file.Socket {
+			text = nil // where it says that its daemon is, this one is not
+		}
 		if err := Point(file, text, left.Env); err != nil {
 			log.Debug("what is in force cannot be left in a runtime directory", "error", err.Error())
 		}
