@@ -28,6 +28,7 @@ type census struct {
 	forks uint64    // of the host; not later than last
 	at    time.Time // when forks was read; zero: never
 	young []int     // who showed no tag, and may execute a program that does
+	live  int       // how many processes there were when all were looked at
 
 	mu        sync.Mutex
 	leaders   map[int]*process // of the newest runs, by pid
@@ -68,8 +69,13 @@ func (c *census) read() error {
 		if pids, err = c.proc.PIDs(); err != nil {
 			return err
 		}
+		c.live = len(pids)
+		c.retain(pids)
 	} else {
-		pids = append(slices.Clone(c.young), c.given(last)...)
+		if pids, err = c.given(last); err != nil {
+			return err
+		}
+		pids = append(slices.Clone(c.young), pids...)
 	}
 	e := enquiry{tags: c.tags}
 	defer e.end()
@@ -79,7 +85,9 @@ func (c *census) read() error {
 		if last, err = c.proc.LastPID(); err != nil || last == c.last || !c.turn {
 			break
 		}
-		pids = c.given(last)
+		if pids, err = c.given(last); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -96,29 +104,43 @@ func (c *census) turned() (last int, turned bool) {
 		turned = err != nil || limitErr != nil || c.at.IsZero() || forks-c.forks > uint64(limit)/2
 		c.forks, c.at = forks, time.Now()
 	}
-	return last, turned || len(c.given(last)) > mostNew
+	return last, turned || last < c.last || last-c.last > mostNew || c.size() > 2*c.live+mostNew
 }
 
-// given returns the numbers that were given since the last reading, in turn.
-func (c *census) given(last int) []int {
-	var pids []int
+// given returns the numbers that were given since the last reading, in turn; those of all processes if the turn has come to the
+// smallest again, which is once in tens of thousands.
+func (c *census) given(last int) (pids []int, err error) {
 	if last < c.last {
-		limit, err := c.proc.MaxPID()
-		if err != nil {
-			limit = c.last
-		}
-		for pid := c.last + 1; pid < limit; pid++ {
-			pids = append(pids, pid)
-		}
-		for pid := 1; pid <= last; pid++ {
-			pids = append(pids, pid)
-		}
-		return pids
+		return c.proc.PIDs()
 	}
 	for pid := c.last + 1; pid <= last; pid++ {
 		pids = append(pids, pid)
 	}
-	return pids
+	return pids, nil
+}
+
+// size returns of how many something is known; most of them may have ended since.
+func (c *census) size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.kept) + len(c.strangers)
+}
+
+// retain forgets all others: they have ended.
+func (c *census) retain(pids []int) {
+	live := make(map[int]bool, len(pids))
+	for _, pid := range pids {
+		live[pid] = true
+	}
+	c.mu.Lock()
+	gone := slices.Collect(maps.Keys(c.kept))
+	maps.DeleteFunc(c.strangers, func(pid int, _ kernel.Process) bool { return !live[pid] })
+	c.mu.Unlock()
+	for _, pid := range gone {
+		if !live[pid] {
+			c.forget(pid)
+		}
+	}
 }
 
 // visit looks at those processes, of which some are none.

@@ -91,11 +91,19 @@ func TestAReadingOfTheProcessTableAsksOnlyThoseThatAreNew(t *testing.T) {
 	require.NoError(t, c.read())
 	require.Zero(t, asked[cmd.Process.Pid])
 
+	ended := exec.Command("true")
+	ended.Env = []string{kernel.EnvTag + "=ended"}
+	require.NoError(t, ended.Run())
+	c.keep(kernel.Process{PID: ended.Process.Pid}, "ended")
+	c.strangers[ended.Process.Pid] = kernel.Process{}
 	c.last, c.forks = c.last-1, 0 // as if so many had been given since that the numbers have gone round
 	c.at = time.Now().Add(-time.Hour)
 	clear(asked)
 	require.NoError(t, c.read())
 	require.Contains(t, c.tagged(), cmd.Process.Pid)
+	require.NotContains(t, c.kept, ended.Process.Pid, "who has ended is forgotten, or a busy host would fill the memory")
+	require.NotContains(t, c.strangers, ended.Process.Pid)
+	require.NotContains(t, c.families, "ended")
 }
 
 // Whoever belongs to a run by its session is found also when nobody knew of the run as he was looked at.

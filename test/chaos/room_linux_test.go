@@ -20,7 +20,7 @@ func TestSurvivorsBeyondTheDescriptorsRunOnAndAreTakenOverLater(t *testing.T) {
 	before := w.managed()
 	d.kill()
 
-	d = w.limitedDaemon(unix.RLIMIT_NOFILE, 46, os.Geteuid()).up()
+	d = w.limitedDaemon(unix.RLIMIT_NOFILE, 52, os.Geteuid()).up()
 	var held int
 	w.eventually(20*time.Second, "some are taken over, and of the others it is said that they run on", func() bool {
 		n := d.phases()
