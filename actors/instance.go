@@ -22,8 +22,7 @@ const AnyRun = 0
 type World struct {
 	Spawner Spawner
 	Ports   Ports
-	Health  HealthChecker
-	Rounds  *Rounds // of the same checker
+	Rounds  *Rounds // makes the probes
 	Outputs Outputs
 	Gate    *Gate
 	Waits   *Waits
@@ -91,7 +90,7 @@ type instance struct {
 	launched messages.Launched // what was reported of it
 	held     holdings
 	foul     bool   // somebody else answers on the port
-	unask    func() // breaks off the newest probe, if it is not over; nil: there was none, or it ends with life
+	unask    func() // breaks off the newest probe, if it is not over; nil: there was none
 	probe    Alarm
 	watch    *patient // nil: it is not probed on the rounds
 	grace    Alarm
@@ -347,18 +346,13 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 
 // ask begins a probe.
 func (i *instance) ask(c actor.Context) {
-	root, self, t := c.ActorSystem().Root, c.Self(), i.target()
-	told := func(probe messages.Probe) {
+	root, self := c.ActorSystem().Root, c.Self()
+	i.unask = i.world.Rounds.checker.Begin(i.target(), func(probe messages.Probe) {
 		if i.life.Err() == nil {
 			i.order.Recent.add(i.order.Run, probe)
 			root.Send(self, run.Probed{Probe: probe})
 		}
-	}
-	if b, is := i.world.Health.(BatchChecker); is {
-		i.unask = b.Begin(t, told)
-		return
-	}
-	go func() { told(i.world.Health.Check(i.life, t)) }()
+	})
 }
 
 // target is whom a probe asks. The policy may be another for the next one.

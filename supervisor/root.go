@@ -112,7 +112,7 @@ func newRoot(s *Supervisor) *root {
 		func(id messages.InstanceID, err error) { s.system.Root.Send(s.pid, unsaved{id, err}) }, func(e messages.Event) { s.tell(e) })
 	return &root{
 		handle: s, config: c, log: c.Logger, by: messages.ByManager, keeper: keeper,
-		world: actors.World{Spawner: c.Spawner, Ports: c.Ports, Health: c.Health, Rounds: actors.NewRounds(c.Health), Outputs: c.Outputs,
+		world: actors.World{Spawner: c.Spawner, Ports: c.Ports, Rounds: actors.NewRounds(c.Health), Outputs: c.Outputs,
 			Gate: s.gate, Waits: actors.NewWaits(), Budget: c.Budget, Logger: c.Logger},
 		entries: map[messages.InstanceID]*entry{}, children: map[string]*entry{},
 		adopting: map[messages.InstanceID]struct{}{}, unready: map[messages.InstanceID]struct{}{}, stopped: make(chan struct{}),
