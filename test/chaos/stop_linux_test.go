@@ -170,16 +170,17 @@ func TestADaemonThatLivesOnGivesBackWhatItUsed(t *testing.T) { // I8, 98
 			require.NoError(t, w.daemon.reload())
 		}
 		w.converge(nil)
-		var u Usage
-		w.eventually(5*time.Second, "all is quiet", func() bool {
-			before := u
-			var err error
-			u, err = usage(w.daemon.pid())
+		// What probes and readers have open comes and goes: what is never given back is there at each look.
+		var least Usage
+		for n := range 20 {
+			u, err := usage(w.daemon.pid())
 			require.NoError(t, err)
+			if n == 0 || u.Descriptors < least.Descriptors {
+				least = u
+			}
 			time.Sleep(50 * time.Millisecond)
-			return before.Descriptors == u.Descriptors
-		})
-		return u
+		}
+		return least
 	}
 	before := churn(3)
 	after := churn(fromEnv("PROCMAN_CHAOS_CHURN", 12))
