@@ -66,6 +66,7 @@ type app struct {
 	daemon.Options
 	isDaemon *atomic.Bool // it waits for a disk for as long as that takes, and says so
 	output   format
+	selector selector // which instances, for the commands that ask
 	noColor  bool
 }
 

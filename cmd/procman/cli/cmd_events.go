@@ -30,10 +30,11 @@ func (a *app) eventsCommand() *cobra.Command {
 	e := &eventsCall{app: a}
 	lines := -1
 	cmd := &cobra.Command{
-		Use:   "events [ID...]",
+		Use:   "events [ID...|-l SELECTOR]",
 		Short: "Show who did what, why and when",
 		Long: `Show who did what, why and when, an event a line, oldest first: of the instances that are named, or all. Events are kept in
-the state directory, for longer than the daemon lives, up to a bounded size.
+the state directory, for longer than the daemon lives, up to a bounded size. A selector chooses among the instances that are
+in the list now.
 
 Each has a cursor (-o wide and the JSON forms show it). With --since CURSOR what came after that event is shown, nothing
 missing and nothing twice; where events are no longer kept, one that says so takes their place. With -f it goes on with new
@@ -65,6 +66,7 @@ ones, also over restarts and upgrades of the daemon.`,
 			})
 		},
 	}
+	a.selects(cmd)
 	f := cmd.Flags()
 	f.BoolVarP(&e.query.Follow, "follow", "f", false, "go on with new events")
 	f.IntVarP(&lines, "lines", "n", -1, "only the newest so many of those that are kept; -1: all")
@@ -77,6 +79,13 @@ func (e *eventsCall) run(ctx context.Context, c *api.Client) error {
 		if err := id.Validate(); err != nil {
 			return usage("%v", err)
 		}
+	}
+	if !e.selector.All() {
+		_, ids, err := e.asked(ctx, c, nil)
+		if err != nil {
+			return err
+		}
+		e.ids = ids
 	}
 	if len(e.ids) == 1 {
 		e.query.ID = e.ids[0]

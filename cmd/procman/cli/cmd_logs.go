@@ -27,7 +27,7 @@ type logs struct {
 func (a *app) logsCommand() *cobra.Command {
 	l := &logs{app: a}
 	cmd := &cobra.Command{
-		Use:   "logs [ID...]",
+		Use:   "logs [ID...|-l SELECTOR]",
 		Short: "Show what instances wrote to stdout and stderr",
 		Long: `Show what instances wrote to stdout and stderr, of all instances if none is named. When there are several, each line
 begins with the instance's id. With -o jsonl each line is a JSON document.
@@ -54,6 +54,7 @@ what was taken away meanwhile because the file had got too large is missing, and
 			})
 		},
 	}
+	a.selects(cmd)
 	f := cmd.Flags()
 	f.BoolVarP(&l.query.Follow, "follow", "f", false, "go on with new lines")
 	f.IntVarP(&l.query.Lines, "lines", "n", -1, "the newest so many lines of each instance; -1: all that are kept")

@@ -2,10 +2,8 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,16 +12,15 @@ import (
 	"procman/cmd/procman/words"
 	"procman/messages"
 	"procman/supervisor/api"
-	"procman/supervisor/config"
 )
 
 func (a *app) statusCommand() *cobra.Command {
 	watch := false
 	cmd := &cobra.Command{
-		Use:     "status [ID...]",
+		Use:     "status [ID...|-l SELECTOR]",
 		Aliases: []string{"ps", "ls"},
 		Short:   "Show what runs, and how it is",
-		Long: `Show what runs, and how it is. With ids, the exit code is 3 unless each of them is running and healthy.
+		Long: `Show what runs, and how it is. With ids or a selector, the exit code is 3 unless each of those instances is running and healthy.
 
 When no daemon answers, the exit code is 5, and what is shown is what the records in the state directory and the processes
 tell: what still runs, unsupervised. With --watch it goes on until a daemon answers again.
@@ -34,6 +31,7 @@ every instance, and then each one that has changed.`,
 		Example: `  procman status                 # all instances
   procman status -w              # and again whenever it changes
   procman status users           # exit code 3 unless it is running and healthy
+  procman status -l app=shop     # of the instances with this label
   procman status -o json | jq -r '.instances[] | select(.health != "healthy") | .id'`,
 		ValidArgsFunction: a.completeIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -50,6 +48,7 @@ every instance, and then each one that has changed.`,
 		},
 	}
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again whenever it changes")
+	a.selects(cmd)
 	return cmd
 }
 
@@ -83,8 +82,7 @@ func (a *app) instances(ctx context.Context, c *api.Client, patience time.Durati
 
 func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Writer) error {
 	d, ids, err := a.asked(ctx, c, args)
-	var unknown messages.ErrUnknownInstance
-	if err != nil && !errors.As(err, &unknown) {
+	if err != nil && codeOf(err) != exitUnknown {
 		return err
 	}
 	switch wrong := d.Manager.ConfigError; {
@@ -97,9 +95,6 @@ func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Wr
 	if d.Manager.Waits != "" {
 		a.say("the daemon waits, and not all of this is known: %s", d.Manager.Waits)
 	}
-	if len(args) > 0 {
-		d.Instances = slices.DeleteFunc(d.Instances, func(s messages.Status) bool { return !slices.Contains(ids, s.ID) })
-	}
 	if err != nil && len(ids) == 0 {
 		return err
 	}
@@ -110,7 +105,7 @@ func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Wr
 		return err
 	}
 	for _, s := range d.Instances {
-		if len(args) > 0 && !s.Well() {
+		if a.some(args) && !s.Well() {
 			return exit{code: exitNotHealthy}
 		}
 	}
@@ -131,64 +126,4 @@ func (a *app) show(to io.Writer, d api.Document) error {
 	}
 	_, err := io.WriteString(to, table(columns, d.Instances, time.Now(), a.colours()))
 	return err
-}
-
-// asked returns what the daemon knows of the instances that are asked for, and their ids, each once; of all if none is. If one
-// does not exist that is the error, beside those that do; only then all are looked at: one of them may have been meant.
-func (a *app) asked(ctx context.Context, c *api.Client, args []string) (api.Document, []messages.InstanceID, error) {
-	wanted := make([]messages.InstanceID, len(args))
-	for n, arg := range args {
-		wanted[n] = messages.InstanceID(arg)
-	}
-	d, err := a.instances(ctx, c, answerTime, wanted...)
-	if err != nil {
-		return d, nil, err
-	}
-	ids, unknown := choose(d.Instances, args)
-	if unknown == nil {
-		return d, ids, nil
-	}
-	if d, err = a.instances(ctx, c, answerTime); err != nil {
-		return d, nil, err
-	}
-	ids, unknown = choose(d.Instances, args)
-	return d, ids, unknown
-}
-
-// choose returns the ids that are asked for, each once; all if none is. The error says which of them do not exist.
-func choose(all []messages.Status, args []string) (ids []messages.InstanceID, unknown error) {
-	var known []messages.InstanceID
-	for _, s := range all {
-		known = append(known, s.ID)
-	}
-	if len(args) == 0 {
-		return known, nil
-	}
-	for _, arg := range args {
-		id := messages.InstanceID(arg)
-		switch {
-		case slices.Contains(ids, id):
-		case slices.Contains(known, id):
-			ids = append(ids, id)
-		case unknown == nil:
-			unknown = messages.ErrUnknownInstance{ID: id}
-			help := "`procman status` lists those that there are"
-			if near := nearest(id, known); near != "" {
-				help = fmt.Sprintf("did you mean %q?", string(near))
-			}
-			unknown = fmt.Errorf("%w; %s", unknown, help)
-		}
-	}
-	return ids, unknown
-}
-
-// nearest returns the id that is most like a wrong one; empty if none is.
-func nearest(id messages.InstanceID, known []messages.InstanceID) messages.InstanceID {
-	best, least := messages.InstanceID(""), max(2, len(id)/3)+1
-	for _, k := range known {
-		if d := config.EditDistance(string(id), string(k)); d < least {
-			best, least = k, d
-		}
-	}
-	return best
 }

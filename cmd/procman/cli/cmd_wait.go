@@ -33,10 +33,10 @@ func (a *app) waitCommand() *cobra.Command {
 	c := control{app: a, wait: true}
 	state, states := "", []string{goalRunning, goalHealthy, goalStopped}
 	cmd := &cobra.Command{
-		Use:   "wait [ID...]",
+		Use:   "wait [ID...|-l SELECTOR]",
 		Short: "Return when instances are running, healthy or stopped",
 		Long: `Return when instances are running (have answered healthy since they were started), healthy (their last probe said so) or
-stopped. Without an id it is all instances, but for those that are held down or disabled.
+stopped. Without an id it is all instances, or all with such labels, but for those that are held down or disabled.
 
 The exit code is 0 when all are there, 3 when one ended up otherwise and will not get there by itself, and 124 when it took
 longer than --timeout.`,
@@ -53,6 +53,7 @@ longer than --timeout.`,
 			return a.ask(cmd, func(ctx context.Context, client *api.Client) error { return c.run(ctx, client, args) })
 		},
 	}
+	a.selects(cmd)
 	f := cmd.Flags()
 	f.StringVar(&state, "for", goalHealthy, "what is waited for: running, healthy or stopped")
 	f.DurationVar(&c.timeout, "timeout", 0, "how long it may take; 0: any time")

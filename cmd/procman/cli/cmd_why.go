@@ -17,8 +17,8 @@ import (
 )
 
 func (a *app) whyCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "why ID",
+	cmd := &cobra.Command{
+		Use:   "why ID|-l SELECTOR",
 		Short: "Say why an instance is as it is, what happens next, and what would change that",
 		Long: `Say why an instance is as it is, on one screen: where it stands and for what reason, how its last run ended and what it
 wrote last before that, what the last probes found, what has happened to it, when the next attempt comes, and what
@@ -30,17 +30,33 @@ The exit code is 0, however the instance is; ` + "`procman status ID`" + ` is fo
 		ValidArgsFunction: a.completeIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
-				err := a.why(ctx, c, messages.InstanceID(args[0]))
-				if absent(err) {
-					return a.whyOffline(ctx, messages.InstanceID(args[0]), err)
+				ids, err := a.whose(ctx, c, args)
+				shown := 0
+				for err == nil && shown < len(ids) {
+					err = a.why(ctx, c, ids[shown], shown == 0)
+					shown++
+				}
+				if absent(err) && shown <= 1 {
+					return a.whyOffline(ctx, args, err)
 				}
 				return err
 			})
 		},
 	}
+	a.selects(cmd)
+	return cmd
 }
 
-func (a *app) why(ctx context.Context, c *api.Client, id messages.InstanceID) error {
+// whose returns the id that is named, as it is, or those that are selected.
+func (a *app) whose(ctx context.Context, c *api.Client, args []string) ([]messages.InstanceID, error) {
+	if len(args) > 0 {
+		return []messages.InstanceID{messages.InstanceID(args[0])}, nil
+	}
+	_, ids, err := a.asked(ctx, c, nil)
+	return ids, err
+}
+
+func (a *app) why(ctx context.Context, c *api.Client, id messages.InstanceID, first bool) error {
 	if id.Validate() != nil {
 		return a.unknown(ctx, c, id)
 	}
@@ -50,12 +66,22 @@ func (a *app) why(ctx context.Context, c *api.Client, id messages.InstanceID) er
 		return a.unknown(ctx, c, id)
 	case err != nil:
 		return err
+	}
+	return a.showWhy(w, first)
+}
+
+func (a *app) showWhy(w api.Why, first bool) error {
+	switch {
 	case a.output == formatLines:
 		return writeLines(a.Stdout, w)
 	case a.output.json():
 		return writeDocument(a.Stdout, w)
 	}
-	_, err = io.WriteString(a.Stdout, whyText(w, time.Now(), a.colours()))
+	text := whyText(w, time.Now(), a.colours())
+	if !first {
+		text = "\n" + text
+	}
+	_, err := io.WriteString(a.Stdout, text)
 	return err
 }
 
@@ -65,7 +91,7 @@ func (a *app) unknown(ctx context.Context, c *api.Client, id messages.InstanceID
 	if err != nil {
 		return err
 	}
-	_, unknown := choose(d.Instances, []string{string(id)})
+	_, unknown := a.choose(d.Instances, []string{string(id)})
 	return unknown
 }
 

@@ -23,7 +23,7 @@ type verb struct {
 	past              string
 	do                func(*api.Client, context.Context, messages.InstanceID) (messages.Status, error)
 	goal              func(before messages.Status) goal
-	passes            func(messages.Status) string // with --all: why this one is left alone; empty: it is not
+	passes            func(messages.Status) string // unless it is named: why this one is left alone; empty: it is not
 }
 
 // control is one call of a verb.
@@ -39,7 +39,7 @@ type control struct {
 func (a *app) controlCommand(v verb) *cobra.Command {
 	c := control{app: a, verb: v}
 	cmd := &cobra.Command{
-		Use: v.name + " ID...|--all", Short: v.short,
+		Use: v.name + " ID...|-l SELECTOR|--all", Short: v.short,
 		Long: v.long + `
 
 It returns when the daemon has accepted it, or, with --wait, when it is done: exit code 3 if an instance ended up otherwise,
@@ -48,14 +48,16 @@ It returns when the daemon has accepted it, or, with --wait, when it is done: ex
 		ValidArgsFunction: a.completeIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
-			case c.all == (len(args) > 0):
-				return usage("name the instances, or --all for all of them, but not both")
+			case c.all == a.some(args):
+				return usage("name the instances, choose them by --selector, or --all for all of them, and only one of these")
 			case c.timeout < 0 || c.parallel < 0:
 				return usage("--timeout and --max-parallel must not be negative")
 			}
+			c.all = len(args) == 0
 			return a.ask(cmd, func(ctx context.Context, client *api.Client) error { return c.run(ctx, client, args) })
 		},
 	}
+	a.selects(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&c.all, "all", false, "all instances")
 	f.BoolVar(&c.wait, "wait", false, "return when it is done")

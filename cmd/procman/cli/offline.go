@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"time"
 
 	"procman/actors/spawn"
@@ -38,11 +37,11 @@ func (a *app) offline(ctx context.Context, args []string, why error, to io.Write
 	if len(statuses) == 0 {
 		return why
 	}
-	ids, unknown := choose(statuses, args)
+	ids, unknown := a.choose(statuses, args)
 	if unknown != nil {
 		a.say("on record there is %v", unknown)
 	}
-	statuses = slices.DeleteFunc(statuses, func(s messages.Status) bool { return !slices.Contains(ids, s.ID) })
+	statuses = among(statuses, ids)
 	if len(statuses) == 0 {
 		return why
 	}

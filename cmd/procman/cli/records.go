@@ -5,10 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"slices"
-	"time"
 
 	"procman/actors/output"
 	"procman/cmd/procman/daemon"
@@ -73,7 +70,7 @@ func (l *logs) offline(ctx context.Context, args []string, why error) error {
 		return err
 	}
 	defer k.outputs.Close() // it has written nothing
-	ids, err := choose(k.statuses, args)
+	ids, err := l.choose(k.statuses, args)
 	if err != nil {
 		return errors.Join(why, fmt.Errorf("on record there is %v", err))
 	}
@@ -102,6 +99,11 @@ func (e *eventsCall) offline(ctx context.Context, why error) error {
 		return err
 	}
 	defer k.outputs.Close() // it has written nothing
+	if !e.selector.All() {
+		if e.ids, err = e.choose(k.statuses, nil); err != nil {
+			return errors.Join(why, err)
+		}
+	}
 	e.fromFiles(k)
 	e.query.Follow = false
 	return errors.Join(why, e.show(func(do func(messages.LoggedEvent) error) error {
@@ -117,29 +119,24 @@ func (e *eventsCall) offline(ctx context.Context, why error) error {
 	}))
 }
 
-// whyOffline says of an instance what the files tell.
-func (a *app) whyOffline(ctx context.Context, id messages.InstanceID, why error) error {
+// whyOffline says of instances what the files tell.
+func (a *app) whyOffline(ctx context.Context, args []string, why error) error {
 	k, err := a.left(ctx, why)
 	if err != nil {
 		return err
 	}
 	defer k.outputs.Close() // it has written nothing
-	at := slices.IndexFunc(k.statuses, func(s messages.Status) bool { return s.ID == id })
-	if at < 0 {
-		_, unknown := choose(k.statuses, []string{string(id)})
-		return errors.Join(why, fmt.Errorf("on record there is %v", unknown))
+	ids, err := a.choose(k.statuses, args)
+	if err != nil {
+		return errors.Join(why, fmt.Errorf("on record there is %v", err))
 	}
 	a.fromFiles(k)
-	w := k.why(ctx, k.statuses[at])
-	switch {
-	case a.output == formatLines:
-		err = writeLines(a.Stdout, w)
-	case a.output.json():
-		err = writeDocument(a.Stdout, w)
-	default:
-		_, err = io.WriteString(a.Stdout, whyText(w, time.Now(), a.colours()))
+	for n, s := range among(k.statuses, ids) {
+		if err := a.showWhy(k.why(ctx, s), n == 0); err != nil {
+			return errors.Join(why, err)
+		}
 	}
-	return errors.Join(why, err)
+	return why
 }
 
 func (k *keptFiles) why(ctx context.Context, s messages.Status) api.Why {

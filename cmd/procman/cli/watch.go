@@ -28,7 +28,8 @@ func (a *app) watch(ctx context.Context, c *api.Client, args []string) error {
 		switch {
 		case absent(why):
 			p := a.unwatched(ctx, why)
-			p.only(args)
+			ids, _ := a.choose(p.Instances, args) // those that are known
+			p.Instances = among(p.Instances, ids)
 			return v.see(p)
 		case errors.Is(why, api.ErrUnreachable):
 			return why
@@ -39,15 +40,12 @@ func (a *app) watch(ctx context.Context, c *api.Client, args []string) error {
 	err := (&reconnect{app: a, every: watchEvery, lost: lost}).run(ctx, false, func(heard func()) error {
 		for {
 			d, _, err := a.asked(ctx, c, args)
-			var unknown messages.ErrUnknownInstance
-			if err != nil && (first || !errors.As(err, &unknown)) { // later on, one that is gone was removed
+			if err != nil && (first || codeOf(err) != exitUnknown) { // later on, one that is gone was removed
 				return err
 			}
 			heard()
 			first = false
-			p := picture{Document: d}
-			p.only(args)
-			if err := v.see(p); err != nil {
+			if err := v.see(picture{Document: d}); err != nil {
 				return err
 			}
 			select {
@@ -78,13 +76,6 @@ func (a *app) unwatched(ctx context.Context, why error) picture {
 		p.why = fmt.Errorf("%w; what runs could not be found out in full: %w", p.why, err)
 	}
 	return p
-}
-
-// only leaves the instances that are asked for; all if none is.
-func (p *picture) only(args []string) {
-	if len(args) > 0 {
-		p.Instances = slices.DeleteFunc(p.Instances, func(s messages.Status) bool { return !slices.Contains(args, string(s.ID)) })
-	}
 }
 
 // viewer shows pictures: a table on a terminal in place of the one before, anything else when it is another one.
