@@ -97,7 +97,7 @@ func (s *Spawner) adoptRecorded(ctx context.Context, i *instance, r *runRecord) 
 		s.log.Warn("a stored process handle cannot be used", "instance", string(i.id), "pid", r.PID, "error", err)
 	}
 	if fd == nil {
-		fd, err = openPidfd(r.PID)
+		fd, err = kernel.OpenPidfd(r.PID)
 		if errors.Is(err, unix.ESRCH) {
 			return nil, nil
 		}
@@ -105,11 +105,11 @@ func (s *Spawner) adoptRecorded(ctx context.Context, i *instance, r *runRecord) 
 			return s.noRoom(err, r.PID, *r)
 		}
 		if verdict, d := s.judgeRecorded(fd, r); verdict != kernel.Leader {
-			fd.close()
+			fd.Close()
 			return d, nil
 		}
 		if err := s.roomFor(ctx); err != nil {
-			fd.close()
+			fd.Close()
 			return s.noRoom(err, r.PID, *r)
 		}
 	}
@@ -117,7 +117,7 @@ func (s *Spawner) adoptRecorded(ctx context.Context, i *instance, r *runRecord) 
 	p.started = readClock().read(r.Started, true)
 	s.begin(i, p, r.lost)
 	s.mark(*r)
-	if fd.ended() {
+	if fd.Ended() {
 		<-p.done // a zombie: how it ended is known in a moment
 	}
 	return nil, nil
@@ -184,7 +184,7 @@ func (s *Spawner) adoptSeen(ctx context.Context, i *instance, x kernel.Process, 
 		return s.noRoom(err, x.PID, r)
 	}
 	if err := s.roomFor(ctx); err != nil {
-		fd.close()
+		fd.Close()
 		return s.noRoom(err, x.PID, r)
 	}
 	p := s.adopted(i.id, fd, r)
@@ -195,7 +195,7 @@ func (s *Spawner) adoptSeen(ctx context.Context, i *instance, x kernel.Process, 
 	return nil, nil
 }
 
-func (s *Spawner) adopted(id messages.InstanceID, fd *pidfd, r runRecord) *process {
+func (s *Spawner) adopted(id messages.InstanceID, fd *kernel.Pidfd, r runRecord) *process {
 	return &process{
 		group: group{fd: fd, pid: r.PID, id: id, tag: r.Tag, start: r.Start},
 		home:  s, record: r, done: make(chan struct{}),

@@ -96,11 +96,12 @@ func byID(list []messages.Survivor) map[messages.InstanceID]messages.Survivor {
 func statusIsTold(t testing.TB) bool {
 	cmd := exec.Command("true")
 	require.NoError(t, cmd.Start())
-	fd, err := openPidfd(cmd.Process.Pid)
+	fd, err := kernel.OpenPidfd(cmd.Process.Pid)
 	require.NoError(t, err)
-	defer fd.close()
+	defer fd.Close()
 	require.NoError(t, cmd.Wait())
-	_, told := fd.status()
+	_, untold := fd.Status()
+	told := untold == nil
 	var host unix.Utsname
 	require.NoError(t, unix.Uname(&host))
 	var major, minor int

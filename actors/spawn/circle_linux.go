@@ -362,11 +362,11 @@ func (p *process) signalWaiting() {
 
 // signalMember sends the signal to the process that was seen, and to no other that was given its pid.
 func (s *Spawner) signalMember(x kernel.Process, sig syscall.Signal) error {
-	fd, err := openPidfd(x.PID)
+	fd, err := kernel.OpenPidfd(x.PID)
 	if err != nil {
 		return err
 	}
-	defer fd.close()
+	defer fd.Close()
 	// Only now: had it been compared before, the pid could have changed hands in between.
 	now, err := s.proc.Stat(x.PID)
 	if kernel.Gone(err) || err == nil && now.Start != x.Start {
@@ -375,5 +375,5 @@ func (s *Spawner) signalMember(x kernel.Process, sig syscall.Signal) error {
 	if err != nil {
 		return err
 	}
-	return fd.signal(sig)
+	return fd.Signal(sig)
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"procman/actors/kernel"
 )
 
 // exits waits for the ends of any number of processes in one goroutine and no thread.
@@ -42,7 +44,7 @@ func newExits(start func(func())) (*exits, error) {
 
 // await calls ended with nil when the process has ended: all its threads, not its group; with os.ErrClosed after close. It is
 // called once, and must not wait for anything. The descriptor stays open until then.
-func (x *exits) await(fd *pidfd, ended func(error)) {
+func (x *exits) await(fd *kernel.Pidfd, ended func(error)) {
 	x.mu.Lock()
 	if x.closed {
 		x.mu.Unlock()
@@ -54,7 +56,7 @@ func (x *exits) await(fd *pidfd, ended func(error)) {
 	key := x.next
 	x.waiting[key] = ended
 	x.mu.Unlock()
-	err := fd.do(func(fd int) error {
+	err := fd.Do(func(fd int) error {
 		// Once: whoever has a copy of the descriptor keeps it in there.
 		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: key}
 		var ctl error
@@ -64,7 +66,7 @@ func (x *exits) await(fd *pidfd, ended func(error)) {
 	if err != nil {
 		// The limit of watches is reached. Then it is looked at now and again.
 		x.start(func() {
-			err := fd.poll()
+			err := poll(fd)
 			if ended := x.take(key); ended != nil {
 				ended(err)
 			}
@@ -116,21 +118,17 @@ func (x *exits) close() {
 }
 
 // wait returns what await calls with.
-func (x *exits) wait(fd *pidfd) error {
+func (x *exits) wait(fd *kernel.Pidfd) error {
 	ended := make(chan error, 1)
 	x.await(fd, func(err error) { ended <- err })
 	return <-ended
 }
 
-// poll returns nil when the process has ended, and os.ErrClosed after close.
-func (f *pidfd) poll() error {
+// poll returns nil when the process has ended, and os.ErrClosed after Close.
+func poll(fd *kernel.Pidfd) error {
 	for {
-		ended := false
-		if err := f.do(func(fd int) error { ended = readable(fd); return nil }); err != nil {
+		if ended, err := fd.Poll(); ended || err != nil {
 			return err
-		}
-		if ended {
-			return nil
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

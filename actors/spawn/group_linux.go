@@ -14,7 +14,7 @@ import (
 
 // group is the process group that one run's process leads, and that may outlive it.
 type group struct {
-	fd    *pidfd
+	fd    *kernel.Pidfd
 	pid   int
 	id    messages.InstanceID
 	tag   string
@@ -30,7 +30,7 @@ type group struct {
 func (s *Spawner) signal(g *group, sig syscall.Signal) (whole bool, err error) {
 	if !s.old {
 		// It reaches the group also when its leader is gone, and no other group that has been given its number.
-		if err := g.fd.signalGroup(sig); !errors.Is(err, unix.EINVAL) {
+		if err := g.fd.SignalGroup(sig); !errors.Is(err, unix.EINVAL) {
 			return true, err
 		}
 	}
@@ -39,7 +39,7 @@ func (s *Spawner) signal(g *group, sig syscall.Signal) (whole bool, err error) {
 	if g.child {
 		return true, syscall.Kill(-g.pid, sig)
 	}
-	return false, g.fd.signal(sig)
+	return false, g.fd.Signal(sig)
 }
 
 // signalTagged is signal for a group whose processes are known by their tag alone.
@@ -66,13 +66,13 @@ func (s *Spawner) signalOne(x kernel.Process, sig syscall.Signal) error {
 	if err != nil {
 		return err
 	}
-	defer fd.close()
-	return fd.signal(sig)
+	defer fd.Close()
+	return fd.Signal(sig)
 }
 
 // open returns the pidfd of a process that was seen. The error is ESRCH if it has ended, whoever has its pid now.
-func (s *Spawner) open(x kernel.Process) (*pidfd, error) {
-	fd, err := openPidfd(x.PID)
+func (s *Spawner) open(x kernel.Process) (*kernel.Pidfd, error) {
+	fd, err := kernel.OpenPidfd(x.PID)
 	if err != nil {
 		return nil, err
 	}
@@ -80,11 +80,11 @@ func (s *Spawner) open(x kernel.Process) (*pidfd, error) {
 	now, err := s.proc.Stat(x.PID)
 	if err == nil && now.Start == x.Start {
 		var env kernel.Environ
-		if env, err = s.proc.Environ(x.PID); err == nil && env.Tags() == x.Tags && !fd.ended() {
+		if env, err = s.proc.Environ(x.PID); err == nil && env.Tags() == x.Tags && !fd.Ended() {
 			return fd, nil
 		}
 	}
-	fd.close()
+	fd.Close()
 	if err != nil && !kernel.Gone(err) {
 		return nil, err
 	}

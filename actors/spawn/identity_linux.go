@@ -57,13 +57,13 @@ func runOf(r *runRecord) *kernel.Run {
 
 // judgeRecorded says what the process is that has the pid on record. The pidfd was opened before: were the pid given to
 // another process in between, the pidfd would be that of a process that began earlier, and nothing below would fit.
-func (s *Spawner) judgeRecorded(fd *pidfd, r *runRecord) (kernel.Verdict, *doubt) {
+func (s *Spawner) judgeRecorded(fd *kernel.Pidfd, r *runRecord) (kernel.Verdict, *doubt) {
 	e := kernel.Evidence{Boot: s.boot, Record: runOf(r), PID: r.PID}
 	st, err := s.proc.Stat(r.PID)
 	switch {
 	case err == nil:
 		e.Stat = st
-	case fd.ended():
+	case fd.Ended():
 		return kernel.Stranger, nil // it was reaped: whatever it was, it is no more
 	case isLack(err): // we could not look
 		return kernel.Unclear, &doubt{pid: r.PID, start: r.Start, run: r.Run, spec: r.Spec, room: err}
@@ -76,7 +76,7 @@ func (s *Spawner) judgeRecorded(fd *pidfd, r *runRecord) (kernel.Verdict, *doubt
 	}
 	verdict, why := kernel.Judge(e)
 	if verdict != kernel.Leader { // rare, and only now does it take more to know
-		e.Child = fd.child()
+		e.Child = fd.Child()
 		e.Lock, e.Witness, _ = s.lockOf(r.PID, r.ID)
 		verdict, why = kernel.Judge(e)
 	}
@@ -86,7 +86,7 @@ func (s *Spawner) judgeRecorded(fd *pidfd, r *runRecord) (kernel.Verdict, *doubt
 		e.Manager = m.pid
 		verdict, why = kernel.Judge(e)
 	}
-	if verdict == kernel.Unclear && fd.ended() {
+	if verdict == kernel.Unclear && fd.Ended() {
 		return kernel.Stranger, nil // whatever it was, it is no more
 	}
 	if verdict == kernel.Unclear {

@@ -126,19 +126,19 @@ func (s *Spawner) onRecord(r *runRecord) (alive bool, end messages.Exit, d *doub
 	if r.Boot != s.boot || r.Exit != nil {
 		return false, end, nil, nil
 	}
-	fd, err := openPidfd(r.PID)
+	fd, err := kernel.OpenPidfd(r.PID)
 	if errors.Is(err, unix.ESRCH) {
 		return false, end, nil, nil
 	}
 	if err != nil {
 		return false, end, nil, err
 	}
-	defer fd.close()
+	defer fd.Close()
 	verdict, d := s.judgeRecorded(fd, r)
 	switch {
 	case verdict != kernel.Leader:
 		return false, end, d, nil
-	case !fd.ended():
+	case !fd.Ended():
 		return true, messages.Exit{}, nil, nil
 	}
 	if st, err := s.proc.Stat(r.PID); err == nil && st.Start == r.Start && st.Zombie() {

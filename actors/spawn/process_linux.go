@@ -156,11 +156,11 @@ func (p *process) conclude() {
 
 // collect returns how the process ended, and reaps it if it is a child of ours.
 func (p *process) collect() (syscall.WaitStatus, bool) {
-	if p.fd.child() {
+	if p.fd.Child() {
 		failpoint("before-reap")
 		p.mu.Lock()
 		p.child = false
-		status, err := reap(p.pid)
+		status, err := kernel.Reap(p.pid)
 		p.mu.Unlock()
 		failpoint("after-reap")
 		if err == nil {
@@ -175,7 +175,7 @@ func (p *process) collect() (syscall.WaitStatus, bool) {
 	p.mu.Unlock()
 	// While it is a zombie only /proc tells, afterwards only the pidfd. It may become the one after it was asked as the other.
 	for range 3 {
-		if status, ok := p.fd.status(); ok {
+		if status, err := p.fd.Status(); err == nil {
 			return status, true
 		}
 		if st, err := p.home.proc.Stat(p.pid); err == nil && st.Start == p.start && st.Zombie() {
@@ -184,6 +184,21 @@ func (p *process) collect() (syscall.WaitStatus, bool) {
 	}
 	return 0, false
 }
+
+// reapLater reaps a child that a tracer keeps, once it does so no more.
+func (s *Spawner) reapLater(pid int) {
+	s.log.Warn("a process that has ended is kept by a tracer, such as a debugger; what depends on its end goes on", "pid", pid)
+	s.work.Go(func() {
+		for s.sleep(tracedAgain) {
+			if _, err := kernel.Reap(pid); !errors.Is(err, syscall.EAGAIN) {
+				return // by us or by the tracer
+			}
+		}
+	})
+}
+
+// tracedAgain is how often a child that a tracer keeps is asked for.
+const tracedAgain = time.Second
 
 // exitOf turns what wait tells into what procman says.
 func exitOf(status syscall.WaitStatus, known bool, at time.Time) messages.Exit {

@@ -57,10 +57,10 @@ type Spawner struct {
 	mu      sync.Mutex
 	closed  bool
 	table   map[messages.InstanceID]*instance
-	looks   map[string]*looking // at programs, by what they need
-	stored  map[string]*os.File // handles of an earlier manager that nobody has asked for yet, by the name in the store
-	given   []string            // the names of all of them, until what nobody needs is removed
-	fds     map[*pidfd]int      // that are open, with the pid of the process each one means
+	looks   map[string]*looking   // at programs, by what they need
+	stored  map[string]*os.File   // handles of an earlier manager that nobody has asked for yet, by the name in the store
+	given   []string              // the names of all of them, until what nobody needs is removed
+	fds     map[*kernel.Pidfd]int // that are open, with the pid of the process each one means
 	oom     oomScore
 	forking int                                      // starts whose process has no handle yet
 	ending  map[string]bool                          // the tags of processes that are being ended because they are one too many
@@ -139,7 +139,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		starting: make(chan struct{}, runtime.GOMAXPROCS(0)+1),
 		patience: instancePatience, quit: make(chan struct{}), oom: newOOMScore(kernel.Procfs(o.Proc), o.Logger),
 		disk: record.NewDisk("the state disk", diskThreads), unsaved: map[*instance]bool{},
-		table: map[messages.InstanceID]*instance{}, looks: map[string]*looking{}, fds: map[*pidfd]int{}, claims: map[string]*os.File{}, ending: map[string]bool{},
+		table: map[messages.InstanceID]*instance{}, looks: map[string]*looking{}, fds: map[*kernel.Pidfd]int{}, claims: map[string]*os.File{}, ending: map[string]bool{},
 	}
 	if old != nil {
 		s.claims["handed over"] = old
@@ -170,11 +170,11 @@ func bootID(o Options) (string, error) {
 
 // pidfdsWork reports why processes cannot be watched on this host.
 func pidfdsWork() error {
-	fd, err := openPidfd(os.Getpid())
+	fd, err := kernel.OpenPidfd(os.Getpid())
 	if err != nil {
 		return fmt.Errorf("pidfds do not work; procman needs Linux 5.4 or later, and a sandbox that lets pidfd_open pass: %w", err)
 	}
-	fd.close()
+	fd.Close()
 	return nil
 }
 
@@ -214,7 +214,7 @@ func (s *Spawner) Close() error {
 	}
 	s.mu.Lock()
 	for fd := range s.fds {
-		fd.close()
+		fd.Close()
 	}
 	clear(s.fds)
 	s.exits.close()
@@ -273,14 +273,14 @@ func (s *Spawner) isClosed() bool {
 }
 
 // keep has the pidfd closed by Close, if drop has not done so before.
-func (s *Spawner) keep(fd *pidfd, pid int) {
+func (s *Spawner) keep(fd *kernel.Pidfd, pid int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fds[fd] = pid
 }
 
-func (s *Spawner) drop(fd *pidfd) {
-	fd.close()
+func (s *Spawner) drop(fd *kernel.Pidfd) {
+	fd.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.fds, fd)

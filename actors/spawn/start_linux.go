@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"procman/actors"
+	"procman/actors/kernel"
 	"procman/actors/record"
 	"procman/messages"
 )
@@ -270,9 +271,9 @@ func (s *Spawner) started(i *instance, r runRecord, child *os.Process, fd int) (
 	return p, nil
 }
 
-func adoptFD(pid, fd int) (*pidfd, error) {
+func adoptFD(pid, fd int) (*kernel.Pidfd, error) {
 	if fd < 0 {
-		return openPidfd(pid) // our child, not reaped: nobody else can have its pid
+		return kernel.OpenPidfd(pid) // our child, not reaped: nobody else can have its pid
 	}
-	return newPidfd(fd)
+	return kernel.NewPidfd(fd)
 }

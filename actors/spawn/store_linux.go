@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"procman/actors/kernel"
 )
 
 // storeName is what the handle of a run is called in the store: 64 bits of its tag in 11 characters. All names are handed
@@ -20,7 +22,7 @@ func storeName(tag string) string {
 
 // kept returns the handle that an earlier manager stored of the run with that tag: no other process can ever be meant by
 // it, and it tells the exit status also when init has reaped the process. It is nil if there is none.
-func (s *Spawner) kept(tag string) (*pidfd, error) {
+func (s *Spawner) kept(tag string) (*kernel.Pidfd, error) {
 	s.mu.Lock()
 	name := storeName(tag)
 	f := s.stored[name]
@@ -30,7 +32,7 @@ func (s *Spawner) kept(tag string) (*pidfd, error) {
 		return nil, nil
 	}
 	defer f.Close()
-	fd, err := dupPidfd(f)
+	fd, err := kernel.DupPidfd(f)
 	if err != nil {
 		return nil, fmt.Errorf("the handle of run %s: %w", tag, err)
 	}
@@ -42,7 +44,7 @@ func (p *process) put() {
 	if p.home.store == nil {
 		return
 	}
-	err := p.fd.do(func(fd int) error { return p.home.store.Put(storeName(p.tag), uintptr(fd)) })
+	err := p.fd.Do(func(fd int) error { return p.home.store.Put(storeName(p.tag), uintptr(fd)) })
 	if err != nil {
 		p.home.log.Warn("a process handle could not be stored", "instance", string(p.id), "pid", p.pid, "error", err,
 			"consequence", "if the process ends while no manager lives, its exit status is unknown")

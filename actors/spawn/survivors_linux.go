@@ -245,7 +245,7 @@ func (s *Spawner) end(x kernel.Process, stays int) {
 	s.ending[x.Tag] = true
 	s.mu.Unlock()
 	if twice {
-		fd.close()
+		fd.Close()
 		return
 	}
 	s.log.Error("an instance had two processes; one is ended", "instance", string(x.ID), "pid", x.PID, "run", x.Run, "stays", stays)
@@ -266,8 +266,8 @@ func (s *Spawner) end(x kernel.Process, stays int) {
 			return
 		}
 		send(syscall.SIGKILL)
-		if fd.child() {
-			if _, err := reap(x.PID); errors.Is(err, syscall.EAGAIN) {
+		if fd.Child() {
+			if _, err := kernel.Reap(x.PID); errors.Is(err, syscall.EAGAIN) {
 				s.reapLater(x.PID)
 			} else if err != nil {
 				s.log.Warn("a child could not be reaped", "pid", x.PID, "error", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"procman/actors/kernel"
 	"procman/messages"
 )
 
@@ -32,12 +33,12 @@ func TestTenThousandWaitsNeedFewThreads(t *testing.T) {
 	running.Go(all.run)
 	before := runtime.NumGoroutine()
 	for range waits {
-		fd, err := openPidfd(child.Process.Pid)
+		fd, err := kernel.OpenPidfd(child.Process.Pid)
 		require.NoError(t, err)
 		waiting.Add(1)
 		all.await(fd, func(err error) {
 			defer waiting.Done()
-			defer fd.close()
+			defer fd.Close()
 			if err != nil {
 				t.Error(err)
 			}

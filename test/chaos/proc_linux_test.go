@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"procman/actors/kernel"
 )
 
 // monotonic returns CLOCK_MONOTONIC in nanoseconds.
@@ -83,15 +85,15 @@ func tagged(variable string, entries ...string) map[Process]string {
 
 // signalProcess sends a signal to that very process, and to no other that was given its pid. It reports whether it lived.
 func signalProcess(p Process, s unix.Signal) bool {
-	fd, err := unix.PidfdOpen(p.PID, 0)
+	fd, err := kernel.OpenPidfd(p.PID)
 	if err != nil {
 		return false
 	}
-	defer unix.Close(fd)
+	defer fd.Close()
 	if now, err := readStat(p.PID); err != nil || now.Start != p.Start || now.State == 'Z' {
 		return false
 	}
-	return unix.PidfdSendSignal(fd, s, nil, 0) == nil
+	return fd.Signal(s) == nil
 }
 
 // usage returns what a process uses.

@@ -1,6 +1,6 @@
 package doctor
 
-func kernel(f Facts) Finding {
+func pidfds(f Facts) Finding {
 	const check = "kernel"
 	k := f.Kernel
 	switch {
