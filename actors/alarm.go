@@ -22,5 +22,6 @@ func (a *Alarm) Set(c actor.Context, at time.Time, message any) {
 func (a *Alarm) Stop() {
 	if a.timer != nil {
 		a.timer.Stop()
+		a.timer = nil
 	}
 }

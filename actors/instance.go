@@ -32,7 +32,7 @@ type World struct {
 
 // Order is what one instance actor is made for: one run.
 type Order struct {
-	App   messages.AppInstance // complete, see AppInstance.WithDefaults
+	App   *messages.AppInstance // complete, see AppInstance.WithDefaults; never changed
 	Run   int
 	Adopt bool // take over the process that exists
 	Ready bool // it was healthy before
@@ -42,52 +42,45 @@ type Order struct {
 	Recent *Recent
 }
 
-// Props makes the actor that carries out the order. It reports to its parent, by Request, with messages.Launched,
-// Refused, LaunchFailed, Probed, Ready, Unhealthy, Lingers and Exited; it takes messages.StopRun, SetPolicy and GoFirst.
-func Props(w World, o Order) *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor {
-		i := &instance{
-			world: w, order: o, held: w.resources(o),
-			log:   w.Logger.With("instance", string(o.App.InstanceID), "run", o.Run),
-			state: run.Begin(o.App, o.Ready),
-		}
-		i.life, i.end = context.WithCancel(context.Background())
-		i.launch, i.cancel = context.WithCancel(i.life)
-		return i
-	}, actor.WithReceiverMiddleware(confess(w.Logger)))
+// Maker makes the instance actors of one root. What they have in common they have from it. It belongs to the root alone.
+type Maker struct {
+	world World
+	props *actor.Props
+	next  *Order // of the actor that is being made; nil: none is, and none is ever made again, see the root's strategy
 }
 
-// confess logs a panic before it takes its course: the actor is stopped, and the root has its process adopted.
-func confess(log *slog.Logger) actor.ReceiverMiddleware {
-	return func(next actor.ReceiverFunc) actor.ReceiverFunc {
-		return func(c actor.ReceiverContext, envelope *actor.MessageEnvelope) {
-			defer func() {
-				if cause := recover(); cause != nil {
-					log.Error("bug: panic in an instance actor", "actor", c.Self().Id, "message", fmt.Sprintf("%T", envelope.Message),
-						"panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
-					panic(cause)
-				}
-			}()
-			next(c, envelope)
-		}
-	}
+// NewMaker returns a maker for that world.
+func NewMaker(w World) *Maker {
+	m := &Maker{world: w}
+	m.props = actor.PropsFromProducer(func() actor.Actor {
+		o := *m.next
+		return &instance{world: &m.world, order: o, held: m.world.resources(o), state: run.Begin(*o.App, o.Ready)}
+	})
+	return m
+}
+
+// Spawn makes the actor that carries out the order, a child of the root c. It reports to its parent, by Request, with
+// messages.Launched, Refused, LaunchFailed, Probed, Ready, Unhealthy, Lingers and Exited; it takes messages.StopRun, SetPolicy
+// and GoFirst.
+func (m *Maker) Spawn(c actor.SpawnerContext, name string, o Order) (*actor.PID, error) {
+	m.next = &o
+	defer func() { m.next = nil }()
+	return c.SpawnNamed(m.props, name)
 }
 
 // instance is the actor. Its fields are touched in Receive only, and by the start until it is over.
 type instance struct {
-	world World
+	world *World
 	order Order
-	log   *slog.Logger
 	state run.State
 
-	life   context.Context // ends with the actor
-	end    context.CancelFunc
-	launch context.Context // ends with the actor, or when the launch is given up
+	life   lifetime
+	launch context.Context // ends with the actor, or when the launch is given up; nil: the launch is over
 	cancel context.CancelFunc
 	parted atomic.Bool // the start is over, or the actor is: whoever comes second sees to what is held
 
 	process  Process
-	launched messages.Launched // what was reported of it
+	launched *messages.Launched // what is being reported of it
 	held     holdings
 	foul     bool   // somebody else answers on the port
 	unask    func() // breaks off the newest probe, if it is not over; nil: there was none
@@ -105,11 +98,18 @@ type launchDone struct {
 
 // Receive never blocks: what takes time is done in a goroutine whose result comes back as a message.
 func (i *instance) Receive(c actor.Context) {
+	defer i.confess(c)
 	switch m := c.Message().(type) {
 	case *actor.Started:
-		go i.start(c.ActorSystem().Root, c.Self(), c.Parent())
+		life, end := i.life.context()
+		i.launch, i.cancel = context.WithCancel(life)
+		root, self, parent := c.ActorSystem().Root, c.Self(), c.Parent()
+		go func() {
+			defer end()
+			i.start(life, root, self, parent)
+		}()
 	case *actor.Stopping:
-		i.end()
+		i.life.end()
 		i.watch.leave()
 		if i.unask != nil {
 			i.unask()
@@ -138,9 +138,27 @@ func (i *instance) Receive(c actor.Context) {
 	}
 }
 
-// start carries out the order. It runs in a goroutine of its own.
-func (i *instance) start(root *actor.RootContext, self, parent *actor.PID) {
-	done := i.startOrWait(func(err *messages.StartError) {
+// confess logs a panic before it takes its course: the actor is stopped, and the root has its process adopted.
+func (i *instance) confess(c actor.Context) {
+	if cause := recover(); cause != nil {
+		i.log().Error("bug: panic in an instance actor", "actor", c.Self().Id, "message", fmt.Sprintf("%T", c.Message()),
+			"panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+		panic(cause)
+	}
+}
+
+// log is the manager's, with what the run is known by.
+func (i *instance) log() *slog.Logger {
+	l := i.world.Logger.With("instance", string(i.id()), "run", i.order.Run)
+	if p := i.process; p != nil {
+		l = l.With("pid", p.PID(), "port", p.Port())
+	}
+	return l
+}
+
+// start carries out the order. It runs in a goroutine of its own. Life ends with the actor.
+func (i *instance) start(life context.Context, root *actor.RootContext, self, parent *actor.PID) {
+	done := i.startOrWait(life, func(err *messages.StartError) {
 		root.RequestWithCustomSender(parent, messages.Refused{ID: i.id(), Run: i.order.Run, Err: err}, self)
 	})
 	if i.parted.Swap(true) {
@@ -151,7 +169,7 @@ func (i *instance) start(root *actor.RootContext, self, parent *actor.PID) {
 }
 
 // startOrWait carries out the order as soon as the host lets it. tell is told why it does not.
-func (i *instance) startOrWait(tell func(*messages.StartError)) launchDone {
+func (i *instance) startOrWait(life context.Context, tell func(*messages.StartError)) launchDone {
 	turn := i.world.Waits.arrive(tell)
 	defer turn.leave()
 	for {
@@ -170,8 +188,8 @@ func (i *instance) startOrWait(tell func(*messages.StartError)) launchDone {
 				continue
 			}
 		}
-		if i.life.Err() == nil && (i.order.Adopt || host != nil && i.lives(host)) {
-			return i.adoptToEnd(turn)
+		if life.Err() == nil && (i.order.Adopt || host != nil && i.lives(host)) {
+			return i.adoptToEnd(life, turn)
 		}
 		return d
 	}
@@ -181,10 +199,10 @@ func (i *instance) startOrAdopt() (d launchDone) {
 	if i.order.Adopt {
 		return i.adopt(i.launch)
 	}
-	if err := i.world.Spawner.Clear(i.launch, i.order.App); err != nil {
+	if err := i.world.Spawner.Clear(i.launch, *i.order.App); err != nil {
 		return i.adoptInstead(err)
 	}
-	l := messages.Launch{App: i.order.App, Run: i.order.Run}
+	l := messages.Launch{App: *i.order.App, Run: i.order.Run}
 	if err := i.held.acquire(i.launch, &l); err != nil {
 		return launchDone{err: err}
 	}
@@ -219,11 +237,11 @@ func (i *instance) lives(refusal *messages.StartError) bool {
 }
 
 // adoptToEnd takes over the process that was not held, because it is to be stopped.
-func (i *instance) adoptToEnd(turn *turn) launchDone {
+func (i *instance) adoptToEnd(life context.Context, turn *turn) launchDone {
 	for {
-		d := i.adopt(ToEnd(i.life))
+		d := i.adopt(ToEnd(life))
 		host := messages.HostFault(d.err)
-		if host == nil || !i.lives(host) || turn.alone(i.life, host) != nil {
+		if host == nil || !i.lives(host) || turn.alone(life, host) != nil {
 			return d // many that are ended at once take even what is kept for that
 		}
 	}
@@ -261,12 +279,12 @@ func (i *instance) gotLaunch(c actor.Context, d launchDone) {
 	p := d.process
 	i.process = p
 	i.cancel() // nothing of the launch is under way any more
-	i.launched = messages.Launched{
+	i.launch = nil
+	i.launched = &messages.Launched{
 		ID: i.id(), Run: i.order.Run, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(), Adopted: d.adopted,
 	}
-	i.log = i.log.With("pid", i.launched.PID, "port", i.launched.Port)
-	i.held.attach(&i.launched, func(err error) {
-		i.log.Error("something that an adopted process has could not be taken over; it runs on without", "error", err)
+	i.held.attach(i.launched, func(err error) {
+		i.log().Error("something that an adopted process has could not be taken over; it runs on without", "error", err)
 	})
 	root, self := c.ActorSystem().Root, c.Self()
 	if n, is := p.(Notifier); is {
@@ -275,19 +293,22 @@ func (i *instance) gotLaunch(c actor.Context, d launchDone) {
 		go i.wait(root, self, p)
 	}
 	i.step(c, run.Launched{})
+	i.launched = nil
 }
 
 // wait reports the end of the process and of those that outlive it, unless the actor ended first: then they are left for
 // whoever adopts the run.
 func (i *instance) wait(root *actor.RootContext, self *actor.PID, p Process) {
 	exit := p.Wait()
-	rest, err := p.Rest(i.life, nil)
-	if i.life.Err() != nil {
+	life, end := i.life.context()
+	defer end()
+	rest, err := p.Rest(life, nil)
+	if life.Err() != nil {
 		return
 	}
 	root.Send(self, run.ProcessExited{Exit: exit, Rest: rest})
 	for err == nil && len(rest) > 0 {
-		if rest, err = p.Rest(i.life, rest); err == nil {
+		if rest, err = p.Rest(life, rest); err == nil {
 			root.Send(self, run.RestChanged{Rest: rest})
 		}
 	}
@@ -312,7 +333,7 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 		i.watch.leave()
 		root, self := c.ActorSystem().Root, c.Self()
 		i.watch = i.world.Rounds.join(a.Schedule, i.target(), number, i.order.Recent, func(p messages.Probe) {
-			if i.life.Err() == nil {
+			if !i.life.ended() {
 				root.Send(self, run.Probed{Probe: p})
 			}
 		})
@@ -326,7 +347,7 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 	case run.Signal:
 		i.signal(a)
 	case run.ReportLaunched:
-		i.report(c, i.launched)
+		i.report(c, *i.launched)
 	case run.ReportReady:
 		i.held.release(ready, nil)
 		i.report(c, messages.Ready{ID: id, Run: number})
@@ -340,7 +361,7 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 	case run.Release:
 		i.release(c, a)
 	case run.Bug:
-		i.log.Error("bug: this cannot happen to a run; nothing was changed", "event", a.Event, "phase", a.Phase)
+		i.log().Error("bug: this cannot happen to a run; nothing was changed", "event", a.Event, "phase", a.Phase)
 	}
 }
 
@@ -348,7 +369,7 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 func (i *instance) ask(c actor.Context) {
 	root, self := c.ActorSystem().Root, c.Self()
 	i.unask = i.world.Rounds.checker.Begin(i.target(), func(probe messages.Probe) {
-		if i.life.Err() == nil {
+		if !i.life.ended() {
 			i.order.Recent.add(i.order.Run, probe)
 			root.Send(self, run.Probed{Probe: probe})
 		}
@@ -363,7 +384,7 @@ func (i *instance) target() messages.Target {
 
 func (i *instance) signal(s run.Signal) {
 	if err := i.process.Signal(s.Signal, s.Leftovers); err != nil {
-		i.log.Error("the process could not be signalled; its end is waited for all the same", "signal", s.Signal.String(), "error", err)
+		i.log().Error("the process could not be signalled; its end is waited for all the same", "signal", s.Signal.String(), "error", err)
 	}
 }
 

@@ -59,12 +59,17 @@ type holdings []holding
 // resources lists what a run holds. A new kind is a line here, and a file of its own.
 func (w World) resources(o Order) holdings {
 	id := o.App.InstanceID
-	return holdings{
-		{Resource: &slot{gate: w.Gate, id: id, precedence: o.Precedence}, until: ready},
-		{Resource: &room{budget: w.Budget}, until: begun},
+	kept := holdings{
 		{Resource: &output{outputs: w.Outputs, id: id}, until: told},
 		{Resource: &port{ports: w.Ports, waits: w.Waits, id: id}, until: over},
 	}
+	if o.Adopt {
+		return kept // what a start needs and nothing else, a process that is found has done without
+	}
+	return append(holdings{
+		{Resource: &slot{gate: w.Gate, id: id, precedence: o.Precedence}, until: ready},
+		{Resource: &room{budget: w.Budget}, until: begun},
+	}, kept...)
 }
 
 // acquire gets all of them, or none.
@@ -98,8 +103,7 @@ func (h holdings) urge() {
 	}
 }
 
-// attach gives those that are held to the end to the process. What a start needs and nothing else, a process that was found
-// has done without.
+// attach gives those that are held to the end to the process.
 func (h holdings) attach(l *messages.Launched, failed func(error)) {
 	for n := range h {
 		if h[n].until < over {

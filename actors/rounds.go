@@ -50,7 +50,9 @@ type patient struct {
 	proved time.Time // when it was last asked whose the listener is
 	body   string    // what was answered then
 	asks   bool      // the probe that is out asks for that
-	cancel func()    // of the probe that is out, or was; nil: there was none
+	out    int       // the probe that is out, counted; 0: none is
+	made   int       // so many were
+	cancel func()    // of the probe that is out; nil: none is, or it is about to be known
 }
 
 // join has the target probed from now on. bad is told of the first probe that is not good, from a goroutine of its own, and
@@ -134,13 +136,19 @@ func (p *patient) probe() {
 	p.rounds.mu.Lock()
 	gone, t := p.gone, p.target
 	t.Steady, t.Proved = true, !p.asks
+	p.made++
+	number := p.made
+	p.out = number
 	p.rounds.mu.Unlock()
 	if gone {
 		return
 	}
 	cancel := p.rounds.checker.Begin(t, p.probed)
 	p.rounds.mu.Lock()
-	gone, p.cancel = p.gone, cancel
+	gone = p.gone
+	if p.out == number { // what holds a probe is not kept longer than that
+		p.cancel = cancel
+	}
 	p.rounds.mu.Unlock()
 	if gone {
 		cancel()
@@ -155,6 +163,7 @@ func (p *patient) probed(found messages.Probe) {
 		r.mu.Unlock()
 		return
 	}
+	p.out, p.cancel = 0, nil
 	p.recent.add(p.run, found)
 	if !found.OK {
 		p.gone = true

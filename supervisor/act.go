@@ -89,11 +89,14 @@ func (r *root) count(before, next plan.Instance) {
 func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 	switch a := a.(type) {
 	case plan.Launch:
-		r.spawn(c, e, fmt.Sprintf("%s@%d", e.ID, a.Run), actors.Order{App: a.App.AppInstance, Run: a.Run, Precedence: a.Precedence, Recent: e.recent})
+		r.spawn(c, e, fmt.Sprintf("%s@%d", e.ID, a.Run), actors.Order{App: &a.App.AppInstance, Run: a.Run, Precedence: a.Precedence, Recent: e.recent})
 	case plan.Adopt:
-		app := messages.AppInstance{InstanceID: e.ID, Stop: messages.StopPolicy{Leftovers: a.Leftovers}}.WithDefaults()
+		var app *messages.AppInstance
 		if a.App != nil {
-			app = a.App.AppInstance
+			app = &a.App.AppInstance
+		} else {
+			unknown := messages.AppInstance{InstanceID: e.ID, Stop: messages.StopPolicy{Leftovers: a.Leftovers}}.WithDefaults()
+			app = &unknown
 		}
 		r.spawn(c, e, fmt.Sprintf("%s@%d+%d", e.ID, a.Run, a.Adoption), actors.Order{App: app, Run: a.Run, Adopt: true, Ready: a.Ready, Recent: e.recent})
 	case plan.Stop:
@@ -123,7 +126,7 @@ func (r *root) forgetPort(id messages.InstanceID) {
 }
 
 func (r *root) spawn(c actor.Context, e *entry, name string, o actors.Order) {
-	child, err := c.SpawnNamed(actors.Props(r.world, o), name)
+	child, err := r.maker.Spawn(c, name, o)
 	if err != nil {
 		// The name is a new one for every run and adoption, so this is a bug; Lost has the run tried again, with a delay.
 		r.log.Error("bug: an instance actor could not be spawned", "instance", string(e.ID), "name", name, "error", err)

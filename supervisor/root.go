@@ -70,6 +70,7 @@ type root struct {
 	handle *Supervisor
 	config Config
 	world  actors.World
+	maker  *actors.Maker
 	log    *slog.Logger
 	keeper *keeper
 
@@ -110,10 +111,10 @@ func newRoot(s *Supervisor) *root {
 	c := s.config
 	keeper := newKeeper(c.Memory,
 		func(id messages.InstanceID, err error) { s.system.Root.Send(s.pid, unsaved{id, err}) }, func(e messages.Event) { s.tell(e) })
+	world := actors.World{Spawner: c.Spawner, Ports: c.Ports, Rounds: actors.NewRounds(c.Health), Outputs: c.Outputs,
+		Gate: s.gate, Waits: actors.NewWaits(), Budget: c.Budget, Logger: c.Logger}
 	return &root{
-		handle: s, config: c, log: c.Logger, by: messages.ByManager, keeper: keeper,
-		world: actors.World{Spawner: c.Spawner, Ports: c.Ports, Rounds: actors.NewRounds(c.Health), Outputs: c.Outputs,
-			Gate: s.gate, Waits: actors.NewWaits(), Budget: c.Budget, Logger: c.Logger},
+		handle: s, config: c, log: c.Logger, by: messages.ByManager, keeper: keeper, world: world, maker: actors.NewMaker(world),
 		entries: map[messages.InstanceID]*entry{}, children: map[string]*entry{},
 		adopting: map[messages.InstanceID]struct{}{}, unready: map[messages.InstanceID]struct{}{}, stopped: make(chan struct{}),
 	}
