@@ -35,7 +35,9 @@ one, the program goes on in its place, under its own pid (under systemd only to 
 				if err != nil {
 					return err
 				}
+				line := a.progress(0, "the new daemon takes over")
 				now, err := succeeded(ctx, c, u.Manager)
+				line.Close()
 				switch {
 				case err != nil:
 					return err

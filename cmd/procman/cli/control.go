@@ -115,8 +115,11 @@ func (c control) each(ctx context.Context, client *api.Client, ids []messages.In
 	defer stop()
 	news := newPoller(client)
 	var watching, working sync.WaitGroup
+	var line *progress
 	if c.wait {
 		watching.Go(func() { news.run(ctx) })
+		line = c.progress(len(ids), c.goal(messages.Status{}).state)
+		defer line.Close()
 	}
 	var failed sync.Once
 	halt := make(chan struct{})
@@ -131,6 +134,10 @@ func (c control) each(ctx context.Context, client *api.Client, ids []messages.In
 		}
 		working.Go(func() {
 			defer func() { <-slots }()
+			if c.wait {
+				line.begin(id)
+				defer func() { line.finish(id, outcomes[n].err) }()
+			}
 			outcomes[n] = c.one(ctx, client, news, before[id])
 			if err := outcomes[n].err; err != nil && !c.passesOver(err) && c.wait && c.parallel > 0 {
 				failed.Do(func() { close(halt) })

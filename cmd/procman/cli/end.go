@@ -38,13 +38,25 @@ systemd does not start it again, if the unit is procman's own: it has ended as i
 					ctx, cancel = context.WithTimeout(ctx, timeout)
 					defer cancel()
 				}
+				line := a.progress(0, "the daemon ends")
+				defer line.Close()
+				look := func() {
+					if line.bar == nil || e.mode != api.ModeStop {
+						return
+					}
+					if d, err := c.Instances(ctx); err == nil { // else it has ended, as will show
+						line.left(d.Instances, goalStopped)
+					}
+				}
+				look()
 				said, err := c.Shutdown(ctx, e.mode)
 				if err != nil {
 					return err
 				}
 				done := "is told to end"
 				if !noWait {
-					err := gone(ctx, c, said.Manager.PID)
+					err := gone(ctx, c, said.Manager.PID, look)
+					line.Close()
 					if errors.Is(err, errRemains) {
 						return fmt.Errorf("the daemon, pid %d, has ended its work; but %w", said.Manager.PID, err)
 					}
@@ -80,17 +92,23 @@ var errRemains = errors.New("what is left of its process waits in the kernel for
 	"until that does, its state directory may stay locked")
 
 // gone returns when the daemon does not answer any more and its process has ended, or when that is errRemains.
-func gone(ctx context.Context, c *api.Client, pid int) error {
+// While it answers, meanwhile is called now and then.
+func gone(ctx context.Context, c *api.Client, pid int, meanwhile func()) error {
 	process := daemon.WatchProcess(pid)
 	defer process.Close()
 	look := time.NewTicker(goneEvery)
 	defer look.Stop()
 	var remains time.Time // since when
+	looked := time.Now()
 	for silent := false; ; {
 		if !silent {
 			asking, cancel := context.WithTimeout(ctx, time.Second)
 			silent = errors.Is(c.Healthy(asking), api.ErrUnreachable)
 			cancel()
+			if !silent && time.Since(looked) > progressEvery {
+				meanwhile()
+				looked = time.Now()
+			}
 		}
 		if silent && process.Ended() {
 			return nil

@@ -25,5 +25,5 @@ func TestAProcessThatHasEndedItselfAndCannotBeEndedByTheKernelIsNotWaitedForForE
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	nobody := api.NewClient(filepath.Join(t.TempDir(), "s"))
-	require.ErrorIs(t, gone(ctx, nobody, cmd.Process.Pid), errRemains)
+	require.ErrorIs(t, gone(ctx, nobody, cmd.Process.Pid, func() {}), errRemains)
 }
