@@ -43,7 +43,8 @@
 //   - In doubt a line is repeated, never skipped. A checkpoint is saved about once a second, so kill -9 repeats about a
 //     second of output.
 //   - One worker at a time has a source, so lines of a stream keep their order. A turn is bounded, and who is not done goes to the
-//     back of the queue, so a flood delays the others by one turn each.
+//     back of the queue, so a flood delays the others by one turn each. After a full turn a source rests half as long as it took:
+//     to follow a flood costs two thirds of a processor at the most, and the process that writes it keeps one of two.
 //   - A disk that does not answer harms those on it only: a worker that waits for one is replaced, no more than two wait for the
 //     same one, and a start or a reader is told of it in place of waiting.
 //   - An idle instance costs two inotify watches and some memory: no goroutine, no timer, no open file.
@@ -63,6 +64,9 @@
 //     carriage return, is forwarded as it is.
 //   - A name is not the file: somebody may move or remove the one that a process writes to. It is found by the descriptor of
 //     the process, and followed, read and bounded there until the next run.
+//   - A process that floods never waits for its file: it is slowed by whom it shares a processor with. A manager that copied
+//     each line, and had it written by itself, took 1.8 of two processors, most of it for garbage, and the process wrote at 0.69 to
+//     0.9 of its speed. Lines that are lent to the log ([Options.Lend]) and are written together take 0.6, and it writes at 0.98.
 //
 // What cannot be had: of a file that was removed while no manager lived, what its process wrote if it has ended by then; output
 // of a run that ends without a line end stands in the file on one line with what the next run writes; only at the beginning of

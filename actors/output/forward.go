@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+	"unsafe"
 )
 
 // turnBytes is how much of a file a turn reads at the most. It is more than a piece of a line, so every turn gets on.
@@ -87,7 +88,7 @@ func (w *worker) forward(t *tail) (more bool, err error) {
 		if size == 0 {
 			break
 		}
-		w.follower.emit(t, mask.Mask(string(text)), partial)
+		w.follower.emit(t, mask.Mask(w.u.text(text)), partial)
 		rest = rest[size:]
 	}
 	more = to < limit
@@ -98,7 +99,7 @@ func (w *worker) forward(t *tail) (more bool, err error) {
 			n = mask.Whole(rest) // a later follower forwards the rest
 		}
 		if n > 0 {
-			w.follower.emit(t, mask.Mask(string(rest[:n])), !w.final)
+			w.follower.emit(t, mask.Mask(w.u.text(rest[:n])), !w.final)
 		}
 		rest = rest[n:]
 	}
@@ -172,6 +173,14 @@ func (w *worker) skip(t *tail) error {
 	w.u.skipped.Add(lost)
 	w.log(t).Warn("output skipped", "bytes", lost)
 	return nil
+}
+
+// text returns a line as a string, which is good until the turn goes on if the handler has said that it needs no more.
+func (u *Outputs) text(line []byte) string {
+	if u.o.Lend {
+		return unsafe.String(unsafe.SliceData(line), len(line))
+	}
+	return string(line)
 }
 
 // emit makes a record of a line, or of a piece of one.

@@ -34,6 +34,10 @@ type Options struct {
 	// Logger receives the lines, and the complaints. Nil: they go nowhere.
 	Logger *slog.Logger
 
+	// Lend says that the handler of Logger keeps nothing of a record when Handle has returned, as slog's own do not. Then the
+	// lines are lent to it: the memory of one is used again for the next. Otherwise each is a copy, and a flood is one of garbage.
+	Lend bool
+
 	// Settled reports whether the records given to Logger so far have got to where they survive this process; it may wait for
 	// that. While they have not, no checkpoint is saved, and so a later manager forwards them again. Nil: they have.
 	Settled func() bool

@@ -30,6 +30,7 @@ type worker struct {
 	replaced bool
 
 	// Of the turn under way.
+	began    time.Time
 	follower *follower
 	ending   bool // it ends
 	final    bool // and a line that it has begun is all there will be of it
@@ -121,7 +122,7 @@ func (w *worker) turn(s *source) time.Duration {
 		s.finish()
 		return 0
 	}
-	w.follower, w.ending = f, ending
+	w.began, w.follower, w.ending = time.Now(), f, ending
 	w.final = ending && (heir != nil || f.ghost || !alive(f.pid))
 	w.news, w.more, w.poll = false, false, false
 	for _, t := range s.tails {
@@ -140,7 +141,7 @@ func (w *worker) turn(s *source) time.Duration {
 	wait := s.saveInTime()
 	switch {
 	case w.more:
-		return 0
+		return w.breath()
 	case w.news:
 		return sooner(wait, settle)
 	case w.poll || !s.arm():
@@ -149,6 +150,15 @@ func (w *worker) turn(s *source) time.Duration {
 		return 0
 	}
 	return wait
+}
+
+// breath is how long a source that floods waits for its next turn: so long that to follow it takes two thirds of a processor at
+// the most. Where there are two, the rest of the manager and of the host then finds room beside both.
+func (w *worker) breath() time.Duration {
+	if w.ending {
+		return 0
+	}
+	return min(time.Since(w.began)/2, settle)
 }
 
 // release ends the turn and sees to the source's next one, in the given time. It reports whether the worker was replaced.
@@ -171,6 +181,8 @@ func (w *worker) release(in time.Duration) (replaced bool) {
 	switch {
 	case again:
 		u.wake(s)
+	case in > 0 && !u.closed && s.timer != nil:
+		s.timer.Reset(in)
 	case in > 0 && !u.closed:
 		// A timer that fires late finds a source that does not need it, and costs one turn.
 		s.timer = time.AfterFunc(in, func() {

@@ -133,7 +133,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		Spawner: spawner, Supervisor: supervisor.Config{Logger: log.Logger},
 		Ports: port.Options{First: file.Ports.First, Last: file.Ports.Last, Hold: file.Ports.Hold},
 		Output: output.Options{MaxSize: file.Output.MaxSize, Forward: file.Output.Forward,
-			Mask: d.provider.secrets.Mask, Moved: d.outputMoved, Logger: log.output, Settled: log.writer.Settled},
+			Mask: d.provider.secrets.Mask, Moved: d.outputMoved, Logger: log.output, Lend: true, Settled: log.writer.Settled},
 	})
 	if err != nil {
 		return nil, err

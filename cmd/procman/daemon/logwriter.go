@@ -11,6 +11,11 @@ const (
 	logBacklog = 1 << 20
 	// logPiece is how much is written at once. A pipe takes this much as soon as its reader reads at all.
 	logPiece = 16 << 10
+	// logGather is how long the output of an instance may wait for more of it, so that a line is no write of its own. The
+	// manager's own records wait for nothing.
+	logGather = 10 * time.Millisecond
+	// logAhead is how many bytes the output of instances may be ahead of stderr, and what a buffer may have that is kept.
+	logAhead = 4 * logPiece
 	// logPatience is how long one piece may take before stderr counts as blocked.
 	logPatience = 2 * time.Second
 )
@@ -18,21 +23,25 @@ const (
 // logWriter writes records in a goroutine of its own. Its Write never waits: what finds no room is dropped and counted,
 // and reported by one record when the writer takes records again. Each Write is taken for one record.
 type logWriter struct {
-	to    io.Writer
-	limit int
-	note  func(dropped int) []byte // makes the record that says how many were dropped
+	to     io.Writer
+	limit  int
+	note   func(dropped int) []byte // makes the record that says how many were dropped
+	gather *time.Timer              // ends the time for which pending may grow
+	stuck  *time.Timer              // of the write under way
 
 	mu      sync.Mutex
 	change  *sync.Cond // of anything below
 	pending []byte
-	records int // in pending
-	taken   int // records put into pending, ever
-	settled int // of those, the ones that were written, or could not be
-	flying  int // bytes taken out of pending and not yet written
+	spare   []byte // empty, where pending was before
+	due     bool   // pending waits for no more
+	records int    // in pending
+	taken   int    // records put into pending, ever
+	settled int    // of those, the ones that were written, or could not be
+	flying  int    // bytes taken out of pending and not yet written
 	dropped int
-	turn    int  // of the write under way
-	blocked bool // the writer has not moved for logPatience
-	hurry   bool // nobody waits any more
+	began   time.Time // the write under way; zero: there is none
+	blocked bool      // the writer has not moved for logPatience
+	hurry   bool      // nobody waits any more
 	closed  bool
 	done    chan struct{}
 }
@@ -40,6 +49,10 @@ type logWriter struct {
 func newLogWriter(to io.Writer, limit int, note func(dropped int) []byte) *logWriter {
 	w := &logWriter{to: to, limit: limit, note: note, done: make(chan struct{})}
 	w.change = sync.NewCond(&w.mu)
+	w.gather = time.AfterFunc(time.Hour, w.flush)
+	w.gather.Stop()
+	w.stuck = time.AfterFunc(time.Hour, w.late)
+	w.stuck.Stop()
 	go w.run()
 	return w
 }
@@ -49,6 +62,7 @@ func (w *logWriter) Write(record []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.put(record, w.limit)
+	w.flushLocked()
 	return len(record), nil
 }
 
@@ -67,6 +81,17 @@ func (w *logWriter) put(record []byte, limit int) {
 	w.pending = append(w.pending, record...)
 	w.records++
 	w.taken++
+}
+
+// flush has what is pending written.
+func (w *logWriter) flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flushLocked()
+}
+
+func (w *logWriter) flushLocked() {
+	w.due = true
 	w.change.Broadcast()
 }
 
@@ -80,11 +105,18 @@ type patient struct{ *logWriter }
 func (p patient) Write(record []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	limit := p.limit / 2
+	limit := min(p.limit/2, logAhead)
 	for !p.room(len(record), limit) && !p.blocked && !p.hurry && !p.closed {
+		p.flushLocked()
 		p.change.Wait()
 	}
 	p.put(record, limit)
+	switch {
+	case len(p.pending) >= logPiece || p.records == 0:
+		p.flushLocked()
+	case p.records == 1:
+		p.gather.Reset(logGather)
+	}
 	return len(record), nil
 }
 
@@ -97,6 +129,7 @@ func (w *logWriter) Settled() bool {
 		if w.blocked {
 			return false
 		}
+		w.flushLocked()
 	}
 	return true
 }
@@ -113,7 +146,7 @@ func (w *logWriter) Hurry() {
 func (w *logWriter) Close(within time.Duration) {
 	w.mu.Lock()
 	w.closed = true
-	w.change.Broadcast()
+	w.flushLocked()
 	w.mu.Unlock()
 	late := time.NewTimer(within)
 	defer late.Stop()
@@ -135,6 +168,7 @@ func (w *logWriter) run() {
 		}
 		flows = w.write(batch)
 		w.mu.Lock()
+		w.spare = batch[:0]
 		w.settled += records
 		if !flows {
 			w.dropped += records + dropped
@@ -151,64 +185,66 @@ func (w *logWriter) take(flows bool) (batch []byte, records, dropped int, ok boo
 	defer w.mu.Unlock()
 	w.flying = 0
 	w.change.Broadcast()
-	for w.records == 0 && (w.dropped == 0 || !flows) {
-		if w.closed {
+	for !w.due || w.records == 0 && (w.dropped == 0 || !flows) {
+		if w.due && w.closed {
 			return nil, 0, 0, false
 		}
+		w.slim()
 		w.change.Wait()
 	}
 	batch, records, dropped = w.pending, w.records, w.dropped
-	w.pending, w.records, w.dropped, w.flying = nil, 0, 0, len(batch)
+	w.pending, w.spare, w.due, w.records, w.dropped, w.flying = w.spare, nil, w.closed, 0, 0, len(batch)
 	return batch, records, dropped, true
+}
+
+// slim lets go of what a flood has needed.
+func (w *logWriter) slim() {
+	if cap(w.spare) > 2*logAhead {
+		w.spare = nil
+	}
+	if len(w.pending) == 0 && cap(w.pending) > 2*logAhead {
+		w.pending = nil
+	}
 }
 
 // write writes the batch in pieces and reports whether all of it was taken.
 func (w *logWriter) write(batch []byte) bool {
 	for len(batch) > 0 {
-		piece := batch[:min(len(batch), logPiece)]
-		turn := w.begin()
-		late := time.AfterFunc(logPatience, func() { w.late(turn) })
-		n, err := w.to.Write(piece)
-		late.Stop()
-		w.wrote()
+		w.begin()
+		n, err := w.to.Write(batch[:min(len(batch), logPiece)])
+		w.wrote(n)
 		if err != nil {
 			return false
 		}
 		batch = batch[n:]
-		w.mu.Lock()
-		w.flying = max(0, w.flying-n)
-		w.change.Broadcast()
-		w.mu.Unlock()
 	}
 	return true
 }
 
-// begin says that a write begins, and returns its number.
-func (w *logWriter) begin() int {
+// begin says that a write begins.
+func (w *logWriter) begin() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.turn++
-	return w.turn
+	w.began = time.Now()
+	w.stuck.Reset(logPatience)
 }
 
-// late says that a write takes long, unless it has ended in the same instant: a timer that was stopped too late must not
-// have the last word.
-func (w *logWriter) late(turn int) {
+// late says that a write takes long, if the one under way does: a timer that was stopped too late must not have the last word.
+func (w *logWriter) late() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if turn == w.turn {
+	if !w.began.IsZero() && time.Since(w.began) >= logPatience {
 		w.blocked = true
 		w.change.Broadcast()
 	}
 }
 
-// wrote says that the write has ended.
-func (w *logWriter) wrote() {
+// wrote says that the write has ended, and how much was taken.
+func (w *logWriter) wrote(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.turn++
-	if w.blocked {
-		w.blocked = false
-		w.change.Broadcast()
-	}
+	w.stuck.Stop()
+	w.began, w.blocked = time.Time{}, false
+	w.flying = max(0, w.flying-n)
+	w.change.Broadcast()
 }

@@ -274,3 +274,61 @@ func TestAWriteThatEndsInTheInstantOfItsPatienceIsNotBlockedForEver(t *testing.T
 		})
 	}
 }
+
+// tally counts what is written, and in how many writes.
+type tally struct {
+	*valve
+	writes int
+}
+
+func (c *tally) Write(p []byte) (int, error) {
+	c.writes++
+	return c.valve.Write(p)
+}
+
+func TestLinesOfOutputAreWrittenTogetherAndTheManagersOwnRecordsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &tally{valve: newValve(true)}
+		w := newLogWriter(c, 1<<20, note)
+		defer w.Close(time.Second)
+		began := time.Now()
+		for range 5 {
+			record(t, w.Patient(), "a line")
+			synctest.Wait()
+		}
+		require.Empty(t, c.String())
+		time.Sleep(logGather)
+		synctest.Wait()
+		require.Equal(t, 5, strings.Count(c.String(), "a line\n"))
+		require.Equal(t, 1, c.writes)
+		require.Equal(t, logGather, time.Since(began))
+
+		record(t, w.Patient(), "a line")
+		record(t, w, "an exit")
+		synctest.Wait()
+		require.True(t, strings.HasSuffix(c.String(), "a line\nan exit\n"), "in their order")
+		require.Equal(t, 2, c.writes)
+
+		record(t, w.Patient(), "a line")
+		require.True(t, w.Settled())
+		require.Equal(t, logGather, time.Since(began), "who asks whether it is settled has it written")
+		require.Equal(t, 7, strings.Count(c.String(), "a line\n"))
+	})
+}
+
+func TestAFloodWaitsForNobodyAndIsWrittenInPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &tally{valve: newValve(true)}
+		w := newLogWriter(c, 1<<20, note)
+		began := time.Now()
+		const lines = 100_000
+		for n := range lines {
+			record(t, w.Patient(), fmt.Sprintf("%07d", n))
+		}
+		require.Zero(t, time.Since(began))
+		w.Close(time.Second)
+		require.Len(t, c.String(), 8*lines)
+		require.Less(t, c.writes, 2*8*lines/logPiece+2)
+		require.LessOrEqual(t, cap(w.pending)+cap(w.spare), 4*logAhead, "what a flood has needed is let go of")
+	})
+}
