@@ -45,11 +45,10 @@ type Memory struct {
 	Counted      bool   // Run is among them
 	Attempts     int    // failures since the instance was last stable
 	Phase        Phase
-	Reason       string        // see Status.Reason
-	DueAt        time.Time     // in Backoff: when the next start is due
-	HealthySince time.Time     // of Run; zero if it was not healthy
-	Grace        time.Duration // that Run gets when it is stopped
-	Leftovers    Leftovers     // of Run; empty: not known
+	Reason       string     // see Status.Reason
+	DueAt        time.Time  // in Backoff: when the next start is due
+	HealthySince time.Time  // of Run; zero if it was not healthy
+	Stop         StopPolicy // of Run; zero: not known
 	StopAs       ExitReason
 	KillAt       time.Time // in Stopping: when the grace period ends
 	Held         bool      // see Status.Held

@@ -323,10 +323,11 @@ type StartPolicy struct {
 	Deadline time.Duration // from its start to its first 200
 }
 
-// StopPolicy says how an instance is ended.
+// StopPolicy says how an instance is ended. It is on record with its run, see [Memory]: the run may have to be ended when
+// nobody lists its instance any more.
 type StopPolicy struct {
-	Grace     time.Duration // between TERM and KILL
-	Leftovers Leftovers     // what becomes of processes that outlive the first one
+	Grace     time.Duration `json:"grace_ns"`            // between TERM and KILL
+	Leftovers Leftovers     `json:"leftovers,omitempty"` // what becomes of processes that outlive the first one
 }
 
 // Leftovers says what becomes of what a run has started, once its first process has ended. Its session and its process

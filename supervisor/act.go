@@ -95,7 +95,7 @@ func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 		if a.App != nil {
 			app = &a.App.AppInstance
 		} else {
-			unknown := messages.AppInstance{InstanceID: e.ID, Stop: messages.StopPolicy{Leftovers: a.Leftovers}}.WithDefaults()
+			unknown := messages.AppInstance{InstanceID: e.ID, Stop: a.Stop}.WithDefaults()
 			app = &unknown
 		}
 		r.spawn(c, e, fmt.Sprintf("%s@%d+%d", e.ID, a.Run, a.Adoption), actors.Order{App: app, Run: a.Run, Adopt: true, Ready: a.Ready, Recent: e.recent})

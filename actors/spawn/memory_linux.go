@@ -19,17 +19,16 @@ var errForeign = errors.New("the record is another instance's")
 
 // memoryRecord is a messages.Memory on disk. Its times are CLOCK_MONOTONIC of the boot it names.
 type memoryRecord struct {
-	ID           messages.InstanceID `json:"instance"`
-	Boot         string              `json:"boot_id"`
-	Init         uint64              `json:"init_ticks,omitempty"` // when pid 1 was started; 0: not known
-	Run          int                 `json:"run"`
-	Exited       bool                `json:"exited"`
-	Spec         string              `json:"spec_hash"`
-	Rule         string              `json:"restart_hash,omitempty"`
-	Starts       int                 `json:"starts"`
-	Counted      bool                `json:"counted"`
-	Grace        time.Duration       `json:"grace_ns"`
-	Leftovers    messages.Leftovers  `json:"leftovers,omitempty"`
+	ID      messages.InstanceID `json:"instance"`
+	Boot    string              `json:"boot_id"`
+	Init    uint64              `json:"init_ticks,omitempty"` // when pid 1 was started; 0: not known
+	Run     int                 `json:"run"`
+	Exited  bool                `json:"exited"`
+	Spec    string              `json:"spec_hash"`
+	Rule    string              `json:"restart_hash,omitempty"`
+	Starts  int                 `json:"starts"`
+	Counted bool                `json:"counted"`
+	messages.StopPolicy
 	Attempts     int                 `json:"attempts"`
 	Phase        messages.Phase      `json:"phase"`
 	Reason       string              `json:"reason"`
@@ -53,7 +52,7 @@ type memoryExit struct {
 
 func memorize(m messages.Memory, boot string, c clock) memoryRecord {
 	r := memoryRecord{
-		ID: m.ID, Boot: boot, Run: m.Run, Exited: m.Exited, Spec: m.Spec, Rule: m.Rule, Starts: m.Starts, Counted: m.Counted, Grace: m.Grace, Leftovers: m.Leftovers, Attempts: m.Attempts,
+		ID: m.ID, Boot: boot, Run: m.Run, Exited: m.Exited, Spec: m.Spec, Rule: m.Rule, Starts: m.Starts, Counted: m.Counted, StopPolicy: m.Stop, Attempts: m.Attempts,
 		Phase: m.Phase, Reason: m.Reason, DueAt: c.nanos(m.DueAt), HealthySince: c.nanos(m.HealthySince),
 		StopAs: m.StopAs, KillAt: c.nanos(m.KillAt),
 		Held: m.Held, HeldBy: m.HeldBy, HeldAt: m.HeldAt.Round(0),
@@ -69,7 +68,7 @@ func (r memoryRecord) recall(boot string, c clock) messages.Memory {
 		r.DueAt, r.HealthySince, r.KillAt = nil, nil, nil
 	}
 	m := messages.Memory{
-		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Rule: r.Rule, Starts: r.Starts, Counted: r.Counted, Grace: r.Grace, Leftovers: r.Leftovers, Attempts: r.Attempts,
+		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Rule: r.Rule, Starts: r.Starts, Counted: r.Counted, Stop: r.StopPolicy, Attempts: r.Attempts,
 		Phase: r.Phase, Reason: r.Reason, DueAt: c.time(r.DueAt), HealthySince: c.time(r.HealthySince),
 		StopAs: r.StopAs, KillAt: c.time(r.KillAt),
 		Held: r.Held, HeldBy: r.HeldBy, HeldAt: r.HeldAt, Rebooted: r.Boot != boot,

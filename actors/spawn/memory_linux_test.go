@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"reflect"
@@ -29,7 +30,7 @@ func recalled(t testing.TB, s *Spawner) []messages.Memory {
 func fullMemory(t testing.TB) messages.Memory {
 	now := time.Now()
 	m := messages.Memory{
-		ID: "a", Run: 4, Exited: true, Spec: "spec", Rule: "rule", Starts: 3, Counted: true, Grace: time.Second, Leftovers: messages.LeftoversLeave, Attempts: 2, Phase: messages.Backoff, Reason: "why",
+		ID: "a", Run: 4, Exited: true, Spec: "spec", Rule: "rule", Starts: 3, Counted: true, Stop: messages.StopPolicy{Grace: time.Second, Leftovers: messages.LeftoversLeave}, Attempts: 2, Phase: messages.Backoff, Reason: "why",
 		DueAt: now.Add(time.Minute), HealthySince: now.Add(-time.Hour), StopAs: messages.ReasonChanged, KillAt: now.Add(time.Second), Held: true,
 		HeldBy: "uid 1000", HeldAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 		LastExit: &messages.Exit{Code: -1, Signal: "SEGV", Known: true, At: now.Add(-time.Second), Reason: messages.ReasonSignal},
@@ -38,6 +39,11 @@ func fullMemory(t testing.TB) messages.Memory {
 	for n := range v.NumField() {
 		if name := v.Type().Field(n).Name; name != "Rebooted" {
 			require.False(t, v.Field(n).IsZero(), name)
+		}
+	}
+	for _, f := range messages.Fields() {
+		if section, _ := f.Section(); section == "stop" {
+			require.False(t, reflect.ValueOf(f.At(&messages.AppInstance{Stop: m.Stop})).Elem().IsZero(), f.Key)
 		}
 	}
 	return m
@@ -230,4 +236,21 @@ func TestAContainerThatWasStartedAgainIsAnotherBootThoughTheBootIDIsTheHosts(t *
 		require.NoError(t, record.Commit(s.dir.Memory("a"), false))
 		require.Equal(t, c.rebooted, recalled(t, s)[0].Rebooted)
 	}
+}
+
+// What earlier versions wrote and read: an upgrade and the way back lose nothing.
+func TestAMemoryIsOnDiskAsItAlwaysWas(t *testing.T) {
+	const fixed = `{"instance":"a","boot_id":"boot","run":4,"exited":true,"spec_hash":"spec","restart_hash":"rule","starts":3,"counted":true,` +
+		`"grace_ns":1000000000,"leftovers":"leave","attempts":2,"phase":"backoff","reason":"why","due_ns":7,"healthy_since_ns":7,"stop_as":"changed",` +
+		`"kill_ns":7,"held":true,"held_by":"uid 1000","held_at":"2026-01-02T03:04:05.000000006Z",` +
+		`"last_exit":{"code":-1,"signal":"SEGV","known":true,"at_ns":7,"reason":"signal"}}`
+	c := clock{now: time.Now(), mono: 7}
+	m := fullMemory(t)
+	m.DueAt, m.HealthySince, m.KillAt, m.LastExit.At = c.now, c.now, c.now, c.now
+	text, err := json.Marshal(memorize(m, "boot", c))
+	require.NoError(t, err)
+	require.Equal(t, fixed, string(text))
+	var r memoryRecord
+	require.NoError(t, json.Unmarshal([]byte(fixed), &r))
+	require.Equal(t, m, r.recall("boot", c))
 }

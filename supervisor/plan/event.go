@@ -81,11 +81,11 @@ type (
 	}
 	// Adopt: spawn an actor that takes over the process of Run. App is nil while it is not known what runs there.
 	Adopt struct {
-		App       *App
-		Run       int
-		Adoption  int
-		Ready     bool               // it was healthy before
-		Leftovers messages.Leftovers // by which the run is ended
+		App      *App
+		Run      int
+		Adoption int
+		Ready    bool                // it was healthy before
+		Stop     messages.StopPolicy // by which the run is ended
 	}
 	// Stop: tell the actor to end its run.
 	Stop messages.StopPolicy

@@ -116,7 +116,7 @@ func (i Instance) Memory(held bool) messages.Memory {
 	return messages.Memory{
 		ID: i.ID, Run: i.Run, Exited: !i.Live(), Spec: i.Spec, Rule: i.Rule, Starts: i.Starts, Counted: i.counted, Attempts: i.Attempts,
 		Phase: i.Phase, Reason: reason, DueAt: i.DueAt, HealthySince: i.HealthySince,
-		Grace: i.ending().Grace, Leftovers: i.ending().Leftovers, StopAs: i.StopAs, KillAt: i.KillAt, Held: held, LastExit: i.LastExit,
+		Stop: i.ending(), StopAs: i.StopAs, KillAt: i.KillAt, Held: held, LastExit: i.LastExit,
 	}
 }
 

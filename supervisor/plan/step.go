@@ -75,7 +75,7 @@ func (m *move) adopt() {
 	m.to(messages.Starting, "")
 	m.Adoptions++
 	m.Orphan = false
-	m.act(Adopt{App: m.shown(), Run: m.Run, Adoption: m.Adoptions, Ready: !m.HealthySince.IsZero(), Leftovers: m.ending().Leftovers})
+	m.act(Adopt{App: m.shown(), Run: m.Run, Adoption: m.Adoptions, Ready: !m.HealthySince.IsZero(), Stop: m.ending()})
 }
 
 // fresh launches as if nothing had failed before.

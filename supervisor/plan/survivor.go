@@ -13,7 +13,7 @@ func restore(m *move, e Event) {
 	m.restored = true
 	m.Run, m.Starts, m.Spec, m.LastExit = mem.Run, mem.Starts, mem.Spec, mem.LastExit
 	m.Attempts, m.counted, m.Rule = mem.Attempts, mem.Counted, mem.Rule
-	m.left = messages.StopPolicy{Grace: mem.Grace, Leftovers: mem.Leftovers}
+	m.left = mem.Stop
 	if found != nil && found.Run > mem.Run {
 		m.Run, m.Spec, m.counted = found.Run, found.SpecHash, false
 		mem.StopAs, mem.HealthySince = "", time.Time{}
