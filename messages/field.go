@@ -52,10 +52,11 @@ type Effect int
 
 // The effects.
 const (
-	Noted    Effect = iota // no run is told of it
-	Applied                // a running process goes on under the new rule
-	Wished                 // the same, and it is a wish to see an instance run that has ended
-	Respawns               // it is part of what runs: the process is replaced by another one
+	Noted     Effect = iota // no run is told of it
+	Applied                 // a running process goes on under the new rule
+	Wished                  // the same, and it is a wish to see an instance run that has ended
+	Respawns                // it is part of what runs: the process is replaced by another one
+	NewDaemon               // of a setting that is no field of an instance: only a daemon that is started after it takes it up
 )
 
 // Fields returns the description of every field of an [AppInstance] that a configuration can set, in the order of its keys.

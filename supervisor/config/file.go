@@ -2,6 +2,7 @@ package config
 
 import (
 	"log/slog"
+	"reflect"
 	"time"
 
 	"procman/messages"
@@ -80,21 +81,15 @@ type Metrics struct {
 
 // RestartNeeded returns the keys that differ between two configurations and take effect only in a new daemon. Every
 // other key is applied to the running one: ports from the next lease on, the rest at once.
-func RestartNeeded(old, new *File) []string {
-	var keys []string
-	differs := func(key string, same bool) {
-		if !same {
-			keys = append(keys, key)
+func RestartNeeded(old, new *File) []string { return everyKey.restartNeeded(old, new) }
+
+func (t *tables) restartNeeded(old, new *File) (keys []string) {
+	was, is := &level{file: old}, &level{file: new}
+	each(t.file, func(k key, name string) {
+		if k.Effect == messages.NewDaemon &&
+			(!reflect.DeepEqual(k.at(was), k.at(is)) || k.content != nil && k.content(old) != k.content(new)) {
+			keys = append(keys, name)
 		}
-	}
-	differs("state_dir", old.StateDir == new.StateDir)
-	differs("socket", old.Socket == new.Socket)
-	differs("start.parallel", old.Start.Parallel == new.Start.Parallel)
-	kept := new.Output
-	kept.Keep = old.Output.Keep // it is asked for when it is needed
-	differs("output", old.Output == kept)
-	differs("log", old.Log == new.Log)
-	differs("metrics", old.Metrics == new.Metrics)
-	differs("api", old.API == new.API)
+	})
 	return keys
 }

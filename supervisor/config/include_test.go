@@ -356,5 +356,5 @@ func TestAnEditOfTheTokenIsSignalled(t *testing.T) {
 		_, err := p.AppInstances(t.Context())
 		return err == nil && strings.HasPrefix(p.File().API.Token, "b")
 	}, 5*time.Second, time.Millisecond)
-	require.Equal(t, []string{"api"}, RestartNeeded(old, p.File()))
+	require.Equal(t, []string{"api.token_file"}, RestartNeeded(old, p.File()))
 }

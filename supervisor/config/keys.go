@@ -24,6 +24,8 @@ type key struct {
 	check  func(d *decoder, v value, of *level) // looks at a section as a whole
 	schema map[string]any                       // what neither kind nor limits say of it
 	sample string                               // shown where there is no default to show
+	// content is what a file that a setting names has: an edit of it is one of the setting.
+	content func(*File) string
 }
 
 // tables are the keys there are, by the mapping in which they may stand.

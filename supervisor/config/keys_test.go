@@ -44,6 +44,25 @@ func TestAFieldThatIsAddedToTheTableIsFoundEverywhere(t *testing.T) {
 	require.Contains(t, keys.example(), ", word: please}\n")
 }
 
+func TestASettingThatIsAddedToTheTableSaysWhetherItNeedsANewDaemon(t *testing.T) {
+	keys := tablesOf(messages.Fields())
+	add := func(name string, effect messages.Effect, at func(*File) any) {
+		k := setting(messages.Field{Kind: messages.KindText, Effect: effect, Doc: "said"}, at)
+		k.name = name
+		keys.file = append(keys.file, k)
+	}
+	add("late", messages.NewDaemon, func(f *File) any { return &f.Path })
+	add("live", messages.Applied, func(f *File) any { return &f.OnShutdown })
+	read := func(text string) *File {
+		f, _, err := parseBy(keys, "f", []byte(text+"\ninstances: []"), host(nil))
+		require.NoError(t, err)
+		return f
+	}
+	require.Equal(t, []string{"late"}, keys.restartNeeded(read(""), read("late: x")))
+	require.Empty(t, keys.restartNeeded(read("late: x"), read("late: x\nlive: leave\nhealth: {interval: 1s}")))
+	require.Contains(t, keys.manual(time.Time{}), "\n.B late\n(text)\nSaid. An edit takes effect in a new daemon only.\n")
+}
+
 func TestTheManualHasEveryKey(t *testing.T) {
 	page := string(Manual(time.Time{}))
 	for _, keys := range [][]key{everyKey.file, everyKey.instance} {

@@ -50,9 +50,10 @@ func (k key) entry(b *strings.Builder, name string) {
 		takes += "; default " + k.shown()
 	}
 	edit := map[messages.Effect]string{
-		messages.Respawns: " An edit restarts the instance.",
-		messages.Wished:   " An edit touches no process, and starts what has ended.",
-		messages.Applied:  " An edit touches no process.",
+		messages.Respawns:  " An edit restarts the instance.",
+		messages.Wished:    " An edit touches no process, and starts what has ended.",
+		messages.Applied:   " An edit touches no process.",
+		messages.NewDaemon: " An edit takes effect in a new daemon only.",
 	}[k.Effect]
 	roff := strings.NewReplacer(`\`, `\e`, "-", `\-`)
 	fmt.Fprintf(b, ".TP\n.B %s\n(%s)\n%s.%s\n", roff.Replace(name), roff.Replace(takes), roff.Replace(strings.ToUpper(k.Doc[:1])+k.Doc[1:]), edit)

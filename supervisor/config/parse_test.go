@@ -367,7 +367,7 @@ func TestRestartNeededNamesWhatARunningDaemonCannotTakeOver(t *testing.T) {
 	old := good(t, "instances: []")
 	require.Empty(t, RestartNeeded(old, old))
 	require.Empty(t, RestartNeeded(old, good(t, "on_shutdown: leave\nhealth: {interval: 1s}\nexecutable: x\nstart: {deadline: 1s}\ninstances: [{id: a, args: [x]}]")))
-	require.Equal(t, []string{"state_dir", "socket", "start.parallel", "output", "log", "metrics"}, RestartNeeded(old, good(t,
+	require.Equal(t, []string{"state_dir", "socket", "start.parallel", "output.forward", "log.format", "metrics.listen"}, RestartNeeded(old, good(t,
 		"state_dir: /x\nports: {hold: false}\nstart: {parallel: 3}\noutput: {forward: false}\nlog: {format: text}\nmetrics: {listen: ':1'}\ninstances: []")))
 }
 

@@ -27,7 +27,7 @@ func setting(f messages.Field, at func(*File) any) key {
 
 // places are the settings that stand before those of instances in the reference.
 func places() []key {
-	stateDir := setting(messages.Field{Key: "state_dir", Kind: kindPathText,
+	stateDir := setting(messages.Field{Key: "state_dir", Kind: kindPathText, Effect: messages.NewDaemon,
 		Doc: "what outlives the daemon is kept here; default $STATE_DIRECTORY, /var/lib/procman as root, $XDG_STATE_HOME/procman"},
 		func(f *File) any { return &f.StateDir })
 	stateDir.sample = ".procman"
@@ -35,7 +35,7 @@ func places() []key {
 		{Field: messages.Field{Key: "executable", Kind: messages.KindProgram, Default: messages.DefaultExecutable, Limits: notEmpty,
 			Doc: "the program instances run; default dist/bin/servicehost"}, at: func(l *level) any { return &l.app.Executable }},
 		stateDir,
-		setting(messages.Field{Key: "socket", Kind: kindPathText, Default: "", Limits: socketPath,
+		setting(messages.Field{Key: "socket", Kind: kindPathText, Effect: messages.NewDaemon, Default: "", Limits: socketPath,
 			Doc: "where the daemon answers; default STATE_DIR/procman.sock"}, func(f *File) any { return &f.Socket }),
 		setting(messages.Field{Key: "on_shutdown", Default: ShutdownStop, Words: []string{string(ShutdownStop), string(ShutdownLeave)},
 			Doc: "what becomes of the instances when the daemon is told to end"}, func(f *File) any { return &f.OnShutdown }),
@@ -49,16 +49,18 @@ func places() []key {
 
 // services are the settings that stand behind those of instances.
 func services() []key {
-	listen := messages.Field{Kind: messages.KindText, Default: "", Limits: address, Doc: "host:port; empty: only on the socket"}
+	listen := messages.Field{Kind: messages.KindText, Effect: messages.NewDaemon, Default: "", Limits: address, Doc: "host:port; empty: only on the socket"}
 	metrics, api := listen, listen
 	metrics.Key, api.Key = "metrics.listen", "api.listen"
-	token := setting(messages.Field{Key: "api.token_file", Kind: messages.KindPath, Default: "", Doc: "with the token that callers must show, at least 16 bytes; needed if listen is set"},
+	token := setting(messages.Field{Key: "api.token_file", Kind: messages.KindPath, Effect: messages.NewDaemon, Default: "",
+		Doc: "with the token that callers must show, at least 16 bytes; needed if listen is set"},
 		func(f *File) any { return &f.API.TokenFile })
 	token.check, token.schema = checkAPI, tokenNeeded()
+	token.content = func(f *File) string { return f.API.Token }
 	return []key{
-		setting(messages.Field{Key: "start.parallel", Kind: messages.KindInteger, Default: 0, Limits: []messages.Limit{messages.AtLeast(0)},
+		setting(messages.Field{Key: "start.parallel", Kind: messages.KindInteger, Effect: messages.NewDaemon, Default: 0, Limits: []messages.Limit{messages.AtLeast(0)},
 			Doc: "how many instances may use the processor for their start at a time; 0: chosen from the cores"}, func(f *File) any { return &f.Start.Parallel }),
-		setting(messages.Field{Key: "output.max_size", Kind: kindSize, Default: int64(16 << 20), Limits: []messages.Limit{messages.AtLeast(int64(1))},
+		setting(messages.Field{Key: "output.max_size", Kind: kindSize, Effect: messages.NewDaemon, Default: int64(16 << 20), Limits: []messages.Limit{messages.AtLeast(int64(1))},
 			Doc: "of each of an instance's two output files; beyond, they are cut at their head"}, func(f *File) any { return &f.Output.MaxSize }),
 		setting(messages.Field{Key: "output.keep", Kind: messages.KindDuration, Default: 24 * time.Hour, Limits: []messages.Limit{messages.Must(func(d time.Duration) string {
 			if d <= 0 {
@@ -67,11 +69,11 @@ func services() []key {
 			return ""
 		}, nil)},
 			Doc: "the directory of an instance that has left the list, from the last change in it on"}, func(f *File) any { return &f.Output.Keep }),
-		setting(messages.Field{Key: "output.forward", Kind: messages.KindBool, Default: true,
+		setting(messages.Field{Key: "output.forward", Kind: messages.KindBool, Effect: messages.NewDaemon, Default: true,
 			Doc: "into the daemon's structured log"}, func(f *File) any { return &f.Output.Forward }),
-		setting(messages.Field{Key: "log.level", Default: "info", Words: []string{"debug", "info", "warn", "error"},
+		setting(messages.Field{Key: "log.level", Effect: messages.NewDaemon, Default: "info", Words: []string{"debug", "info", "warn", "error"},
 			Doc: "what is less than this is not logged"}, func(f *File) any { return &f.Log.Level }),
-		setting(messages.Field{Key: "log.format", Default: LogJSON, Words: []string{string(LogJSON), string(LogText)},
+		setting(messages.Field{Key: "log.format", Effect: messages.NewDaemon, Default: LogJSON, Words: []string{string(LogJSON), string(LogText)},
 			Doc: "of a log record"}, func(f *File) any { return &f.Log.Format }),
 		setting(metrics, func(f *File) any { return &f.Metrics.Listen }),
 		setting(api, func(f *File) any { return &f.API.Listen }),

@@ -123,7 +123,7 @@ func TestHUPHasTheConfigurationReadAgain(t *testing.T) {
 	d.signal(syscall.SIGHUP)
 	s.eventually("b is there", func() bool { return len(s.status().Instances) == 2 })
 	s.ok("start", "b", "--wait")
-	require.Contains(t, d.log.String(), `"keys":"log"`, "what needs a new daemon is said")
+	require.Contains(t, d.log.String(), `"keys":"log.level"`, "what needs a new daemon is said")
 }
 
 func TestABrokenEditIsRefusedAndTheDaemonIsStillFound(t *testing.T) {

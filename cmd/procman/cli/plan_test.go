@@ -28,17 +28,17 @@ func TestPlanSaysWhatAReloadWouldDoAndDoesNothing(t *testing.T) {
 	next.write("log: {level: debug}\nstop: {grace: 3s}", "a: serve", "c: serve; env_file: c.env", "d: fail", "e: serve")
 	r := next.call("plan")
 	require.Equal(t, exitChanges, r.code, r.stderr)
-	require.Equal(t, `= a    apply: no process is touched: stop.grace has changed
+	require.Equal(t, `= a          apply: no process is touched: stop.grace has changed
     stop.grace: 10s -> 3s
-- b    stop: no longer in the file
-~ c    restart: env.TOKEN has changed
+- b          stop: no longer in the file
+~ c          restart: env.TOKEN has changed
     env.TOKEN: set to ***
     stop.grace: 10s -> 3s
-~ d    restart: env.TEST_CHILD has changed
+~ d          restart: env.TEST_CHILD has changed
     env.TEST_CHILD: serve -> fail
     stop.grace: 10s -> 3s
-+ e    start: new in the file
-! log  has changed; it takes effect in a new daemon only (`+"`procman upgrade`"+`: no instance restarts)
++ e          start: new in the file
+! log.level  has changed; it takes effect in a new daemon only (`+"`procman upgrade`"+`: no instance restarts)
 1 to start, 1 to stop, 2 to restart, 1 applied live
 `, r.stdout)
 
@@ -47,7 +47,7 @@ func TestPlanSaysWhatAReloadWouldDoAndDoesNothing(t *testing.T) {
 	require.Equal(t, exitChanges, r.code)
 	require.NoError(t, json.Unmarshal([]byte(r.stdout), &p))
 	require.Equal(t, next.config, p.Config)
-	require.Equal(t, []string{"log"}, p.Daemon)
+	require.Equal(t, []string{"log.level"}, p.Daemon)
 	require.Len(t, p.Changes, 5)
 	require.Equal(t, messages.Change{ID: "b", Kind: messages.ChangeStop, Why: "no longer in the file", Fields: []messages.FieldChange{}}, p.Changes[1])
 	require.NotContains(t, r.stdout, "correct-horse")
