@@ -11,17 +11,19 @@ import (
 
 	"procman/actors/run"
 	"procman/messages"
+	"procman/supervisor/config"
 	"procman/supervisor/plan"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the state tables into the README")
+var rewrite = flag.Bool("rewrite", false, "write the tables into the README")
 
-func TestTheReadmeShowsTheStateTables(t *testing.T) {
+func TestTheReadmeShowsTheTables(t *testing.T) {
 	text, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
 	want := string(text)
 	want = put(t, want, "plan", table(plan.Events(), messages.Phases(), plan.Cell))
 	want = put(t, want, "run", table(run.Events(), run.Phases(), run.Cell))
+	want = put(t, want, "keys", config.Reference())
 	if *rewrite {
 		require.NoError(t, os.WriteFile("../README.md", []byte(want), 0o644))
 		return

@@ -60,6 +60,7 @@ func TestASettingThatIsAddedToTheTableSaysWhetherItNeedsANewDaemon(t *testing.T)
 	}
 	require.Equal(t, []string{"late"}, keys.restartNeeded(read(""), read("late: x")))
 	require.Empty(t, keys.restartNeeded(read("late: x"), read("late: x\nlive: leave\nhealth: {interval: 1s}")))
+	require.Contains(t, keys.reference(), "| `late` |  | said | takes effect in a new daemon only |\n")
 	require.Contains(t, keys.manual(time.Time{}), "\n.B late\n(text)\nSaid. An edit takes effect in a new daemon only.\n")
 }
 

@@ -49,12 +49,43 @@ func (k key) entry(b *strings.Builder, name string) {
 	if k.Default != nil && k.Kind != messages.KindTexts {
 		takes += "; default " + k.shown()
 	}
-	edit := map[messages.Effect]string{
-		messages.Respawns:  " An edit restarts the instance.",
-		messages.Wished:    " An edit touches no process, and starts what has ended.",
-		messages.Applied:   " An edit touches no process.",
-		messages.NewDaemon: " An edit takes effect in a new daemon only.",
-	}[k.Effect]
+	edit := ""
+	if does := k.edit(); does != "" {
+		edit = " An edit " + does + "."
+	}
 	roff := strings.NewReplacer(`\`, `\e`, "-", `\-`)
 	fmt.Fprintf(b, ".TP\n.B %s\n(%s)\n%s.%s\n", roff.Replace(name), roff.Replace(takes), roff.Replace(strings.ToUpper(k.Doc[:1])+k.Doc[1:]), edit)
+}
+
+// Reference returns a table in Markdown of the keys of a file and, behind them, those that only an instance has: the default,
+// what it is for, and what an edit of it does, if that needs a word.
+func Reference() string { return everyKey.reference() }
+
+func (t *tables) reference() string {
+	var b strings.Builder
+	b.WriteString("| key | default | meaning | an edit |\n|---|---|---|---|\n")
+	row := func(k key, name string) {
+		shown := ""
+		if k.Default != nil && k.Default != "" && k.Kind != messages.KindTexts {
+			shown = "`" + k.shown() + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, shown, strings.NewReplacer("|", `\|`, "*", `\*`).Replace(k.meaning()), k.edit())
+	}
+	each(t.file, row)
+	for _, k := range t.instance {
+		if k.keys == nil {
+			row(k, "instances[]."+k.name)
+		}
+	}
+	return b.String()
+}
+
+// edit is what an edit of a key does.
+func (k key) edit() string {
+	return map[messages.Effect]string{
+		messages.Respawns:  "restarts the instance",
+		messages.Wished:    "touches no process, and starts what has ended",
+		messages.Applied:   "touches no process",
+		messages.NewDaemon: "takes effect in a new daemon only",
+	}[k.Effect]
 }
