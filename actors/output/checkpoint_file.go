@@ -1,10 +1,8 @@
 package output
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 
 	"procman/actors/record"
@@ -28,30 +26,12 @@ type checkpointFile struct {
 	Stderr  checkpoint `json:"stderr"`
 }
 
-// sealed guards the content against the decay of disks: a wrong position would skip lines.
-type sealed struct {
-	Sum    uint32          `json:"crc32"`
-	Record json.RawMessage `json:"record"`
-}
-
-func (c checkpointFile) encode() ([]byte, error) {
-	body, err := json.Marshal(c)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(sealed{crc32.ChecksumIEEE(body), body})
-}
+// encode seals the content against the decay of disks: a wrong position would skip lines.
+func (c checkpointFile) encode() ([]byte, error) { return record.SealShort(c) }
 
 func decodeCheckpoints(data []byte) (checkpointFile, error) {
-	var s sealed
-	if err := json.Unmarshal(data, &s); err != nil {
-		return checkpointFile{}, err
-	}
-	if crc32.ChecksumIEEE(s.Record) != s.Sum {
-		return checkpointFile{}, errors.New("its checksum is wrong")
-	}
 	var c checkpointFile
-	if err := json.Unmarshal(s.Record, &c); err != nil {
+	if err := record.UnsealShort(data, &c); err != nil {
 		return checkpointFile{}, err
 	}
 	if c.Version != checkpointVersion {
@@ -74,7 +54,7 @@ func loadCheckpoints(path string) (checkpointFile, error) {
 		}
 	}
 	if err != nil {
-		lost := checkpoint{Era: 1<<32 + int64(crc32.ChecksumIEEE(data))} // no era that was counted, and the same for all who look
+		lost := checkpoint{Era: 1<<32 + int64(record.Checksum(data))} // no era that was counted, and the same for all who look
 		return checkpointFile{Stdout: lost, Stderr: lost}, err
 	}
 	return c, nil

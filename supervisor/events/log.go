@@ -212,7 +212,7 @@ func (l *Log) write(events []messages.Event) error {
 		if err != nil {
 			return err
 		}
-		lines = append(lines, seal(text)...)
+		lines = append(lines, record.SealLine(text)...)
 	}
 	n, err := l.file.Write(lines)
 	if err != nil {

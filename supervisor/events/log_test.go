@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
@@ -431,7 +432,7 @@ func TestAnEventKeepsEveryFieldOnItsWay(t *testing.T) {
 	var got messages.Event
 	require.NoError(t, json.Unmarshal(text, &got))
 	require.Equal(t, e, got)
-	line := seal(bytes.Clone(text))
+	line := record.SealLine(bytes.Clone(text))
 	logged, ok := unseal(line[:len(line)-1])
 	require.True(t, ok)
 	require.Equal(t, messages.LoggedEvent{Cursor: 7, JSON: text}, logged)

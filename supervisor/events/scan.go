@@ -3,44 +3,27 @@ package events
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"hash/crc32"
 	"io"
 	"strconv"
 
+	"procman/actors/record"
 	"procman/messages"
 )
 
 // chunk is how much is read at a time.
 const chunk = 64 << 10
 
-// A line is JSON whose last member is the checksum of what is before it: `{"cursor":7,…,"crc":"0123abcd"}`.
-const (
-	sumHead = `,"crc":"`
-	sumSize = len(sumHead) + 8 + len(`"}`)
-)
-
-// seal makes a line of the JSON of an event.
-func seal(event []byte) []byte {
-	body := event[:len(event)-1]
-	return fmt.Appendf(body, `%s%08x"}`+"\n", sumHead, crc32.ChecksumIEEE(body))
-}
-
 // unseal returns the event that a line, without its end, is; false if it is none, or a damaged one. It may write into the
 // line.
 func unseal(line []byte) (messages.LoggedEvent, bool) {
-	n := len(line) - sumSize
-	if n < 0 || string(line[n:n+len(sumHead)]) != sumHead {
-		return messages.LoggedEvent{}, false
-	}
-	sum, err := strconv.ParseUint(string(line[n+len(sumHead):len(line)-2]), 16, 32)
-	digits, is := bytes.CutPrefix(line[:n], []byte(`{"cursor":`))
+	event, whole := record.UnsealLine(line)
+	digits, is := bytes.CutPrefix(event, []byte(`{"cursor":`))
 	comma := bytes.IndexByte(digits, ',')
-	if err != nil || uint32(sum) != crc32.ChecksumIEEE(line[:n]) || !is || comma < 0 {
+	if !whole || !is || comma < 0 {
 		return messages.LoggedEvent{}, false
 	}
 	cursor, err := strconv.ParseUint(string(digits[:comma]), 10, 64)
-	return messages.LoggedEvent{Cursor: messages.Cursor(cursor), JSON: append(line[:n:n+1], '}')}, err == nil
+	return messages.LoggedEvent{Cursor: messages.Cursor(cursor), JSON: event}, err == nil
 }
 
 // lastNewline returns the offset behind the last line end before end.
