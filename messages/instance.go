@@ -152,6 +152,13 @@ func (a AppInstance) Clone() AppInstance {
 	return a
 }
 
+// Same reports whether a and b are the same in every field.
+func (a *AppInstance) Same(b *AppInstance) bool {
+	return a.InstanceID == b.InstanceID && a.WasmPath == b.WasmPath && a.DbName == b.DbName && a.Executable == b.Executable &&
+		a.WorkDir == b.WorkDir && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault && a.SamePolicy(*b) &&
+		slices.Equal(a.Args, b.Args) && slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Env, b.Env) && maps.Equal(a.Labels, b.Labels)
+}
+
 // WithDefaults returns a clone in which every field left at its zero value has its default.
 func (a AppInstance) WithDefaults() AppInstance {
 	a = a.Clone()

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -114,4 +115,40 @@ func TestValidateSaysEverythingThatIsWrong(t *testing.T) {
 		fmt.Fprintf(&b, "%v\n\n", a.Validate())
 	}
 	golden(t, "testdata/validate.golden", b.String())
+}
+
+func TestTwoInstancesAreTheSameIfEveryFieldIs(t *testing.T) {
+	var fields func(at reflect.Value, path string)
+	a := AppInstance{InstanceID: "a", Env: map[string]string{"A": "b"}}.WithDefaults()
+	b := a.Clone()
+	require.True(t, a.Same(&b))
+	fields = func(at reflect.Value, path string) {
+		for i := range at.NumField() {
+			f, name := at.Field(i), path+at.Type().Field(i).Name
+			before := reflect.ValueOf(f.Interface())
+			switch f.Kind() {
+			case reflect.Struct:
+				fields(f, name+".")
+				continue
+			case reflect.String:
+				f.SetString(f.String() + "x")
+			case reflect.Int, reflect.Int64:
+				f.SetInt(f.Int() + 1)
+			case reflect.Float64:
+				f.SetFloat(f.Float() + 1)
+			case reflect.Bool:
+				f.SetBool(!f.Bool())
+			case reflect.Slice:
+				f.Set(reflect.ValueOf([]string{"another"}))
+			case reflect.Map:
+				f.Set(reflect.ValueOf(map[string]string{"A": "c"}))
+			default:
+				t.Fatalf("%s: this test does not know how to change it", name)
+			}
+			require.False(t, a.Same(&b), name)
+			f.Set(before)
+			require.True(t, a.Same(&b), name)
+		}
+	}
+	fields(reflect.ValueOf(&b).Elem(), "")
 }

@@ -15,12 +15,19 @@ import (
 // decoder reads one file. It goes on after an error, so that one look at a file finds all that is wrong with it.
 type decoder struct {
 	*reading
+	where  string // the file, absolute
 	src    *source
 	dir    string // of the file; what relative paths are relative to
 	faults []*fault
 
 	targets map[*ast.AliasNode]ast.Node
 	private map[ast.Node]bool // what is written under env
+
+	layout *layout // nil: it is read as one
+	// Of what is read now, what is on a line behind below is so many lines further on in the file.
+	below, moved int
+	known        *list // what was read of layout
+	count        int   // of the instances
 }
 
 // reading is what the files of one configuration share.
@@ -33,6 +40,9 @@ type reading struct {
 	ids      map[messages.InstanceID]site
 	envFiles map[string]envFile
 	reads    reads
+	before   memory
+	asOne    bool // nothing is read in pieces
+	cut      bool // something was
 }
 
 func newReading(h Host, keys *tables) *reading {
@@ -44,6 +54,14 @@ const maxUnfolded = 1 << 20
 
 func (d *decoder) failf(at *token.Position, format string, args ...any) {
 	d.faults = append(d.faults, faultf(at, format, args...))
+}
+
+// place is where in the file something is that is read now.
+func (d *decoder) place(at *token.Position) (line, column int) {
+	if at.Line > d.below {
+		return at.Line + d.moved, at.Column
+	}
+	return at.Line, at.Column
 }
 
 // abs makes a path of the file absolute.

@@ -16,6 +16,9 @@
 //     comes before env_file.
 //   - [Parse] depends on its arguments alone. Every path is relative to the file in which it stands. Every path it returns is absolute, apart from those which the instance
 //     itself resolves (wasm_path, db_name) and programs looked up in PATH (an executable without a slash).
+//   - A list is read item by item, and an item whose text is as it was is not read again ([Provider] remembers a sum of each).
+//     That is the same as to read the whole, or it is not done: a file is cut only where the parser would, and whatever is
+//     found wrong is found by reading the whole, with its lines. Env files are looked at each time.
 //   - A key is declared once: one of an instance in messages.Fields, one of the daemon in settings.go. Reading, suggestions,
 //     the JSON Schema ([Schema]), the example ([Example]) and the manual page ([Manual]) are loops over them.
 //   - A level is a file, its defaults, a fragment's or an instance. Each is read over a copy of the one above it.

@@ -13,18 +13,32 @@ const maxEnvFile = 1 << 20 // bytes
 // envFile is the content of an env file, or why there is none.
 type envFile struct {
 	values map[string]string
+	sum    sum   // of its text; zero if there is an error
 	err    error // holds nothing of the file's text
 }
 
-func (d *decoder) loadEnvFile(path string) (map[string]string, error) {
-	text, err := d.named(path)
+// envFile returns what an env file holds. It is read once.
+func (r *reading) envFile(path string) envFile {
+	file, known := r.envFiles[path]
+	if !known {
+		file = loadEnvFile(r.host.ReadFile(path))
+		r.envFiles[path] = file
+	}
+	return file
+}
+
+func loadEnvFile(text []byte, err error) envFile {
+	switch {
+	case err != nil:
+		return envFile{err: bare(err)}
+	case len(text) > maxEnvFile:
+		return envFile{err: fmt.Errorf("larger than %d MiB", maxEnvFile>>20)}
+	}
+	values, err := parseEnvFile(string(text))
 	if err != nil {
-		return nil, err
+		return envFile{err: err}
 	}
-	if len(text) > maxEnvFile {
-		return nil, fmt.Errorf("larger than %d MiB", maxEnvFile>>20)
-	}
-	return parseEnvFile(string(text))
+	return envFile{values: values, sum: sumOf(text)}
 }
 
 // parseEnvFile reads NAME=VALUE lines. Blank lines and lines that begin with # are passed over, and so is the word

@@ -35,7 +35,7 @@ func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
 	require.Len(t, f.Instances, 1)
 
 	var written []string
-	body, fault := parseYAML(text)
+	body, _, fault := parseYAML(text)
 	require.Nil(t, fault)
 	root := body.(*ast.MappingNode)
 	collect := func(n ast.Node, prefix string) {

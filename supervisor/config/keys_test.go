@@ -16,7 +16,7 @@ func TestAFieldThatIsAddedToTheTableIsFoundEverywhere(t *testing.T) {
 		At: func(a *messages.AppInstance) any { return &a.EnvFault }, // any text will do
 	}))
 	read := func(text string) (*File, error) {
-		f, _, err := parseBy(keys, "f", []byte(text), host(nil))
+		f, _, _, err := parseBy(keys, "f", []byte(text), host(nil), nil)
 		return f, err
 	}
 	f, err := read("defaults: {stop: {word: now}}\ninstances: [{id: a, args: [x]}, {id: b, args: [x], stop: {word: please}}]")

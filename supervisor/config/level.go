@@ -132,27 +132,42 @@ func (d *decoder) body(file, base *level, v value) (*level, []messages.AppInstan
 		d.failf(v.at, "instances is missing; write `instances: []` for none")
 		return base, nil
 	}
-	list, ok := d.items(*file.instances, instances)
+	apps := d.list(*file.instances, base)
+	d.count = len(apps)
+	return base, apps
+}
+
+// list reads the instances.
+func (d *decoder) list(v value, base *level) []messages.AppInstance {
+	if d.layout != nil {
+		return d.assemble(base)
+	}
+	list, ok := d.items(v, instances)
 	if !ok {
-		return base, nil
+		return nil
 	}
 	apps := make([]messages.AppInstance, 0, len(list))
 	for _, item := range list {
 		if d.budget < 0 {
 			break
 		}
-		before := len(d.faults)
-		l := base.heir()
-		d.section(item, d.keys.instance, l)
-		if l.app.InstanceID != "" {
-			d.unique(l)
-		}
-		if len(d.faults) == before {
-			d.finish(l, item)
-		}
-		apps = append(apps, l.app)
+		apps = append(apps, d.instance(item, base).app)
 	}
-	return base, apps
+	return apps
+}
+
+// instance reads an item of the list.
+func (d *decoder) instance(item value, base *level) *level {
+	before := len(d.faults)
+	l := base.heir()
+	d.section(item, d.keys.instance, l)
+	if l.app.InstanceID != "" {
+		d.unique(l)
+	}
+	if len(d.faults) == before {
+		d.finish(l, item)
+	}
+	return l
 }
 
 // site is a line of one of the files.
@@ -235,13 +250,11 @@ func (d *decoder) readEnvFile(l *level) map[string]string {
 		return nil
 	}
 	path := d.abs(l.envPath)
-	file, known := d.envFiles[path]
-	if !known {
-		file.values, file.err = d.loadEnvFile(path)
-		d.envFiles[path] = file
-	}
+	d.reads.file(path)
+	file := d.envFile(path)
 	if file.err != nil && d.host.StartFaults {
-		l.app.EnvFault = fmt.Sprintf("%s:%d:%d: env_file %s: %v", d.src.path, l.envFile.at.Line, l.envFile.at.Column, l.envFile.quoted(l.envPath), file.err)
+		line, column := d.place(l.envFile.at)
+		l.app.EnvFault = fmt.Sprintf("%s:%d:%d: env_file %s: %v", d.src.path, line, column, l.envFile.quoted(l.envPath), file.err)
 		return nil
 	}
 	if file.err != nil {

@@ -38,49 +38,81 @@ func Read(path string) ([]byte, error) {
 // relative to its directory, and errors name it as it is given. The error is of type [Errors], unless the working
 // directory is needed and cannot be found out. Parse reads nothing but what the text names, by h.
 func Parse(path string, text []byte, h Host) (*File, error) {
-	f, _, err := parse(path, text, h)
+	f, _, _, err := parse(path, text, h, nil)
 	return f, err
 }
 
-func parse(path string, text []byte, h Host) (*File, reads, error) {
-	return parseBy(everyKey, path, text, h)
+func parse(path string, text []byte, h Host, before memory) (*File, reads, memory, error) {
+	return parseBy(everyKey, path, text, h, before)
 }
 
-func parseBy(keys *tables, path string, text []byte, h Host) (*File, reads, error) {
+// parseBy also returns what is to be remembered of it for the next time; nil, if there is an error.
+func parseBy(keys *tables, path string, text []byte, h Host, before memory) (*File, reads, memory, error) {
 	whole, err := filepath.Abs(path)
 	if err != nil {
-		return nil, reads{}, fmt.Errorf("the configuration %s cannot be located: %w", path, err)
+		return nil, reads{}, nil, fmt.Errorf("the configuration %s cannot be located: %w", path, err)
 	}
 	if len(text) > maxFile {
-		return nil, reads{}, Errors{{Path: path, Line: 1, Column: 1, Message: fmt.Sprintf("the file is larger than %d MiB", maxFile>>20)}}
+		return nil, reads{}, nil, Errors{{Path: path, Line: 1, Column: 1, Message: fmt.Sprintf("the file is larger than %d MiB", maxFile>>20)}}
+	}
+	read := func(r *reading) (*File, error) {
+		f := &File{Path: whole}
+		d := r.open(path, whole, text)
+		d.document(func(v value) { d.file(f, v) })
+		return f, r.errors()
 	}
 	all := newReading(h, keys)
-	f := &File{Path: whole}
-	d := all.open(path, whole, text)
-	d.document(func(v value) { d.file(f, v) })
-	if errs := all.errors(); errs != nil {
-		return nil, all.reads, errs
+	all.before = before
+	f, err := read(all)
+	if err != nil && all.cut {
+		// What is wrong, and where, is said by who has read the whole.
+		all = newReading(h, keys)
+		all.asOne = true
+		f, err = read(all)
+	}
+	if err != nil {
+		return nil, all.reads, nil, err
 	}
 	f.Includes, f.EnvFiles = all.reads.fragments, all.reads.others
-	return f, all.reads, nil
+	return f, all.reads, all.remember(f), nil
+}
+
+// remember returns what is to be remembered of the files. What was read of a list is the configuration's own part.
+func (r *reading) remember(f *File) memory {
+	now := memory{}
+	rest := f.Instances
+	for _, d := range r.files {
+		if d.known != nil {
+			d.known.apps = rest[:d.count]
+			now[d.where] = d.known
+		}
+		rest = rest[d.count:]
+	}
+	return now
 }
 
 // reads is what was read beside a file, or looked for in vain. Paths are absolute, each is there once.
 type reads struct {
-	others    []string // env files and the token file
+	others    []string        // env files and the token file
+	known     map[string]bool // that are in others
 	fragments []string
 	dirs      []string // that are included
 }
 
 func (r *reads) file(path string) {
-	if !slices.Contains(r.others, path) {
-		r.others = append(r.others, path)
+	if r.known[path] {
+		return
 	}
+	if r.known == nil {
+		r.known = map[string]bool{}
+	}
+	r.known[path] = true
+	r.others = append(r.others, path)
 }
 
 // with adds what another configuration names.
 func (r reads) with(other reads) reads {
-	return reads{slices.Concat(r.others, other.others), slices.Concat(r.fragments, other.fragments), slices.Concat(r.dirs, other.dirs)}
+	return reads{others: slices.Concat(r.others, other.others), fragments: slices.Concat(r.fragments, other.fragments), dirs: slices.Concat(r.dirs, other.dirs)}
 }
 
 // open returns the decoder of one more file.
@@ -88,6 +120,7 @@ func (r *reading) open(path, whole string, text []byte) *decoder {
 	r.space -= len(text)
 	d := &decoder{
 		reading: r,
+		where:   whole,
 		src:     newSource(path, strings.TrimPrefix(string(text), "\ufeff")),
 		dir:     filepath.Dir(whole),
 		targets: map[*ast.AliasNode]ast.Node{},
@@ -132,11 +165,14 @@ func (d *decoder) errors() Errors {
 
 // document parses the file, and has what it holds read. What is read is good if no fault was found.
 func (d *decoder) document(read func(v value)) {
+	if d.inPieces(read) {
+		return
+	}
 	if f := screenText([]byte(d.src.text)); f != nil {
 		d.fault(f)
 		return
 	}
-	node, f := parseYAML(d.src.text)
+	node, _, f := parseYAML(d.src.text)
 	switch {
 	case f != nil:
 		d.fault(f)
@@ -145,6 +181,11 @@ func (d *decoder) document(read func(v value)) {
 		d.fault(&fault{1, 1, "the file is empty; write `instances: []` for no instances"})
 		return
 	}
+	d.root(node, read)
+}
+
+// root has what a document holds read.
+func (d *decoder) root(node ast.Node, read func(v value)) {
 	ast.Walk(anchors{d, map[string]ast.Node{}}, node)
 	if v, ok := d.value("the file", node); ok {
 		switch v.node.(type) {

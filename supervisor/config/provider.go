@@ -66,6 +66,7 @@ type Provider struct {
 	first bool     // file is ProviderOptions.LastGood, and nobody has been given it yet
 	reads reads    // of file
 	whole Snapshot // of file; empty for LastGood
+	known memory   // of file
 
 	drafting drafting
 	draft    string   // ProviderOptions.Draft, and the files were as they were then; until they are read again
@@ -131,7 +132,7 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 
 // AppInstances reads the file now and returns what it wants to run. An error means that this is not known; it never
 // means nothing. It waits for a file system that does not answer until ctx ends, and for eight seconds at the most. Of a
-// Provider that began with LastGood the first list is that one's.
+// Provider that began with LastGood the first list is that one's. The list is not to be changed.
 func (p *Provider) AppInstances(ctx context.Context) ([]messages.AppInstance, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -143,11 +144,7 @@ func (p *Provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 			return nil, err
 		}
 	}
-	list := make([]messages.AppInstance, len(f.Instances))
-	for i, a := range f.Instances {
-		list[i] = a.Clone()
-	}
-	return list, nil
+	return slices.Clip(f.Instances), nil
 }
 
 // begin returns LastGood once, if that is what the Provider began with.
@@ -166,11 +163,11 @@ func (p *Provider) read(ctx context.Context) (*File, error) {
 	var names reads
 	var whole Snapshot
 	p.mu.Lock()
-	before := p.listFiles()
+	before, known := p.listFiles(), p.known
 	p.mu.Unlock()
 	var files map[string]fs.FileInfo // looked at here: under the lock nobody waits for a disk
 	_, err := p.disk.Do(ctx, readPatience, func() (err error) {
-		whole, f, names, err = take(p.path, p.host)
+		whole, f, names, known, err = take(p.path, p.host, known)
 		if err == nil {
 			files = statAll(append([]string{p.path}, names.fragments...))
 		} else {
@@ -200,7 +197,7 @@ func (p *Provider) read(ctx context.Context) (*File, error) {
 	}
 	p.watch(names)
 	p.file.Store(f)
-	p.reads, p.whole, p.first = names, whole, false
+	p.reads, p.whole, p.known, p.first = names, whole, known, false
 	p.drafting.look(files, time.Now())
 	if p.draft != "" {
 		p.draft, p.drafting.inPlace = "", true

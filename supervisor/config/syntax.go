@@ -86,34 +86,33 @@ func screenBlanks(text string) *fault {
 	return nil
 }
 
-// parseYAML returns the one document of the text; a nil node if the document is empty.
-func parseYAML(text string) (_ ast.Node, f *fault) {
+// parseYAML returns the one document of the text and its tokens; a nil node if the document is empty.
+func parseYAML(text string) (body ast.Node, tokens token.Tokens, f *fault) {
 	// An edit of the file must not end the daemon, whatever the parser has not thought of.
 	defer func() {
 		if r := recover(); r != nil {
-			f = &fault{1, 1, "the YAML parser failed; simplify the file"}
+			body, tokens, f = nil, nil, &fault{1, 1, "the YAML parser failed; simplify the file"}
 		}
 	}()
-	tokens := lexer.Tokenize(text)
+	tokens = lexer.Tokenize(text)
 	if f := screenTokens(tokens); f != nil {
-		return nil, f
+		return nil, nil, f
 	}
 	// Keys written twice are found by the decoder, which names them all.
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		return nil, syntaxFault(err)
+		return nil, nil, syntaxFault(err)
 	}
-	var body ast.Node
 	for _, doc := range file.Docs {
 		switch {
 		case doc.Body == nil:
 		case body != nil:
-			return nil, faultf(position(doc.Body), "a second document begins; a configuration is one document")
+			return nil, nil, faultf(position(doc.Body), "a second document begins; a configuration is one document")
 		default:
 			body = doc.Body
 		}
 	}
-	return body, nil
+	return body, tokens, nil
 }
 
 // screenTokens refuses what the parser cannot survive or the configuration has no use for.

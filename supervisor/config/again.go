@@ -1,0 +1,203 @@
+package config
+
+import (
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
+
+	"procman/messages"
+)
+
+// memory is what is known of the files of a configuration that is in force, by path: what has not changed since is not read
+// again. What depends on anything else than the text is looked at each time.
+type memory map[string]*list
+
+// list is what was read of the pieces of a file. It is not changed any more.
+type list struct {
+	base  *level // over which
+	sums  []sum
+	costs []int32 // of each against the budget of a reading
+	envs  map[int]envUse
+	apps  []messages.AppInstance
+}
+
+// envUse is an env file of an instance as it was.
+type envUse struct {
+	path string
+	sum  sum // zero: it could not be used
+}
+
+// most is how many pieces are parsed at once. The parser takes more for each the more there are.
+const most = 64
+
+// inPieces reads a file that has a layout, and reports whether it is one. Of what is wrong with it it says something, but not
+// what: then the whole is to be read.
+func (d *decoder) inPieces(read func(v value)) bool {
+	if d.asOne {
+		return false
+	}
+	l := cut(d.src.text)
+	if l == nil || screenText([]byte(l.frame)) != nil {
+		return false
+	}
+	node, _, f := parseYAML(l.frame)
+	if f != nil || !l.frames(node) {
+		return false
+	}
+	d.cut, d.layout, d.moved, d.below = true, l, l.lines, l.key
+	d.root(node, read)
+	return true
+}
+
+// frames reports whether the parser sees the empty list where the list is.
+func (l *layout) frames(node ast.Node) bool {
+	top, is := node.(*ast.MappingNode)
+	if !is {
+		return false
+	}
+	for _, entry := range top.Values {
+		if keyText(entry.Key) != "instances" {
+			continue
+		}
+		list, is := entry.Value.(*ast.SequenceNode)
+		return is && len(list.Values) == 0 && *position(entry.Key) == (token.Position{Line: l.key, Column: 1, Offset: position(entry.Key).Offset}) &&
+			list.Start.Position.Line == l.key
+	}
+	return false
+}
+
+// assemble reads the pieces of the file over base: those that are known are taken as they were read.
+func (d *decoder) assemble(base *level) []messages.AppInstance {
+	l := d.layout
+	now := &list{base: base, sums: make([]sum, len(l.pieces)), costs: make([]int32, len(l.pieces)), apps: make([]messages.AppInstance, len(l.pieces))}
+	known := d.before[d.where]
+	if known != nil && !known.over(base) {
+		known = nil
+	}
+	d.below = 0
+	find := known.finder()
+	for n := 0; n < len(l.pieces) && len(d.faults) == 0; {
+		if i := find(l.pieces[n].sum); i >= 0 && d.again(now, n, known, i) {
+			n++
+			continue
+		}
+		m := n + 1
+		for m < len(l.pieces) && m < n+most && find(l.pieces[m].sum) < 0 {
+			m++
+		}
+		d.anew(now, n, m, base)
+		n = m
+	}
+	d.known = now
+	return now.apps
+}
+
+// over reports whether what was read was read over a base that says the same.
+func (k *list) over(base *level) bool {
+	return k.base.wasmDir == base.wasmDir && k.base.app.Same(&base.app)
+}
+
+// finder returns what finds a piece by its sum; -1: it is not known.
+func (k *list) finder() func(sum) int {
+	var all map[sum]int
+	next := 0
+	return func(s sum) int {
+		switch {
+		case k == nil:
+			return -1
+		case next < len(k.sums) && k.sums[next] == s:
+			next++
+			return next - 1
+		case all == nil:
+			all = make(map[sum]int, len(k.sums))
+			for i, s := range k.sums {
+				all[s] = i
+			}
+		}
+		i, is := all[s]
+		if !is {
+			return -1
+		}
+		next = i + 1
+		return i
+	}
+}
+
+// again takes piece n as it is known, unless its env file is another one by now.
+func (d *decoder) again(now *list, n int, known *list, i int) bool {
+	if use, has := known.envs[i]; has {
+		if file := d.envFile(use.path); file.err != nil || file.sum != use.sum {
+			return false
+		}
+		d.reads.file(use.path)
+		now.uses(n, use)
+	}
+	now.sums[n], now.costs[n], now.apps[n] = known.sums[i], known.costs[i], known.apps[i]
+	d.budget -= int(known.costs[i])
+	d.unique(&level{app: now.apps[n], idAt: &token.Position{}})
+	return true
+}
+
+func (k *list) uses(n int, use envUse) {
+	if k.envs == nil {
+		k.envs = map[int]envUse{}
+	}
+	k.envs[n] = use
+}
+
+// anew reads the pieces from n to m.
+func (d *decoder) anew(now *list, n, m int, base *level) {
+	doc, moved := d.layout.document(d.src.text, n, m)
+	d.moved = moved
+	values := d.layout.items(doc, n, m)
+	if values == nil {
+		d.fault(&fault{1, 1, "the list cannot be read piece by piece"})
+		return
+	}
+	for i, node := range values {
+		budget := d.budget
+		d.budget--
+		item, ok := d.value("instances[]", node)
+		if !ok || d.budget < 0 {
+			d.fault(&fault{1, 1, "the list cannot be read piece by piece"})
+			return
+		}
+		l := d.instance(item, base)
+		if l.envFile != nil && l.envPath != "" {
+			path := d.abs(l.envPath)
+			now.uses(n+i, envUse{path, d.envFile(path).sum})
+		}
+		now.sums[n+i], now.costs[n+i], now.apps[n+i] = d.layout.pieces[n+i].sum, int32(budget-d.budget), l.app
+	}
+}
+
+// items parses the document of the pieces from n to m, and returns their nodes; nil: they are not those pieces, or not
+// independent of the others.
+func (l *layout) items(doc string, n, m int) []ast.Node {
+	if screenText([]byte(doc)) != nil {
+		return nil
+	}
+	node, tokens, f := parseYAML(doc)
+	top, is := node.(*ast.MappingNode)
+	if f != nil || !is || len(top.Values) == 0 {
+		return nil
+	}
+	for _, t := range tokens {
+		if t.Type == token.AnchorType || t.Type == token.AliasType {
+			return nil
+		}
+	}
+	seq, is := top.Values[0].Value.(*ast.SequenceNode)
+	want := m - n
+	if m < len(l.pieces) {
+		want++ // the one that ends them
+	}
+	if !is || len(seq.Values) != want || len(seq.Entries) != want {
+		return nil
+	}
+	for i, p := range l.pieces[n:m] {
+		if at := seq.Entries[i].Start.Position; at.Line != p.dash-l.pieces[n].line+2 || at.Column != l.indent+1 {
+			return nil
+		}
+	}
+	return seq.Values[:m-n]
+}
