@@ -112,7 +112,7 @@ func (d *doubts) judge(draft Draft, next []*plan.App) (apps, leaving []*plan.App
 		switch n, is := there[app.InstanceID]; {
 		case !is:
 			leaving = append(leaving, app)
-		case next[n].Spec != app.Spec:
+		case next[n] != app && next[n].Spec != app.Spec:
 			edited = append(edited, app)
 		}
 	}
@@ -171,7 +171,7 @@ func (s *Supervisor) ask(asked reloading, d *doubts) (again time.Duration, err e
 	}
 	var apps []*plan.App
 	if err == nil {
-		apps, err = accept(list)
+		apps, err = accept(list, d.last)
 	}
 	if err != nil {
 		s.tell(messages.Event{At: time.Now(), What: messages.ConfigRejected, By: asked.by, Why: err.Error(), Bad: true,
@@ -204,16 +204,22 @@ func acted(by string, id messages.InstanceID, command string) messages.Event {
 	return messages.Event{At: time.Now(), What: messages.OperatorActed, By: by, ID: id, Command: command}
 }
 
-// accept takes a list as a whole or not at all.
-func accept(list []messages.AppInstance) ([]*plan.App, error) {
+// accept takes a list as a whole or not at all. What it says as the list before is taken as it was, and costs no more than to
+// compare it.
+func accept(list []messages.AppInstance, before []*plan.App) ([]*plan.App, error) {
 	apps := make([]*plan.App, 0, len(list))
 	seen := make(map[messages.InstanceID]int, len(list))
+	known := knownIn(before)
 	var errs []error
-	for n, a := range list {
-		app, err := plan.NewApp(a)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("instance %d, %q: %w", n+1, string(a.InstanceID), err))
-			continue
+	for n := range list {
+		a := &list[n]
+		app := known(a)
+		if app == nil {
+			var err error
+			if app, err = plan.NewApp(*a); err != nil {
+				errs = append(errs, fmt.Errorf("instance %d, %q: %w", n+1, string(a.InstanceID), err))
+				continue
+			}
 		}
 		if first, twice := seen[a.InstanceID]; twice {
 			errs = append(errs, fmt.Errorf("instance %d: the id %q is already that of instance %d", n+1, string(a.InstanceID), first))
@@ -222,6 +228,34 @@ func accept(list []messages.AppInstance) ([]*plan.App, error) {
 		apps = append(apps, app)
 	}
 	return apps, errors.Join(errs...)
+}
+
+// knownIn returns what finds the app of a list that is the same as an instance; nil: there is none. It is quick for one that
+// follows the one before.
+func knownIn(list []*plan.App) func(*messages.AppInstance) *plan.App {
+	next := 0
+	var all map[messages.InstanceID]int
+	return func(a *messages.AppInstance) *plan.App {
+		if next >= len(list) || list[next].InstanceID != a.InstanceID {
+			if all == nil {
+				all = make(map[messages.InstanceID]int, len(list))
+				for n, app := range list {
+					all[app.InstanceID] = n
+				}
+			}
+			n, is := all[a.InstanceID]
+			if !is {
+				return nil
+			}
+			next = n
+		}
+		app := list[next]
+		next++
+		if !app.Same(a) {
+			return nil
+		}
+		return app
+	}
 }
 
 // quiet lets through what an actor system has to say of trouble only: an actor that has ended is nothing special here,

@@ -32,7 +32,7 @@ func (a *App) wishes(b *App) bool { return a.Spec != b.Spec || a.Rule != b.Rule 
 
 // Equal reports whether a and b say the same. It hashes nothing: a list of thousands is compared in the root's mailbox.
 func (a *App) Equal(b *App) bool {
-	return a.Spec == b.Spec && a.SamePolicy(b.AppInstance) && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault &&
+	return a == b || a.Spec == b.Spec && a.SamePolicy(b.AppInstance) && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault &&
 		slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Labels, b.Labels)
 }
 

@@ -45,8 +45,8 @@ func (h *heap) event(e messages.Event) {
 	}
 }
 
-// reconciled takes note of a list that was read.
-func (h *heap) reconciled(r messages.Reconciled) { h.worked(r.Listed) }
+// reconciled takes note of what a list has changed: the rest of it was not read again.
+func (h *heap) reconciled(r messages.Reconciled) { h.worked(r.Added + r.Changed + r.Removed) }
 
 func (h *heap) worked(n int) {
 	h.mu.Lock()

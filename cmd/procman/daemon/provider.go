@@ -81,8 +81,8 @@ func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 // warnOfEnv says which instances could not be started, once.
 func (p *provider) warnOfEnv(list []messages.AppInstance) {
 	var faults []string
-	for _, app := range list {
-		if app.EnvFault != "" {
+	for n := range list {
+		if app := &list[n]; app.EnvFault != "" {
 			faults = append(faults, string(app.InstanceID)+": "+app.EnvFault)
 		}
 	}

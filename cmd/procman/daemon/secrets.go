@@ -56,7 +56,8 @@ func (s *Secrets) Learn(list []messages.AppInstance) {
 		r.missed++
 	}
 	changed := false
-	for _, app := range list {
+	for n := range list {
+		app := &list[n]
 		r := s.of[app.InstanceID]
 		if r == nil {
 			if len(app.Secrets) == 0 {
