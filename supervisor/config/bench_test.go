@@ -54,7 +54,7 @@ func BenchmarkOneAdded(b *testing.B) {
 				b.StopTimer()
 				require.NoError(b, os.WriteFile(path, texts[i%2], 0o600))
 				b.StartTimer()
-				list, err := p.AppInstances(b.Context())
+				list, err := p.Shared(b.Context())
 				if err != nil || len(list) != n+i%2 {
 					b.Fatal(err)
 				}

@@ -54,7 +54,7 @@ func TestASettingThatIsAddedToTheTableSaysWhetherItNeedsANewDaemon(t *testing.T)
 	add("late", messages.NewDaemon, func(f *File) any { return &f.Path })
 	add("live", messages.Applied, func(f *File) any { return &f.OnShutdown })
 	read := func(text string) *File {
-		f, _, err := parseBy(keys, "f", []byte(text+"\ninstances: []"), host(nil))
+		f, _, _, err := parseBy(keys, "f", []byte(text+"\ninstances: []"), host(nil), nil)
 		require.NoError(t, err)
 		return f
 	}

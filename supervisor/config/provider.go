@@ -132,8 +132,21 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 
 // AppInstances reads the file now and returns what it wants to run. An error means that this is not known; it never
 // means nothing. It waits for a file system that does not answer until ctx ends, and for eight seconds at the most. Of a
-// Provider that began with LastGood the first list is that one's. The list is not to be changed.
+// Provider that began with LastGood the first list is that one's.
 func (p *Provider) AppInstances(ctx context.Context) ([]messages.AppInstance, error) {
+	shared, err := p.Shared(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]messages.AppInstance, len(shared))
+	for i := range shared {
+		list[i] = shared[i].Clone()
+	}
+	return list, nil
+}
+
+// Shared is AppInstances for who does not change what is returned: it is the list of File itself.
+func (p *Provider) Shared(ctx context.Context) ([]messages.AppInstance, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

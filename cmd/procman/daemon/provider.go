@@ -58,7 +58,7 @@ func (p *provider) Close() error { return errors.Join(p.Provider.Close(), p.forg
 // AppInstances returns what the file wants to run now.
 func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, error) {
 	done := p.touches.Begin("the configuration " + p.inUse.Path)
-	list, err := p.Provider.AppInstances(ctx)
+	list, err := p.Provider.Shared(ctx)
 	done()
 	p.note(err)
 	if err != nil {
