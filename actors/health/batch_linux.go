@@ -19,6 +19,7 @@ type batch struct {
 	broken  bool      // some that it has seen were broken off
 	slow    [2]int    // connections that others have of it, by kind
 	running bool
+	later   *time.Timer // has the loop run that is to begin with more than one
 	asleep  *poller // nil: the loop does not wait
 }
 
@@ -61,11 +62,15 @@ const (
 // atOnce is how many connections are made before it is looked what was answered: who has answered does not wait for all.
 const atOnce = 8
 
-// gather is how long it is waited for all that were asked, before each is waited for: what is heard meanwhile costs one
-// wake-up. It is not done for a few that start, of which somebody waits to hear.
+// lull is how long the loop lets a steady probe wait for those that are due with it: begun one by one while it ran, beside
+// who begins them, they would be many small batches, on two processors. gather is how long it is waited for all that were asked, before each is waited for: what is heard meanwhile costs one
+// wake-up. Then for those that are left, twice as long, up to gathers. It is not done for a few that start, of which somebody
+// waits to hear.
 const (
-	gather = time.Millisecond
-	few    = 4
+	lull    = 200 * time.Microsecond
+	gather  = time.Millisecond
+	gathers = 4 * gather
+	few     = 4
 )
 
 func newBatch(c *Checker, limit int) *batch {
@@ -73,7 +78,10 @@ func newBatch(c *Checker, limit int) *batch {
 	if !is || limit < 1 {
 		return nil
 	}
-	return &batch{checker: c, http: http, limit: limit}
+	b := &batch{checker: c, http: http, limit: limit}
+	b.later = time.AfterFunc(time.Hour, b.run)
+	b.later.Stop()
+	return b
 }
 
 // flight returns a probe to begin; nil if it is none of those that are made here.
@@ -96,7 +104,11 @@ func (b *batch) begin(f *flight) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.begun = append(b.begun, f)
-	if !b.running {
+	switch {
+	case !b.running && f.Steady:
+		b.running = true
+		b.later.Reset(lull)
+	case !b.running, !f.Steady && b.later.Stop():
 		b.running = true
 		go b.run()
 	}

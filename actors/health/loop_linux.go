@@ -95,8 +95,8 @@ func (l *loop) step() error {
 		l.look()
 	}
 	others := len(next) >= few || slices.ContainsFunc(next, func(f *flight) bool { return f.Steady }) // they may be begun yet
-	if others && len(l.fresh) > 0 {
-		time.Sleep(gather)
+	for pause := gather; others && len(l.fresh) > 0 && pause <= gathers; pause *= 2 {
+		time.Sleep(pause)
 		l.look()
 	}
 	if err := l.settle(); err != nil || len(next) > 0 {

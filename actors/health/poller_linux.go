@@ -37,7 +37,7 @@ func newPoller() (*poller, error) {
 		return nil, errors.Join(err, p.file.Close())
 	}
 	p.look = func(uintptr) bool {
-		p.found, p.err = unix.EpollWait(p.fd, p.events[:], 0)
+		p.found, p.err = epollWait(p.fd, p.events[:])
 		return p.found != 0 // an error is -1
 	}
 	return p, nil

@@ -62,6 +62,12 @@ func read(fd int, b []byte) (int, error) {
 // shut closes a socket. What it was told is lost, if the other side has not read it.
 func shut(fd int) { _, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
 
+// epollWait returns how many of the events there are by now.
+func epollWait(fd int, events []unix.EpollEvent) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
+	return done(n, errno)
+}
+
 // poll notes what can be done with sockets, and returns with how many something can.
 func poll(sockets []unix.PollFd) (int, error) {
 	var now unix.Timespec
