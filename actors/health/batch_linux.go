@@ -20,7 +20,7 @@ type batch struct {
 	slow    [2]int    // connections that others have of it, by kind
 	running bool
 	later   *time.Timer // has the loop run that is to begin with more than one
-	asleep  *poller // nil: the loop does not wait
+	asleep  *poller     // nil: the loop does not wait
 }
 
 // flight is one probe that was begun. But for what is said to be the batch's, it belongs to the loop, or to whoever has it from

@@ -12,7 +12,8 @@
 //     word, and the same tests hold both to it. Whatever does not go as it does with an instance that is well (an answer in
 //     many parts, a long one, a listener that was not found before) goes on in a goroutine of its own, from where it is: what
 //     one instance does delays no other. The latency of an answer that came at once may be told up to a millisecond greater
-//     than it was, of a steady probe or if four or more were asked together: that long it is waited for all of them.
+//     than it was, of a steady probe or if four or more were asked together: that long it is waited for all of them. One that came
+//     within seven milliseconds may be told twice as great, and a steady probe begins up to 0.2 ms after it was asked for.
 //   - Nothing outlives a probe for longer than 100 ms: no goroutine, no descriptor, no connection. So there is no Close.
 //   - Only a proof makes a conflict. An owner that cannot be learned, for want of permission or on another system than
 //     Linux, is no failure.
@@ -30,7 +31,9 @@
 //     in C that makes the same system calls took 0.5 to 0.75 s there, in turn.
 //   - A system call that the Go runtime is told of wakes its monitor, which then looks around every 20 µs while anything runs: a
 //     third of all switches between threads. The calls of Begin, which never wait, are not told.
-//   - To wait for each answer is a wake-up for each. After a millisecond most have come, and are read together.
+//   - To wait for each answer is a wake-up for each. After a millisecond most have come, and are read together; on a busy host after
+//     three or seven. To make an epoll for the rest, tell the runtime of it, and begin each probe while the loop ran for the one
+//     before cost a quarter of all: 1.8 times what the C program takes, without it 1.3 to 1.6 (all three at the same time).
 //   - net/http's client needs two goroutines for each connection. Without it a probe takes 50 µs and 5 KB, server
 //     included; the proof of ownership adds 10 µs.
 //   - 1000 probes that end by an ordinary close leave 1000 connections in TIME_WAIT for a minute: on our side if we close first,

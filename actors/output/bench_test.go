@@ -95,3 +95,43 @@ func BenchmarkReadLast(b *testing.B) {
 		require.Equal(b, 10, n)
 	}
 }
+
+// BenchmarkSteady is what a second of a thousand followed instances costs that write a line each, one after the other.
+func BenchmarkSteady(b *testing.B) {
+	const instances = 1000
+	h := newHouse(b, b.TempDir(), Options{Forward: true, Lend: true, Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+	files := make([]*os.File, instances)
+	for i := range files {
+		id := messages.InstanceID(fmt.Sprint("i", i))
+		require.NoError(b, os.MkdirAll(h.dir.Instance(id), 0o700))
+		file, err := os.OpenFile(h.dir.Stdout(id), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		require.NoError(b, err)
+		defer file.Close()
+		files[i] = file
+		h.write(h.dir.Stderr(id), "")
+		h.out.Follow(id, 1, os.Getpid())
+	}
+	time.Sleep(2 * time.Second) // until every checkpoint is saved
+	line := []byte(strings.Repeat("x", 99) + "\n")
+	write := func() time.Duration {
+		start := cpu(b)
+		for round := range 20 {
+			for i := range instances / 20 {
+				_, err := files[20*i+round].Write(line)
+				require.NoError(b, err)
+				time.Sleep(time.Second / instances)
+			}
+		}
+		return cpu(b) - start
+	}
+	var used time.Duration
+	lines := 0
+	for b.Loop() {
+		used += write()
+		lines += instances
+	}
+	b.ReportMetric(float64(used.Microseconds())/float64(lines), "cpu-µs/line")
+	b.StopTimer()
+	h.close()
+	b.ReportMetric(float64(write().Microseconds())/instances, "cpu-µs/line-alone")
+}
