@@ -45,6 +45,7 @@ const (
 	KindBool     Kind = "boolean"  // a bool
 	KindTexts    Kind = "texts"    // a []string
 	KindNames    Kind = "names"    // a map[string]string
+	KindWords    Kind = "words"    // a WordList
 )
 
 // Effect is what an edit of a field does.

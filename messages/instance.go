@@ -132,6 +132,12 @@ var fields = table{
 		Doc: "failures in a row after which an instance stays down; 0: never", At: func(a *AppInstance) any { return &a.Restart.MaxAttempts }},
 	{Key: "restart.mode", Kind: KindText, Effect: Wished, Default: RestartAlways, Words: words(RestartAlways, RestartOnFailure, RestartNever),
 		Doc: "after which exits an instance is started again", At: func(a *AppInstance) any { return &a.Restart.Mode }},
+	{Key: "restart.success", Kind: KindWords, Effect: Wished, Default: WordList("0"), Limits: append(someWord, exits...),
+		Doc: "exit codes and signals that count as clean, for on-failure",
+		At:  func(a *AppInstance) any { return &a.Restart.Success }},
+	{Key: "restart.final", Kind: KindWords, Effect: Wished, Default: WordList(""), Limits: exits,
+		Doc: "exit codes and signals after which it is failed at once",
+		At:  func(a *AppInstance) any { return &a.Restart.Final }},
 
 	{Key: "start.deadline", Kind: KindDuration, Effect: Applied, Default: 60 * time.Second, Limits: positive,
 		Doc: "from the start of an instance to its first healthy answer", At: func(a *AppInstance) any { return &a.Start.Deadline }},
@@ -287,7 +293,7 @@ type RestartMode string
 // The restart modes. An instance that a failed health check stopped counts as failed.
 const (
 	RestartAlways    RestartMode = "always"
-	RestartOnFailure RestartMode = "on-failure" // not after exit code 0
+	RestartOnFailure RestartMode = "on-failure" // not after an exit that counts as clean
 	RestartNever     RestartMode = "never"
 )
 
@@ -301,6 +307,8 @@ type RestartPolicy struct {
 	StableAfter time.Duration // this long healthy forgives every failure before
 	MaxAttempts int           // failures in a row after which the instance stays down; 0: never
 	Mode        RestartMode   // after which exits
+	Success     WordList      // exit codes and signals that count as clean
+	Final       WordList      // exit codes and signals after which it stays down
 }
 
 // WithDefaults returns p with its zero fields filled in, as the type says.

@@ -68,9 +68,6 @@ func (e Exit) Unasked() ExitReason {
 	return ReasonExit
 }
 
-// Clean reports whether the process ended by itself with code 0.
-func (e Exit) Clean() bool { return e.Known && e.Code == 0 && e.Signal == "" }
-
 func (e Exit) String() string {
 	switch {
 	case e.Reason == ReasonStartFailed:

@@ -76,7 +76,7 @@ func BenchmarkSpawnAndExit(b *testing.B) {
 	s := opened(b, stateDir(b))
 	app := messages.AppInstance{InstanceID: "a", Executable: "true"}
 	for b.Loop() {
-		require.True(b, spawned(b, s, app).Wait().Clean())
+		require.Equal(b, "exited with code 0", spawned(b, s, app).Wait().String())
 	}
 }
 

@@ -27,7 +27,7 @@ func TestAProcessHasItsStreamsAndItsLockAndNoOtherDescriptor(t *testing.T) {
 	defer unix.Close(leaked)
 	s := opened(t, stateDir(t))
 	other := spawned(t, s, sleeper("other"))
-	require.True(t, spawned(t, s, player(t, "descriptors")).Wait().Clean())
+	require.Equal(t, "exited with code 0", spawned(t, s, player(t, "descriptors")).Wait().String())
 	require.Equal(t, fmt.Sprintf("0 /dev/null\n1 %s\n2 %s\n3 %s\n", s.dir.Stdout("a"), s.dir.Stderr("a"), s.dir.InstanceLock("a")), output(t, s))
 	require.NoError(t, other.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 }
@@ -51,7 +51,7 @@ func TestTheEnvironmentIsSmallAndProcmansOwnVariablesCannotBeOverridden(t *testi
 	app := messages.AppInstance{InstanceID: "a", Executable: "env", Env: map[string]string{
 		"OWN": "1=2", "TZ": "own", "PORT": "1", EnvTag: "forged", EnvStateDir: "/forged",
 	}}
-	require.True(t, spawned(t, s, app).Wait().Clean())
+	require.Equal(t, "exited with code 0", spawned(t, s, app).Wait().String())
 	env := kernel.Environ(strings.ReplaceAll(output(t, s), "\n", "\x00"))
 	for name, want := range map[string]string{
 		"OWN": "1=2", "TZ": "own", "PORT": "30001", "LANG": "C.UTF-8", EnvInstance: "a", EnvRun: "1",
@@ -75,7 +75,7 @@ func TestTheCommandLineDirectoryAndOutputAreTheInstances(t *testing.T) {
 		Args: append([]string{"-c", `pwd; echo "$0 $@"; echo err >&2`}, messages.DefaultArgs()...),
 	}
 	for range 2 {
-		require.True(t, spawned(t, s, app).Wait().Clean())
+		require.Equal(t, "exited with code 0", spawned(t, s, app).Wait().String())
 	}
 	line := work + "\n-wasm app.wasm -dbPath db -port 30001\n"
 	require.Equal(t, line+line, output(t, s), "output is appended")
@@ -330,7 +330,7 @@ func TestALookAtAProgramIsForgottenOnceNobodyLooks(t *testing.T) {
 	for range 3 {
 		app := shell("true")
 		app.WorkDir = t.TempDir() // a release in a directory of its own, as each deployment may make one
-		require.True(t, spawned(t, s, app).Wait().Clean())
+		require.Equal(t, "exited with code 0", spawned(t, s, app).Wait().String())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -56,7 +56,7 @@ func spawnWithoutSync() error {
 		if err != nil {
 			return err
 		}
-		if e := p.Wait(); !e.Clean() {
+		if e := p.Wait(); e.Code != 0 {
 			return fmt.Errorf("it ended otherwise: %+v", e)
 		}
 		if err := s.Remember(messages.Memory{ID: id, Run: 1, Phase: messages.Backoff}); err != nil {
@@ -79,6 +79,6 @@ func TestNoStartWaitsForADiskToSync(t *testing.T) {
 	e := spawned(t, s, app).Wait()
 	text, err := os.ReadFile(dir.Stderr("a"))
 	require.NoError(t, err)
-	require.True(t, e.Clean(), string(text))
+	require.Equal(t, "exited with code 0", e.String(), string(text))
 	require.Equal(t, "started\n", output(t, s))
 }

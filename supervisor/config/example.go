@@ -33,7 +33,15 @@ func (t *tables) example() string {
 			for _, inner := range k.keys {
 				values = append(values, inner.name+": "+inner.shown())
 			}
-			fmt.Fprintf(&own, "    # %s: {%s}\n", k.name, strings.Join(values, ", "))
+			line := "    # " + k.name + ": {"
+			for n, v := range values {
+				if n > 0 && len(line)+len(v) > 100 {
+					own.WriteString(line + "\n")
+					line = "    #   "
+				}
+				line += v + map[bool]string{true: ", ", false: "}"}[n < len(values)-1]
+			}
+			own.WriteString(line + "\n")
 		}
 	}
 	return strings.NewReplacer("# (settings)\n", settings.String(), "    # (sections)\n", own.String()).Replace(frame)

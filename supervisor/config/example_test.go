@@ -24,7 +24,7 @@ func TestTheExampleSaysTheDefaults(t *testing.T) {
 
 func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
 	// A key that is commented out is one too; a comment in words has no such form.
-	commented := regexp.MustCompile(`(?m)^( *)# ([a-z_]+: )`)
+	commented := regexp.MustCompile(`(?m)^( *)# (?:  )?([a-z_]+: )`)
 	text := commented.ReplaceAllString(string(Example()), "$1$2")
 	require.Contains(t, text, "\n    env_file: ")
 	f, err := Parse("/etc/procman/procman.yaml", []byte(text), host(map[string]string{

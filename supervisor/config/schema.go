@@ -86,6 +86,9 @@ func shapeOf(k messages.Kind) shape {
 		return shape{"type": []string{"string", "integer"}, "pattern": `^ *[0-9]+ *(- *[0-9]+ *)?$`, "minimum": firstPort, "maximum": lastPort}
 	case messages.KindTexts:
 		return shape{"type": "array", "items": verbatim}
+	case messages.KindWords:
+		word := shape{"type": []string{"string", "integer"}, "pattern": `^\S+$`}
+		return shape{"type": []string{"array", "string", "integer"}, "pattern": `^\S+$`, "items": word}
 	case messages.KindNames:
 		return shape{"type": "object", "propertyNames": shape{"pattern": "^[^=]+$"}, "additionalProperties": verbatim}
 	case kindDirs:
@@ -109,6 +112,8 @@ func written(v any) any {
 			v, units = v/1024, units[1:]
 		}
 		return fmt.Sprint(v) + units[0]
+	case messages.WordList:
+		return "[" + strings.Join(v.Words(), ", ") + "]"
 	}
 	return v
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -74,6 +75,7 @@ const (
 	aMapping  phrase = "a mapping of keys"
 	dirs      phrase = "a directory, or a list of directories"
 	texts     phrase = "a list of texts"
+	someWords phrase = "a list of words, or one"
 	nameTexts phrase = "a mapping of names to texts"
 	// In one phrase, for whoever has nothing to run.
 	instances phrase = "a list of instances ([] for none)"
@@ -107,6 +109,8 @@ func (d *decoder) read(v value, k messages.Kind, words []string) (any, bool) {
 		return parsed(d, v, aBool, func(string, bool) (bool, error) { return false, errForm })
 	case messages.KindNames:
 		return d.names(v)
+	case messages.KindWords:
+		return d.words(v)
 	case kindSize:
 		return parsed(d, v, aSize, parseSize)
 	case kindPorts:
@@ -305,6 +309,30 @@ func (d *decoder) texts(v value) (list []string, places []value, ok bool) {
 		}
 	}
 	return list, places, ok
+}
+
+// words reads a list of words, or a single one.
+func (d *decoder) words(v value) (messages.WordList, bool) {
+	var list []string
+	_, isList := v.node.(*ast.SequenceNode)
+	if !isList {
+		word, _, ok := d.scalar(v, someWords)
+		list = []string{word}
+		if !ok {
+			return "", false
+		}
+	} else if words, _, ok := d.texts(v); ok {
+		list = words
+	} else {
+		return "", false
+	}
+	for _, word := range list {
+		if word == "" || strings.ContainsFunc(word, unicode.IsSpace) {
+			d.failf(v.at, "%s holds %s, which is not a word", v.name, v.quoted(word))
+			return "", false
+		}
+	}
+	return messages.WordList(strings.Join(list, " ")), true
 }
 
 // names reads a mapping of names to texts. It never quotes a text in a message: it may be secret.

@@ -70,6 +70,9 @@ func (j *judge) again(f future) string {
 	case f.Attempts > j.Attempts:
 		return fmt.Sprintf("it is given up: that would be failure %d of %d in a row", f.Attempts, f.Want.Restart.MaxAttempts)
 	}
+	if x := f.LastExit; x != nil && x.Reason == x.Unasked() && f.Want.Restart.Final.HasExit(*x) {
+		return fmt.Sprintf("it stays down if it has %s: restart.final is %s", x, f.Want.Restart.Final)
+	}
 	return fmt.Sprintf("it stays down: restart.mode is %s", f.Want.Restart.Mode)
 }
 
@@ -85,7 +88,11 @@ func (j *judge) running() {
 	}
 	health := j.rules.Health
 	if len(failed) == 0 {
-		j.v.Next = fmt.Sprintf("it is probed every %v; should it fail, %s", health.Interval, j.again(j.future(j.now).crashed()))
+		f := j.future(j.now).crashed()
+		j.v.Next = fmt.Sprintf("it is probed every %v; should it fail, %s", health.Interval, j.again(f))
+		if final := j.rules.Restart.Final; final != "" && f.LastExit != nil && !final.HasExit(*f.LastExit) {
+			j.v.Next += fmt.Sprintf("; not after %s: restart.final", messages.Alternatives(final.Words()))
+		}
 		return
 	}
 	j.v.Next = fmt.Sprintf("it is probed every %v; when %d in a row have failed it is stopped, and %s",

@@ -28,6 +28,8 @@ func TestAVerdictSaysWhyWhatNextAndWhatWouldChangeIt(t *testing.T) {
 	onFailure := app(func(a *messages.AppInstance) { a.Restart.Mode = messages.RestartOnFailure })
 	limited := app(func(a *messages.AppInstance) { a.Restart.MaxAttempts = 3 })
 	once := app(func(a *messages.AppInstance) { a.Restart.MaxAttempts = 1 })
+	final := app(func(a *messages.AppInstance) { a.Restart.Final = "1 KILL" })
+	finalElse := app(func(a *messages.AppInstance) { a.Restart.Final = "78 KILL" })
 	disabled := app(func(a *messages.AppInstance) { a.Disabled = true })
 	other := app(func(a *messages.AppInstance) { a.WasmPath = "b.wasm" })
 	refused := plan.Probed{Probe: messages.Probe{Error: "connection refused"}}
@@ -69,6 +71,12 @@ func TestAVerdictSaysWhyWhatNextAndWhatWouldChangeIt(t *testing.T) {
 			"is running and healthy, for 1s", "it is probed every 15s; should it fail, it is started again after 4s", nil},
 		{"healthy, never restarted", seen(never, at{-time.Minute, launched}, at{-time.Second, ready}),
 			"is running and healthy, for 1s", "it is probed every 15s; should it fail, it stays down: restart.mode is never", nil},
+		{"healthy, an exit that would be final", seen(final, at{-2 * time.Hour, launched}, at{-time.Hour, ready}),
+			"is running and healthy, for 1h0m0s", "it is probed every 15s; should it fail, it stays down if it has exited with code 1: restart.final is 1 KILL", nil},
+		{"healthy, another that would be", seen(finalElse, at{-2 * time.Hour, launched}, at{-time.Hour, ready}),
+			"is running and healthy, for 1h0m0s", "it is probed every 15s; should it fail, it is started again at once; not after 78 or KILL: restart.final", nil},
+		{"ended by an exit that is final", seen(final, at{0, launched}, at{0, plan.Exited{Exit: messages.Exit{Known: true, Code: 1}}}),
+			"was given up: exited with code 1; restart.final says that it stays down then", "nothing: it stays down", []string{"`do start web`"}},
 		{"healthy, the last chance", crashes(limited, 2, at{-time.Minute, launched}, at{-time.Second, ready}),
 			"is running and healthy, for 1s", "it is probed every 15s; should it fail, it is given up: that would be failure 3 of 3 in a row", nil},
 		{"probes fail", seen(always, at{-time.Hour, launched}, at{-time.Hour, ready}, at{-45 * time.Second, ok}, at{-30 * time.Second, failed}, at{-15 * time.Second, failed}),

@@ -27,7 +27,7 @@ func exited(m *move, e Event) {
 		m.tell(messages.Event{What: messages.PortConflict, Why: fmt.Sprintf("port %d was taken by another process", m.Port), Bad: true})
 	}
 	m.conclude(x, as)
-	m.retry(failure{reason: x.Exit.String(), clean: x.Exit.Clean(), conflict: x.Conflict, until: m.now})
+	m.retry(failure{reason: x.Exit.String(), exit: m.LastExit, conflict: x.Conflict, until: m.now})
 }
 
 // lingers: its first process ended by itself and has left others behind, which its actor ends. Until they have ended
@@ -110,7 +110,7 @@ func (m *move) finish() {
 	case (m.Want != nil || m.restored) && (as == messages.ReasonUnhealthy || as == messages.ReasonPortConflict):
 		m.retry(failure{reason: reason, conflict: as == messages.ReasonPortConflict, until: until})
 	case (m.Want != nil || m.restored) && m.LastExit != nil && as == m.LastExit.Unasked():
-		m.retry(failure{reason: reason, clean: m.LastExit.Clean(), until: until}) // it had ended by itself, and left others
+		m.retry(failure{reason: reason, exit: m.LastExit, until: until}) // it had ended by itself, and left others
 	case m.Want == nil:
 		m.to(messages.Stopped, "")
 		if m.Doubt != "" {

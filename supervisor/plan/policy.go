@@ -15,9 +15,9 @@ const maxConflicts = 5
 
 // failure is how a run failed.
 type failure struct {
-	reason   string // for a person
-	clean    bool   // it ended by itself with code 0
-	conflict bool   // somebody else has its port
+	reason   string         // for a person
+	exit     *messages.Exit // it ended by itself; nil: it was stopped, because it was not well
+	conflict bool           // somebody else has its port
 	until    time.Time
 }
 
@@ -44,8 +44,13 @@ func (m *move) retry(f failure) {
 		m.wait(Delay(policy, m.Conflicts-maxConflicts, m.draw()), f.reason)
 		return
 	}
-	if policy.Mode == messages.RestartNever || policy.Mode == messages.RestartOnFailure && f.clean {
-		m.giveUp(fmt.Sprintf("%s; restart mode is %s", f.reason, policy.Mode), f.clean)
+	clean := f.exit != nil && policy.Success.HasExit(*f.exit)
+	if f.exit != nil && policy.Final.HasExit(*f.exit) {
+		m.giveUp(fmt.Sprintf("%s; restart.final says that it stays down then", f.reason), false)
+		return
+	}
+	if policy.Mode == messages.RestartNever || policy.Mode == messages.RestartOnFailure && clean {
+		m.giveUp(fmt.Sprintf("%s; restart mode is %s", f.reason, policy.Mode), clean)
 		return
 	}
 	if stable {

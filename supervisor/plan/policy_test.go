@@ -114,3 +114,54 @@ func TestMaxAttemptsGivesUp(t *testing.T) {
 	require.Equal(t, messages.Failed, i.Phase)
 	require.Contains(t, i.Reason, "failure 2 of 2")
 }
+
+func TestTheExitsThatArePartOfThePolicyDecide(t *testing.T) {
+	code := func(n int) messages.Exit { return messages.Exit{Known: true, Code: n} }
+	killed := func(s string) messages.Exit { return messages.Exit{Known: true, Code: -1, Signal: s} }
+	for _, c := range []struct {
+		mode           messages.RestartMode
+		success, final messages.WordList
+		exit           messages.Exit
+		want           messages.Phase
+	}{
+		{messages.RestartOnFailure, "0 3 TERM", "", code(3), messages.Stopped},
+		{messages.RestartOnFailure, "0 3 SIGTERM", "", killed("TERM"), messages.Stopped},
+		{messages.RestartOnFailure, "3", "", code(0), messages.Backoff},
+		{messages.RestartOnFailure, "0 3", "", messages.Exit{Code: 3}, messages.Backoff}, // it is not known
+		{messages.RestartAlways, "0 3", "", code(3), messages.Backoff},
+		{messages.RestartNever, "0 3", "", code(3), messages.Stopped},
+		{messages.RestartAlways, "0", "78 KILL", code(78), messages.Failed},
+		{messages.RestartAlways, "0", "78 KILL", killed("KILL"), messages.Failed},
+		{messages.RestartAlways, "0", "78 KILL", code(77), messages.Backoff},
+		{messages.RestartOnFailure, "0 78", "78", code(78), messages.Failed},
+		{messages.RestartAlways, "0", "0", code(0), messages.Failed},
+	} {
+		app := newApp(t, func(a *messages.AppInstance) {
+			a.Restart.Mode, a.Restart.Success, a.Restart.Final = c.mode, c.success, c.final
+		})
+		i := New("web")
+		i.Phase, i.Want, i.Have, i.Spec = messages.Running, app, app, app.Spec
+		i.HealthySince = time.Unix(0, 0).Add(-time.Hour) // also what was stable is not started again then
+		next, _ := Step(i, time.Unix(0, 0), Exited{Exit: c.exit})
+		if c.want == messages.Backoff {
+			require.Equal(t, messages.Starting, next.Phase, "%+v: after it was stable, at once", c)
+			continue
+		}
+		require.Equal(t, c.want, next.Phase, "%+v", c)
+		if c.final.HasExit(c.exit) {
+			require.Contains(t, next.Reason, "restart.final", "%+v", c)
+		}
+		_, again := Diff(next, app, app)
+		require.False(t, again, "what was given up stays so")
+	}
+}
+
+func TestAStopByProcmanIsNoExitThatIsFinal(t *testing.T) {
+	app := newApp(t, func(a *messages.AppInstance) { a.Restart.Final = "TERM KILL" })
+	i := New("web")
+	i.Phase, i.Want, i.Have, i.Spec, i.PID = messages.Running, app, app, app.Spec, 7
+	now := time.Unix(0, 0)
+	i, _ = Step(i, now, Unhealthy{Cause: "3 probes failed", Since: now})
+	i, _ = Step(i, now, Exited{Exit: messages.Exit{Known: true, Code: -1, Signal: "TERM"}})
+	require.Equal(t, messages.Backoff, i.Phase)
+}
