@@ -13,6 +13,9 @@ type WordList string
 // Words returns them.
 func (l WordList) Words() []string { return strings.Fields(string(l)) }
 
+// String is the list as a configuration has it: [0, TERM].
+func (l WordList) String() string { return "[" + strings.Join(l.Words(), ", ") + "]" }
+
 // Has reports whether the list has the word.
 func (l WordList) Has(word string) bool {
 	return slices.Contains(l.Words(), word)
@@ -47,7 +50,7 @@ func IsSignal(name string) bool {
 }
 
 // someWord is the limit of a list that is not to be empty.
-var someWord = []Limit{Must(func(l WordList) string { return when(l == "", "it is empty; leave it out for the default") }, map[string]any{"minItems": 1})}
+var someWord = []Limit{Must(func(l WordList) string { return when(l == "", "leave it out for the default, or name at least one") }, map[string]any{"minItems": 1})}
 
 // exits is the limit of a list of exit codes and signals.
 var exits = []Limit{Must(func(l WordList) string {

@@ -113,7 +113,7 @@ func written(v any) any {
 		}
 		return fmt.Sprint(v) + units[0]
 	case messages.WordList:
-		return "[" + strings.Join(v.Words(), ", ") + "]"
+		return v.String()
 	}
 	return v
 }

@@ -72,7 +72,7 @@ func TestAVerdictSaysWhyWhatNextAndWhatWouldChangeIt(t *testing.T) {
 		{"healthy, never restarted", seen(never, at{-time.Minute, launched}, at{-time.Second, ready}),
 			"is running and healthy, for 1s", "it is probed every 15s; should it fail, it stays down: restart.mode is never", nil},
 		{"healthy, an exit that would be final", seen(final, at{-2 * time.Hour, launched}, at{-time.Hour, ready}),
-			"is running and healthy, for 1h0m0s", "it is probed every 15s; should it fail, it stays down if it has exited with code 1: restart.final is 1 KILL", nil},
+			"is running and healthy, for 1h0m0s", "it is probed every 15s; should it fail, it stays down if it has exited with code 1: restart.final is [1, KILL]", nil},
 		{"healthy, another that would be", seen(finalElse, at{-2 * time.Hour, launched}, at{-time.Hour, ready}),
 			"is running and healthy, for 1h0m0s", "it is probed every 15s; should it fail, it is started again at once; not after 78 or KILL: restart.final", nil},
 		{"ended by an exit that is final", seen(final, at{0, launched}, at{0, plan.Exited{Exit: messages.Exit{Known: true, Code: 1}}}),
