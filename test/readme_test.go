@@ -12,6 +12,7 @@ import (
 	"procman/actors/run"
 	"procman/messages"
 	"procman/supervisor/config"
+	"procman/supervisor/fleet/member"
 	"procman/supervisor/plan"
 )
 
@@ -33,8 +34,9 @@ func TestTheReadmeShowsTheTables(t *testing.T) {
 
 func TestThePackageDocumentationShowsTheStateTables(t *testing.T) {
 	for file, lines := range map[string]string{
-		"../supervisor/plan/doc.go": table(plan.Events(), messages.Phases(), plan.Cell),
-		"../actors/run/doc.go":      table(run.Events(), run.Phases(), run.Cell),
+		"../supervisor/plan/doc.go":         table(plan.Events(), messages.Phases(), plan.Cell),
+		"../actors/run/doc.go":              table(run.Events(), run.Phases(), run.Cell),
+		"../supervisor/fleet/member/doc.go": table(member.Events(), member.Phases(), member.Cell),
 	} {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
