@@ -8,8 +8,9 @@ type Event interface{ name() string }
 // The events. Each request of an action is answered once, by a failure at the latest after Schedule.Suspect, but for
 // Persist: a disk may never answer.
 type (
-	// Loaded says what a predecessor left: its record, zero if there is none or it cannot be read, and whether a fenced run
-	// lives. One that lives under another incarnation than the record's makes the record worth nothing: then give none.
+	// Loaded says what a predecessor left: its record, zero if there is none or it cannot be read, and whether a fenced
+	// run lives. One that lives under another incarnation than the record's makes the record worth nothing: then give
+	// none.
 	Loaded struct {
 		Record    Record
 		Survivors bool
@@ -57,16 +58,16 @@ type (
 		Lease Lease
 		Why   string
 	}
-	// NameTaken says that the host's key is there with another incarnation than that of the lease: as the answer to Register, or
-	// because it was seen.
+	// NameTaken says that the host's key is there with another incarnation than that of the lease: as the answer to
+	// Register, or because it was seen.
 	NameTaken struct {
 		Lease Lease
 		By    string // the other incarnation, and where it answers, for a person
 	}
 	// Tick says that time has passed.
 	Tick struct{}
-	// Down says that no fenced run lives or is being started, since the End of that Round. Of an End of All it says that of
-	// everything that may be released.
+	// Down says that no fenced run lives or is being started, since the End of that Round. Of an End of All it says that
+	// of everything that may be released.
 	Down struct{ Round int }
 	// Leave is the wish that the host gives back what it has: of shutdown.
 	Leave struct{}
@@ -98,8 +99,8 @@ func (Released) name() string       { return "Released" }
 func (Revoked) name() string        { return "Revoked" }
 func (Detach) name() string         { return "Detach" }
 
-// Action is something the shell has to do. Actions are carried out in their order; none waits for the end of another, but
-// records are written in the order of their Persist.
+// Action is something the shell has to do. Actions are carried out in their order; none waits for the end of another,
+// but records are written in the order of their Persist.
 type Action interface{ action() }
 
 // The actions.
@@ -123,8 +124,8 @@ type (
 	}
 	// Admit: fenced instances are on the list from now on. Whether one may be started is asked of MayStart.
 	Admit struct{}
-	// End: fenced instances, or all, are off the list, and what lives of them is ended: by its own grace, or so that it has been
-	// sent KILL at By at the latest. Down, once none lives or is being started.
+	// End: fenced instances, or all, are off the list, and what lives of them is ended: by its own grace, or so that it
+	// has been sent KILL at By at the latest. Down, once none lives or is being started.
 	End struct {
 		Round int
 		By    time.Duration // 0: no such time

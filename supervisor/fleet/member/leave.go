@@ -45,9 +45,9 @@ func downLeaving(m *move, e Event) {
 	}
 }
 
-// give begins to give back the assignments and the lease. The record is made void first, and nothing is given back before
-// that is durable: or a release that is under way while the daemon dies would take from under its successor what that has
-// gone on with.
+// give begins to give back the assignments and the lease. The record is made void first, and nothing is given back
+// before that is durable: or a release that is under way while the daemon dies would take from under its successor
+// what that has gone on with.
 func (m *move) give() {
 	if m.Lease == 0 {
 		m.gone("")

@@ -17,8 +17,8 @@ const (
 	renewals = 3
 )
 
-// Schedule is what happens how long after the newest renewal that was answered was sent, but for Renew, which is the pace of
-// renewals. Renew < Suspect < Yield < Kill < Deadline < TTL.
+// Schedule is what happens how long after the newest renewal that was answered was sent, but for Renew, which is the
+// pace of renewals. Renew < Suspect < Yield < Kill < Deadline < TTL.
 type Schedule struct {
 	TTL, Grace time.Duration
 	Renew      time.Duration
@@ -28,15 +28,16 @@ type Schedule struct {
 	Deadline   time.Duration // nothing fenced may live any more; the store's clock may go 1 % faster than ours
 }
 
-// NewSchedule derives a schedule from a lease's TTL and the grace that fenced instances get in a partition. An error says
-// which key of the configuration to change, and to what.
+// NewSchedule derives a schedule from a lease's TTL and the grace that fenced instances get in a partition. An error
+// says which key of the configuration to change, and to what.
 func NewSchedule(ttl, grace time.Duration) (Schedule, error) {
 	s := Schedule{TTL: ttl, Grace: grace}
 	switch {
 	case ttl <= 0:
 		return s, fmt.Errorf("fleet.ttl is %v: it must be at least %v", ttl, least(max(grace, 0)))
 	case ttl%time.Second != 0:
-		return s, fmt.Errorf("fleet.ttl is %v: a lease is counted in whole seconds, say %v", ttl, ttl.Truncate(time.Second)+time.Second)
+		return s, fmt.Errorf("fleet.ttl is %v: a lease is counted in whole seconds, say %v",
+			ttl, ttl.Truncate(time.Second)+time.Second)
 	case grace < 0:
 		return s, fmt.Errorf("fleet.grace is %v: it cannot be negative; 0s is KILL at once", grace)
 	}
@@ -46,8 +47,8 @@ func NewSchedule(ttl, grace time.Duration) (Schedule, error) {
 	s.Renew = s.Yield / renewals
 	s.Suspect = s.Yield - s.Renew
 	if s.Renew < leastRenew {
-		return s, fmt.Errorf("fleet.ttl %v leaves no time to renew the lease beside fleet.grace %v: set fleet.ttl to %v or more%s",
-			ttl, grace, least(grace), orLess(ttl))
+		return s, fmt.Errorf("fleet.ttl %v leaves no time to renew the lease beside fleet.grace %v: "+
+			"set fleet.ttl to %v or more%s", ttl, grace, least(grace), orLess(ttl))
 	}
 	return s, nil
 }

@@ -26,8 +26,8 @@ func Phases() []Phase {
 // Lease names a lease in the store. 0: none.
 type Lease int64
 
-// Record is what has to survive the daemon, for its successor and for the leash. All times are CLOCK_BOOTTIME: of another
-// Boot they mean nothing.
+// Record is what has to survive the daemon, for its successor and for the leash. All times are CLOCK_BOOTTIME: of
+// another Boot they mean nothing.
 type Record struct {
 	Boot        string        `json:"boot"`
 	Lease       Lease         `json:"lease"`
@@ -42,7 +42,8 @@ type Record struct {
 // Void reports whether the lease does not count any more, whatever the store says of it.
 func (r Record) Void() bool { return r.Deadline <= r.Renewed }
 
-// State is all that decides about a host's life in the fleet. Begin makes the first one. The shell changes nothing in it.
+// State is all that decides about a host's life in the fleet. Begin makes the first one. The shell changes nothing in
+// it.
 type State struct {
 	Phase Phase
 	Boot  string
@@ -80,15 +81,15 @@ const (
 	revoking  step = "revoking"
 )
 
-// Begin returns the state of a host whose daemon has just begun. boot is the id of the host's boot, next the schedule of the
-// configuration.
+// Begin returns the state of a host whose daemon has just begun. boot is the id of the host's boot, next the schedule
+// of the configuration.
 func Begin(boot string, next Schedule) State { return State{Phase: New, Boot: boot, Next: next} }
 
 // Lists reports whether fenced instances are on the host's list: whether those that live may go on.
 func (s State) Lists() bool { return s.Phase == In || s.Phase == Suspect }
 
-// MayStart reports whether a fenced process may be forked now. It is to be asked right before the fork: see the leash, in
-// the documentation of the package.
+// MayStart reports whether a fenced process may be forked now. It is to be asked right before the fork: see the
+// leash, in the documentation of the package.
 func (s State) MayStart(now time.Duration) bool {
 	return s.Lists() && s.Registered && s.Leash && now < s.Renewed+s.Schedule.Yield
 }

@@ -19,8 +19,8 @@ type move struct {
 // CLOCK_BOOTTIME, read before the call: it is the T0 of what the step asks the store for.
 func Step(s State, now time.Duration, e Event) (State, []Action) {
 	m := &move{State: s, now: now}
-	// What time has ended is ended before anything else is looked at: a daemon that was frozen for an hour finds the answers
-	// of an hour ago in its mailbox.
+	// What time has ended is ended before anything else is looked at: a daemon that was frozen for an hour finds the
+	// answers of an hour ago in its mailbox.
 	m.cell(Tick{})
 	if e != (Tick{}) {
 		m.cell(e)
@@ -52,8 +52,8 @@ func (m *move) hinder(what Notice, why string) {
 	}
 }
 
-// out is the host without a lease. What was granted is not revoked: a revocation under way when the daemon dies could end the
-// lease under a successor that goes on with it. It ends by itself, a TTL later.
+// out is the host without a lease. What was granted is not revoked: a revocation under way when the daemon dies could
+// end the lease under a successor that goes on with it. It ends by itself, a TTL later.
 func (m *move) out(joinAt time.Duration) {
 	m.forget()
 	m.to(Out)
@@ -121,7 +121,8 @@ func granted(m *move, e Event) {
 		return
 	}
 	if g.TTL < m.Schedule.TTL {
-		m.hinder(Hindered, fmt.Sprintf("the store grants a lease of %v where fleet.ttl asks for %v: set fleet.ttl to that", g.TTL, m.Schedule.TTL))
+		m.hinder(Hindered, fmt.Sprintf("the store grants a lease of %v where fleet.ttl asks for %v: set fleet.ttl to that",
+			g.TTL, m.Schedule.TTL))
 		m.out(m.now + m.Next.Suspect)
 		return
 	}
@@ -177,8 +178,8 @@ func renewFailed(m *move, e Event) {
 	}
 }
 
-// persist writes the newest answer, one at a time. It counts once it is written, or the leash would kill earlier than the
-// daemon believes, and a successor believe less.
+// persist writes the newest answer, one at a time. It counts once it is written, or the leash would kill earlier than
+// the daemon believes, and a successor believe less.
 func (m *move) persist() {
 	if m.Lease != 0 && m.Step == ending && m.Writing == 0 && m.Answered > m.Renewed {
 		m.Writing = m.Answered
@@ -255,7 +256,8 @@ func hindered(m *move, e Event) {
 		}
 	case NameTaken:
 		if e.Lease == m.Lease {
-			m.hinder(Hindered, fmt.Sprintf("a host of this name is a member already (%s): give this one another fleet.host, or wait until that one's lease has ended", e.By))
+			m.hinder(Hindered, fmt.Sprintf("a host of this name is a member already (%s): "+
+				"give this one another fleet.host, or wait until that one's lease has ended", e.By))
 		}
 	}
 }
@@ -299,7 +301,8 @@ func tickYielding(m *move, _ Event) {
 func (m *move) overdue() {
 	if m.EndBy != 0 && m.now >= m.EndBy+settling && !m.Overdue {
 		m.Overdue = true
-		m.say(Overdue, "a fenced process outlives KILL, and another host may start the instance: look for a process in uninterruptible sleep")
+		m.say(Overdue, "a fenced process outlives KILL, and another host may start the instance: "+
+			"look for a process in uninterruptible sleep")
 	}
 }
 

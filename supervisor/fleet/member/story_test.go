@@ -66,7 +66,7 @@ func joined(t *testing.T) *tale {
 	a.feed(LeashUp{}, Loaded{}, Granted{T0: a.now, Lease: 7, Incarnation: "seven", TTL: 9 * sec}, Persisted{a.s.record(0)})
 	for _, x := range a.take() {
 		if p, is := x.(Persist); is {
-			a.feed(Persisted{p.Record})
+			a.feed(Persisted(p))
 		}
 	}
 	a.feed(Registered{7})
@@ -236,7 +236,9 @@ func TestASuccessorThatMayNotGoOnEndsWhatLivesBeforeItJoins(t *testing.T) {
 	boot.Boot = "another"
 	future.Renewed += sec
 	void.Deadline = void.Renewed
-	for name, r := range map[string]Record{"late": late, "another boot": boot, "of the future": future, "void": void, "none": none} {
+	for name, r := range map[string]Record{
+		"late": late, "another boot": boot, "of the future": future, "void": void, "none": none,
+	} {
 		a := begin(t)
 		a.feed(LeashUp{}, Loaded{Record: r, Survivors: true})
 		require.Equal(t, Yielding, a.s.Phase, name)

@@ -11,7 +11,8 @@ import (
 func everyEvent() map[string]Event {
 	out := map[string]Event{}
 	for _, e := range []Event{
-		Loaded{}, LeashUp{}, LeashGone{}, Granted{}, GrantFailed{}, Renewed{Lease: 7}, RenewFailed{Lease: 7}, LeaseLost{7}, Persisted{}, PersistFailed{},
+		Loaded{}, LeashUp{}, LeashGone{}, Granted{}, GrantFailed{}, Renewed{Lease: 7}, RenewFailed{Lease: 7}, LeaseLost{7},
+		Persisted{}, PersistFailed{},
 		Registered{7}, RegisterFailed{Lease: 7}, NameTaken{Lease: 7}, Tick{}, Down{}, Leave{}, Released{}, Revoked{}, Detach{},
 	} {
 		out[e.name()] = e
@@ -24,7 +25,8 @@ func settled(p Phase) (State, time.Duration) {
 	s, _ := NewSchedule(9*sec, 1500*time.Millisecond)
 	now := 1000 * sec
 	return State{
-		Phase: p, Boot: "boot", Next: s, Since: now, Lease: 7, Incarnation: "seven", Schedule: s, Renewed: now, Answered: now, Sent: now,
+		Phase: p, Boot: "boot", Next: s, Since: now, Lease: 7, Incarnation: "seven", Schedule: s,
+		Renewed: now, Answered: now, Sent: now,
 		Registered: true, Leash: true, JoinAt: now + sec, ArmedAt: now + sec,
 	}, now
 }

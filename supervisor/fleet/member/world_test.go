@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// The world of the model: a store with leases, two hosts of one fleet, and one movable, fenced instance. Everything that
-// is asked of the store, or of a disk, is on its way for as long as it pleases, may get lost, and may arrive after the
-// death of who asked. Time goes in seconds, and all times are relative to the present, so that the world is finite.
+// The world of the model: a store with leases, two hosts of one fleet, and one movable, fenced instance. Everything
+// that is asked of the store, or of a disk, is on its way for as long as it pleases, may get lost, and may arrive
+// after the death of who asked. Time goes in seconds, and all times are relative to the present, so that the world is
+// finite.
 
 const (
 	sec     = time.Second
@@ -127,7 +128,7 @@ func (g *game) feed(w *world, h int, e Event) {
 		case Persist:
 			switch {
 			case g.flaw == voidUnwritten && a.Record.Void():
-				g.feed(w, h, Persisted{a.Record})
+				g.feed(w, h, Persisted(a))
 			case x.writes[0] == Record{}:
 				x.writes[0] = a.Record
 			case x.writes[1] == Record{}:
@@ -162,7 +163,8 @@ func (g *game) awake(s State) {
 	if again != s || len(actions) > 0 {
 		g.bugs = append(g.bugs, fmt.Sprintf("left to do: %+v", actions))
 	}
-	idle := s.Phase == New || s.Phase == Gone || s.Phase == Out && s.Writing != 0 || s.Phase == Yielding && s.Lease == 0 && s.Overdue ||
+	idle := s.Phase == New || s.Phase == Gone || s.Phase == Out && s.Writing != 0 ||
+		s.Phase == Yielding && s.Lease == 0 && s.Overdue ||
 		s.Phase == Leaving && s.Lease == 0 && s.Overdue
 	if s.ArmedAt <= present && !idle {
 		g.bugs = append(g.bugs, fmt.Sprintf("asleep in %s: %+v", s.Phase, s))
@@ -302,8 +304,8 @@ func (g *game) back(w *world, h int) {
 	}
 }
 
-// claim is the transaction: the host's key has its incarnation, and the instance is not assigned, or to an incarnation whose
-// key does not exist, or it is this host's own, and gets another epoch.
+// claim is the transaction: the host's key has its incarnation, and the instance is not assigned, or to an
+// incarnation whose key does not exist, or it is this host's own, and gets another epoch.
 func (g *game) claim(w *world, h int) bool {
 	x := &w.hosts[h]
 	if w.keys[h] == 0 || Lease(w.keys[h]) != x.m.Lease {
@@ -386,34 +388,5 @@ func (g *game) pass(w *world) {
 		if x := &w.hosts[h]; x.alive && !x.frozen {
 			g.feed(w, h, Tick{})
 		}
-	}
-}
-
-// eachTime calls f for every time in the world that is set.
-func eachTime(w *world, f func(*time.Duration)) {
-	set := func(t *time.Duration) {
-		if *t != 0 {
-			f(t)
-		}
-	}
-	record := func(r *Record) {
-		if r.Lease != 0 {
-			kill, deadline := r.KillAt-r.Renewed, r.Deadline-r.Renewed
-			f(&r.Renewed)
-			r.KillAt, r.Deadline = r.Renewed+kill, r.Renewed+deadline
-		}
-	}
-	for h := range w.hosts {
-		x := &w.hosts[h]
-		for _, t := range []*time.Duration{&x.m.Since, &x.m.Renewed, &x.m.Answered, &x.m.Writing, &x.m.Sent, &x.m.LeashAt, &x.m.JoinAt, &x.m.EndBy} {
-			set(t)
-		}
-		for n := range 2 {
-			set(&x.out[n].t0)
-			set(&w.leases[h][n].expires)
-			record(&x.writes[n])
-		}
-		set(&x.in[0].t0)
-		record(&x.disk)
 	}
 }

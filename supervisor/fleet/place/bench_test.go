@@ -12,7 +12,8 @@ const (
 	manyInstances = 1_000_000
 )
 
-// many returns the view of host-0: a thousand hosts and a million instances, assigned where they rank first or not at all.
+// many returns the view of host-0: a thousand hosts and a million instances, assigned where they rank first or not at
+// all.
 func many(b *testing.B, assigned bool) *Fleet {
 	b.Helper()
 	var before, after runtime.MemStats
@@ -26,7 +27,7 @@ func many(b *testing.B, assigned bool) *Fleet {
 		id := fmt.Sprint("application-", n)
 		f.SetSpec(Spec{ID: id, Movable: true, Fenced: true}, 0)
 		if assigned {
-			f.SetAssignment(Assignment{id, fmt.Sprint("host-", n%manyHosts), "1", int64(n + 1)}, 0)
+			f.SetAssignment(Assignment{id, fmt.Sprint("host-", n%manyHosts), "1", false, int64(n + 1)}, 0)
 		}
 	}
 	runtime.GC()

@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// Claim is a transaction that makes an instance this host's. It is carried out if all of this holds, and else not at all:
-// this host's key was created at Decision.Created; assign/ID was written at Epoch, or does not exist if that is 0; and, with
-// From, the key of that host was created at FromCreated, or does not exist if that is 0.
+// Claim is a transaction that makes an instance this host's. It is carried out if all of this holds, and else not at
+// all: this host's key was created at Decision.Created; assign/ID was written at Epoch, or does not exist if that is
+// 0; and, with From, the key of that host was created at FromCreated, or does not exist if that is 0.
 type Claim struct {
 	ID          string
+	Bound       bool // what is written; see Assignment
 	Epoch       int64
 	From        string // the host to whose earlier incarnation it is assigned; empty: none, or this one
 	FromCreated int64
@@ -33,8 +34,8 @@ const (
 	ForList      Give = "it is not on the list any more"
 )
 
-// Decision is what this host has to do. Each claim and release is answered by SetAssignment, Claimed, RemoveAssignment or
-// Refused, and not decided on again before.
+// Decision is what this host has to do. Each claim and release is answered by SetAssignment, Claimed,
+// RemoveAssignment or Refused, and not decided on again before.
 type Decision struct {
 	Created  int64 // of this host's key
 	Claims   []Claim
@@ -48,8 +49,9 @@ type candidate struct {
 	host int32
 }
 
-// Decide says what this host claims and releases now. down reports whether nothing of an instance lives here or is being
-// started. Of hosts with the same view no two claim the same instance; a host claims no more than it has room for.
+// Decide says what this host claims and releases now. down reports whether nothing of an instance lives here or is
+// being started. Of hosts with the same view no two claim the same instance; a host claims no more than it has room
+// for.
 func (f *Fleet) Decide(now time.Duration, down func(id string) bool) Decision {
 	own := &f.hosts[f.own]
 	d := Decision{Created: own.Created}
@@ -88,11 +90,22 @@ func (f *Fleet) decideOwn(d *Decision, at int32, down func(string) bool) {
 		i.flags |= pending
 		d.Releases = append(d.Releases, Release{i.id, i.epoch, why})
 	case leaves, i.open >= 0:
-	case i.flags&movable == 0 && !f.valid(i), // it is bound to this host, under whichever incarnation
-		i.flags&fenced != 0 && i.flags&mine == 0 && down(i.id): // a release by our predecessor may be under way
+	case f.rewrites(i, down):
 		i.flags |= pending
-		d.Claims = append(d.Claims, Claim{ID: i.id, Epoch: i.epoch})
+		d.Claims = append(d.Claims, Claim{ID: i.id, Bound: i.flags&movable == 0, Epoch: i.epoch})
 	}
+}
+
+// rewrites reports whether an assignment of this host's has to be written anew.
+func (f *Fleet) rewrites(i *slot, down func(string) bool) bool {
+	switch i.flags & (movable | fenced) {
+	case 0: // it is bound to this host, under whichever incarnation
+		return i.flags&bound == 0 || !f.valid(i)
+	case movable:
+		return i.flags&bound != 0
+	}
+	// What runs may run unfenced, and a release by our predecessor may be under way: so only once it is down.
+	return (i.flags&bound != 0 || i.flags&mine == 0) && down(i.id)
 }
 
 func (f *Fleet) decideOpen(d *Decision, now time.Duration) {
@@ -154,7 +167,7 @@ func (f *Fleet) claim(d *Decision, turns []int32, room int) {
 		i := &f.slots[at]
 		i.flags |= pending | counted
 		f.claims++
-		c := Claim{ID: i.id, Epoch: i.epoch}
+		c := Claim{ID: i.id, Bound: i.flags&movable == 0, Epoch: i.epoch}
 		if i.host >= 0 && i.host != f.own {
 			from := &f.hosts[i.host]
 			if c.From = from.Name; from.live {
@@ -172,8 +185,8 @@ func (f *Fleet) settles(h *host, now time.Duration) bool {
 
 func (h *host) room() bool { return h.Capacity == 0 || h.load < h.Capacity }
 
-// fit lists the hosts that may claim what wants these labels. This one's claims under way are not known to the others, so
-// they do not count.
+// fit lists the hosts that may claim what wants these labels. This one's claims under way are not known to the
+// others, so they do not count.
 func (f *Fleet) fit(want map[string]string, now time.Duration) []candidate {
 	var fit []candidate
 	for n := range f.hosts {
@@ -198,8 +211,8 @@ func (f *Fleet) before(i *slot, a, b candidate) bool {
 	return x > y || x == y && f.hosts[a.host].Name < f.hosts[b.host].Name
 }
 
-// outrankedBy reports whether exactly that many come before this host. It stops at the first that is too many: of a thousand
-// hosts it looks at seven, most of the time, to know that this one is not the first.
+// outrankedBy reports whether exactly that many come before this host. It stops at the first that is too many: of a
+// thousand hosts it looks at seven, most of the time, to know that this one is not the first.
 func (f *Fleet) outrankedBy(i *slot, fit []candidate, many int) bool {
 	own := candidate{f.hosts[f.own].hash, f.own}
 	above, mine := 0, f.rate(i, own)
@@ -219,8 +232,8 @@ func (f *Fleet) outrankedBy(i *slot, fit []candidate, many int) bool {
 type Run struct {
 	ID    string
 	Epoch int64
-	// Start says whether a process may be started; else one that lives goes on, and none is begun. Of what is fenced, that needs
-	// the lease as well (member.State.MayStart).
+	// Start says whether a process may be started; else one that lives goes on, and none is begun. Of what is fenced,
+	// that needs the lease as well (member.State.MayStart).
 	Start bool
 }
 
@@ -233,6 +246,9 @@ func (f *Fleet) Runs(each func(Run)) {
 		_, leaves := f.leaves(i)
 		switch {
 		case leaves, own.draining && i.flags&movable == 0: // the latter stays assigned, and waits here
+		case i.unheard(): // it ends, so that it can begin as what is fenced
+		case i.flags&movable == 0:
+			each(Run{i.id, i.epoch, i.flags&bound != 0})
 		case i.flags&fenced == 0:
 			each(Run{i.id, i.epoch, true})
 		case i.open < 0:
@@ -241,8 +257,8 @@ func (f *Fleet) Runs(each func(Run)) {
 	}
 }
 
-// Rebalance chooses, of what runs here and may move, what another host ranks first for, and gives it up: no more than that
-// many at a time, with those chosen before that are not released yet. It returns how many are being given up.
+// Rebalance chooses, of what runs here and may move, what another host ranks first for, and gives it up: no more than
+// that many at a time, with those chosen before that are not released yet. It returns how many are being given up.
 func (f *Fleet) Rebalance(now time.Duration, most int) int {
 	own := &f.hosts[f.own]
 	given := 0

@@ -27,15 +27,19 @@ type Spec struct {
 // Assignment says which incarnation of which host an instance is for.
 type Assignment struct {
 	ID, Host, Incarnation string
-	Epoch                 int64 // the store's revision at which it was written
+	// Bound says that what runs there is not ended by the loss of a lease, because it might not move when the host
+	// claimed it. Another host may not take it over, whatever the list says by now: the one that has it may not have
+	// heard of that.
+	Bound bool
+	Epoch int64 // the store's revision at which it was written
 }
 
-// Pace is the pause for which one host has the turn to claim an instance, before the next in rank has it, and for how long one
-// that has joined claims nothing, so that others who begin at the same time are there as well.
+// Pace is the pause for which one host has the turn to claim an instance, before the next in rank has it, and for how
+// long one that has joined claims nothing, so that others who begin at the same time are there as well.
 type Pace struct{ Pause, Settle time.Duration }
 
-// Fleet is the fleet as one host sees it. It belongs to one goroutine. What it costs to change it depends on what changes:
-// the loss of a host on what was assigned to that host.
+// Fleet is the fleet as one host sees it. It belongs to one goroutine. What it costs to change it depends on what
+// changes: the loss of a host on what was assigned to that host.
 type Fleet struct {
 	pace      Pace
 	own       int32
@@ -70,6 +74,7 @@ const (
 	counted                  // it is one of claims
 	giving                   // it is ours, and goes to another
 	mine                     // this process has written the assignment itself
+	bound                    // see Assignment
 )
 
 type slot struct {
@@ -82,7 +87,7 @@ type slot struct {
 	at          int32 // in the host's list
 	open        int32 // in the selector's list; -1: it is not open
 	selector    int32
-	flags       flag
+	flags       flag // at most 8
 }
 
 // selector is a set of labels that specs want, and what is open of these.
@@ -211,9 +216,9 @@ func (f *Fleet) RemoveSpec(id string, now time.Duration) {
 func (f *Fleet) SetAssignment(a Assignment, now time.Duration) { f.assign(a, 0, now) }
 
 // Claimed says that a claim of ours was carried out: the assignment is ours, since that epoch.
-func (f *Fleet) Claimed(id string, epoch int64, now time.Duration) {
+func (f *Fleet) Claimed(c Claim, epoch int64, now time.Duration) {
 	own := &f.hosts[f.own]
-	f.assign(Assignment{ID: id, Host: own.Name, Incarnation: own.Incarnation, Epoch: epoch}, mine, now)
+	f.assign(Assignment{ID: c.ID, Host: own.Name, Incarnation: own.Incarnation, Bound: c.Bound, Epoch: epoch}, mine, now)
 }
 
 func (f *Fleet) assign(a Assignment, by flag, now time.Duration) {
@@ -227,7 +232,9 @@ func (f *Fleet) assign(a Assignment, by flag, now time.Duration) {
 	to := f.host(a.Host)
 	h, i := &f.hosts[to], &f.slots[at]
 	i.host, i.incarnation, i.epoch, i.at = to, h.index(a.Incarnation), a.Epoch, int32(len(h.list))
-	i.flags = i.flags&^(mine|giving) | by
+	if i.flags = i.flags&^(mine|giving|bound) | by; a.Bound {
+		i.flags |= bound
+	}
 	h.list = append(h.list, at)
 	f.count(at)
 	f.judge(at, now)
@@ -244,7 +251,7 @@ func (f *Fleet) RemoveAssignment(id string, revision int64, now time.Duration) {
 	f.unlist(at)
 	i := &f.slots[at]
 	i.host, i.epoch = -1, 0
-	i.flags &^= mine | giving
+	i.flags &^= mine | giving | bound
 	f.judge(at, now)
 	f.drop(at)
 }
@@ -298,10 +305,13 @@ func (f *Fleet) valid(i *slot) bool {
 	return i.host >= 0 && f.hosts[i.host].live && f.hosts[i.host].incarnation == i.incarnation
 }
 
+// unheard reports whether the assignment binds what is to be fenced by now: its host has not written otherwise yet.
+func (i *slot) unheard() bool { return i.flags&(fenced|bound) == fenced|bound }
+
 // judge finds out whether the slot is open: whether any host that is fit may claim it.
 func (f *Fleet) judge(at int32, now time.Duration) {
 	i := &f.slots[at]
-	open := i.flags&listed != 0 && (i.host < 0 || i.flags&movable != 0 && !f.valid(i))
+	open := i.flags&listed != 0 && (i.host < 0 || i.flags&movable != 0 && !i.unheard() && !f.valid(i))
 	if open == (i.open >= 0) {
 		return
 	}

@@ -19,6 +19,6 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// score says how well a host suits an instance: the highest comes first. Each host draws for each instance, so that the loss
-// of one changes nothing among the others.
+// score says how well a host suits an instance: the highest comes first. Each host draws for each instance, so that
+// the loss of one changes nothing among the others.
 func score(instance, host uint64) uint64 { return mix(instance + host) }

@@ -25,12 +25,17 @@ type store struct {
 }
 
 func newStore() *store {
-	return &store{members: map[string]Member{}, specs: map[string]Spec{}, assigns: map[string]Assignment{}, drains: map[string]bool{}}
+	return &store{
+		members: map[string]Member{}, specs: map[string]Spec{}, assigns: map[string]Assignment{}, drains: map[string]bool{},
+	}
 }
 
 func (s *store) join(name string, capacity int, labels map[string]string, since time.Duration) Member {
 	s.revision++
-	m := Member{Name: name, Incarnation: fmt.Sprint(name, s.revision), Created: s.revision, Capacity: capacity, Labels: labels, Since: since}
+	m := Member{
+		Name: name, Incarnation: fmt.Sprint(name, s.revision), Created: s.revision,
+		Capacity: capacity, Labels: labels, Since: since,
+	}
 	s.members[name] = m
 	return m
 }
@@ -42,7 +47,7 @@ func (s *store) claim(own string, created int64, c Claim) int64 {
 		return 0
 	}
 	s.revision++
-	s.assigns[c.ID] = Assignment{c.ID, own, s.members[own].Incarnation, s.revision}
+	s.assigns[c.ID] = Assignment{c.ID, own, s.members[own].Incarnation, c.Bound, s.revision}
 	return s.revision
 }
 
@@ -89,7 +94,8 @@ func drawn(t *rapid.T) *store {
 	}
 	for n := range rapid.IntRange(0, 20).Draw(t, "instances") {
 		id := fmt.Sprint("i", n)
-		s.specs[id] = Spec{ID: id, Movable: rapid.Bool().Draw(t, "movable"), Fenced: true, Hosts: rapid.SampledFrom(zones).Draw(t, "hosts")}
+		hosts := rapid.SampledFrom(zones).Draw(t, "hosts")
+		s.specs[id] = Spec{ID: id, Movable: rapid.Bool().Draw(t, "movable"), Fenced: true, Hosts: hosts}
 	}
 	return s
 }
@@ -221,7 +227,13 @@ func TestDifferentViewsNeverMakeTwoOwners(t *testing.T) {
 		now := time.Duration(0)
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			name := rapid.SampledFrom(names).Draw(t, "host")
-			switch rapid.IntRange(0, 5).Draw(t, "what") {
+			switch rapid.IntRange(0, 6).Draw(t, "what") {
+			case 6:
+				id := fmt.Sprint("i", rapid.IntRange(0, 19).Draw(t, "id"))
+				if spec, listed := s.specs[id]; listed {
+					spec.Movable = !spec.Movable
+					s.specs[id] = spec
+				}
 			case 0:
 				views[name] = s.view(name, now)
 			case 1:
@@ -238,8 +250,9 @@ func TestDifferentViewsNeverMakeTwoOwners(t *testing.T) {
 					if s.claim(name, d.Created, c) == 0 || !was {
 						continue
 					}
-					require.False(t, s.members[old.Host].Incarnation == old.Incarnation && old.Host != name, "%s is taken from a live owner", c.ID)
-					require.True(t, s.specs[c.ID].Movable || old.Host == name, "%s may not move", c.ID)
+					lives := s.members[old.Host].Incarnation == old.Incarnation
+					require.False(t, lives && old.Host != name, "%s is taken from a live owner", c.ID)
+					require.True(t, !old.Bound || old.Host == name, "%s may run where it was bound", c.ID)
 				}
 			case 3:
 				delete(s.members, name)
@@ -278,14 +291,17 @@ func TestTheIndexForgetsNothing(t *testing.T) {
 				s.drains[name] = rapid.Bool().Draw(t, "draining")
 				f.SetDrain(name, s.drains[name])
 			case 3:
-				s.specs[id] = Spec{ID: id, Movable: rapid.Bool().Draw(t, "movable"), Fenced: true, Hosts: map[string]string{"zone": "a"}}
+				s.specs[id] = Spec{
+					ID: id, Movable: rapid.Bool().Draw(t, "movable"), Fenced: rapid.Bool().Draw(t, "fenced"),
+					Hosts: map[string]string{"zone": "a"},
+				}
 				f.SetSpec(s.specs[id], 0)
 			case 4:
 				delete(s.specs, id)
 				f.RemoveSpec(id, 0)
 			case 5:
 				s.revision++
-				s.assigns[id] = Assignment{id, name, known[name].Incarnation, s.revision}
+				s.assigns[id] = Assignment{id, name, known[name].Incarnation, rapid.Bool().Draw(t, "bound"), s.revision}
 				f.SetAssignment(s.assigns[id], 0)
 			case 6:
 				s.revision++

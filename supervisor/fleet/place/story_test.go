@@ -28,7 +28,7 @@ func two() *store {
 	s.specs["stays"] = Spec{ID: "stays"}
 	for id := range s.specs {
 		s.revision++
-		s.assigns[id] = Assignment{id, "a", s.members["a"].Incarnation, s.revision}
+		s.assigns[id] = Assignment{id, "a", s.members["a"].Incarnation, id == "stays", s.revision}
 	}
 	return s
 }
@@ -40,7 +40,8 @@ func TestADrainReleasesWhatMayMoveOnceItIsDownAndStopsWhatMayNot(t *testing.T) {
 	runs, _ := ids(a)
 	require.Empty(t, runs)
 	require.Equal(t, Held, a.Why("stays", 0).Kind)
-	require.Equal(t, "stopped at a, which is being drained: it may not move (movable: false), and starts there after the undrain", b.Why("stays", 0).String())
+	require.Equal(t, "stopped at a, which is being drained: it may not move (movable: false), and starts there after the undrain",
+		b.Why("stays", 0).String())
 	require.Equal(t, Reason{Kind: Leaves, Host: "a", Epoch: s.assigns["moves"].Epoch, Give: ForDrain}, b.Why("moves", 0))
 	require.Empty(t, a.Decide(0, up).Releases)
 	d := a.Decide(0, gone)
@@ -50,7 +51,7 @@ func TestADrainReleasesWhatMayMoveOnceItIsDownAndStopsWhatMayNot(t *testing.T) {
 	b.RemoveAssignment("moves", s.revision, sec)
 	d = b.Decide(sec, gone)
 	require.Equal(t, []Claim{{ID: "moves"}}, d.Claims, "at once, for the host that is being drained has no turn")
-	b.Claimed("moves", s.claim("b", d.Created, d.Claims[0]), sec)
+	b.Claimed(d.Claims[0], s.claim("b", d.Created, d.Claims[0]), sec)
 	runs, starts := ids(b)
 	require.Equal(t, []string{"moves"}, runs)
 	require.Equal(t, runs, starts)
@@ -64,7 +65,8 @@ func TestADrainReleasesWhatMayMoveOnceItIsDownAndStopsWhatMayNot(t *testing.T) {
 func TestAReleaseWhoseEndIsNotKnownIsOvertakenByAClaimBeforeAStart(t *testing.T) {
 	s := two()
 	a := s.view("a", 0)
-	a.Claimed("moves", s.claim("a", s.members["a"].Created, Claim{ID: "moves", Epoch: s.assigns["moves"].Epoch}), 0)
+	first := Claim{ID: "moves", Epoch: s.assigns["moves"].Epoch}
+	a.Claimed(first, s.claim("a", s.members["a"].Created, first), 0)
 	a.SetDrain("a", true)
 	d := a.Decide(0, gone)
 	require.Len(t, d.Releases, 1)
@@ -74,7 +76,7 @@ func TestAReleaseWhoseEndIsNotKnownIsOvertakenByAClaimBeforeAStart(t *testing.T)
 	require.Equal(t, []string{"stays"}, starts)
 	again := a.Decide(0, gone)
 	require.Equal(t, []Claim{{ID: "moves", Epoch: d.Releases[0].Epoch}}, again.Claims)
-	a.Claimed("moves", s.claim("a", again.Created, again.Claims[0]), 0)
+	a.Claimed(again.Claims[0], s.claim("a", again.Created, again.Claims[0]), 0)
 	_, starts = ids(a)
 	require.ElementsMatch(t, []string{"moves", "stays"}, starts)
 	require.False(t, s.release(d.Releases[0]), "it arrives now, and finds another epoch")
@@ -125,7 +127,7 @@ func TestTheHostWhereItWasComesFirstIfItIsBack(t *testing.T) {
 	for n := range 20 {
 		id := fmt.Sprint("m", n)
 		s.specs[id] = Spec{ID: id, Movable: true, Fenced: true}
-		s.assigns[id] = Assignment{id, "a", "earlier", int64(n + 1)}
+		s.assigns[id] = Assignment{id, "a", "earlier", false, int64(n + 1)}
 	}
 	require.Empty(t, s.view("b", 0).Decide(0, up).Claims)
 	require.Len(t, s.view("a", 0).Decide(0, up).Claims, 22)
@@ -232,7 +234,8 @@ func TestWhatIsFencedIsNotOnTheListOfAHostThatIsNoMember(t *testing.T) {
 
 func TestTheHashesAreThoseOfEveryOtherVersion(t *testing.T) {
 	require.Equal(t, uint64(0xf52a15e9a9b5e89b), hash(""))
-	require.Equal(t, "fb77df25f066c2e5 968fdbd2eb6f2ca1", fmt.Sprintf("%x %x", hash("users"), score(hash("users"), hash("host-1"))))
+	require.Equal(t, uint64(0xfb77df25f066c2e5), hash("users"))
+	require.Equal(t, uint64(0x968fdbd2eb6f2ca1), score(hash("users"), hash("host-1")))
 }
 
 func TestInstancesSpreadEvenly(t *testing.T) {
@@ -259,4 +262,38 @@ func TestInstancesSpreadEvenly(t *testing.T) {
 	}
 	require.Len(t, counts, 100)
 	require.Less(t, chi, 160.0, "99 degrees of freedom")
+}
+
+func TestWhatMayMoveByNowIsTakenOverOnlyOnceItsHostHasHeardOfThat(t *testing.T) {
+	s := two()
+	s.specs["stays"] = Spec{ID: "stays", Movable: true, Fenced: true}
+	lost := s.members["a"]
+	delete(s.members, "a")
+	b := s.view("b", 0)
+	require.Len(t, b.Decide(0, up).Claims, 1, "moves, and not stays: a may run that, and has no lease that would end it")
+	require.Equal(t, Unheard, b.Why("stays", 0).Kind)
+
+	s.members["a"] = lost
+	a := s.view("a", 0)
+	runs, _ := ids(a)
+	require.Equal(t, []string{"moves"}, runs, "a ends it")
+	require.Empty(t, a.Decide(0, up).Claims)
+	d := a.Decide(0, func(id string) bool { return id == "stays" })
+	require.Equal(t, []Claim{{ID: "stays", Epoch: s.assigns["stays"].Epoch}}, d.Claims)
+	a.Claimed(d.Claims[0], s.claim("a", d.Created, d.Claims[0]), 0)
+	_, starts := ids(a)
+	require.Equal(t, []string{"stays"}, starts)
+
+	delete(s.members, "a")
+	require.Len(t, s.view("b", 0).Decide(0, up).Claims, 2)
+}
+
+func TestWhatMayNotMoveAnyMoreIsBoundBeforeItIsStartedUnfenced(t *testing.T) {
+	s := two()
+	s.specs["moves"] = Spec{ID: "moves"}
+	a := s.view("a", 0)
+	runs, starts := ids(a)
+	require.ElementsMatch(t, []string{"moves", "stays"}, runs, "what lives goes on")
+	require.Equal(t, []string{"stays"}, starts)
+	require.Equal(t, []Claim{{ID: "moves", Bound: true, Epoch: s.assigns["moves"].Epoch}}, a.Decide(0, up).Claims)
 }

@@ -16,6 +16,7 @@ const (
 	Held      Kind = "held"      // on a host that is being drained, and may not move
 	Leaves    Kind = "leaves"    // its host, as soon as it is down
 	Waits     Kind = "waits"     // for the host it is bound to
+	Unheard   Kind = "unheard"   // for its host to hear that it may move by now
 	Turn      Kind = "turn"      // a host has the turn to claim it
 	Settling  Kind = "settling"  // the hosts that are fit have just joined
 	NoMember  Kind = "no member" //
@@ -28,7 +29,7 @@ const (
 type Reason struct {
 	Kind  Kind
 	Host  string
-	Epoch int64         // Assigned, Held, Leaves, Waits
+	Epoch int64         // Assigned, Held, Leaves, Waits, Unheard
 	For   time.Duration // Turn, Settling: how much longer
 	Give  Give          // Leaves
 }
@@ -38,11 +39,15 @@ func (r Reason) String() string {
 	case Assigned:
 		return fmt.Sprintf("runs at %s since epoch %d", r.Host, r.Epoch)
 	case Held:
-		return fmt.Sprintf("stopped at %s, which is being drained: it may not move (movable: false), and starts there after the undrain", r.Host)
+		return fmt.Sprintf("stopped at %s, which is being drained: it may not move (movable: false), "+
+			"and starts there after the undrain", r.Host)
 	case Leaves:
 		return fmt.Sprintf("leaves %s as soon as it is down: %s", r.Host, r.Give)
 	case Waits:
 		return fmt.Sprintf("waits for host %s: it may not move (movable: false), and %s is not a member now", r.Host, r.Host)
+	case Unheard:
+		return fmt.Sprintf("waits for host %s: it may move by now, but %s has not heard of that, and may run it",
+			r.Host, r.Host)
 	case Turn:
 		return fmt.Sprintf("it is %s's turn to claim it, for %v more", r.Host, r.For)
 	case Settling:
@@ -77,6 +82,8 @@ func (f *Fleet) Why(id string, now time.Duration) Reason {
 	switch {
 	case i.flags&listed == 0:
 		r.Kind, r.Give = Leaves, ForList
+	case !h.live && i.flags&movable != 0:
+		r.Kind = Unheard
 	case !h.live:
 		r.Kind = Waits
 	case h.draining && i.flags&movable == 0:
@@ -99,11 +106,13 @@ func (f *Fleet) whyOpen(i *slot, now time.Duration) Reason {
 			return 1
 		})
 		elapsed := max(0, now-i.since) / f.pace.Pause
-		return Reason{Kind: Turn, Host: f.hosts[fit[int(elapsed)%len(fit)].host].Name, For: i.since + (elapsed+1)*f.pace.Pause - now}
+		turn := fit[int(elapsed)%len(fit)].host
+		return Reason{Kind: Turn, Host: f.hosts[turn].Name, For: i.since + (elapsed+1)*f.pace.Pause - now}
 	}
 	r := Reason{Kind: NoMember}
 	better := func(k Kind) {
-		if order := []Kind{NoMember, NoMatch, NoRoom, AllDrains, Settling}; slices.Index(order, k) > slices.Index(order, r.Kind) {
+		order := []Kind{NoMember, NoMatch, NoRoom, AllDrains, Settling}
+		if slices.Index(order, k) > slices.Index(order, r.Kind) {
 			r.Kind = k
 		}
 	}
