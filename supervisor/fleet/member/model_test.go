@@ -132,6 +132,11 @@ func (g *game) steps(w *world, free bool) []happening {
 				})
 			}
 		}
+		bad("the host boots anew", func(w *world) {
+			x := &w.hosts[h]
+			g.kill(w, h)
+			x.run, x.leash, x.disk.Boot = 0, false, "an earlier one"
+		})
 		if turns && x.leash {
 			bad("the daemon freezes", func(w *world) { w.hosts[h].frozen = true })
 			bad("the leash is killed", func(w *world) {
