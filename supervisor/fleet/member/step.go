@@ -88,7 +88,7 @@ func leashUp(m *move, _ Event) { m.Leash = true }
 
 func leashGone(m *move, e Event) {
 	m.Leash = false
-	m.say(Unguarded, e.(LeashGone).Why)
+	m.hinder(Unguarded, "there is no leash: "+e.(LeashGone).Why)
 }
 
 // leashGoneFenced: an answer would not count any more, and nothing runs here that the lease would be kept for.

@@ -185,7 +185,8 @@ func TestADiskThatDoesNotAnswerKeepsNobodyWaitingForThisHost(t *testing.T) {
 func TestWithoutALeashNoRenewalCounts(t *testing.T) {
 	a := joined(t)
 	before := a.s.Deadline()
-	a.feed(LeashGone{Why: "killed"})
+	a.feed(LeashGone{Why: "killed"}, LeashGone{Why: "killed"})
+	require.Equal(t, []string{"joined", "no leash"}, a.said, "once, however often one cannot be started")
 	require.Equal(t, []Action{StartLeash{}}, a.take())
 	require.False(t, a.s.MayStart(a.now))
 	a.wait(2 * sec)
