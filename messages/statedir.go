@@ -21,6 +21,15 @@ func (d StateDir) LastGood() string { return filepath.Join(string(d), "last-good
 // Traces is by what secrets are found in old output, without being there; see [Trace].
 func (d StateDir) Traces() string { return filepath.Join(string(d), "traces.json") }
 
+// Deadline says by when the fenced runs of a fleet's host must have ended.
+func (d StateDir) Deadline() string { return filepath.Join(string(d), "deadline") }
+
+// LeashLock is held by the one leash of the directory.
+func (d StateDir) LeashLock() string { return filepath.Join(string(d), "leash.lock") }
+
+// LeashLog is what the leash says.
+func (d StateDir) LeashLog() string { return filepath.Join(string(d), "leash.log") }
+
 // Instances holds one directory for each instance.
 func (d StateDir) Instances() string { return filepath.Join(string(d), "instances") }
 
@@ -43,6 +52,12 @@ func (d StateDir) Run(id InstanceID) string { return filepath.Join(d.Instance(id
 
 // Memory is what the root remembers of an instance.
 func (d StateDir) Memory(id InstanceID) string { return filepath.Join(d.Instance(id), "memory.json") }
+
+// Fence marks an instance whose processes the leash ends at the deadline.
+func (d StateDir) Fence(id InstanceID) string { return filepath.Join(d.Instance(id), "fence.json") }
+
+// Ending is what the leash did last to a run of an instance.
+func (d StateDir) Ending(id InstanceID) string { return filepath.Join(d.Instance(id), "leash.json") }
 
 // InstanceLock is held by every process of an instance for as long as it lives.
 func (d StateDir) InstanceLock(id InstanceID) string { return filepath.Join(d.Instance(id), "lock") }

@@ -17,7 +17,9 @@ import (
 // ownFiles returns the names of the files that procman makes in the directory of an instance.
 func ownFiles(dir messages.StateDir, id messages.InstanceID) map[string]bool {
 	own := map[string]bool{}
-	for _, path := range []string{dir.Stdout(id), dir.Stderr(id), dir.OutputPlace(id), dir.Run(id), dir.Memory(id), dir.InstanceLock(id)} {
+	for _, path := range []string{
+		dir.Stdout(id), dir.Stderr(id), dir.OutputPlace(id), dir.Run(id), dir.Memory(id), dir.InstanceLock(id), dir.Fence(id), dir.Ending(id),
+	} {
 		own[filepath.Base(path)], own[filepath.Base(record.Staged(path))] = true, true
 	}
 	return own

@@ -12,10 +12,14 @@ import (
 
 	"procman/cmd/procman/daemon"
 	"procman/cmd/procman/systemd"
+	"procman/supervisor/fleet/leash"
 )
 
 // Main runs the command line and returns its exit code. Nothing is read from stdin.
 func Main(args []string, stdout, stderr io.Writer, env func(string) string) int {
+	if len(args) > 0 && args[0] == leash.Command {
+		return guard(args[1:], stderr)
+	}
 	a := &app{Options: daemon.Options{Stdout: stdout, Stderr: stderr, Env: env}}
 	a.HearEarly()
 	return a.execute(args)

@@ -35,7 +35,7 @@ func newHeap(env func(string) string) *heap {
 	if env("GOGC") == "" {
 		debug.SetGCPercent(heapGrowth)
 	}
-	return &heap{free: func() { debug.FreeOSMemory(); letGoOfProgram() }}
+	return &heap{free: func() { debug.FreeOSMemory(); LetGoOfProgram() }}
 }
 
 // event takes note of what was done.

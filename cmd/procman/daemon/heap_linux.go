@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// letGoOfProgram lets go of the pages of this program's file that it has in memory: what it does once, at its start, and what
+// LetGoOfProgram lets go of the pages of this program's file that it has in memory: what it does once, at its start, and what
 // the kernel has mapped beside it. They stay in the page cache, and are mapped again as they are needed.
-func letGoOfProgram() {
+func LetGoOfProgram() {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return

@@ -2,4 +2,4 @@
 
 package daemon
 
-func letGoOfProgram() {}
+func LetGoOfProgram() {}

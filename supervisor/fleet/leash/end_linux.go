@@ -1,0 +1,393 @@
+package leash
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"procman/actors/kernel"
+	"procman/actors/record"
+	"procman/messages"
+)
+
+// errSlow says that the disk does not answer.
+var errSlow = errors.New("the state directory does not answer")
+
+// ender finds the processes of fenced runs and ends them.
+type ender struct {
+	dir    messages.StateDir
+	boot   string
+	proc   kernel.Procfs
+	newest func(messages.InstanceID) *kernel.Run
+	now    func() int64
+	log    *slog.Logger
+	disk   *record.Disk
+
+	runs   map[messages.InstanceID]*fight // those that are marked
+	forks  uint64                         // of the host, when nobody was left
+	clean  bool                           // nobody was left
+	hung   map[int]uint64                 // processes that do not show their environment, and when they were started
+	ending map[string]bool                // the tags of runs of which it was written down that they were ended
+}
+
+// fight is a marked instance, with what is known of its newest run.
+type fight struct {
+	run  kernel.Run // the zero Run: none is on record
+	seen map[int]uint64
+	last int64 // when its first process was seen last
+}
+
+// tagged is a process that shows whose it is.
+type tagged struct {
+	kernel.Process
+	fenced bool // it says so itself
+}
+
+// victim is a process that has to end.
+type victim struct {
+	kernel.Process
+	id    messages.InstanceID
+	run   int
+	tag   string
+	leads bool
+}
+
+// read returns the deadline. The error is errSlow if the disk does not answer.
+func (e *ender) read(patience time.Duration) (Deadline, error) {
+	answer := make(chan Deadline, 1)
+	_, err := e.disk.Do(context.Background(), patience, func() error {
+		d, err := Read(e.dir)
+		answer <- d
+		return err
+	}, nil)
+	if _, stalled := errors.AsType[*record.StalledError](err); stalled {
+		return Deadline{}, errSlow
+	}
+	return <-answer, err
+}
+
+func (e *ender) marks() int { return len(e.runs) }
+
+// refresh brings what is marked up to date. If the disk does not answer, it stays as it was.
+func (e *ender) refresh(ctx context.Context, patience time.Duration) {
+	found := make(chan map[messages.InstanceID]*kernel.Run, 1)
+	_, err := e.disk.Do(ctx, patience, func() error {
+		marked, err := Marked(e.dir)
+		runs := make(map[messages.InstanceID]*kernel.Run, len(marked))
+		for _, id := range marked {
+			runs[id] = e.newest(id)
+		}
+		if err == nil {
+			found <- runs
+		}
+		return err
+	}, nil)
+	if err != nil {
+		e.log.Error("the marks of fenced instances cannot be read; those known before are ended, and what shows that it is fenced", "error", err)
+		return
+	}
+	now := map[messages.InstanceID]*fight{}
+	for id, run := range <-found {
+		f := e.runs[id]
+		if f == nil {
+			f = &fight{seen: map[int]uint64{}}
+		}
+		if run != nil && run.Tag != f.run.Tag {
+			f.last = 0
+		}
+		if run != nil {
+			f.run = *run
+		}
+		now[id] = f
+	}
+	e.runs = now
+}
+
+// round ends those that live, the processes on record first, which takes the shortest, and returns who lived. Before anybody is
+// ended it asks whether the deadline was moved: then it stops.
+func (e *ender) round(ctx context.Context, why string, moved func() bool) (left []messages.Member, stop bool) {
+	forks, err := e.proc.Forks()
+	if err == nil && forks == e.forks && e.forks != 0 {
+		return nil, moved() // nobody lived, and nobody was started since
+	}
+	clean := e.clean
+	e.forks, e.clean = 0, false
+	e.refresh(ctx, diskPatience)
+	if clean && len(e.runs) == 0 {
+		e.clean = true
+		return nil, moved() // nothing is started without a mark
+	}
+	for _, look := range e.looks() {
+		victims, lookErr := look(ctx)
+		if lookErr != nil {
+			err = lookErr
+			e.log.Error("fenced processes cannot be looked for; it is tried again", "error", lookErr)
+			left = append(left, messages.Member{Name: "unknown"})
+		}
+		if len(victims) > 0 && moved() {
+			return nil, true
+		}
+		for _, v := range victims {
+			e.kill(v, why)
+			left = append(left, messages.Member{PID: v.PID, Name: v.Name})
+		}
+	}
+	if len(left) == 0 && err == nil {
+		e.forks, e.clean = forks, true
+	}
+	slices.SortFunc(left, func(a, b messages.Member) int { return cmp.Compare(a.PID, b.PID) })
+	return slices.CompactFunc(left, func(a, b messages.Member) bool { return a.PID == b.PID }), moved()
+}
+
+// alive returns how many processes of fenced runs live.
+func (e *ender) alive(ctx context.Context) int {
+	e.refresh(ctx, time.Second)
+	n := 0
+	for _, look := range e.looks() {
+		victims, err := look(ctx)
+		n += len(victims)
+		if err != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// leaders returns the processes on record.
+func (e *ender) leaders(context.Context) (all []victim, _ error) {
+	for id, f := range e.runs {
+		if f.run.PID == 0 {
+			continue
+		}
+		st, err := e.proc.Stat(f.run.PID)
+		if err != nil {
+			continue // nobody is shown by that number; its others are found without it
+		}
+		p := kernel.Process{PID: f.run.PID, Stat: st}
+		verdict, _ := kernel.Judge(kernel.Evidence{Boot: e.boot, Record: &f.run, PID: p.PID, Stat: st})
+		if verdict == kernel.Leader && e.lives(p) {
+			f.last = e.now()
+			all = append(all, victim{p, id, f.run.Number, f.run.Tag, true})
+		}
+	}
+	return all, nil
+}
+
+func (e *ender) lives(p kernel.Process) bool {
+	return p.PID > 1 && p.PID != os.Getpid() && (!p.Zombie() || e.proc.Threads(p.PID))
+}
+
+// belonging returns the others of the runs on record.
+func (e *ender) belonging(ctx context.Context) (all []victim, _ error) {
+	if len(e.runs) == 0 {
+		return nil, nil
+	}
+	table, err := e.proc.Table(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for id, f := range e.runs {
+		if f.run.PID == 0 || f.run.Boot != e.boot {
+			continue
+		}
+		// Until a number is given away again it takes longer than that, and while one of those that we know has it as its
+		// session or its group it is not.
+		unbroken := f.last != 0 && e.now()-f.last < int64(time.Second)
+		for pid, start := range f.seen {
+			p, there := table[pid]
+			if !there || p.Start != start {
+				delete(f.seen, pid)
+				continue
+			}
+			unbroken = unbroken || p.Session == f.run.PID || p.Group == f.run.PID
+		}
+		for _, p := range kernel.Circle(table, f.run, unbroken) {
+			if e.lives(p) {
+				f.seen[p.PID] = p.Start
+			}
+		}
+		for pid := range f.seen {
+			if p := table[pid]; e.lives(p) {
+				all = append(all, victim{p, id, f.run.Number, f.run.Tag, false})
+			}
+		}
+	}
+	return all, nil
+}
+
+// looks are the ways in which processes are found, the fastest first. The slowest is under way meanwhile.
+func (e *ender) looks() []func(context.Context) ([]victim, error) {
+	q := e.ask()
+	showing := func(ctx context.Context) ([]victim, error) { return e.showing(ctx, q) }
+	return []func(context.Context) ([]victim, error){e.leaders, e.belonging, showing}
+}
+
+// enquiry asks all processes what they show.
+type enquiry struct {
+	done  chan struct{}
+	mu    sync.Mutex
+	seen  []tagged
+	at    int // the process that is asked
+	since time.Time
+}
+
+// ask begins an enquiry. To read the environment of a process that hangs in the kernel may never end: then the goroutine stays
+// with it, and that one is not asked again.
+func (e *ender) ask() *enquiry {
+	q := &enquiry{done: make(chan struct{})}
+	hung := maps.Clone(e.hung)
+	go func() {
+		defer close(q.done)
+		pids, _ := e.proc.PIDs() // without them nobody is found, as the table says, too
+		buffer := make([]byte, 16<<10)
+		for _, pid := range pids {
+			q.begin(pid)
+			if start, hangs := hung[pid]; hangs {
+				if st, err := e.proc.Stat(pid); err != nil || st.Start == start {
+					continue
+				}
+			}
+			tags := e.proc.TagsOf(pid, buffer)
+			if tags.Tag == "" || tags.Dir != string(e.dir) {
+				continue
+			}
+			env, _ := e.proc.Environ(pid) // it has ended, and the table says so
+			st, err := e.proc.Stat(pid)
+			if fence, _ := env.Lookup(EnvFence); err == nil {
+				q.found(tagged{kernel.Process{PID: pid, Stat: st, Tags: tags}, fence == Fenced})
+			}
+		}
+	}()
+	return q
+}
+
+func (q *enquiry) begin(pid int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.at, q.since = pid, time.Now()
+}
+
+func (q *enquiry) found(p tagged) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.seen = append(q.seen, p)
+}
+
+// hangs returns the process that has not shown its environment for long; 0: none.
+func (q *enquiry) hangs() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if time.Since(q.since) < tagPatience {
+		return 0
+	}
+	return q.at
+}
+
+// wait returns when all were asked, or with an error when one hangs. That a host is busy is no such error.
+func (e *ender) wait(q *enquiry) error {
+	look := time.NewTicker(tagPatience / 4)
+	defer look.Stop()
+	for {
+		select {
+		case <-q.done:
+			return nil
+		case <-look.C:
+			at := q.hangs()
+			if at == 0 {
+				continue
+			}
+			st, err := e.proc.Stat(at)
+			if err != nil {
+				return err // it ends; the others are asked in the next round
+			}
+			e.hung[at] = st.Start
+			e.log.Error("a process does not show its environment, and is not asked again", "pid", at, "name", st.Name)
+			return fmt.Errorf("process %d does not show its environment; the others are asked in the next round", at)
+		}
+	}
+}
+
+// showing returns the processes that show the tags of fenced runs, and those that belong to them.
+func (e *ender) showing(ctx context.Context, q *enquiry) (all []victim, err error) {
+	err = e.wait(q)
+	q.mu.Lock()
+	seen := slices.Clone(q.seen)
+	q.mu.Unlock()
+	table, tableErr := e.proc.Table(ctx)
+	if tableErr != nil {
+		return nil, tableErr
+	}
+	runs := map[string]kernel.Process{}
+	for _, p := range seen {
+		now, there := table[p.PID]
+		if !there || now.Start != p.Start {
+			continue
+		}
+		table[p.PID] = p.Process
+		if _, marked := e.runs[p.ID]; marked || p.fenced {
+			runs[p.Tag] = p.Process
+		}
+	}
+	for tag, of := range runs {
+		for _, p := range kernel.Circle(table, kernel.Run{Boot: e.boot, Tag: tag, Number: of.Run}, false) {
+			if e.lives(p) {
+				all = append(all, victim{p, of.ID, of.Run, tag, p.Leads(p.PID) && p.Tag == tag})
+			}
+		}
+	}
+	return all, err
+}
+
+// kill ends the process that was seen, and no other that was given its number.
+func (e *ender) kill(v victim, why string) {
+	fd, err := kernel.OpenPidfd(v.PID)
+	if err == nil {
+		defer fd.Close()
+		// Only now: had it been compared before, the number could have changed hands in between.
+		var now kernel.Stat
+		if now, err = e.proc.Stat(v.PID); err == nil && now.Start != v.Start || kernel.Gone(err) {
+			err = unix.ESRCH
+		}
+	}
+	if err == nil {
+		if v.leads {
+			_ = fd.SignalGroup(syscall.SIGKILL) // before Linux 6.9 there is no such thing: those of the group are found one by one
+		}
+		err = fd.Signal(syscall.SIGKILL)
+	}
+	if errors.Is(err, unix.ESRCH) {
+		return // it has ended by itself
+	}
+	if err != nil {
+		e.log.Error("a fenced process cannot be ended; it is tried again", "instance", string(v.id), "run", v.run, "pid", v.PID, "error", err)
+		return
+	}
+	if !e.ending[v.tag] {
+		e.ending[v.tag] = true
+		e.log.Warn("a fenced run is ended", "instance", string(v.id), "run", v.run, "pid", v.PID, "why", why)
+		e.note(Ending{ID: v.id, Run: v.run, Tag: v.tag, At: e.now(), Was: time.Now().UTC(), Why: why})
+	}
+}
+
+// note writes down what was done. Nobody waits for it for long, and it is no reason not to go on.
+func (e *ender) note(n Ending) {
+	if n.ID.Validate() != nil {
+		return // it shows another's name, or none: there is no place for it
+	}
+	_, err := e.disk.Do(context.Background(), diskPatience/10, func() error {
+		return record.Write(e.dir.Ending(n.ID), endingKind, n, false)
+	}, nil)
+	if err != nil {
+		e.log.Error("it cannot be written down that a fenced run was ended", "instance", string(n.ID), "run", n.Run, "error", err)
+	}
+}

@@ -1,0 +1,461 @@
+package leash
+
+import (
+	"bufio"
+	"context"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"procman/actors"
+	"procman/actors/kernel"
+	"procman/actors/spawn"
+	"procman/messages"
+)
+
+// TestMain is also what the leash of Start is.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == Command {
+		log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+		l, err := New(messages.StateDir(os.Args[3]), Options{Lock: os.NewFile(lockFD, "lock"), Logger: log})
+		if err != nil {
+			panic(err)
+		}
+		l.Guard(context.Background())
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const patience = time.Minute
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
+		require.True(t, time.Now().Before(end), what)
+	}
+}
+
+// fakeClock stands still until it is moved.
+type fakeClock struct {
+	mu      sync.Mutex
+	now     int64
+	moved   chan struct{}
+	waiting int64 // until when somebody waits; 0: nobody does
+}
+
+func newClock() *fakeClock { return &fakeClock{now: int64(time.Hour), moved: make(chan struct{})} }
+
+func (c *fakeClock) Now() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *fakeClock) Wait(ctx context.Context, until int64) {
+	for {
+		c.mu.Lock()
+		moved, now := c.moved, c.now
+		c.waiting = until
+		if now >= until {
+			c.waiting = 0
+		}
+		c.mu.Unlock()
+		if now >= until {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-moved:
+		}
+	}
+}
+
+// to moves the clock, at once.
+func (c *fakeClock) to(now int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = now
+	close(c.moved)
+	c.moved = make(chan struct{})
+}
+
+// rests waits until the leash sleeps, and returns until when.
+func (c *fakeClock) rests(t *testing.T) (until int64) {
+	t.Helper()
+	eventually(t, "it sleeps", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		until = c.waiting
+		return until > c.now
+	})
+	return until
+}
+
+// pass moves the clock on while what is waited for does not hold.
+func (c *fakeClock) pass(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	eventually(t, what, func() bool { c.to(c.Now() + int64(time.Second)); return holds() })
+}
+
+// host is a state directory with a manager, whose processes are real.
+type host struct {
+	*testing.T
+	dir     messages.StateDir
+	spawner *spawn.Spawner
+	clock   *fakeClock
+	file    *File
+	boot    string
+}
+
+func newHost(t *testing.T) *host {
+	h := &host{T: t, dir: messages.StateDir(t.TempDir()), clock: newClock()}
+	var err error
+	h.spawner, err = spawn.Open(h.dir, spawn.Options{})
+	require.NoError(t, err)
+	_, h.boot, err = spawn.Records(h.dir)
+	require.NoError(t, err)
+	h.dir = h.spawner.Dir()
+	h.file = opened(t, h.dir)
+	t.Cleanup(func() {
+		for _, p := range h.alive() {
+			_ = syscall.Kill(p, syscall.SIGKILL)
+		}
+		require.NoError(t, h.spawner.Close())
+	})
+	return h
+}
+
+// alive returns the processes that show the state directory.
+func (h *host) alive() (pids []int) {
+	all, err := kernel.Procfs("/proc").Tagged(context.Background())
+	require.NoError(h, err)
+	for _, p := range all {
+		if p.Dir == string(h.dir) && !p.Zombie() && p.PID != os.Getpid() {
+			pids = append(pids, p.PID)
+		}
+	}
+	return pids
+}
+
+// start starts a shell that runs the script and then waits.
+func (h *host) start(id messages.InstanceID, script string, env map[string]string) actors.Process {
+	h.Helper()
+	args := []string{"-c", script + "\nwhile :; do sleep 1000; done"}
+	app := messages.AppInstance{InstanceID: id, Executable: "/bin/sh", Args: args, Env: env}
+	p, err := h.spawner.Spawn(context.Background(), messages.Launch{App: app.WithDefaults(), Run: 1, Port: 43990})
+	require.NoError(h, err)
+	return p
+}
+
+func (h *host) fence(id messages.InstanceID) {
+	h.Helper()
+	require.NoError(h, Fence(h.dir, id, Mark{Epoch: 1}))
+}
+
+// renew puts a deadline of 8.5 s into force.
+func (h *host) renew() Deadline {
+	h.Helper()
+	d := sample(h.clock.Now())
+	d.Boot = h.boot
+	require.NoError(h, h.file.Write(d))
+	return d
+}
+
+// guard starts the leash in this process, by the clock of the test.
+func (h *host) guard() (stop func()) {
+	h.Helper()
+	l, err := New(h.dir, Options{Clock: h.clock, Logger: slog.New(slog.NewTextHandler(h.Output(), nil))})
+	require.NoError(h, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); l.Guard(ctx) }()
+	stop = func() {
+		cancel()
+		eventually(h.T, "the leash ends", func() bool {
+			h.clock.to(h.clock.Now() + int64(time.Second))
+			select {
+			case <-ended:
+				return true
+			default:
+				return false
+			}
+		})
+	}
+	h.Cleanup(stop)
+	return stop
+}
+
+func lives(pid int) bool {
+	st, err := kernel.Procfs("/proc").Stat(pid)
+	return err == nil && !st.Zombie()
+}
+
+func TestAtTheDeadlineEveryFencedRunEndsAndNoOther(t *testing.T) {
+	h := newHost(t)
+	h.fence("a")
+	h.fence("b")
+	d := h.renew()
+	fenced := []actors.Process{h.start("a", "", nil), h.start("b", "trap '' TERM", nil)}
+	other := h.start("other", "", nil)
+	h.guard()
+	require.Less(t, h.clock.rests(t), d.EndAt(), "it looks before the end")
+	h.clock.to(d.EndAt() - 1)
+	require.Equal(t, d.EndAt(), h.clock.rests(t))
+	require.True(t, lives(fenced[0].PID()) && lives(fenced[1].PID()))
+	h.clock.to(d.EndAt())
+	for _, p := range fenced {
+		e := p.Wait()
+		require.Equal(t, "KILL", strings.TrimPrefix(e.Signal, "SIG"))
+	}
+	h.clock.rests(t)
+	require.True(t, lives(other.PID()))
+	e, err := EndingOf(h.dir, "a")
+	require.NoError(t, err)
+	require.Equal(t, 1, e.Run)
+	require.Equal(t, d.EndAt(), e.At)
+	require.NotEmpty(t, e.Tag)
+	_, err = EndingOf(h.dir, "other")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+func TestARenewalMovesTheEndAlsoIfItComesAtTheLastMoment(t *testing.T) {
+	h := newHost(t)
+	h.fence("a")
+	d := h.renew()
+	p := h.start("a", "", nil)
+	h.guard()
+	for range 5 {
+		h.clock.rests(t)
+		h.clock.to(d.EndAt() - 1)
+		h.clock.rests(t)
+		d = h.renew()
+		h.clock.to(h.clock.Now() + 1) // the end that was
+		require.Greater(t, h.clock.rests(t), h.clock.Now()+1)
+	}
+	require.True(t, lives(p.PID()))
+	h.clock.to(d.EndAt())
+	p.Wait()
+}
+
+func TestWhatBelongsToAFencedRunEndsWithIt(t *testing.T) {
+	h := newHost(t)
+	h.fence("a")
+	d := h.renew()
+	// One in another session that shows the tag, one in the run's session that shows nothing, and one of both of an ended parent.
+	p := h.start("a", `
+setsid sleep 1001 &
+env -i sleep 1002 &
+(env -i sleep 1003 &)
+(setsid sleep 1004 &)
+echo ready`, nil)
+	var helpers []int
+	eventually(t, "its helpers are there", func() bool {
+		helpers = nil
+		table, err := kernel.Procfs("/proc").Table(context.Background())
+		require.NoError(t, err)
+		for pid, x := range table {
+			line, _ := kernel.Procfs("/proc").CommandLine(pid)
+			env, _ := kernel.Procfs("/proc").Environ(pid)
+			if len(line) == 2 && strings.HasPrefix(line[1], "100") && (x.Session == p.PID() || env.Tags().Dir == string(h.dir)) {
+				helpers = append(helpers, pid)
+			}
+		}
+		return len(helpers) >= 4
+	})
+	h.guard()
+	h.clock.rests(t)
+	h.clock.to(d.EndAt())
+	h.clock.pass(t, "all end", func() bool {
+		for _, pid := range helpers {
+			if lives(pid) {
+				return false
+			}
+		}
+		return !lives(p.PID())
+	})
+	p.Wait()
+}
+
+func TestNoDeadlineThatIsInForceIsOneThatHasPassed(t *testing.T) {
+	for name, spoil := range map[string]func(h *host){
+		"none": func(h *host) { require.NoError(h, Remove(h.dir)) },
+		"torn": func(h *host) { require.NoError(h, os.WriteFile(h.dir.Deadline(), make([]byte, 100), 0o600)) },
+		"not a file": func(h *host) {
+			require.NoError(h, Remove(h.dir))
+			require.NoError(h, os.Mkdir(h.dir.Deadline(), 0o700))
+		},
+		"never written": func(h *host) { require.NoError(h, os.WriteFile(h.dir.Deadline(), make([]byte, 2*half), 0o600)) },
+		"of later": func(h *host) {
+			d := sample(h.clock.Now() + int64(time.Minute))
+			d.Boot = h.boot
+			require.NoError(h, h.file.Write(d))
+		},
+		"of another boot": func(h *host) { require.NoError(h, h.file.Write(sample(h.clock.Now()))) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			h.fence("a")
+			h.renew()
+			p := h.start("a", "", nil)
+			spoil(h)
+			h.guard()
+			p.Wait()
+		})
+	}
+}
+
+func TestARunThatShowsThatItIsFencedEndsAlsoWhenItsMarkAndItsRecordAreGone(t *testing.T) {
+	h := newHost(t)
+	d := h.renew()
+	p := h.start("a", "", map[string]string{EnvFence: Fenced})
+	other := h.start("other", "", nil)
+	h.guard()
+	h.clock.rests(t)
+	require.NoError(t, os.RemoveAll(h.dir.Instances()))
+	h.clock.to(d.EndAt())
+	p.Wait()
+	require.True(t, lives(other.PID()))
+}
+
+func TestWhatIsStartedAfterTheDeadlineEndsAtOnceForAsLongAsItIsMarked(t *testing.T) {
+	h := newHost(t)
+	h.fence("a")
+	d := h.renew()
+	h.guard()
+	h.clock.rests(t)
+	h.clock.to(d.EndAt())
+	h.clock.rests(t)
+	p := h.start("a", "", nil) // by a daemon that was frozen on its way
+	h.clock.pass(t, "it ends", func() bool { return !lives(p.PID()) })
+	p.Wait()
+
+	h.renew()
+	h.clock.to(h.clock.Now() + int64(time.Second))
+	require.Greater(t, h.clock.rests(t), h.clock.Now()+int64(2*time.Second), "a deadline is in force again")
+	app := messages.AppInstance{InstanceID: "a", Executable: "/bin/sleep", Args: []string{"1000"}}
+	again, err := h.spawner.Spawn(context.Background(), messages.Launch{App: app.WithDefaults(), Run: 2, Port: 43990})
+	require.NoError(t, err)
+	require.True(t, lives(again.PID()))
+}
+
+func TestAReusedPidIsNotTheRunOnRecord(t *testing.T) {
+	h := newHost(t)
+	h.fence("a")
+	d := h.renew()
+	stranger := exec.Command("/bin/sleep", "1000")
+	stranger.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	require.NoError(t, stranger.Start())
+	defer func() { _ = stranger.Process.Kill(); _ = stranger.Wait() }()
+	time.Sleep(50 * time.Millisecond) // the kernel counts in ticks of 10 ms: within one of them no number is given twice
+	p := h.start("a", "", nil)
+	record, err := os.ReadFile(h.dir.Run("a"))
+	require.NoError(t, err)
+	require.Contains(t, string(record), strconv.Itoa(p.PID()))
+	l, err := New(h.dir, Options{Clock: h.clock})
+	require.NoError(t, err)
+	defer l.lock.Close()
+	newest := l.ender.newest
+	l.ender.newest = func(id messages.InstanceID) *kernel.Run { r := newest(id); r.PID = stranger.Process.Pid; return r }
+	h.clock.to(d.EndAt())
+	ended := make(chan struct{})
+	go func() { defer close(ended); l.end(context.Background(), ErrPassed) }()
+	h.clock.pass(t, "the run ends", func() bool {
+		select {
+		case <-ended:
+			return true
+		default:
+			return false
+		}
+	})
+	require.True(t, lives(stranger.Process.Pid), "its start is another")
+	require.False(t, lives(p.PID()), "it shows its tag")
+	p.Wait()
+}
+
+func TestToldToGoALeashGoesWhenItGuardsNobody(t *testing.T) {
+	h := newHost(t)
+	h.fence("a")
+	d := h.renew()
+	p := h.start("a", "", nil)
+	l, err := New(h.dir, Options{Clock: h.clock})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); l.Guard(ctx) }()
+	h.clock.rests(t)
+	cancel()
+	require.Greater(t, h.clock.rests(t), h.clock.Now())
+	select {
+	case <-ended:
+		require.Fail(t, "a run lives")
+	default:
+	}
+	h.clock.to(d.EndAt())
+	p.Wait()
+	h.clock.pass(t, "it goes", func() bool {
+		select {
+		case <-ended:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+func TestAStateDirectoryHasOneLeashThatLivesOnWithoutWhomStartedIt(t *testing.T) {
+	h := newHost(t)
+	_, has, err := Living(h.dir)
+	require.NoError(t, err)
+	require.False(t, has)
+	program, err := os.Executable()
+	require.NoError(t, err)
+	c, err := Start(h.dir, program)
+	require.NoError(t, err)
+	defer func() { _ = c.Process.Kill(); _ = c.Wait() }()
+	eventually(t, "it lives", func() bool {
+		pid, has, err := Living(h.dir)
+		require.NoError(t, err)
+		require.True(t, has, "from the first moment")
+		return pid == c.Process.Pid
+	})
+	st, err := kernel.Procfs("/proc").Stat(c.Process.Pid)
+	require.NoError(t, err)
+	require.True(t, st.Leads(c.Process.Pid), "a session of its own")
+	_, err = Start(h.dir, program)
+	require.ErrorIs(t, err, ErrLives)
+	_, err = New(h.dir, Options{})
+	require.ErrorIs(t, err, ErrLives)
+
+	// By the real clock: the deadline ends what lives, and the leash lives on.
+	h.fence("a")
+	d := Deadline{Boot: h.boot, Asked: Now(), End: time.Second, Until: 2 * time.Second}
+	require.NoError(t, h.file.Write(d))
+	p := h.start("a", "", nil)
+	p.Wait()
+	require.GreaterOrEqual(t, Now(), d.EndAt())
+	eventually(t, "it is written down", func() bool { _, err := EndingOf(h.dir, "a"); return err == nil })
+	log, err := os.Open(h.dir.LeashLog())
+	require.NoError(t, err)
+	defer log.Close()
+	said := bufio.NewScanner(log)
+	found := false
+	for said.Scan() {
+		found = found || strings.Contains(said.Text(), "a fenced run is ended")
+	}
+	require.True(t, found)
+	_, has, err = Living(h.dir)
+	require.NoError(t, err)
+	require.True(t, has)
+}

@@ -1,0 +1,44 @@
+//go:build !linux
+
+package leash
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"time"
+
+	"procman/messages"
+)
+
+var errUnsupported = errors.New("a leash needs Linux: pidfds and CLOCK_BOOTTIME")
+
+// ErrLives says that the state directory has a leash already.
+var ErrLives = errors.New("the state directory has a leash")
+
+var errSlow = errUnsupported
+
+// New returns an error.
+func New(messages.StateDir, Options) (*Leash, error) { return nil, errUnsupported }
+
+// Living says that there is none.
+func Living(messages.StateDir) (int, bool, error) { return 0, false, nil }
+
+// Start returns an error.
+func Start(messages.StateDir, string) (*exec.Cmd, error) { return nil, errUnsupported }
+
+// Now returns nothing.
+func Now() int64 { return 0 }
+
+type ender struct {
+	boot  string
+	clean bool
+}
+
+func (*ender) read(time.Duration) (Deadline, error)   { return Deadline{}, errUnsupported }
+func (*ender) refresh(context.Context, time.Duration) {}
+func (*ender) alive(context.Context) int              { return 0 }
+func (*ender) marks() int                             { return 0 }
+func (*ender) round(context.Context, string, func() bool) ([]messages.Member, bool) {
+	return nil, false
+}
