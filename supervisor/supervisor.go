@@ -170,14 +170,18 @@ func (s *Supervisor) statusOf(k *shown) messages.Status {
 
 // Status returns the status of every instance, sorted by id. It never waits.
 func (s *Supervisor) Status(context.Context) ([]messages.Status, error) {
-	all := []messages.Status{}
-	s.shown.Range(func(_, known any) bool {
-		if k := known.(*shown); !k.absent {
-			all = append(all, s.statusOf(k))
+	var known []*shown // sorted before the statuses are made, which are large
+	s.shown.Range(func(_, k any) bool {
+		if k := k.(*shown); !k.absent {
+			known = append(known, k)
 		}
 		return true
 	})
-	slices.SortFunc(all, func(a, b messages.Status) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(known, func(a, b *shown) int { return cmp.Compare(a.ID, b.ID) })
+	all := make([]messages.Status, len(known))
+	for n, k := range known {
+		all[n] = s.statusOf(k)
+	}
 	return all, nil
 }
 

@@ -79,8 +79,65 @@ func (c *Client) Instances(ctx context.Context, ids ...messages.InstanceID) (d D
 		}
 		path += "?" + v.Encode()
 	}
-	err = c.ask(ctx, http.MethodGet, path, "", &d)
-	return d, err
+	response, err := c.do(ctx, http.MethodGet, path, "", nil)
+	if err != nil {
+		return d, err
+	}
+	defer response.Body.Close()
+	if d, err = readDocument(json.NewDecoder(response.Body)); err != nil {
+		return d, c.broken(ctx, err)
+	}
+	// To its end, so that the connection can be used again; what is wrong with it there will show then.
+	_, _ = io.Copy(io.Discard, response.Body)
+	return d, nil
+}
+
+// readDocument reads a Document one instance after the other: thousands are never in memory as text.
+func readDocument(from *json.Decoder) (d Document, err error) {
+	if err := expect(from, json.Delim('{')); err != nil {
+		return d, err
+	}
+	for from.More() {
+		key, err := from.Token()
+		if err != nil {
+			return d, err
+		}
+		var into any = new(json.RawMessage) // of a later version
+		switch key {
+		case "schema":
+			into = &d.Schema
+		case "manager":
+			into = &d.Manager
+		case "instances":
+			if err := expect(from, json.Delim('[')); err != nil {
+				return d, err
+			}
+			for d.Instances = []messages.Status{}; from.More(); {
+				d.Instances = append(d.Instances, messages.Status{})
+				if err := from.Decode(&d.Instances[len(d.Instances)-1]); err != nil {
+					return d, err
+				}
+			}
+			into = nil
+		}
+		if into == nil {
+			err = expect(from, json.Delim(']'))
+		} else {
+			err = from.Decode(into)
+		}
+		if err != nil {
+			return d, err
+		}
+	}
+	return d, expect(from, json.Delim('}'))
+}
+
+func expect(from *json.Decoder, want json.Delim) error {
+	got, err := from.Token()
+	if err == nil && got != want {
+		err = fmt.Errorf("the answer is no list of instances: %v stands where %v should", got, want)
+	}
+	return err
 }
 
 // maxIDs is how many instances are asked for by their ids; for more all are: a request has no room for any number.

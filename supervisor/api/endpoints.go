@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,17 +20,38 @@ func (s *Server) instances(w http.ResponseWriter, r *http.Request) {
 		s.no(w, r, answerTo(err))
 		return
 	}
-	for n := range all {
-		all[n] = whole(all[n])
+	head, err := json.Marshal(Document{Schema: Schema, Manager: s.manager(), Instances: []messages.Status{}})
+	if err != nil {
+		s.noForm(w, r, err)
+		return
 	}
-	s.yes(w, r, http.StatusOK, Document{Schema: Schema, Manager: s.manager(), Instances: all})
+	s.begin(w, http.StatusOK)
+	text := append(make([]byte, 0, 2*pieceOfAnswer), bytes.TrimSuffix(head, []byte("]}"))...)
+	for n := range all {
+		if n > 0 {
+			text = append(text, ',')
+		}
+		text = all[n].AppendJSON(text)
+		if len(text) >= pieceOfAnswer {
+			if _, err := w.Write(text); err != nil {
+				s.unsent(r, err)
+				return
+			}
+			text = text[:0]
+		}
+	}
+	if _, err := w.Write(append(text, "]}\n"...)); err != nil {
+		s.unsent(r, err)
+	}
 }
+
+// pieceOfAnswer is how many bytes of a long answer are put together at a time.
+const pieceOfAnswer = 32 << 10
 
 // asked returns the instances with these ids, as far as they are known; all, if there are no ids.
 func (s *Server) asked(ctx context.Context, ids []string) ([]messages.Status, error) {
 	if len(ids) == 0 {
-		all, err := s.options.Supervisor.Status(ctx)
-		return append([]messages.Status{}, all...), err
+		return s.options.Supervisor.Status(ctx)
 	}
 	some := []messages.Status{}
 	slices.Sort(ids)
@@ -212,11 +234,15 @@ func closed(c <-chan struct{}) bool {
 func (s *Server) yes(w http.ResponseWriter, r *http.Request, status int, body any) {
 	text, err := json.Marshal(body)
 	if err != nil {
-		s.log.Error("bug: an answer has no JSON form", "path", r.URL.Path, "error", err)
-		s.no(w, r, answerTo(fmt.Errorf("the answer has no JSON form: %w", err)))
+		s.noForm(w, r, err)
 		return
 	}
 	s.write(w, r, status, text)
+}
+
+func (s *Server) noForm(w http.ResponseWriter, r *http.Request, err error) {
+	s.log.Error("bug: an answer has no JSON form", "path", r.URL.Path, "error", err)
+	s.no(w, r, answerTo(fmt.Errorf("the answer has no JSON form: %w", err)))
 }
 
 func (s *Server) no(w http.ResponseWriter, r *http.Request, e *Error) {
@@ -228,13 +254,21 @@ func (s *Server) no(w http.ResponseWriter, r *http.Request, e *Error) {
 }
 
 func (s *Server) write(w http.ResponseWriter, r *http.Request, status int, text []byte) {
+	s.begin(w, status)
+	if _, err := w.Write(append(text, '\n')); err != nil {
+		s.unsent(r, err)
+	}
+}
+
+func (s *Server) begin(w http.ResponseWriter, status int) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	if _, err := w.Write(append(text, '\n')); err != nil {
-		s.log.Debug("an answer could not be sent", "path", r.URL.Path, "error", err)
-	}
+}
+
+func (s *Server) unsent(r *http.Request, err error) {
+	s.log.Debug("an answer could not be sent", "path", r.URL.Path, "error", err)
 }
 
 // refuseRoute answers in JSON what the mux would answer in plain text: that there is no such path, or not for this method.
