@@ -11,7 +11,7 @@ import (
 
 // asOne reads a text as a whole, whatever it looks like.
 func asOne(t require.TestingT, text string, h Host) (*File, reads, error) {
-	r := newReading(h, everyKey)
+	r := newReading(h, everyKey())
 	r.asOne = true
 	f := &File{Path: "/f"}
 	d := r.open("/f", "/f", []byte(text))

@@ -16,7 +16,7 @@ import (
 var frame string
 
 // Example returns a commented configuration that parses, names every key and says the defaults.
-func Example() []byte { return []byte(everyKey.example()) }
+func Example() []byte { return []byte(everyKey().example()) }
 
 // example fills the frame: the settings with their defaults, and the sections that an instance may have of its own.
 func (t *tables) example() string {

@@ -60,7 +60,7 @@ func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
 
 // declared returns the path of every key, as instances[].health.path.
 func declared() (list []string) {
-	for _, k := range everyKey.file {
+	for _, k := range everyKey().file {
 		prefix := k.name + "."
 		list = append(list, k.name)
 		switch {
@@ -80,7 +80,7 @@ func declared() (list []string) {
 }
 
 func TestEveryKeyHasAKindAndADescription(t *testing.T) {
-	for _, keys := range [][]key{everyKey.file, everyKey.instance} {
+	for _, keys := range [][]key{everyKey().file, everyKey().instance} {
 		for _, k := range keys {
 			require.NotEmpty(t, k.Doc, k.name)
 		}

@@ -81,7 +81,7 @@ type Metrics struct {
 
 // RestartNeeded returns the keys that differ between two configurations and take effect only in a new daemon. Every
 // other key is applied to the running one: ports from the next lease on, the rest at once.
-func RestartNeeded(old, new *File) []string { return everyKey.restartNeeded(old, new) }
+func RestartNeeded(old, new *File) []string { return everyKey().restartNeeded(old, new) }
 
 func (t *tables) restartNeeded(old, new *File) (keys []string) {
 	was, is := &level{file: old}, &level{file: new}

@@ -122,6 +122,9 @@ func exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
+// UsualStateDir is the state directory of a configuration that names none; empty if the environment gives none.
+func UsualStateDir() messages.StateDir { return ThisHost().stateDir() }
+
 // stateDir is the default state directory; empty if the environment names none.
 func (h Host) stateDir() messages.StateDir {
 	// systemd puts several directories there if the unit asks for several.

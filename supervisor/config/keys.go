@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"procman/messages"
 )
@@ -31,8 +32,9 @@ type key struct {
 // tables are the keys there are, by the mapping in which they may stand.
 type tables struct{ file, fragment, defaults, instance []key }
 
-// everyKey is made of all that is said of the fields of an instance in [messages.Fields].
-var everyKey = tablesOf(messages.Fields())
+// everyKey is made of all that is said of the fields of an instance in [messages.Fields], by who asks first: most commands
+// need none of it.
+var everyKey = sync.OnceValue(func() *tables { return tablesOf(messages.Fields()) })
 
 func tablesOf(fields []messages.Field) *tables {
 	var t tables

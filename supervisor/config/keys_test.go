@@ -66,7 +66,7 @@ func TestASettingThatIsAddedToTheTableSaysWhetherItNeedsANewDaemon(t *testing.T)
 
 func TestTheManualHasEveryKey(t *testing.T) {
 	page := string(Manual(time.Time{}))
-	for _, keys := range [][]key{everyKey.file, everyKey.instance} {
+	for _, keys := range [][]key{everyKey().file, everyKey().instance} {
 		each(keys, func(k key, name string) {
 			require.Contains(t, page, "\n.B "+name+"\n", name)
 		})

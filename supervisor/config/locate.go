@@ -25,7 +25,7 @@ func Locate(path string, h Host) (Location, error) {
 	if err != nil {
 		return Location{}, err
 	}
-	all := newReading(h, everyKey)
+	all := newReading(h, everyKey())
 	d := all.open(path, whole, text)
 	at := &level{file: &File{}}
 	d.document(func(v value) {

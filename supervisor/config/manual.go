@@ -10,7 +10,7 @@ import (
 
 // Manual returns the reference of the configuration as the source of a manual page: every key with what it takes, its default
 // and what an edit of it does.
-func Manual(date time.Time) []byte { return []byte(everyKey.manual(date)) }
+func Manual(date time.Time) []byte { return []byte(everyKey().manual(date)) }
 
 func (t *tables) manual(date time.Time) string {
 	var b strings.Builder
@@ -59,7 +59,7 @@ func (k key) entry(b *strings.Builder, name string) {
 
 // Reference returns a table in Markdown of the keys of a file and, behind them, those that only an instance has: the default,
 // what it is for, and what an edit of it does, if that needs a word.
-func Reference() string { return everyKey.reference() }
+func Reference() string { return everyKey().reference() }
 
 func (t *tables) reference() string {
 	var b strings.Builder

@@ -43,7 +43,7 @@ func Parse(path string, text []byte, h Host) (*File, error) {
 }
 
 func parse(path string, text []byte, h Host, before memory) (*File, reads, memory, error) {
-	return parseBy(everyKey, path, text, h, before)
+	return parseBy(everyKey(), path, text, h, before)
 }
 
 // parseBy also returns what is to be remembered of it for the next time; nil, if there is an error.

@@ -13,7 +13,7 @@ import (
 
 // Schema returns the JSON Schema (draft 2020-12) of a configuration file, made of the tables it is read by. It admits
 // every file that [Parse] accepts, also as a fragment, and refuses unknown keys, wrong types and what a single value shows.
-func Schema() []byte { return everyKey.schema() }
+func Schema() []byte { return everyKey().schema() }
 
 func (t *tables) schema() []byte {
 	s := object(t.file, true)

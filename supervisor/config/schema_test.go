@@ -48,7 +48,7 @@ func TestEveryKeyIsInTheSchemaWithItsDescription(t *testing.T) {
 	for _, path := range declared() {
 		require.NotEmpty(t, within(t, tree, path)["description"], path)
 	}
-	for prefix, keys := range map[string][]key{"": everyKey.file, "instances[].": everyKey.instance, "defaults.": everyKey.defaults} {
+	for prefix, keys := range map[string][]key{"": everyKey().file, "instances[].": everyKey().instance, "defaults.": everyKey().defaults} {
 		each(keys, func(k key, name string) {
 			if k.Key != "" {
 				require.Equal(t, k.Doc, within(t, tree, prefix+name)["description"], prefix+name)

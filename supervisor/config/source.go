@@ -3,6 +3,7 @@ package config
 import (
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -83,12 +84,17 @@ func (s *source) snippet(line, column int) string {
 	return string(runes) + "\n" + pad + "^"
 }
 
+// pattern compiles when it is asked for first: what is wrong with a file is seldom shown.
+func pattern(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
+
 var (
-	envKey   = regexp.MustCompile(`(?i)(?:(?:^|\W)(env\w*|secrets?)["']?[ \t]*[:={]?|env["']?[ \t]*:)`)
-	lineKey  = regexp.MustCompile(`^[ \t]*(?:- +)*["']?([^\s"'#{}\[\],:]+)["']?[ \t]*:(?:\s|$)`)
-	flowKey  = regexp.MustCompile(`^[ \t]*(?:- *)?[{\[][ \t{]*["']?(\w+)["']?[ \t]*:`)
-	anyKey   = regexp.MustCompile(`([\w-]+)["']?[ \t]*[:=]`)
-	newEntry = regexp.MustCompile(`^[ \t]*(?:- *[&*]|\.\.\.|---)`)
+	envKey   = pattern(`(?i)(?:(?:^|\W)(env\w*|secrets?)["']?[ \t]*[:={]?|env["']?[ \t]*:)`)
+	lineKey  = pattern(`^[ \t]*(?:- +)*["']?([^\s"'#{}\[\],:]+)["']?[ \t]*:(?:\s|$)`)
+	flowKey  = pattern(`^[ \t]*(?:- *)?[{\[][ \t{]*["']?(\w+)["']?[ \t]*:`)
+	anyKey   = pattern(`([\w-]+)["']?[ \t]*[:=]`)
+	newEntry = pattern(`^[ \t]*(?:- *[&*]|\.\.\.|---)`)
 )
 
 // hideSecrets hides the values of every env mapping, of every line that begins with a key which is not ours, and of such
@@ -107,12 +113,12 @@ func (s *source) hideSecrets(ours map[string]bool) {
 			continue
 		}
 		own := indentOf(text)
-		key := lineKey.FindStringSubmatchIndex(text)
+		key := lineKey().FindStringSubmatchIndex(text)
 		isOurs := key != nil && ours[text[key[2]:key[3]]]
-		if flow := flowKey.FindStringSubmatch(text); flow != nil {
+		if flow := flowKey().FindStringSubmatch(text); flow != nil {
 			isOurs = ours[flow[1]]
 		}
-		if inside && (own > indent || brackets > 0 || !isOurs && !newEntry.MatchString(text)) {
+		if inside && (own > indent || brackets > 0 || !isOurs && !newEntry().MatchString(text)) {
 			if children < 0 {
 				children = own
 			}
@@ -143,13 +149,13 @@ func (s *source) hideSecrets(ours map[string]bool) {
 // secretValues returns where in a line the values of an env mapping, or a secret, may begin; -1 if nothing looks like one.
 func secretValues(line string, ours map[string]bool) int {
 	from := -1
-	for _, at := range envKey.FindAllStringSubmatchIndex(line, -1) {
+	for _, at := range envKey().FindAllStringSubmatchIndex(line, -1) {
 		if at[2] < 0 || line[at[2]:at[3]] != "env_file" {
 			from = at[1]
 			break
 		}
 	}
-	for _, at := range anyKey.FindAllStringSubmatchIndex(line, -1) {
+	for _, at := range anyKey().FindAllStringSubmatchIndex(line, -1) {
 		name := line[at[2]:at[3]]
 		if !ours[name] && looksSecret(strings.ReplaceAll(name, "-", "_")) && (from < 0 || at[1] < from) {
 			return at[1]

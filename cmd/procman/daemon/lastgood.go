@@ -153,6 +153,10 @@ type goodKeeper struct {
 	news     chan struct{}
 	quit     chan struct{}
 	writing  sync.WaitGroup
+
+	// Of the disk's one writer.
+	kept *lastGood
+	file fs.FileInfo // of kept, as it was written; nil: nothing was
 }
 
 // lastGoodPatience is how long the state disk may take for it, and how long an end of the daemon waits.
@@ -205,7 +209,7 @@ func (k *goodKeeper) run() {
 
 // save keeps what is in force; nothing if that is what is kept.
 func (k *goodKeeper) save(whole config.Snapshot, draft string) error {
-	g, err := readLastGood(k.dir)
+	g, err := k.read()
 	next := lastGood{At: time.Now().UTC(), Snapshot: whole, Draft: draft}
 	if err == nil && (whole.Path == "" || g.Snapshot.Equal(whole)) {
 		next.At, next.Snapshot = g.At, g.Snapshot
@@ -217,5 +221,22 @@ func (k *goodKeeper) save(whole config.Snapshot, draft string) error {
 	if err != nil {
 		return err
 	}
-	return onDisk.WriteFile(k.dir.LastGood(), text, true)
+	if err := onDisk.WriteFile(k.dir.LastGood(), text, true); err != nil {
+		return err
+	}
+	k.kept, k.file = &next, nil
+	if info, err := os.Lstat(k.dir.LastGood()); err == nil { // else it is read the next time
+		k.file = info
+	}
+	return nil
+}
+
+// read is readLastGood, unless the file is what this keeper wrote: then it knows.
+func (k *goodKeeper) read() (*lastGood, error) {
+	info, err := os.Lstat(k.dir.LastGood())
+	if err == nil && k.file != nil && os.SameFile(info, k.file) && info.Size() == k.file.Size() && info.ModTime().Equal(k.file.ModTime()) &&
+		info.Mode() == k.file.Mode() {
+		return k.kept, nil
+	}
+	return readLastGood(k.dir)
 }

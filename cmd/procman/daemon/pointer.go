@@ -88,8 +88,8 @@ func pointerNames(path string) []string {
 // not known.
 func Point(file *config.File, text []byte, getenv func(string) string) error {
 	p := Pointer{Config: api.Canonical(file.Path), StateDir: file.StateDir, Socket: file.Socket}
-	if usual, err := DefaultFile(); err == nil && text != nil {
-		p.Sum, p.Path, p.Usual = sumOf(text), file.Path, usual.StateDir
+	if usual := config.UsualStateDir(); usual != "" && text != nil {
+		p.Sum, p.Path, p.Usual = sumOf(text), file.Path, usual
 	}
 	if dir, err := filepath.EvalSymlinks(string(file.StateDir)); err == nil {
 		p.Real = messages.StateDir(dir)
@@ -153,7 +153,7 @@ func PointedInForce(path string, getenv func(string) string) *Pointer {
 	if err != nil || sumOf(text) != p.Sum || bytes.ContainsAny(text, "$~") {
 		return nil
 	}
-	if usual, err := DefaultFile(); err != nil || usual.StateDir != p.Usual {
+	if config.UsualStateDir() != p.Usual {
 		return nil
 	}
 	return p
