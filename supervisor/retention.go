@@ -17,8 +17,9 @@ type Archive interface {
 	// Archived returns those of which nothing else is left, with the time, by the wall clock, since when nothing of it has
 	// changed. Those that known names need not be looked at.
 	Archived(known func(messages.InstanceID) bool) (map[messages.InstanceID]time.Time, error)
-	// Discard removes what is left of an instance. With a *messages.KeptError nothing was removed: it is not all that is left.
-	Discard(ctx context.Context, id messages.InstanceID) error
+	// Discard removes what is left of instances, and returns why something still is of those of which that is so. With a
+	// *messages.KeptError nothing was removed: it is not all that is left.
+	Discard(ctx context.Context, ids []messages.InstanceID) map[messages.InstanceID]error
 }
 
 // How often the archive is looked at, and how long this manager must have known of what it removes: the wall clock, by which
@@ -29,6 +30,10 @@ const (
 	shortestLook = time.Second
 	knownFor     = time.Hour
 )
+
+// batch is of how many instances what is left is removed at a time: for each batch the host is looked at once, and one that
+// comes into the list again meanwhile waits for no more than that.
+const batch = 100
 
 // pruning is a call of Prune.
 type pruning struct {
@@ -109,21 +114,22 @@ func (s *Supervisor) sweep(ctx context.Context, by string, due func(messages.Ins
 	archived, err := s.config.Archive.Archived(known)
 	errs := []error{err}
 	list := []messages.Pruned{}
-	for _, id := range slices.Sorted(maps.Keys(archived)) {
-		if known(id) || !due(id, archived[id]) {
-			continue
-		}
-		err := s.config.Archive.Discard(ctx, id)
-		var kept *messages.KeptError
-		switch {
-		case err == nil:
-			list = append(list, messages.Pruned{ID: id})
-			s.tell(messages.Event{At: time.Now(), What: messages.OutputRemoved, ID: id, By: by,
-				Why: fmt.Sprintf("it is known no more, and nothing of it has changed since %s", archived[id].UTC().Format(time.RFC3339))})
-		case errors.As(err, &kept):
-			list = append(list, messages.Pruned{ID: id, Kept: kept.Why})
-		default:
-			errs = append(errs, fmt.Errorf("%s: %w", id, err))
+	passed := func(id messages.InstanceID) bool { return known(id) || !due(id, archived[id]) }
+	for ids := range slices.Chunk(slices.DeleteFunc(slices.Sorted(maps.Keys(archived)), passed), batch) {
+		ids = slices.DeleteFunc(ids, known) // it may have come back by now
+		failed := s.config.Archive.Discard(ctx, ids)
+		for _, id := range ids {
+			var kept *messages.KeptError
+			switch err := failed[id]; {
+			case err == nil:
+				list = append(list, messages.Pruned{ID: id})
+				s.tell(messages.Event{At: time.Now(), What: messages.OutputRemoved, ID: id, By: by,
+					Why: fmt.Sprintf("it is known no more, and nothing of it has changed since %s", archived[id].UTC().Format(time.RFC3339))})
+			case errors.As(err, &kept):
+				list = append(list, messages.Pruned{ID: id, Kept: kept.Why})
+			default:
+				errs = append(errs, fmt.Errorf("%s: %w", id, err))
+			}
 		}
 	}
 	return list, errors.Join(errs...)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,33 +73,60 @@ func lastChange(dir string) (time.Time, error) {
 	return last, err
 }
 
-// Discard removes the directory of an instance that is known no more. With a *messages.KeptError it was left as it is: a process of
-// the instance lives, a helper of one, or what may be one; a hold is on record, or what nobody can read; or files lie there
-// that are not procman's.
-func (s *Spawner) Discard(ctx context.Context, id messages.InstanceID) error {
-	if err := id.Validate(); err != nil {
-		return err
-	}
+// Discard removes the directories of instances that are known no more, and returns why what is still there is. With a
+// *messages.KeptError it was left as it is: a process of the instance lives, a helper of one, or what may be one; a hold is on
+// record, or what nobody can read; or files lie there that are not procman's. The processes are looked at once for all.
+func (s *Spawner) Discard(ctx context.Context, ids []messages.InstanceID) map[messages.InstanceID]error {
+	failed := map[messages.InstanceID]error{}
 	leave, err := s.enter()
 	if err != nil {
-		return err
+		return failedAll(ids, err)
 	}
 	defer leave()
-	remain, err := s.Remain()
-	if err != nil {
-		return fmt.Errorf("it cannot be seen whether something of %q lives: %w", string(id), err)
+	var turns []*instance
+	for _, id := range ids {
+		if err := id.Validate(); err != nil {
+			failed[id] = err
+			continue
+		}
+		i := s.instance(id)
+		if err := s.takeTurn(ctx, i); err != nil { // nobody starts it meanwhile
+			failed[id] = err
+			continue
+		}
+		defer i.give()
+		turns = append(turns, i)
 	}
+	remain, err := s.Remain()
+	writers, unseen := s.writers()
+	if err = errors.Join(err, unseen); err != nil {
+		return failedAll(ids, fmt.Errorf("it cannot be seen whether something lives: %w", err))
+	}
+	for _, i := range turns {
+		if err := s.discard(i, remain[i.id], writers[i.id]); err != nil {
+			failed[i.id] = err
+		}
+	}
+	return failed
+}
+
+func failedAll(ids []messages.InstanceID, err error) map[messages.InstanceID]error {
+	failed := make(map[messages.InstanceID]error, len(ids))
+	for _, id := range ids {
+		failed[id] = err
+	}
+	return failed
+}
+
+// discard is Discard of one whose turn it is, and of which these live and those write.
+func (s *Spawner) discard(i *instance, lives []messages.Member, writers []int) error {
+	id := i.id
 	kept := func(format string, args ...any) error {
 		return &messages.KeptError{ID: id, Why: fmt.Sprintf(format, args...)}
 	}
-	if lives := remain[id]; len(lives) > 0 {
+	if len(lives) > 0 {
 		return kept("%s lives", messages.Members(lives))
 	}
-	i := s.instance(id)
-	if err := s.takeTurn(ctx, i); err != nil { // nobody starts it meanwhile
-		return err
-	}
-	defer i.give()
 	defer s.disk.Enter()()
 	i.files.Lock()
 	defer i.files.Unlock()
@@ -123,8 +151,8 @@ func (s *Spawner) Discard(ctx context.Context, id messages.InstanceID) error {
 	case exists(s.dir.Memory(id)), exists(s.dir.Run(id)):
 		return kept("it is remembered by %s: a hold is, until `procman start`", s.dir.Memory(id))
 	}
-	if pids := s.writers(dir); len(pids) > 0 {
-		return kept("the processes %d write there", pids)
+	if len(writers) > 0 {
+		return kept("the processes %d write there", writers)
 	}
 	own := ownFiles(s.dir, id)
 	for _, e := range entries {
@@ -140,25 +168,28 @@ func (s *Spawner) Discard(ctx context.Context, id messages.InstanceID) error {
 	return os.Remove(dir)
 }
 
-// writers returns the processes, but for this one, that have a file of the directory open to write to it: those that a run
-// left may show nothing else. Who only reads, as `tail -f` does, keeps nothing.
-func (s *Spawner) writers(dir string) []int {
+// writers returns the processes, but for this one, that have a file in the directory of an instance open to write to it, by
+// instance: those that a run left may show nothing else. Who only reads, as `tail -f` does, keeps nothing.
+func (s *Spawner) writers() (map[messages.InstanceID][]int, error) {
 	pids, err := s.proc.PIDs()
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	var found []int
+	found := map[messages.InstanceID][]int{}
 	for _, pid := range pids {
 		fds, err := s.proc.FDs(pid)
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
 		for _, fd := range fds {
-			if target, err := s.proc.FD(pid, fd); err == nil && strings.HasPrefix(target, dir+"/") && s.proc.Writes(pid, fd) {
-				found = append(found, pid)
-				break
+			target, err := s.proc.FD(pid, fd)
+			below, inside := strings.CutPrefix(target, s.dir.Instances()+"/")
+			name, _, deeper := strings.Cut(below, "/")
+			id := messages.InstanceID(name)
+			if err == nil && inside && deeper && !slices.Contains(found[id], pid) && s.proc.Writes(pid, fd) {
+				found[id] = append(found[id], pid)
 			}
 		}
 	}
-	return found
+	return found, nil
 }

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,11 +15,15 @@ import (
 
 func none(messages.InstanceID) bool { return false }
 
+func discard(t testing.TB, s *Spawner, id messages.InstanceID) error {
+	return s.Discard(t.Context(), []messages.InstanceID{id})[id]
+}
+
 // left returns the error of a Discard that has kept the directory.
 func left(t testing.TB, s *Spawner) string {
 	t.Helper()
 	var kept *messages.KeptError
-	require.ErrorAs(t, s.Discard(t.Context(), "a"), &kept)
+	require.ErrorAs(t, discard(t, s, "a"), &kept)
 	require.DirExists(t, s.dir.Instance("a"))
 	return kept.Why
 }
@@ -48,9 +53,9 @@ func TestOnlyWhatNobodyNeedsIsDiscarded(t *testing.T) {
 	require.NoError(t, os.WriteFile(own, nil, 0o600))
 	require.Contains(t, left(t, s), own)
 	require.NoError(t, os.Remove(own))
-	require.NoError(t, s.Discard(t.Context(), "a"))
+	require.NoError(t, discard(t, s, "a"))
 	require.NoDirExists(t, s.dir.Instance("a"))
-	require.NoError(t, s.Discard(t.Context(), "a"), "it is gone")
+	require.NoError(t, discard(t, s, "a"), "it is gone")
 	require.NotNil(t, spawned(t, s, sleeper("a")), "and may come back")
 }
 
@@ -72,7 +77,7 @@ func TestWhatWritesThereStillIsAProcessOfTheInstance(t *testing.T) {
 		if c.why != "" {
 			require.Contains(t, left(t, s), c.why)
 		} else {
-			require.NoError(t, s.Discard(t.Context(), "a"), "who reads keeps nothing")
+			require.NoError(t, discard(t, s, "a"), "who reads keeps nothing")
 		}
 		require.NoError(t, helper.Process.Kill())
 		_ = helper.Wait()
@@ -92,5 +97,42 @@ func TestAHelperThatARunLeftKeepsItsDirectory(t *testing.T) {
 	}
 	require.NoError(t, p.Signal(9, messages.LeftoversEnd))
 	eventually(t, "nobody lives", func() bool { return len(tagged(t, s.dir)) == 0 })
-	require.NoError(t, s.Discard(t.Context(), "a"))
+	require.NoError(t, discard(t, s, "a"))
+}
+
+func TestManyAreDiscardedByOneLookAtTheProcesses(t *testing.T) {
+	s := opened(t, stateDir(t))
+	var ids []messages.InstanceID
+	for n := range 20 {
+		app := shell("true")
+		app.InstanceID = messages.InstanceID(fmt.Sprint("a", n))
+		p, err := s.Spawn(t.Context(), messages.Launch{App: app, Run: 1, Port: 30001})
+		require.NoError(t, err)
+		p.Wait()
+		eventually(t, "its end is on record", func() bool { r, err := s.readRun(app.InstanceID); return err == nil && r != nil && r.Exit != nil })
+		require.NoError(t, s.Expunge(app.InstanceID))
+		ids = append(ids, app.InstanceID)
+	}
+	file, err := os.OpenFile(s.dir.Stdout("a7"), os.O_WRONLY|os.O_APPEND, 0)
+	require.NoError(t, err)
+	helper := exec.Command("sleep", "300")
+	helper.Stdout = file
+	require.NoError(t, helper.Start())
+	require.NoError(t, file.Close())
+	defer func() { _, _ = helper.Process.Kill(), helper.Wait() }()
+	read, readings := s.readings.read, 0
+	s.readings.read = func() error { readings++; return read() }
+
+	failed := s.Discard(t.Context(), append(ids, "../b"))
+	require.Equal(t, 1, readings)
+	var kept *messages.KeptError
+	require.ErrorAs(t, failed["a7"], &kept)
+	require.Equal(t, fmt.Sprintf("the processes [%d] write there", helper.Process.Pid), kept.Why)
+	require.Error(t, failed["../b"])
+	require.Len(t, failed, 2)
+	for _, id := range ids {
+		if id != "a7" {
+			require.NoDirExists(t, s.dir.Instance(id))
+		}
+	}
 }

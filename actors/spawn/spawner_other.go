@@ -73,7 +73,13 @@ func (*Spawner) Archived(func(messages.InstanceID) bool) (map[messages.InstanceI
 }
 
 // Discard returns an error.
-func (*Spawner) Discard(context.Context, messages.InstanceID) error { return errUnsupported }
+func (*Spawner) Discard(_ context.Context, ids []messages.InstanceID) map[messages.InstanceID]error {
+	failed := map[messages.InstanceID]error{}
+	for _, id := range ids {
+		failed[id] = errUnsupported
+	}
+	return failed
+}
 
 // AdoptsOrphans reports whether the kernel gives orphans to this process.
 func AdoptsOrphans() bool { return false }

@@ -295,14 +295,18 @@ func (m *Memory) Archived(known func(messages.InstanceID) bool) (map[messages.In
 }
 
 // Discard removes it.
-func (m *Memory) Discard(_ context.Context, id messages.InstanceID) error {
+func (m *Memory) Discard(_ context.Context, ids []messages.InstanceID) map[messages.InstanceID]error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if why := m.obstructed[id]; why != "" {
-		return &messages.KeptError{ID: id, Why: why}
+	failed := map[messages.InstanceID]error{}
+	for _, id := range ids {
+		if why := m.obstructed[id]; why != "" {
+			failed[id] = &messages.KeptError{ID: id, Why: why}
+			continue
+		}
+		delete(m.left, id)
 	}
-	delete(m.left, id)
-	return nil
+	return failed
 }
 
 func (m *Memory) freeze(frozen bool) {
