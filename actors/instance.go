@@ -98,7 +98,7 @@ type launchDone struct {
 
 // Receive never blocks: what takes time is done in a goroutine whose result comes back as a message.
 func (i *instance) Receive(c actor.Context) {
-	defer i.confess(c)
+	defer i.logPanic(c)
 	switch m := c.Message().(type) {
 	case *actor.Started:
 		life, end := i.life.context()
@@ -138,8 +138,8 @@ func (i *instance) Receive(c actor.Context) {
 	}
 }
 
-// confess logs a panic before it takes its course: the actor is stopped, and the root has its process adopted.
-func (i *instance) confess(c actor.Context) {
+// logPanic logs a panic before it takes its course: the actor is stopped, and the root has its process adopted.
+func (i *instance) logPanic(c actor.Context) {
 	if cause := recover(); cause != nil {
 		i.log().Error("bug: panic in an instance actor", "actor", c.Self().Id, "message", fmt.Sprintf("%T", c.Message()),
 			"panic", fmt.Sprint(cause), "stack", string(debug.Stack()))

@@ -17,13 +17,13 @@ func TestAClaimedPortIsHeldFromItsReleaseOn(t *testing.T) {
 			lease, err := p.Claim("a", p.last)
 			require.NoError(t, err)
 			require.Equal(t, map[messages.InstanceID]int{"a": p.last}, p.Leases())
-			require.Nil(t, p.seats[p.last].held)
+			require.Nil(t, p.slots[p.last].held)
 			require.NoError(t, survivor.Close())
 			if remains {
 				leaveTimeWait(t, p.last)
 			}
 			lease.Release()
-			require.NotNil(t, p.seats[p.last].held)
+			require.NotNil(t, p.slots[p.last].held)
 			rival := newPorts(t, p.last, 1, true)
 			requireNoPort(t, rival, "thief")
 			again := acquire(t, p, "a")
@@ -43,7 +43,7 @@ func TestAPortAmongTimeWaitThatAnotherManagerHoldsIsNotShared(t *testing.T) {
 	lease, err := p.Claim("a", first)
 	require.NoError(t, err)
 	lease.Release()
-	require.Nil(t, p.seats[first].held)
+	require.Nil(t, p.slots[first].held)
 	require.Equal(t, first+1, acquire(t, p, "a").Port())
 }
 
@@ -93,6 +93,6 @@ func TestAClaimedPortOutsideTheRangeIsGivenUpAtItsEnd(t *testing.T) {
 	_, err = p.Claim("b", first+2)
 	require.Error(t, err)
 	lease.Release()
-	require.Len(t, p.seats, 2)
+	require.Len(t, p.slots, 2)
 	require.LessOrEqual(t, acquire(t, p, "a").Port(), p.last)
 }

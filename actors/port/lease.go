@@ -2,10 +2,10 @@ package port
 
 import "procman/actors"
 
-// lease is the right to use a seat for one turn. After the turn, and after the table is closed, its methods do nothing.
+// lease is the right to use a slot for one turn. After the turn, and after the table is closed, its methods do nothing.
 type lease struct {
 	ports *Ports
-	seat  *seat
+	slot  *slot
 	turn  uint64
 }
 
@@ -14,21 +14,21 @@ var (
 	_ actors.Mover = (*lease)(nil)
 )
 
-func (l *lease) Port() int { return l.seat.port }
+func (l *lease) Port() int { return l.slot.port }
 
 // Moved returns the port that the instance had before this one, and why it lost it. It is said once.
 func (l *lease) Moved() (from int, why string) {
 	l.ports.mu.Lock()
 	defer l.ports.mu.Unlock()
-	was := l.seat.moved
+	was := l.slot.moved
 	if !l.current() {
 		return 0, ""
 	}
-	l.seat.moved = past{}
+	l.slot.moved = past{}
 	return was.port, was.why
 }
 
-func (l *lease) current() bool { return !l.ports.closed && l.seat.turn == l.turn }
+func (l *lease) current() bool { return !l.ports.closed && l.slot.turn == l.turn }
 
 // Release ends the use. The port stays put by for the instance's next run, and stays held. A port outside the range is
 // given up instead.
@@ -36,7 +36,7 @@ func (l *lease) Release() {
 	l.ports.mu.Lock()
 	defer l.ports.mu.Unlock()
 	if l.current() {
-		l.ports.park(l.seat)
+		l.ports.park(l.slot)
 	}
 }
 
@@ -45,16 +45,16 @@ func (l *lease) Discard() {
 	l.ports.mu.Lock()
 	defer l.ports.mu.Unlock()
 	if l.current() {
-		l.ports.lose(l.seat, "another program took it")
+		l.ports.lose(l.slot, "another program took it")
 	}
 }
 
 // Contested reports whether a server could not listen on the port now, because somebody else does or keeps it for
 // himself. A port that cannot be examined counts as not contested.
 func (l *lease) Contested() bool {
-	listened, err := listened(l.seat.port)
+	listened, err := listened(l.slot.port)
 	if err != nil {
-		l.ports.log.Warn("port cannot be examined", "port", l.seat.port, "error", err)
+		l.ports.log.Warn("port cannot be examined", "port", l.slot.port, "error", err)
 	}
 	return listened
 }

@@ -31,18 +31,18 @@ type Ports struct {
 
 	mu     sync.Mutex
 	closed bool
-	seats  map[int]*seat // every port of the range, and the claimed ones outside of it
-	owned  map[messages.InstanceID]*seat
+	slots  map[int]*slot // every port of the range, and the claimed ones outside of it
+	owned  map[messages.InstanceID]*slot
 	past   map[messages.InstanceID]past // of those that have none; no more of them than there are ports
-	free   list.List                    // of *seat: the next to be tried in front
-	parked list.List                    // of *seat: the longest parked in front
+	free   list.List                    // of *slot: the next to be tried in front
+	parked list.List                    // of *slot: the longest parked in front
 }
 
 var _ actors.Ports = (*Ports)(nil)
 
-// seat is one port. It is free (owner empty, in the list free), parked (owned, in the list parked) or leased (owned, in
+// slot is one port. It is free (owner empty, in the list free), parked (owned, in the list parked) or leased (owned, in
 // no list).
-type seat struct {
+type slot struct {
 	port      int
 	owner     messages.InstanceID
 	turn      uint64        // counts the leases; that of an earlier turn has no say
@@ -61,7 +61,7 @@ type past struct {
 // New returns a table in which every port of the range is free. It touches no port yet.
 func New(o Options) (*Ports, error) {
 	p := &Ports{
-		log: o.Logger, seats: map[int]*seat{}, owned: map[messages.InstanceID]*seat{}, past: map[messages.InstanceID]past{},
+		log: o.Logger, slots: map[int]*slot{}, owned: map[messages.InstanceID]*slot{}, past: map[messages.InstanceID]past{},
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
@@ -84,13 +84,13 @@ func (p *Ports) Change(first, last int, hold bool) error {
 		return ErrClosed
 	}
 	p.first, p.last, p.hold = first, last, hold
-	for n, s := range p.seats {
+	for n, s := range p.slots {
 		switch inside := p.inside(n); {
 		case s.place == nil: // leased
 		case inside:
 		case s.owner == "":
 			p.leaveList(s)
-			delete(p.seats, n)
+			delete(p.slots, n)
 			continue
 		default:
 			p.lose(s, outside)
@@ -103,10 +103,10 @@ func (p *Ports) Change(first, last int, hold bool) error {
 		}
 	}
 	for n := first; n <= last; n++ {
-		if p.seats[n] == nil {
-			s := &seat{port: n}
+		if p.slots[n] == nil {
+			s := &slot{port: n}
 			s.place = p.free.PushBack(s)
-			p.seats[n] = s
+			p.slots[n] = s
 		}
 	}
 	return nil
@@ -143,7 +143,7 @@ func (p *Ports) Acquire(id messages.InstanceID) (actors.Lease, error) {
 		p.lose(s, "another program has it")
 	}
 	if had, is := p.past[id]; is && had.why == "" {
-		s := p.seats[had.port]
+		s := p.slots[had.port]
 		switch {
 		case s == nil:
 			p.past[id] = past{had.port, outside}
@@ -161,7 +161,7 @@ func (p *Ports) Acquire(id messages.InstanceID) (actors.Lease, error) {
 		}
 	}
 	for range p.free.Len() {
-		s := p.free.Front().Value.(*seat)
+		s := p.free.Front().Value.(*slot)
 		ok, err := p.secure(s, false)
 		if err != nil {
 			return nil, p.refused(err)
@@ -172,7 +172,7 @@ func (p *Ports) Acquire(id messages.InstanceID) (actors.Lease, error) {
 		p.free.MoveToBack(s.place)
 	}
 	for range p.parked.Len() {
-		s := p.parked.Front().Value.(*seat)
+		s := p.parked.Front().Value.(*slot)
 		ok, err := p.secure(s, true)
 		if err != nil {
 			return nil, p.refused(err)
@@ -198,7 +198,7 @@ func (p *Ports) Claim(id messages.InstanceID, port int) (actors.Lease, error) {
 	if p.closed {
 		return nil, fmt.Errorf("port %d of instance %s: %w", port, id, ErrClosed)
 	}
-	s := p.seats[port]
+	s := p.slots[port]
 	if s != nil && s.owner != "" && s.owner != id && s.place == nil {
 		if p.owned[id] == nil {
 			p.remember(id, past{port, fmt.Sprintf("instance %s has it", s.owner)})
@@ -215,8 +215,8 @@ func (p *Ports) Claim(id messages.InstanceID, port int) (actors.Lease, error) {
 		}
 	}
 	if s == nil {
-		s = &seat{port: port}
-		p.seats[port] = s
+		s = &slot{port: port}
+		p.slots[port] = s
 	}
 	return p.lease(s, id), nil
 }
@@ -242,14 +242,14 @@ func (p *Ports) Forget(id messages.InstanceID) {
 	}
 }
 
-// forget takes the seat from its owner, who may have it again if nobody else took it.
-func (p *Ports) forget(s *seat) {
+// forget takes the slot from its owner, who may have it again if nobody else took it.
+func (p *Ports) forget(s *slot) {
 	p.remember(s.owner, past{port: s.port})
 	p.release(s)
 }
 
-// lose takes the seat from its owner for a reason that is told when it gets another.
-func (p *Ports) lose(s *seat, why string) {
+// lose takes the slot from its owner for a reason that is told when it gets another.
+func (p *Ports) lose(s *slot, why string) {
 	p.remember(s.owner, past{s.port, why})
 	p.release(s)
 }
@@ -260,7 +260,7 @@ func (p *Ports) remember(id messages.InstanceID, was past) {
 	}
 	p.past[id] = was
 	for other := range p.past {
-		if len(p.past) <= len(p.seats) {
+		if len(p.past) <= len(p.slots) {
 			break
 		}
 		if other != id { // an id that does not come back would stay for ever
@@ -282,14 +282,14 @@ func (p *Ports) Leases() map[messages.InstanceID]int {
 	return leases
 }
 
-// Relieve closes the sockets that hold parked ports, because descriptors run short, and reports whether there were any.
+// ReleaseParked closes the sockets that hold parked ports, because descriptors run short, and reports whether there were any.
 // The ports stay put by for their owners, as far as nobody else takes them meanwhile.
-func (p *Ports) Relieve() bool {
+func (p *Ports) ReleaseParked() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	relieved := false
 	for e := p.parked.Front(); e != nil; e = e.Next() {
-		s := e.Value.(*seat)
+		s := e.Value.(*slot)
 		if s.held == nil {
 			continue
 		}
@@ -307,15 +307,15 @@ func (p *Ports) Close() error {
 	defer p.mu.Unlock()
 	p.closed = true
 	var errs []error
-	for _, s := range p.seats {
+	for _, s := range p.slots {
 		errs = append(errs, s.letGo())
 	}
 	return errors.Join(errs...)
 }
 
-// secure reports whether the port of a seat that is not leased can be used, and holds it if that is the way. remains
+// secure reports whether the port of a slot that is not leased can be used, and holds it if that is the way. remains
 // says that connections of our own dead process may still be around.
-func (p *Ports) secure(s *seat, remains bool) (bool, error) {
+func (p *Ports) secure(s *slot, remains bool) (bool, error) {
 	if s.held != nil {
 		listened, err := listened(s.port)
 		return !listened, err
@@ -335,8 +335,8 @@ func (p *Ports) secure(s *seat, remains bool) (bool, error) {
 	return err == nil, err
 }
 
-// lease gives the seat to id, whoever had it.
-func (p *Ports) lease(s *seat, id messages.InstanceID) *lease {
+// lease gives the slot to id, whoever had it.
+func (p *Ports) lease(s *slot, id messages.InstanceID) *lease {
 	p.leaveList(s)
 	if s.owner != id {
 		delete(p.owned, s.owner)
@@ -355,8 +355,8 @@ func (p *Ports) lease(s *seat, id messages.InstanceID) *lease {
 	return &lease{p, s, s.turn}
 }
 
-// park ends the use of the seat and keeps it for its owner.
-func (p *Ports) park(s *seat) {
+// park ends the use of the slot and keeps it for its owner.
+func (p *Ports) park(s *slot) {
 	switch {
 	case s.forgotten:
 		p.forget(s)
@@ -375,8 +375,8 @@ func (p *Ports) park(s *seat) {
 	s.place = p.parked.PushBack(s)
 }
 
-// release takes the seat from its owner. It becomes the last of the free ones.
-func (p *Ports) release(s *seat) {
+// release takes the slot from its owner. It becomes the last of the free ones.
+func (p *Ports) release(s *slot) {
 	p.leaveList(s)
 	if err := s.letGo(); err != nil {
 		p.log.Warn("port not closed", "instance", s.owner, "port", s.port, "error", err)
@@ -386,13 +386,13 @@ func (p *Ports) release(s *seat) {
 	s.forgotten = false
 	s.turn++
 	if !p.inside(s.port) {
-		delete(p.seats, s.port)
+		delete(p.slots, s.port)
 		return
 	}
 	s.place = p.free.PushBack(s)
 }
 
-func (p *Ports) leaveList(s *seat) {
+func (p *Ports) leaveList(s *slot) {
 	switch {
 	case s.place == nil:
 	case s.owner == "":
@@ -403,7 +403,7 @@ func (p *Ports) leaveList(s *seat) {
 	s.place = nil
 }
 
-func (s *seat) letGo() error {
+func (s *slot) letGo() error {
 	if s.held == nil {
 		return nil
 	}

@@ -145,7 +145,7 @@ func TestAParkedPortThatAThiefTookIsNotLeased(t *testing.T) {
 	lease.Release()
 	listen(t, "127.0.0.1", lease.Port())
 	require.NotEqual(t, lease.Port(), acquire(t, p, "a").Port())
-	require.Nil(t, p.seats[lease.Port()].held)
+	require.Nil(t, p.slots[lease.Port()].held)
 }
 
 func TestADiscardedPortIsTheLastToBeTried(t *testing.T) {
@@ -246,7 +246,7 @@ func TestCloseLetsGoOfEveryPort(t *testing.T) {
 func TestAHeldSocketIsNotInherited(t *testing.T) {
 	p := newPorts(t, freeRange(t, 1), 1, true)
 	l := acquire(t, p, "a")
-	flags, err := unix.FcntlInt(uintptr(p.seats[l.Port()].held.fd), unix.F_GETFD, 0)
+	flags, err := unix.FcntlInt(uintptr(p.slots[l.Port()].held.fd), unix.F_GETFD, 0)
 	require.NoError(t, err)
 	require.NotZero(t, flags&unix.FD_CLOEXEC)
 }
@@ -404,7 +404,7 @@ func TestAChangedRangeHoldsForNewLeases(t *testing.T) {
 	require.Error(t, p.Change(5, 4, true))
 	acquire(t, p, "f")
 	requireNoPort(t, p, "g")
-	require.Len(t, p.seats, 6)
+	require.Len(t, p.slots, 6)
 }
 
 func TestAChangedHoldHoldsForNewLeasesAndLetsGoOfWhatIsPutBy(t *testing.T) {
@@ -413,11 +413,11 @@ func TestAChangedHoldHoldsForNewLeasesAndLetsGoOfWhatIsPutBy(t *testing.T) {
 	a, b := acquire(t, p, "a"), acquire(t, p, "b")
 	b.Release()
 	require.NoError(t, p.Change(first, first+2, false))
-	require.Nil(t, p.seats[b.Port()].held)
+	require.Nil(t, p.slots[b.Port()].held)
 	require.Equal(t, b.Port(), acquire(t, p, "b").Port())
 	a.Release()
 	require.Equal(t, a.Port(), acquire(t, p, "a").Port())
-	require.Nil(t, p.seats[a.Port()].held, "its program may need that, from its next start on")
+	require.Nil(t, p.slots[a.Port()].held, "its program may need that, from its next start on")
 	require.NoError(t, p.Change(first, first+2, true))
 	a.Release()
 }

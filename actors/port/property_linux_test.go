@@ -112,14 +112,14 @@ func check(t *rapid.T, p *Ports, leases map[messages.InstanceID]actors.Lease) {
 		t.Fatalf("the table says %v, the users are %v", p.Leases(), users)
 	}
 	for n := p.first; n <= p.last; n++ {
-		if s := p.seats[n]; s == nil || s.owner == "" && (s.place == nil || s.held != nil) {
+		if s := p.slots[n]; s == nil || s.owner == "" && (s.place == nil || s.held != nil) {
 			t.Fatalf("port %d leaked", n)
 		}
 	}
-	outside := len(p.seats) - (p.last - p.first + 1)
+	outside := len(p.slots) - (p.last - p.first + 1)
 	owned := p.free.Len() + len(p.owned)
-	if owned != len(p.seats) || outside > 1 {
-		t.Fatalf("%d seats, but %d free and %d owned", len(p.seats), p.free.Len(), len(p.owned))
+	if owned != len(p.slots) || outside > 1 {
+		t.Fatalf("%d slots, but %d free and %d owned", len(p.slots), p.free.Len(), len(p.owned))
 	}
 }
 

@@ -86,7 +86,7 @@ func tagsByLock(proc kernel.Procfs, pid int, buffer []byte) kernel.Tags {
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxTestimony))
-	r := testified(text, messages.InstanceID(filepath.Base(filepath.Dir(target))))
+	r := lockRecord(text, messages.InstanceID(filepath.Base(filepath.Dir(target))))
 	if err != nil || r == nil {
 		return kernel.Tags{}
 	}

@@ -172,7 +172,7 @@ func (s *Spawner) recordOf(id messages.InstanceID, x kernel.Process) runRecord {
 }
 
 // lockOf reports whether the process holds the lock of the instance where a process of procman does, and what the lock
-// says of the run that took it, see testify.
+// says of the run that took it, see recordInLock.
 func (s *Spawner) lockOf(pid int, id messages.InstanceID) (held bool, witness *kernel.Run, says *runRecord) {
 	target, err := s.proc.FD(pid, kernel.LockFD)
 	if err != nil {
@@ -194,7 +194,7 @@ func (s *Spawner) lockOf(pid int, id messages.InstanceID) (held bool, witness *k
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxTestimony))
-	says = testified(text, id)
+	says = lockRecord(text, id)
 	if err != nil || says == nil || says.PID == 0 {
 		return held, nil, nil // it says nothing, or only that a start was intended
 	}
@@ -207,9 +207,9 @@ const (
 	maxTestimony = 16 << 10
 )
 
-// testify writes into the lock that the process holds for life whose it is. So it is known when its record is lost and it
+// recordInLock writes into the lock that the process holds for life whose it is. So it is known when its record is lost and it
 // shows no environment. That it fails is no harm: there are the record and the tag.
-func testify(lock *os.File, r runRecord) error {
+func recordInLock(lock *os.File, r runRecord) error {
 	text, err := record.Seal(lockKind, r)
 	if err != nil {
 		return err
@@ -220,8 +220,8 @@ func testify(lock *os.File, r runRecord) error {
 	return err
 }
 
-// testified returns what was written by testify; nil if that is nothing, or of another instance.
-func testified(text []byte, id messages.InstanceID) *runRecord {
+// lockRecord returns what was written by recordInLock; nil if that is nothing, or of another instance.
+func lockRecord(text []byte, id messages.InstanceID) *runRecord {
 	var r runRecord
 	if record.Unseal(lockKind, text, &r) != nil || r.ID != id {
 		return nil
@@ -295,7 +295,7 @@ func (s *Spawner) mark(r runRecord) {
 	}
 	defer lock.Close()
 	r.Dir = string(s.dir)
-	s.inscribe(lock, func(lock *os.File) error { return errors.Join(lock.Truncate(0), testify(lock, r)) })
+	s.inscribe(lock, func(lock *os.File) error { return errors.Join(lock.Truncate(0), recordInLock(lock, r)) })
 }
 
 // dirOfLock returns the state directory in which an instance's lock lies; empty if that is none.
@@ -443,7 +443,7 @@ func (s *Spawner) lockHolders(ctx context.Context, ids map[messages.InstanceID]*
 }
 
 // inscribe changes what is written in the lock, but waits for the disk no longer than a start does. That it fails is no
-// harm, see testify.
+// harm, see recordInLock.
 func (s *Spawner) inscribe(lock *os.File, change func(*os.File) error) {
 	fd, err := unix.FcntlInt(lock.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err == nil {
@@ -455,8 +455,8 @@ func (s *Spawner) inscribe(lock *os.File, change func(*os.File) error) {
 	}
 }
 
-// forgetTestimony empties the lock file, see testify. The file stays: somebody may hold it.
-func forgetTestimony(path string) error {
+// clearLockRecord empties the lock file, see recordInLock. The file stays: somebody may hold it.
+func clearLockRecord(path string) error {
 	f, err := record.Open(path, os.O_WRONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -54,7 +54,7 @@ func (s *Spawner) recall(ctx context.Context, id messages.InstanceID, r *runReco
 
 // pending returns the intent of a start of which nothing else was written; nil: there is none, or the record was written after all.
 func (s *Spawner) pending(id messages.InstanceID, r *runRecord) *runRecord {
-	intent := s.testimony(id)
+	intent := s.recordOfLock(id)
 	if intent == nil || intent.PID != 0 || r != nil && r.Run >= intent.Run {
 		return nil
 	}
@@ -105,7 +105,7 @@ func (s *Spawner) isHelper(id messages.InstanceID, x kernel.Process) bool {
 	if x.Tag == "" {
 		return false
 	}
-	intent := s.testimony(id)
+	intent := s.recordOfLock(id)
 	if intent == nil || intent.PID != 0 || intent.Tag != x.Tag || s.writesFor(x.PID, id) {
 		return false
 	}

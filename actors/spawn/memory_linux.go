@@ -230,7 +230,7 @@ func (s *Spawner) Expunge(id messages.InstanceID) error {
 	case gone && !free && p != nil:
 		remove(s.dir.InstanceLock(id)) // who has it keeps it, with what it says: it is in nobody's way by that
 	case gone && free:
-		if err := forgetTestimony(s.dir.InstanceLock(id)); err != nil {
+		if err := clearLockRecord(s.dir.InstanceLock(id)); err != nil {
 			errs = append(errs, err)
 		}
 	}

@@ -99,21 +99,21 @@ func (s *Spawner) readRun(id messages.InstanceID) (*runRecord, error) {
 	if r != nil && r.Exit == nil && r.Boot == s.boot {
 		return r, nil
 	}
-	if t := s.testimony(id); t != nil && t.PID != 0 && (r == nil || t.Run > r.Run) {
+	if t := s.recordOfLock(id); t != nil && t.PID != 0 && (r == nil || t.Run > r.Run) {
 		t.lost = true
 		r = t
 	}
 	return r, err
 }
 
-// testimony returns what the lock of the instance says of the run that took it last; nil if that is nothing, or of another
+// recordOfLock returns what the lock of the instance says of the run that took it last; nil if that is nothing, or of another
 // boot.
-func (s *Spawner) testimony(id messages.InstanceID) *runRecord {
+func (s *Spawner) recordOfLock(id messages.InstanceID) *runRecord {
 	text, err := record.ReadFile(s.dir.InstanceLock(id), maxTestimony)
 	if err != nil {
 		return nil
 	}
-	if r := testified(text, id); r != nil && r.Boot == s.boot {
+	if r := lockRecord(text, id); r != nil && r.Boot == s.boot {
 		return r
 	}
 	return nil

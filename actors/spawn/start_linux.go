@@ -63,12 +63,12 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	}
 	args := append([]string{l.App.Executable}, l.App.CommandLine(l.Port)...)
 	r := s.intent(l, args)
-	s.inscribe(f.lock, func(lock *os.File) error { return testify(lock, r) })
+	s.inscribe(f.lock, func(lock *os.File) error { return recordInLock(lock, r) })
 	p, err := s.start(ctx, i, l, program, args, r, f)
 	if err != nil {
 		return nil, err
 	}
-	s.inscribe(f.lock, func(lock *os.File) error { return testify(lock, p.record) })
+	s.inscribe(f.lock, func(lock *os.File) error { return recordInLock(lock, p.record) })
 	return p, nil
 }
 

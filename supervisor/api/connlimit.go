@@ -39,7 +39,7 @@ func (t *connLimit) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	t.opened(1)
-	return &passenger{Conn: conn, leave: sync.OnceFunc(func() { t.opened(-1); <-t.slots })}, nil
+	return &limitedConn{Conn: conn, leave: sync.OnceFunc(func() { t.opened(-1); <-t.slots })}, nil
 }
 
 func (t *connLimit) Close() error {
@@ -47,13 +47,13 @@ func (t *connLimit) Close() error {
 	return t.Listener.Close()
 }
 
-// passenger is a connection that gives its slot back.
-type passenger struct {
+// limitedConn is a connection that gives its slot back.
+type limitedConn struct {
 	net.Conn
 	leave func()
 }
 
-func (p *passenger) Close() error {
+func (p *limitedConn) Close() error {
 	defer p.leave()
 	return p.Conn.Close()
 }

@@ -33,7 +33,7 @@ type peerKey struct{}
 
 // withPeer asks the kernel once per connection.
 func withPeer(ctx context.Context, conn net.Conn) context.Context {
-	if p, is := conn.(*passenger); is {
+	if p, is := conn.(*limitedConn); is {
 		conn = p.Conn
 	}
 	return context.WithValue(ctx, peerKey{}, peerOf(conn))

@@ -57,7 +57,7 @@ func Prepare(o Options) (_ *Parts, err error) {
 			err = fmt.Errorf("engine: %w", errors.Join(err, p.Close()))
 		}
 	}()
-	p.room = budget.New(budget.Options{Relieve: func() bool { return p.Ports != nil && p.Ports.Relieve() }})
+	p.room = budget.New(budget.Options{Relieve: func() bool { return p.Ports != nil && p.Ports.ReleaseParked() }})
 	if p.Spawner == nil {
 		p.Spawner, err = spawn.Open(messages.StateDir(o.StateDir), spawn.Options{Logger: log, Orphans: spawn.AdoptsOrphans(), Room: p.room.Room})
 		if err != nil {

@@ -39,8 +39,8 @@ func (c *Collector) collect(to chan<- prometheus.Metric, s *messages.Status) {
 	gauge := func(d *prometheus.Desc, v float64) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, id)
 	}
-	gauge(c.per.up, truth(s.Phase == messages.Running))
-	gauge(c.per.healthy, truth(s.Health == messages.Healthy))
+	gauge(c.per.up, boolValue(s.Phase == messages.Running))
+	gauge(c.per.healthy, boolValue(s.Health == messages.Healthy))
 	started := 0.0
 	if s.StartedAt != nil {
 		started = float64(s.StartedAt.UnixMilli()) / 1000
@@ -57,7 +57,7 @@ func (c *Collector) collect(to chan<- prometheus.Metric, s *messages.Status) {
 	}
 }
 
-func truth(is bool) float64 {
+func boolValue(is bool) float64 {
 	if is {
 		return 1
 	}

@@ -30,7 +30,7 @@ func (a *app) execute(args []string) int {
 	root.SetArgs(args)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
-	a.Touches, a.isDaemon = &daemon.Touches{}, &atomic.Bool{}
+	a.PendingIO, a.isDaemon = &daemon.PendingIO{}, &atomic.Bool{}
 	var cmd *cobra.Command
 	var err error
 	ended := make(chan struct{})
@@ -38,7 +38,7 @@ func (a *app) execute(args []string) int {
 		defer close(ended)
 		cmd, err = root.ExecuteContextC(context.Background())
 	}()
-	look := time.NewTicker(daemon.TouchPatience / 8)
+	look := time.NewTicker(daemon.IOPatience / 8)
 	defer look.Stop()
 	for waits := true; waits; {
 		select {
@@ -49,7 +49,7 @@ func (a *app) execute(args []string) int {
 				look.Stop()
 				continue
 			}
-			if what := a.Touches.Stalled(daemon.TouchPatience); what != "" {
+			if what := a.PendingIO.Stalled(daemon.IOPatience); what != "" {
 				fmt.Fprintf(systemd.ErrorWriter(a.Stderr), "procman: %s\n", what)
 				return exitFailed
 			}

@@ -30,11 +30,11 @@ It examines the daemon that runs, or, if none answers, what one started from her
 code is 1 if there is a fault: something that procman promises does not hold here. --quiet leaves out what is ok.`,
 		Args: usages(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o, err := a.patient(cmd.Context())
+			o, err := a.doctorOptions(cmd.Context())
 			if err != nil {
 				return err
 			}
-			done := a.Touches.Begin("the state directory " + string(o.StateDir))
+			done := a.PendingIO.Begin("the state directory " + string(o.StateDir))
 			facts, err := doctor.Look(cmd.Context(), o)
 			done()
 			if err != nil {
@@ -68,7 +68,7 @@ func (a *app) distrusted(dir doctor.Dir) []doctor.Finding {
 }
 
 // patient returns what the doctor is to look at: by the configuration, and the daemon's own word.
-func (a *app) patient(ctx context.Context) (o doctor.Options, err error) {
+func (a *app) doctorOptions(ctx context.Context) (o doctor.Options, err error) {
 	o = doctor.Options{Brief: brief()}
 	file, err := a.examined(&o.Config)
 	if err != nil {
@@ -135,7 +135,7 @@ func (a *app) examined(c *doctor.Config) (*config.File, error) {
 	if c.Err = err; errors.As(err, &broken) {
 		c.Err = errors.New(broken[0].Head())
 	}
-	defer a.Touches.Begin("a state directory that may have the last good one of " + path)()
+	defer a.PendingIO.Begin("a state directory that may have the last good one of " + path)()
 	if good, at, _ := daemon.FindLastGood(path, a.Env); good != nil { // that it cannot be used is as good as none
 		c.Kept = at.Format(time.RFC3339)
 		return good, nil

@@ -58,7 +58,7 @@ func (a *app) plan(ctx context.Context, c *api.Client, file string) error {
 		var proposal api.Proposal
 		done := func() {}
 		if !daemon.IsStream(file) {
-			done = a.Touches.Begin("the configuration " + file)
+			done = a.PendingIO.Begin("the configuration " + file)
 		}
 		proposal, err = daemon.Propose(file)
 		if done(); err != nil {

@@ -8,7 +8,7 @@ func (a *app) runCommand() *cobra.Command {
 		Short: "Be the daemon, in the foreground",
 		Long: `Be the daemon, in the foreground. It logs to stderr.
 
-TERM and INT end it as on_shutdown in the configuration says; a second one at once, without touching the instances. HUP
+TERM and INT end it as on_shutdown in the configuration says; a second one at once, without active the instances. HUP
 has the configuration read again. QUIT ends it with a stack dump. However it ends, the next daemon finds what still runs.
 
 Under systemd it says when it is ready, what it reloads, that it is alive, and how its instances are; a unit for it must have

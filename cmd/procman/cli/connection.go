@@ -33,7 +33,7 @@ func (a *app) client() (*api.Client, error) {
 		token, err := a.token()
 		return api.NewRemoteClient(at.socket, token), err
 	}
-	defer a.Touches.Begin("the socket " + at.socket)()
+	defer a.PendingIO.Begin("the socket " + at.socket)()
 	a.awaitSocket(at)
 	return api.NewClient(at.socket).For(at.config), nil
 }
@@ -59,7 +59,7 @@ func (a *app) awaitSocket(at place) {
 
 // owner is spawn.Owner.
 func (a *app) owner(dir messages.StateDir) int {
-	defer a.Touches.Begin("the state directory " + string(dir))()
+	defer a.PendingIO.Begin("the state directory " + string(dir))()
 	return spawn.Owner(dir)
 }
 
@@ -132,7 +132,7 @@ func (a *app) configured() (place, error) {
 
 // pointed is daemon.PointedInForce.
 func (a *app) pointed(path string) *daemon.Pointer {
-	defer a.Touches.Begin("the runtime directory, or the state directory of the last daemon of " + path)()
+	defer a.PendingIO.Begin("the runtime directory, or the state directory of the last daemon of " + path)()
 	return daemon.PointedInForce(path, a.Env)
 }
 
@@ -223,7 +223,7 @@ func (a *app) aStart(at place) string {
 	if a.Socket != "" {
 		file.Socket = a.Socket
 	}
-	defer a.Touches.Begin("the socket " + file.Socket + ", or the state directory " + string(file.StateDir))()
+	defer a.PendingIO.Begin("the socket " + file.Socket + ", or the state directory " + string(file.StateDir))()
 	if err := api.Vacant(file.Socket); err != nil {
 		return "none would start: " + daemon.ExplainInUse(err, file).Error()
 	}

@@ -63,7 +63,7 @@ systemd does not start it again, if the unit is procman's own: it has ended as i
 					if err != nil {
 						return fmt.Errorf("the daemon, pid %d, has not ended after %v; it goes on ending: %w", said.Manager.PID, timeout, err)
 					}
-					done = "has ended" + a.farewell(ctx, said.Manager)
+					done = "has ended" + a.endReport(ctx, said.Manager)
 				}
 				switch {
 				case a.output.json():
@@ -129,8 +129,8 @@ func gone(ctx context.Context, c *api.Client, pid int, meanwhile func()) error {
 	}
 }
 
-// farewell is what the daemon itself says in its event log of what it left; it has ended.
-func (a *app) farewell(ctx context.Context, m api.Manager) string {
+// endReport is what the daemon itself says in its event log of what it left; it has ended.
+func (a *app) endReport(ctx context.Context, m api.Manager) string {
 	said := ""
 	if strings.HasPrefix(a.Socket, "http://") {
 		return "" // its state directory is that of another host

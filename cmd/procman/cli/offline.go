@@ -64,7 +64,7 @@ func (a *app) look(ctx context.Context) (_ []messages.Status, owner int, _ error
 	if err != nil || at.dir == "" {
 		return nil, 0, err
 	}
-	defer a.Touches.Begin("the state directory " + string(at.dir))()
+	defer a.PendingIO.Begin("the state directory " + string(at.dir))()
 	owner = spawn.Owner(at.dir)
 	traces, err := spawn.Look(ctx, at.dir)
 	listed := map[messages.InstanceID]messages.AppInstance{}

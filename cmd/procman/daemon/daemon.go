@@ -46,8 +46,8 @@ type daemon struct {
 	terms      int             // so often was it told to end by a signal
 	serving    sync.WaitGroup
 	socketNow  chan struct{} // the socket is to be looked at now
-	good       *goodKeeper
-	touches    *Touches
+	good       *lastGoodWriter
+	pendingIO  *PendingIO
 	ending     bool
 	farewell   string // what became of the instances at its end
 	end        sync.WaitGroup
@@ -86,39 +86,39 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		}
 	}()
 
-	done := left.Touches.Begin("the state directory " + string(file.StateDir))
+	done := left.PendingIO.Begin("the state directory " + string(file.StateDir))
 	defer func() { done() }()
 	if left.lock == nil {
 		if err := repointed(file, left.Env); err != nil {
 			return nil, err
 		}
 	}
-	room := budget.New(budget.Options{Relieve: func() bool { return d.ports != nil && d.ports.Relieve() }})
+	room := budget.New(budget.Options{Relieve: func() bool { return d.ports != nil && d.ports.ReleaseParked() }})
 	spawner, err := spawn.Open(file.StateDir, spawn.Options{
 		Logger: log.Logger, Orphans: spawn.AdoptsOrphans(), Lock: left.lock, Store: left.store.ForSpawner(), Stored: left.stored, Room: room.Room,
 	})
 	if err != nil {
 		return nil, err
 	}
-	d.spawner, d.touches = spawner, left.Touches
+	d.spawner, d.pendingIO = spawner, left.PendingIO
 	d.opened("the state directory", spawner.Close)
 	dir := spawner.Dir() // the directory that is held, whatever its name comes to mean
 	d.events = openEventLog(dir.Events(), log)
 	d.opened("the event log", d.events.Close)
 	done()
-	done = left.Touches.Begin("the socket " + file.Socket)
+	done = left.PendingIO.Begin("the socket " + file.Socket)
 	listeners, err := openListeners(file, log, left.lock != nil || left.standsIn)
 	if err != nil {
 		return nil, err
 	}
 	d.opened("the addresses", listeners.Close)
 	done()
-	done = left.Touches.Begin(fmt.Sprintf("the state directory %s, or the configuration %s,", file.StateDir, file.Path))
+	done = left.PendingIO.Begin(fmt.Sprintf("the state directory %s, or the configuration %s,", file.StateDir, file.Path))
 	// Before anything that tells what instances say: it knows their secrets.
 	if d.provider, err = newProvider(path, dir, file, log.Logger); err != nil {
 		return nil, err
 	}
-	d.provider.touches = left.Touches
+	d.provider.pendingIO = left.PendingIO
 	d.opened("the configuration", d.provider.Close)
 	d.good = keepLastGood(dir, d.provider.Provider, func(text []byte) {
 		if now := d.provider.File(); now.StateDir != file.StateDir || now.Socket != file.Socket {
@@ -174,7 +174,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	d.opened("what gives memory back", heap.Close)
 	d.supervisor, err = parts.Supervise(supervisor.Config{
 		Provider:      d.provider,
-		Spawner:       remembering{spawner, "the state directory " + string(file.StateDir), left.Touches},
+		Spawner:       remembering{spawner, "the state directory " + string(file.StateDir), left.PendingIO},
 		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: shares.Probes, Mask: d.provider.secrets.Mask})),
 		StartParallel: file.Start.Parallel, Budget: room, Terms: Terms(), Keep: func() time.Duration { return d.provider.File().Output.Keep },
 		Observe: []supervisor.Observer{{Event: d.events.Append}, collector.Observer(), {Reconciled: d.good.reconciled},
@@ -308,22 +308,22 @@ func (d *daemon) boot(ctx context.Context) (listed bool) {
 }
 
 // waits says for what the daemon waits while what runs is not known, or the list not read; empty: it is not late.
-func (d *daemon) waits() string { return d.touches.Stalled(touchSaid) }
+func (d *daemon) waits() string { return d.pendingIO.Stalled(ioSaid) }
 
 // remembering is a spawner that notes when it reads what is on record of all instances.
 type remembering struct {
 	*spawn.Spawner
-	what    string
-	touches *Touches
+	what      string
+	pendingIO *PendingIO
 }
 
 func (s remembering) Recall(ctx context.Context) ([]messages.Memory, error) {
-	defer s.touches.Begin(s.what)()
+	defer s.pendingIO.Begin(s.what)()
 	return s.Spawner.Recall(ctx)
 }
 
 func (s remembering) Survivors(ctx context.Context) ([]messages.Survivor, error) {
-	defer s.touches.Begin(s.what)()
+	defer s.pendingIO.Begin(s.what)()
 	return s.Spawner.Survivors(ctx)
 }
 
@@ -360,7 +360,7 @@ const (
 // close closes the parts, the last one first. One that waits for a disk which does not answer is left behind, and that is
 // said: the end of a daemon does not wait for it.
 func (d *daemon) close() error {
-	d.log.writer.Hurry()
+	d.log.writer.EndPatience()
 	var errs []error
 	patience := partPatience
 	for _, c := range slices.Backward(d.closers) {

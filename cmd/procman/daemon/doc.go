@@ -7,7 +7,7 @@
 //   - However the daemon ends, processes are stopped only if that was asked for.
 //   - Nothing that happens to its stderr reaches supervision: records wait in a bounded backlog, and what finds no room is
 //     counted and reported. What instances print has one half of it, so that none of them silences the daemon.
-//   - Any path may lie on a disk or mount that never answers. Whoever touches one notes it ([Touches]): a command gives up with
+//   - Any path may lie on a disk or mount that never answers. Whoever touches one notes it ([PendingIO]): a command gives up with
 //     its name, and a daemon, which goes on waiting, says for what, and can be told to end. What could not be written is
 //     written later by itself (untilWritten).
 //   - A name is no possession: a path, a link, a socket or a working directory may mean another thing by now. What is used

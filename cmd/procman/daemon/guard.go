@@ -90,14 +90,14 @@ func (s *successor) check(ctx context.Context, args []string) (*guard, error) {
 	}
 	err = errors.Join(err, feed.Close())
 	if err != nil {
-		err = fmt.Errorf("%w\n%s", err, excuse(stderr.String()))
+		err = fmt.Errorf("%w\n%s", err, reasonIn(stderr.String()))
 	}
 	return nil, err
 }
 
-// excuse is what a checked program says of why it cannot: all of it, if procman says it. Of anything else it is the first
+// reasonIn is what a checked program says of why it cannot: all of it, if procman says it. Of anything else it is the first
 // line: a runtime that gets no thread tells of everything it has.
-func excuse(stderr string) string {
+func reasonIn(stderr string) string {
 	text := strings.TrimSpace(stderr)
 	if strings.HasPrefix(text, "procman: ") {
 		return text

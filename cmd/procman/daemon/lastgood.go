@@ -144,8 +144,8 @@ type InsteadError struct {
 func (e *InsteadError) Error() string { return e.err.Error() }
 func (e *InsteadError) Unwrap() error { return e.err }
 
-// goodKeeper keeps what comes into force. Nothing waits for it.
-type goodKeeper struct {
+// lastGoodWriter keeps what comes into force. Nothing waits for it.
+type lastGoodWriter struct {
 	dir      messages.StateDir
 	provider *config.Provider
 	point    func(text []byte) // leaves a pointer with what is in force
@@ -162,30 +162,30 @@ type goodKeeper struct {
 // lastGoodPatience is how long the state disk may take for it, and how long an end of the daemon waits.
 const lastGoodPatience = 2 * time.Second
 
-func keepLastGood(dir messages.StateDir, p *config.Provider, point func(text []byte), log *slog.Logger) *goodKeeper {
-	k := &goodKeeper{dir: dir, provider: p, point: point, log: log, news: make(chan struct{}, 1), quit: make(chan struct{})}
+func keepLastGood(dir messages.StateDir, p *config.Provider, point func(text []byte), log *slog.Logger) *lastGoodWriter {
+	k := &lastGoodWriter{dir: dir, provider: p, point: point, log: log, news: make(chan struct{}, 1), quit: make(chan struct{})}
 	k.writing.Go(k.run)
 	return k
 }
 
 // reconciled hears that a list is in force.
-func (k *goodKeeper) reconciled(messages.Reconciled) { k.again() }
+func (k *lastGoodWriter) reconciled(messages.Reconciled) { k.again() }
 
 // again has it looked whether what is kept is what is in force.
-func (k *goodKeeper) again() {
+func (k *lastGoodWriter) again() {
 	select {
 	case k.news <- struct{}{}:
 	default:
 	}
 }
 
-func (k *goodKeeper) Close() error {
+func (k *lastGoodWriter) Close() error {
 	close(k.quit)
 	k.writing.Wait()
 	return nil
 }
 
-func (k *goodKeeper) run() {
+func (k *lastGoodWriter) run() {
 	disk := onDisk.NewDisk("the state disk", 1)
 	var pointed []byte
 	keep := func() error {
@@ -208,7 +208,7 @@ func (k *goodKeeper) run() {
 }
 
 // save keeps what is in force; nothing if that is what is kept.
-func (k *goodKeeper) save(whole config.Snapshot, draft string) error {
+func (k *lastGoodWriter) save(whole config.Snapshot, draft string) error {
 	g, err := k.read()
 	next := lastGood{At: time.Now().UTC(), Snapshot: whole, Draft: draft}
 	if err == nil && (whole.Path == "" || g.Snapshot.Equal(whole)) {
@@ -232,7 +232,7 @@ func (k *goodKeeper) save(whole config.Snapshot, draft string) error {
 }
 
 // read is readLastGood, unless the file is what this keeper wrote: then it knows.
-func (k *goodKeeper) read() (*lastGood, error) {
+func (k *lastGoodWriter) read() (*lastGood, error) {
 	info, err := os.Lstat(k.dir.LastGood())
 	if err == nil && k.file != nil && os.SameFile(info, k.file) && info.Size() == k.file.Size() && info.ModTime().Equal(k.file.ModTime()) &&
 		info.Mode() == k.file.Mode() {

@@ -134,8 +134,8 @@ func (w *logWriter) Settled() bool {
 	return true
 }
 
-// Hurry ends all patience.
-func (w *logWriter) Hurry() {
+// EndPatience ends all patience.
+func (w *logWriter) EndPatience() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.hurry = true

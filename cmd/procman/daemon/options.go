@@ -16,7 +16,7 @@ type Options struct {
 	Env            func(string) string // looks a variable up
 	Config, Socket string              // as they are named; empty: they are looked for
 	Verbose, Quiet bool
-	Touches        *Touches
+	PendingIO      *PendingIO
 
 	signals  signals // that are open already; nil: none
 	standsIn bool    // it is a guard that goes on in the place of a daemon
@@ -59,7 +59,7 @@ func (o *Options) TouchConfig() (done func()) {
 	if IsStream(path) {
 		return func() {}
 	}
-	return o.Touches.Begin(strings.TrimSpace("the configuration " + path))
+	return o.PendingIO.Begin(strings.TrimSpace("the configuration " + path))
 }
 
 // IsStream reports whether a configuration is a stream of the caller's, as <(...) makes one: it can be read once only. Its name
@@ -73,7 +73,7 @@ func IsStream(path string) bool {
 func (o *Options) LoadOrLastGood() (path string, file *config.File, instead, err error) {
 	path, file, err = o.Load()
 	if err == nil {
-		done := o.Touches.Begin("the state directory " + string(file.StateDir))
+		done := o.PendingIO.Begin("the state directory " + string(file.StateDir))
 		good, at := undecided(path, file.StateDir)
 		if done(); good != nil {
 			return path, good, &InsteadError{ErrUndecided, at}, nil
@@ -85,7 +85,7 @@ func (o *Options) LoadOrLastGood() (path string, file *config.File, instead, err
 		candidates = config.Places(o.Config, o.Env)
 	}
 	for _, candidate := range candidates {
-		done := o.Touches.Begin("a state directory that may have the last good one of " + candidate)
+		done := o.PendingIO.Begin("a state directory that may have the last good one of " + candidate)
 		good, at, keptErr := FindLastGood(candidate, o.Env)
 		if done(); good != nil {
 			return good.Path, good, &InsteadError{err, at}, nil

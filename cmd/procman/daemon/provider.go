@@ -18,18 +18,18 @@ import (
 // provider is the configuration's, and warns of keys that were changed and that only a new daemon takes up.
 type provider struct {
 	*config.Provider
-	log     *slog.Logger
-	inUse   *config.File
-	secrets Secrets
-	forget  func() error
-	touches *Touches
-	mu      sync.Mutex
-	warned  []string
-	blind   string      // see warnOfEnv
-	wrong   string      // see fault
-	unread  atomic.Bool // the last good configuration comes into force, and the file is asked then
-	ports   *port.Ports // nil: none yet
-	leased  config.Ports
+	log       *slog.Logger
+	inUse     *config.File
+	secrets   Secrets
+	forget    func() error
+	pendingIO *PendingIO
+	mu        sync.Mutex
+	warned    []string
+	blind     string      // see warnOfEnv
+	wrong     string      // see fault
+	unread    atomic.Bool // the last good configuration comes into force, and the file is asked then
+	ports     *port.Ports // nil: none yet
+	leased    config.Ports
 }
 
 var _ supervisor.Notifier = (*provider)(nil)
@@ -57,7 +57,7 @@ func (p *provider) Close() error { return errors.Join(p.Provider.Close(), p.forg
 
 // AppInstances returns what the file wants to run now.
 func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, error) {
-	done := p.touches.Begin("the configuration " + p.inUse.Path)
+	done := p.pendingIO.Begin("the configuration " + p.inUse.Path)
 	list, err := p.Provider.Shared(ctx)
 	done()
 	p.note(err)

@@ -32,7 +32,7 @@ func (o *Options) Run() error {
 		fmt.Fprintf(systemd.ErrorWriter(o.Stderr), "procman: %v\n", err) // no reason not to run
 	}
 	e.inherit(o.Env)
-	unwatch := o.Touches.watch(func(what string) {
+	unwatch := o.PendingIO.watch(func(what string) {
 		fmt.Fprintf(systemd.ErrorWriter(o.Stderr), "procman: the daemon waits, and touches nothing: %s\n", what)
 	})
 	path, file, instead, err := o.loadUnlessTold(e)
@@ -155,7 +155,7 @@ func (o *Options) serve(path string, file *config.File, left *handover, e signal
 	log := newLog(o.Stderr, file.Log, o.Verbose, o.Quiet)
 	defer log.Close()
 	left.store = systemd.NewFDStore(left.manager, slices.Collect(maps.Keys(left.stored)), left.renew, log.Logger)
-	defer o.Touches.watch(func(what string) {
+	defer o.PendingIO.watch(func(what string) {
 		log.Error("the manager waits for a disk", "what", what, "consequence", "it goes on by itself as soon as that answers; what runs, runs on")
 	})()
 	d, err := openUnlessTold(path, file, log, *left, e)

@@ -2,7 +2,7 @@
 //
 // Invariants:
 //   - Nobody waits for the service manager: messages wait in a [Queue], in their order, and are told later if it must be.
-//   - What a [Notifier] tells follows from what the service manager has been told and how the daemon is now, see standing.
+//   - What a [Notifier] tells follows from what the service manager has been told and how the daemon is now, see daemonState.
 //   - A sign of life is given only while the root actor answers: a manager that supervises nothing is to be replaced.
 //   - What instances print has a class of priorities of its own in the journal, so that none of them silences the daemon.
 //   - The variables of a service manager are for this process only; no child gets them. Without a service manager everything

@@ -24,13 +24,13 @@ type Notifier struct {
 	watchdog   time.Duration // so often the service manager wants a sign of life; 0: never
 
 	mu    sync.Mutex
-	is    standing      // all but its status
+	is    daemonState   // all but its status
 	until time.Time     // when the longest grace of an instance is over, in a stop
 	wake  chan struct{} // is has changed
 	moved chan struct{} // an instance has, since the status was last made
 
-	known     standing // what the service manager was told; run's own
-	failed    string   // the newest error that was reported; run's own
+	known     daemonState // what the service manager was told; run's own
+	failed    string      // the newest error that was reported; run's own
 	unobserve func()
 	life      context.Context
 	end       context.CancelFunc
@@ -60,7 +60,7 @@ func NewNotifier(manager *Queue, s *supervisor.Supervisor, log *slog.Logger) *No
 
 func notify(send func(string) error, watchdog time.Duration, s *supervisor.Supervisor, log *slog.Logger) *Notifier {
 	n := &Notifier{send: send, supervisor: s, log: log, watchdog: watchdog, wake: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
-	n.stir()
+	n.statusChanged()
 	n.life, n.end = context.WithCancel(context.Background())
 	n.unobserve = s.Observe(supervisor.Observer{
 		Event: func(e messages.Event) {
@@ -68,12 +68,12 @@ func notify(send func(string) error, watchdog time.Duration, s *supervisor.Super
 				n.blame(words.Head(e.Why))
 			}
 		},
-		Transition: func(messages.Transition) { n.stir() },
+		Transition: func(messages.Transition) { n.statusChanged() },
 		Reconciled: func(messages.Reconciled) { n.blame("") },
 	})
 	n.work.Go(n.run)
 	if watchdog > 0 {
-		n.work.Go(n.pulse)
+		n.work.Go(n.heartbeat)
 	}
 	return n
 }
@@ -93,9 +93,9 @@ func (n *Notifier) Reloading() (over func(error)) {
 	if n == nil {
 		return func(error) {}
 	}
-	n.change(func(is *standing) { is.begun++ })
+	n.change(func(is *daemonState) { is.begun++ })
 	return func(err error) {
-		n.change(func(is *standing) {
+		n.change(func(is *daemonState) {
 			is.over++
 			switch {
 			case err == nil:
@@ -112,10 +112,10 @@ func (n *Notifier) Ending(mode api.Mode, grace time.Duration) {
 	if n == nil {
 		return
 	}
-	n.change(func(is *standing) { is.end, n.until = mode, time.Now().Add(grace) })
+	n.change(func(is *daemonState) { is.end, n.until = mode, time.Now().Add(grace) })
 }
 
-func (n *Notifier) change(f func(*standing)) {
+func (n *Notifier) change(f func(*daemonState)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f(&n.is)
@@ -130,11 +130,11 @@ func (n *Notifier) blame(fault string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.is.fault = fault
-	n.stir()
+	n.statusChanged()
 }
 
-// stir says that the status may be another.
-func (n *Notifier) stir() {
+// statusChanged says that the status may be another.
+func (n *Notifier) statusChanged() {
 	select {
 	case n.moved <- struct{}{}:
 	default:
@@ -153,7 +153,7 @@ func (n *Notifier) run() {
 		select {
 		case <-listed:
 			listed = nil
-			n.change(func(is *standing) { is.listed = true })
+			n.change(func(is *daemonState) { is.listed = true })
 		case <-n.wake:
 			n.tell()
 			if patience == nil && n.known.end == api.ModeStop {
@@ -175,7 +175,7 @@ func (n *Notifier) run() {
 }
 
 // look returns how things are now.
-func (n *Notifier) look() (is standing, until time.Time, all []messages.Status) {
+func (n *Notifier) look() (is daemonState, until time.Time, all []messages.Status) {
 	all, _ = n.supervisor.Status(n.life) // it has no error: it is a snapshot
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -222,9 +222,9 @@ func (n *Notifier) say(state string) {
 	n.failed = text
 }
 
-// pulse gives a sign of life twice as often as the service manager wants one, but only while the root actor answers: a
+// heartbeat gives a sign of life twice as often as the service manager wants one, but only while the root actor answers: a
 // manager that supervises nothing is to be replaced.
-func (n *Notifier) pulse() {
+func (n *Notifier) heartbeat() {
 	every := n.watchdog / 2
 	next := time.NewTicker(every)
 	defer next.Stop()

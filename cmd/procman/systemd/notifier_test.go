@@ -22,26 +22,26 @@ func TestWhatTheServiceManagerIsToldFollowsFromWhatItKnows(t *testing.T) {
 	const clock = "MONOTONIC_USEC=7\n"
 	for _, c := range []struct {
 		name      string
-		known, is standing
+		known, is daemonState
 		news      []string
 	}{
-		{"nothing is new", standing{listed: true}, standing{listed: true}, nil},
-		{"the list is in force", standing{}, standing{listed: true}, []string{"READY=1\nSTATUS="}},
-		{"a reload before that", standing{}, standing{begun: 1}, nil},
-		{"and its end", standing{begun: 1}, standing{begun: 1, over: 1}, nil},
-		{"a reload begins", standing{listed: true}, standing{listed: true, begun: 1}, []string{"RELOADING=1\n" + clock + "STATUS="}},
-		{"a reload is over", standing{listed: true, begun: 1}, standing{listed: true, begun: 1, over: 1}, []string{"READY=1\nSTATUS="}},
-		{"a reload that was quick", standing{listed: true}, standing{listed: true, begun: 1, over: 1},
+		{"nothing is new", daemonState{listed: true}, daemonState{listed: true}, nil},
+		{"the list is in force", daemonState{}, daemonState{listed: true}, []string{"READY=1\nSTATUS="}},
+		{"a reload before that", daemonState{}, daemonState{begun: 1}, nil},
+		{"and its end", daemonState{begun: 1}, daemonState{begun: 1, over: 1}, nil},
+		{"a reload begins", daemonState{listed: true}, daemonState{listed: true, begun: 1}, []string{"RELOADING=1\n" + clock + "STATUS="}},
+		{"a reload is over", daemonState{listed: true, begun: 1}, daemonState{listed: true, begun: 1, over: 1}, []string{"READY=1\nSTATUS="}},
+		{"a reload that was quick", daemonState{listed: true}, daemonState{listed: true, begun: 1, over: 1},
 			[]string{"RELOADING=1\n" + clock + "STATUS=", "READY=1\nSTATUS="}},
-		{"one of two is over", standing{listed: true, begun: 2}, standing{listed: true, begun: 2, over: 1}, nil},
-		{"another begins meanwhile", standing{listed: true, begun: 1}, standing{listed: true, begun: 2, over: 1},
+		{"one of two is over", daemonState{listed: true, begun: 2}, daemonState{listed: true, begun: 2, over: 1}, nil},
+		{"another begins meanwhile", daemonState{listed: true, begun: 1}, daemonState{listed: true, begun: 2, over: 1},
 			[]string{"RELOADING=1\n" + clock + "STATUS="}},
-		{"a stop", standing{listed: true}, standing{listed: true, end: api.ModeStop}, []string{"STOPPING=1\nSTATUS=\n" + extension}},
-		{"a leave", standing{listed: true}, standing{listed: true, end: api.ModeLeave}, []string{"STOPPING=1\nSTATUS="}},
-		{"a stop before the first list", standing{}, standing{end: api.ModeStop}, []string{"STOPPING=1\nSTATUS=\n" + extension}},
-		{"an upgrade", standing{listed: true}, standing{listed: true, end: ModeReplace}, []string{"RELOADING=1\n" + clock + "STATUS="}},
-		{"after STOPPING nothing is ready any more", standing{listed: true, begun: 1, end: api.ModeStop},
-			standing{listed: true, begun: 1, over: 1, end: api.ModeStop}, nil},
+		{"a stop", daemonState{listed: true}, daemonState{listed: true, end: api.ModeStop}, []string{"STOPPING=1\nSTATUS=\n" + extension}},
+		{"a leave", daemonState{listed: true}, daemonState{listed: true, end: api.ModeLeave}, []string{"STOPPING=1\nSTATUS="}},
+		{"a stop before the first list", daemonState{}, daemonState{end: api.ModeStop}, []string{"STOPPING=1\nSTATUS=\n" + extension}},
+		{"an upgrade", daemonState{listed: true}, daemonState{listed: true, end: ModeReplace}, []string{"RELOADING=1\n" + clock + "STATUS="}},
+		{"after STOPPING nothing is ready any more", daemonState{listed: true, begun: 1, end: api.ModeStop},
+			daemonState{listed: true, begun: 1, over: 1, end: api.ModeStop}, nil},
 	} {
 		require.Equal(t, c.news, c.known.news(c.is, clock), c.name)
 	}
@@ -65,8 +65,8 @@ func TestAStatusCountsTheInstancesInWords(t *testing.T) {
 		require.Equal(t, want, summary(all))
 	}
 	require.Equal(t, "1 of 1 instance healthy; configuration rejected, the last good one is in force: x",
-		standing{listed: true, fault: words.Head("x\n  caret ^")}.line([]messages.Status{up}))
-	require.Equal(t, "stopping, 1 of 2 instances still running", standing{listed: true, end: api.ModeStop}.line([]messages.Status{up, is(messages.Stopped, "", false)}))
+		daemonState{listed: true, fault: words.Head("x\n  caret ^")}.line([]messages.Status{up}))
+	require.Equal(t, "stopping, 1 of 2 instances still running", daemonState{listed: true, end: api.ModeStop}.line([]messages.Status{up, is(messages.Stopped, "", false)}))
 	require.NotContains(t, words.Head("a\x1b[31m\r\x00b"), "\x1b")
 	require.Len(t, []rune(words.Head(strings.Repeat("é", 1000))), 300)
 }

@@ -16,7 +16,7 @@ import (
 
 func TestWhatADaemonWaitsForIsSaidSoonAndNotAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var touched Touches
+		var touched PendingIO
 		var mu sync.Mutex
 		var told []string
 		stop := touched.watch(func(what string) { mu.Lock(); told = append(told, what); mu.Unlock() })
@@ -34,11 +34,11 @@ func TestWhatADaemonWaitsForIsSaidSoonAndNotAllTheTime(t *testing.T) {
 		require.Contains(t, touched.Stalled(time.Second), "the state directory /s")
 		outer()
 		require.Empty(t, touched.Stalled(0))
-		(*Touches)(nil).Begin("nothing is noted")()
+		(*PendingIO)(nil).Begin("nothing is noted")()
 		time.Sleep(time.Hour)
 		require.Len(t, said(), 2)
 		done := touched.Begin("the socket /s/sock")
-		time.Sleep(touchSaid + touchSaid/2)
+		time.Sleep(ioSaid + ioSaid/2)
 		require.Len(t, said(), 3, "also after an hour in which nothing was touched")
 		done()
 	})

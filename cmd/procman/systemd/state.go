@@ -10,8 +10,8 @@ import (
 	"procman/supervisor/api"
 )
 
-// standing is how the daemon is, as far as a service manager is concerned.
-type standing struct {
+// daemonState is how the daemon is, as far as a service manager is concerned.
+type daemonState struct {
 	listed bool     // the first list is in force
 	begun  int      // reloads that were asked of us by a signal
 	over   int      // those of them that are over
@@ -26,9 +26,9 @@ const ModeReplace api.Mode = "replace"
 // extension keeps a service manager from losing patience for half a minute.
 const extension = "EXTEND_TIMEOUT_USEC=30000000"
 
-// news returns what to tell a service manager that was told of the standing known, one message each. clock is the time
+// news returns what to tell a service manager that was told of the state known, one message each. clock is the time
 // now, as MONOTONIC_USEC.
-func (known standing) news(is standing, clock string) []string {
+func (known daemonState) news(is daemonState, clock string) []string {
 	status := "STATUS=" + is.status
 	reloading := sd.SdNotifyReloading + "\n" + clock + status
 	switch {
@@ -54,7 +54,7 @@ func (known standing) news(is standing, clock string) []string {
 }
 
 // line says in one line how the daemon and its instances are.
-func (is standing) line(all []messages.Status) string {
+func (is daemonState) line(all []messages.Status) string {
 	text := summary(all)
 	switch {
 	case is.end == ModeReplace:

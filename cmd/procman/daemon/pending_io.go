@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// Touches are the files that are being opened or looked at right now, each of which may lie on a disk or mount that does not
+// PendingIO are the files that are being opened or looked at right now, each of which may lie on a disk or mount that does not
 // answer: no deadline ends such a call, so whoever waits for it is told what it waits for. A nil one notes nothing.
-type Touches struct {
+type PendingIO struct {
 	mu    sync.Mutex
-	now   []*touch
+	now   []*ioCall
 	begun chan struct{} // told that something is touched; nil: nobody watches
 }
 
-type touch struct {
+type ioCall struct {
 	what  string // "the configuration /etc/procman.yaml"
 	since time.Time
 }
 
 // Begin notes that something is touched until the function returned is called.
-func (t *Touches) Begin(what string) (done func()) {
+func (t *PendingIO) Begin(what string) (done func()) {
 	if t == nil {
 		return func() {}
 	}
-	mine := &touch{what, time.Now()}
+	mine := &ioCall{what, time.Now()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.now = append(t.now, mine)
@@ -45,7 +45,7 @@ func (t *Touches) Begin(what string) (done func()) {
 }
 
 // Stalled says what has been touched for longer than patience, the newest such; empty: nothing.
-func (t *Touches) Stalled(patience time.Duration) string {
+func (t *PendingIO) Stalled(patience time.Duration) string {
 	if t == nil {
 		return ""
 	}
@@ -60,20 +60,20 @@ func (t *Touches) Stalled(patience time.Duration) string {
 }
 
 const (
-	TouchPatience = 8 * time.Second  // after which a command gives up
-	touchSaid     = 3 * time.Second  // after which a daemon says what it waits for
-	touchAgain    = 30 * time.Second // and then so often
+	IOPatience = 8 * time.Second  // after which a command gives up
+	ioSaid     = 3 * time.Second  // after which a daemon says what it waits for
+	ioAgain    = 30 * time.Second // and then so often
 )
 
 // watch calls say with what is waited for, until the function returned is called. While nothing is touched it sleeps.
-func (t *Touches) watch(say func(what string)) (stop func()) {
+func (t *PendingIO) watch(say func(what string)) (stop func()) {
 	quit, begun := make(chan struct{}), make(chan struct{}, 1)
 	t.mu.Lock()
 	t.begun = begun
 	t.mu.Unlock()
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		look := time.NewTimer(touchSaid)
+		look := time.NewTimer(ioSaid)
 		defer look.Stop()
 		var said time.Time
 		for {
@@ -81,23 +81,23 @@ func (t *Touches) watch(say func(what string)) (stop func()) {
 			case <-quit:
 				return
 			case <-begun:
-				look.Reset(touchSaid / 3)
+				look.Reset(ioSaid / 3)
 				continue
 			case <-look.C:
 			}
-			if what := t.Stalled(touchSaid); what != "" && time.Since(said) > touchAgain {
+			if what := t.Stalled(ioSaid); what != "" && time.Since(said) > ioAgain {
 				said = time.Now()
 				say(what)
 			}
-			if t.touching() {
-				look.Reset(touchSaid / 3)
+			if t.active() {
+				look.Reset(ioSaid / 3)
 			}
 		}
 	})
 	return func() { close(quit); watching.Wait() }
 }
 
-func (t *Touches) touching() bool {
+func (t *PendingIO) active() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.now) > 0
