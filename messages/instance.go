@@ -165,6 +165,28 @@ func (a *AppInstance) Same(b *AppInstance) bool {
 		slices.Equal(a.Args, b.Args) && slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Env, b.Env) && maps.Equal(a.Labels, b.Labels)
 }
 
+// Share has a use the maps, the slices and the longer texts of b where they say the same: of thousands that differ in little most
+// is kept once. Neither may be changed any more.
+func (a *AppInstance) Share(b *AppInstance) {
+	if slices.Equal(a.Args, b.Args) {
+		a.Args = b.Args
+	}
+	if slices.Equal(a.Secrets, b.Secrets) {
+		a.Secrets = b.Secrets
+	}
+	if maps.Equal(a.Env, b.Env) {
+		a.Env = b.Env
+	}
+	if maps.Equal(a.Labels, b.Labels) {
+		a.Labels = b.Labels
+	}
+	for _, text := range [][2]*string{{&a.WasmPath, &b.WasmPath}, {&a.DbName, &b.DbName}, {&a.Executable, &b.Executable}, {&a.WorkDir, &b.WorkDir}} {
+		if *text[0] == *text[1] {
+			*text[0] = *text[1]
+		}
+	}
+}
+
 // WithDefaults returns a clone in which every field left at its zero value has its default.
 func (a AppInstance) WithDefaults() AppInstance {
 	a = a.Clone()

@@ -47,9 +47,12 @@ func (r *root) wanted(e *entry) *plan.App {
 
 // once is the one place where the root acts.
 func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
-	before, now := e.Instance, time.Now()
+	before, now, written := e.Instance, time.Now(), e.memory()
+	if s, is := ev.(plan.Survivor); is {
+		written = s.Memory
+	}
 	next, actions := plan.Step(before, now, ev)
-	e.Instance = next
+	e.change().Instance = next
 	r.count(before, next)
 	r.show(e) // before anybody is told
 	for _, a := range actions {
@@ -67,8 +70,7 @@ func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
 	if e.Phase == messages.Running && e.Health == messages.Healthy && r.unready != nil {
 		delete(r.unready, e.ID)
 	}
-	if m := e.memory(); m != e.written {
-		e.written = m
+	if m := e.memory(); m != written {
 		r.keeper.remember(m, nil)
 	}
 	if _, probe := ev.(plan.Probed); probe && before.Phase == next.Phase {

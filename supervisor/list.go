@@ -55,9 +55,11 @@ func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) 
 		app = e.Read(app)
 		delete(gone, e.ID)
 		was := e.Leaving
-		e.Leaving = leaving[e.ID]
-		if e.Leaving != was && e.Listed != nil {
-			r.show(e)
+		if now := leaving[e.ID]; now != was {
+			e.change().Leaving = now
+			if e.Listed != nil {
+				r.show(e)
+			}
 		}
 		switch {
 		case e.Listed == nil:
@@ -67,7 +69,7 @@ func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) 
 		default:
 			changed++
 		}
-		e.Listed = app
+		e.change().Listed = app
 		touched = append(touched, e)
 		if r.unready != nil && e.HealthySince.IsZero() && r.wanted(e) != nil {
 			r.unready[e.ID] = struct{}{}
@@ -77,7 +79,8 @@ func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) 
 		if e.Listed != nil {
 			removed++
 		}
-		e.Listed, e.Leaving = nil, ""
+		v := e.change()
+		v.Listed, v.Leaving = nil, ""
 		touched = append(touched, e)
 	}
 	return touched, added, changed, removed

@@ -45,7 +45,7 @@ func (r *root) gotCommand(c actor.Context, m command) {
 		if m.op == opRestart { // to end a hold is to start; there is nothing to restart
 			m.op = opStart
 		}
-		e.Hold = wish
+		e.change().Hold = wish
 	}
 	r.obey(c, e, m)
 	r.keeper.remember(e.memory(), func(err error) { m.saved <- err })
@@ -59,9 +59,10 @@ func (r *root) gotUnsaved(u unsaved) {
 	if e == nil {
 		return
 	}
-	e.Unsaved = ""
+	v := e.change()
+	v.Unsaved = ""
 	if u.err != nil {
-		e.Unsaved = "not on disk (" + messages.Cause(u.err) + "): a crash of the daemon would forget its counters, its delay and a hold on it"
+		v.Unsaved = "not on disk (" + messages.Cause(u.err) + "): a crash of the daemon would forget its counters, its delay and a hold on it"
 	}
 	r.show(e)
 }

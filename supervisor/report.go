@@ -8,14 +8,16 @@ import (
 
 // show publishes what the handle's readers see.
 func (r *root) show(e *entry) {
-	v := e.View
-	v.Unread, v.Closing = !r.listed, r.closing
-	r.handle.shown.Store(e.ID, &shown{View: v, absent: r.absent(e), known: v.Status(r.config.Terms), recent: e.recent})
+	if e.Unread == r.listed || e.Closing != r.closing {
+		v := e.change()
+		v.Unread, v.Closing = !r.listed, r.closing
+	}
+	r.handle.shown.Store(e.ID, &shown{View: e.View, absent: r.absent(e), known: e.Status(r.config.Terms), recent: e.recent})
 }
 
 // shown is what the handle's readers see of an instance. It is never changed, but for its recent probes.
 type shown struct {
-	explain.View
+	*explain.View
 	absent bool            // only its hold is known
 	known  messages.Status // to the root, which is told of few probes
 	recent *actors.Recent
@@ -32,7 +34,7 @@ func (k *shown) status() messages.Status {
 
 // view returns what is known with the newest probes.
 func (k *shown) view() explain.View {
-	v := k.View
+	v := *k.View
 	v.Probes = k.recent.All()
 	if p := k.recent.Of(v.Run); p != nil {
 		v.LastProbe = p

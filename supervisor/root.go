@@ -94,11 +94,17 @@ type root struct {
 
 // entry is what the root has of one instance.
 type entry struct {
-	explain.View
-	child   *actor.PID
-	alarm   actors.Alarm
-	recent  *actors.Recent
-	written messages.Memory
+	*explain.View // readers have it too: it is changed by change only
+	child         *actor.PID
+	alarm         actors.Alarm
+	recent        *actors.Recent
+}
+
+// change returns the view to be changed, in place of the one that readers have.
+func (e *entry) change() *explain.View {
+	v := *e.View
+	e.View = &v
+	return e.View
 }
 
 func (e *entry) memory() messages.Memory {
@@ -253,7 +259,7 @@ func (r *root) gotBoot(c actor.Context, b booted) {
 
 func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survivor) {
 	e := r.entry(m.ID)
-	e.Hold = holdOf(m)
+	e.change().Hold = holdOf(m)
 	r.keeper.knows(e.memory())
 	r.step(c, e, plan.Survivor{Memory: m, Found: found})
 	if e.child != nil && found.Unclear == "" { // an actor takes over what was found; nothing is listed before all of this is known
@@ -264,7 +270,7 @@ func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survi
 func (r *root) entry(id messages.InstanceID) *entry {
 	e := r.entries[id]
 	if e == nil {
-		e = &entry{View: explain.View{Instance: plan.New(id)}, recent: &actors.Recent{}}
+		e = &entry{View: &explain.View{Instance: plan.New(id)}, recent: &actors.Recent{}}
 		r.entries[id] = e
 	}
 	return e

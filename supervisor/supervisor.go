@@ -60,6 +60,7 @@ func New(c Config) (*Supervisor, error) {
 		s.system = actor.NewActorSystem(actor.WithDeadLetterThrottleInterval(time.Millisecond), actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 			return slog.New(quiet{c.Logger.Handler()})
 		}))
+		slim(s.system.ProcessRegistry)
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.teller = newTeller(c.Logger, s.system, c.Observe)
@@ -71,6 +72,19 @@ func New(c Config) (*Supervisor, error) {
 	}
 	go s.run(r)
 	return s, nil
+}
+
+// slim gives the registry of an actor system that nobody uses yet one table of shards in place of its 1024, which take 2.8 MB
+// before there is any actor.
+func slim(registry *actor.ProcessRegistryValue) {
+	many := registry.LocalPIDs
+	registry.LocalPIDs = &actor.SliceMap{LocalPIDs: many.LocalPIDs[:1:1]}
+	for _, table := range many.LocalPIDs[1:] {
+		for id, process := range table.Items() {
+			registry.LocalPIDs.GetBucket(id).Set(id, process)
+		}
+	}
+	registry.LocalPIDs.LocalPIDs = slices.Clone(registry.LocalPIDs.LocalPIDs) // the others are let go
 }
 
 // run owns the goroutines beside the root actor, and ends them after it.
@@ -163,7 +177,7 @@ func (s *Supervisor) statusOf(k *shown) messages.Status {
 	if !q.Waits {
 		return k.status()
 	}
-	v := k.View
+	v := *k.View
 	v.Queue = q
 	return v.Status(s.config.Terms)
 }
@@ -263,7 +277,7 @@ func (s *Supervisor) Preview(list []messages.AppInstance) ([]messages.Change, er
 		}
 	}
 	s.shown.Range(func(id, known any) bool {
-		see(known.(*shown).View, next[id.(messages.InstanceID)])
+		see(*known.(*shown).View, next[id.(messages.InstanceID)])
 		delete(next, id.(messages.InstanceID))
 		return true
 	})

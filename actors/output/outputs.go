@@ -101,8 +101,9 @@ func (u *Outputs) Begin(ctx context.Context, id messages.InstanceID) error {
 	if s.disk == nil {
 		s.disk = record.NewDisk(diskName, 1) // one: so the look of an earlier start never comes after that of this one
 	}
+	disk := s.disk
 	u.mu.Unlock()
-	_, err := s.disk.Do(ctx, stallAfter, func() error {
+	_, err := disk.Do(ctx, stallAfter, func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, t := range s.tails {
@@ -138,6 +139,13 @@ func (u *Outputs) Follow(id messages.InstanceID, run, pid int) actors.Follower {
 	}
 	s := u.source(id)
 	s.expectant = false
+	if s.disk != nil {
+		select {
+		case <-s.disk.Idle():
+			s.disk = nil // no look is under way
+		default:
+		}
+	}
 	for _, before := range s.followers {
 		before.ending = true
 	}

@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +17,8 @@ type Disk struct {
 	slots chan struct{}
 
 	mu    sync.Mutex
-	calls map[*call]struct{}
-	idle  chan struct{} // closed while there is no call
+	calls []*call
+	idle  chan struct{} // closed when there is no call any more; nil: nobody waits for that
 }
 
 type call struct{ since time.Time }
@@ -34,9 +35,7 @@ func (e *StalledError) Error() string {
 
 // NewDisk returns a Disk with so many goroutines at the most. Its name is for errors: "the state disk".
 func NewDisk(name string, goroutines int) *Disk {
-	d := &Disk{name: name, slots: make(chan struct{}, goroutines), calls: map[*call]struct{}{}, idle: make(chan struct{})}
-	close(d.idle)
-	return d
+	return &Disk{name: name, slots: make(chan struct{}, goroutines)}
 }
 
 // Do carries out f and returns its error. If that takes longer than patience the error is a *StalledError, and if ctx ends
@@ -90,10 +89,7 @@ func (d *Disk) begin() *call {
 	c := &call{time.Now()}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.calls) == 0 {
-		d.idle = make(chan struct{})
-	}
-	d.calls[c] = struct{}{}
+	d.calls = append(d.calls, c)
 	return c
 }
 
@@ -105,8 +101,15 @@ func (d *Disk) end(c *call) {
 func (d *Disk) done(c *call) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if delete(d.calls, c); len(d.calls) == 0 {
+	n := slices.Index(d.calls, c)
+	d.calls = slices.Delete(d.calls, n, n+1)
+	if len(d.calls) > 0 {
+		return
+	}
+	d.calls = nil
+	if d.idle != nil {
 		close(d.idle)
+		d.idle = nil
 	}
 }
 
@@ -122,6 +125,14 @@ func (d *Disk) Stalled(patience time.Duration) error {
 func (d *Disk) Idle() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if len(d.calls) == 0 {
+		closed := make(chan struct{})
+		close(closed)
+		return closed
+	}
+	if d.idle == nil {
+		d.idle = make(chan struct{})
+	}
 	return d.idle
 }
 
@@ -134,7 +145,7 @@ func (d *Disk) Overdue(since time.Time) error {
 func (d *Disk) oldest(since time.Time) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for c := range d.calls {
+	for _, c := range d.calls {
 		if c.since.Before(since) {
 			since = c.since
 		}

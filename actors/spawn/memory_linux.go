@@ -173,19 +173,34 @@ func (s *Spawner) Remember(m messages.Memory) error {
 			return err
 		}
 	}
-	i.held = &m.Held
+	i.held = holdAs(m.Held)
 	return nil
 }
 
 // wasHeld returns Held as it is on disk.
 func (s *Spawner) wasHeld(i *instance) bool {
-	if i.held == nil {
+	if i.held == holdUnknown {
 		r, err := s.readMemory(i.id)
 		// A record that cannot be read may have been a hold.
-		held := r.Held || err != nil && !errors.Is(err, fs.ErrNotExist)
-		i.held = &held
+		i.held = holdAs(r.Held || err != nil && !errors.Is(err, fs.ErrNotExist))
 	}
-	return *i.held
+	return i.held == holds
+}
+
+// hold is whether an operator's hold is on disk.
+type hold uint8
+
+const (
+	holdUnknown hold = iota
+	holds
+	holdsNot
+)
+
+func holdAs(held bool) hold {
+	if held {
+		return holds
+	}
+	return holdsNot
 }
 
 // Expunge forgets an instance that is no longer known: what is remembered of it, and the record of its newest run unless
@@ -204,7 +219,7 @@ func (s *Spawner) Expunge(id messages.InstanceID) error {
 	i.files.Lock()
 	defer i.files.Unlock()
 	held := s.wasHeld(i)
-	i.held = nil
+	i.held = holdUnknown
 	memory := []string{s.dir.Memory(id), record.Staged(s.dir.Memory(id))}
 	i.pen <- struct{}{} // or a record on its way would come after us
 	defer func() { <-i.pen }()

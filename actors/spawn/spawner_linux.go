@@ -91,7 +91,7 @@ type instance struct {
 
 	pen   chan struct{} // holds one token while somebody writes the record of its run
 	files sync.Mutex    // held while what is remembered of it is written; guards what follows
-	held  *bool         // Memory.Held as it is on disk; nil: not known
+	held  hold          // Memory.Held as it is on disk
 }
 
 // Open takes the state directory and makes it if it is missing. If another manager has it, the error is ErrInUse.

@@ -8,7 +8,7 @@ import (
 	"procman/messages"
 )
 
-// File is a configuration, its defaults filled in.
+// File is a configuration, its defaults filled in. It is not to be changed: instances that say the same share it.
 type File struct {
 	Path       string // absolute
 	Executable string // absolute, or a name to be looked up in PATH

@@ -151,7 +151,11 @@ func (d *decoder) list(v value, base *level) []messages.AppInstance {
 		if d.budget < 0 {
 			break
 		}
-		apps = append(apps, d.instance(item, base).app)
+		app := d.instance(item, base).app
+		if len(apps) > 0 {
+			app.Share(&apps[len(apps)-1])
+		}
+		apps = append(apps, app)
 	}
 	return apps
 }

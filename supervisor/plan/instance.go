@@ -113,9 +113,13 @@ func (i Instance) Memory(held bool) messages.Memory {
 	if i.Waits != "" || i.Doubt != "" {
 		reason = "" // that of a shortage changes often, and a later manager finds out for itself
 	}
+	phase := i.Phase
+	if phase == messages.Starting && i.Adopted && !i.HealthySince.IsZero() {
+		phase = messages.Running // as it was remembered: that it is found again changes nothing that a later manager has to know
+	}
 	return messages.Memory{
 		ID: i.ID, Run: i.Run, Exited: !i.Live(), Spec: i.Spec, Rule: i.Rule, Starts: i.Starts, Counted: i.counted, Attempts: i.Attempts,
-		Phase: i.Phase, Reason: reason, DueAt: i.DueAt, HealthySince: i.HealthySince,
+		Phase: phase, Reason: reason, DueAt: i.DueAt, HealthySince: i.HealthySince,
 		Stop: i.ending(), StopAs: i.StopAs, KillAt: i.KillAt, Held: held, LastExit: i.LastExit,
 	}
 }
