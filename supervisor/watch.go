@@ -220,14 +220,14 @@ func accept(list []messages.AppInstance, before []*plan.App) ([]*plan.App, error
 				errs = append(errs, fmt.Errorf("instance %d, %q: %w", n+1, string(a.InstanceID), err))
 				continue
 			}
+			if len(apps) > 0 {
+				app.Share(&apps[len(apps)-1].AppInstance)
+			}
 		}
 		if first, twice := seen[a.InstanceID]; twice {
 			errs = append(errs, fmt.Errorf("instance %d: the id %q is already that of instance %d", n+1, string(a.InstanceID), first))
 		}
 		seen[a.InstanceID] = n + 1
-		if len(apps) > 0 {
-			app.Share(&apps[len(apps)-1].AppInstance)
-		}
 		apps = append(apps, app)
 	}
 	return apps, errors.Join(errs...)
