@@ -328,18 +328,26 @@ func (p Procfs) Holders(path string) []int {
 	return holders
 }
 
-// entries returns the names in a directory. What could be read is returned beside an error.
+// entries returns the names in a directory. What could be read is returned beside an error. Bare system calls, see readInto.
 func entries(dir string) (names []string, err error) {
-	d, err := os.Open(dir)
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
 	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	names, err = d.Readdirnames(-1)
-	if errors.Is(err, io.EOF) {
-		err = nil
+	defer func() { _ = unix.Close(fd) }() // nothing was written
+	buffer := make([]byte, 4<<10)
+	for {
+		n, err := unix.ReadDirent(fd, buffer)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return names, &fs.PathError{Op: "readdirent", Path: dir, Err: err}
+		case n <= 0:
+			return names, nil
+		}
+		_, _, names = unix.ParseDirent(buffer[:n], -1, names)
 	}
-	return names, err
 }
 
 // OpenFD opens the regular file that is the descriptor of the process, also if it has no name any more.

@@ -155,7 +155,10 @@ func (s *Spawner) consult(ctx context.Context, i *instance, app messages.AppInst
 	if i.live() != nil {
 		return nil
 	}
-	r, _ := s.readRun(i.id) // what is wrong with it was logged; there is the lock yet
+	var r *runRecord
+	if i.process() == nil { // of a run that this manager has seen it needs no record
+		r, _ = s.readRun(i.id) // what is wrong with it was logged; there is the lock yet
+	}
 	if err := s.examine(ctx, i, r, nil); err != nil {
 		return startError(err, "")
 	}

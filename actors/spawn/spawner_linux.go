@@ -43,6 +43,7 @@ type Spawner struct {
 
 	searched atomic.Bool // Survivors has seen all processes: none is unknown, unless its instance's lock is held
 
+	null     *os.File // /dev/null
 	exits    *exits
 	census   *census
 	readings *readings // of census
@@ -145,9 +146,12 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		s.claims["handed over"] = old
 		s.log.Error("the state directory was moved or replaced before this manager took over", "dir", string(dir), "moved_to", movedTo(old))
 	}
+	if s.null, err = os.Open(os.DevNull); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
 	s.census = newCensus(s.proc, s.log)
 	if s.exits, err = newExits(s.work.Go); err != nil {
-		return nil, errors.Join(fmt.Errorf("the ends of processes cannot be waited for: %w", err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("the ends of processes cannot be waited for: %w", err), s.null.Close(), lock.Close())
 	}
 	s.work.Go(s.exits.run)
 	s.readings = &readings{start: s.work.Go, read: s.census.read}
@@ -238,7 +242,7 @@ func (s *Spawner) Close() error {
 	for _, f := range s.claims {
 		_ = f.Close() // what is to be read in it was written when it was taken
 	}
-	return errors.Join(err, s.lock.Close())
+	return errors.Join(err, s.null.Close(), s.lock.Close())
 }
 
 // within waits for the group, but not for ever: who hangs in the kernel is left there.

@@ -203,7 +203,7 @@ func (s *Spawner) start(
 		fd := -1
 		cmd := &exec.Cmd{
 			Path: program, Args: args, Env: env, Dir: l.App.WorkDir,
-			Stdout: f.stdout, Stderr: f.stderr, // files, not pipes: a process must neither die nor wait because we do
+			Stdin: s.null, Stdout: f.stdout, Stderr: f.stderr, // files, not pipes: a process must neither die nor wait because we do
 			ExtraFiles: []*os.File{f.lock},
 			// No Pdeathsig: a process outlives us.
 			SysProcAttr: &syscall.SysProcAttr{Setsid: true, PidFD: &fd},
@@ -218,7 +218,7 @@ func (s *Spawner) start(
 		}
 		known()
 		// Whoever forks while a program is being copied holds it open for writing for an instant.
-		if e := explain(startError(err, program), program, args, env); e.Fault != messages.FaultBusy || pause > 100*time.Millisecond {
+		if e := explain(startError(err, program), l.App.WorkDir, program, args, env); e.Fault != messages.FaultBusy || pause > 100*time.Millisecond {
 			return nil, e
 		}
 		if err := s.pause(ctx, pause); err != nil && ctx.Err() != nil {
