@@ -99,8 +99,9 @@ func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppIn
 	return found.program, found.err
 }
 
-// check finds out before the fork whether the app can be started, and returns the program as an absolute path. To
-// read the program here also keeps one that lies on a dead file system from blocking every fork of the manager.
+// check finds out before the fork what exec would not say, or of which file it would not say it, and returns the program as
+// an absolute path. To read the program here also keeps one that lies on a dead file system from blocking every fork of the
+// manager: what exec then refuses, see explain, it refuses at once.
 func check(app messages.AppInstance) (string, error) {
 	program, err := findProgram(app.Executable)
 	if err != nil {
@@ -154,9 +155,6 @@ func checkProgram(path, workDir string) error {
 	case !info.Mode().IsRegular():
 		return fault(messages.FaultNotExecutable, path, errors.New("not a regular file"), "name a program")
 	}
-	if err := unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS); err != nil {
-		return fault(messages.FaultNotExecutable, path, err, "make it executable: chmod +x, and no file system mounted noexec")
-	}
 	head, err := firstBytes(path)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil // a program may be executed without being readable; exec tells what is wrong with it
@@ -164,7 +162,10 @@ func checkProgram(path, workDir string) error {
 	if err != nil {
 		return startError(err, path)
 	}
-	return checkFormat(path, head, workDir)
+	if script, ok := bytes.CutPrefix(head, []byte("#!")); ok {
+		return checkInterpreter(path, script, workDir)
+	}
+	return nil
 }
 
 // firstBytes returns the beginning of a program.
@@ -182,33 +183,25 @@ func firstBytes(path string) ([]byte, error) {
 	return head[:n], err
 }
 
-// checkFormat looks at the first bytes of a program.
-func checkFormat(path string, head []byte, workDir string) error {
-	if script, ok := bytes.CutPrefix(head, []byte("#!")); ok {
-		return checkInterpreter(path, script, workDir)
-	}
-	err := errors.New("neither an ELF program nor a script with an interpreter line")
-	if bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
-		if err = checkELF(head); err == nil {
-			return nil
-		}
-	}
-	// binfmt_misc may run anything; whether it does only exec can tell.
-	if _, statErr := os.Stat("/proc/sys/fs/binfmt_misc/status"); statErr == nil {
-		return nil
-	}
-	return fault(messages.FaultWrongFormat, path, err, formatHelp(path, head))
-}
-
-// formatHelp says what is to be done about a program that the kernel does not know how to run.
-func formatHelp(path string, head []byte) string {
+// wrongFormat says what is wrong with a program that the kernel does not know how to run, and what is to be done about it.
+func wrongFormat(head []byte) (err error, help string) {
+	const typeAt, machineAt = 16, 18
+	err, help = errors.New("neither an ELF program nor a script with an interpreter line"), "build it for "+runtime.GOOS+"/"+runtime.GOARCH
 	switch {
 	case len(head) == 0:
-		return "it is empty; build it, or write it anew"
+		return err, "it is empty; build it, or write it anew"
 	case utf8.Valid(head[:max(0, len(head)-utf8.UTFMax)]) && !bytes.ContainsRune(head, 0):
-		return "it is text: if it is a script, let its first line name the interpreter, such as #!/bin/sh"
+		return err, "it is text: if it is a script, let its first line name the interpreter, such as #!/bin/sh"
+	case !bytes.HasPrefix(head, []byte(elf.ELFMAG)):
+		return err, help
+	case len(head) < machineAt+2:
+		return errors.New("a cut off ELF header"), help
 	}
-	return "build it for " + runtime.GOOS + "/" + runtime.GOARCH
+	var order binary.ByteOrder = binary.LittleEndian
+	if elf.Data(head[elf.EI_DATA]) == elf.ELFDATA2MSB {
+		order = binary.BigEndian
+	}
+	return fmt.Errorf("an ELF file for %v, of type %v", elf.Machine(order.Uint16(head[machineAt:])), elf.Type(order.Uint16(head[typeAt:]))), help
 }
 
 func checkInterpreter(path string, script []byte, workDir string) error {
@@ -242,42 +235,6 @@ func checkInterpreter(path string, script []byte, workDir string) error {
 	return nil
 }
 
-// checkELF reports whether the header is one of a program for this machine.
-func checkELF(head []byte) error {
-	const typeAt, machineAt = 16, 18
-	if len(head) < machineAt+2 {
-		return errors.New("a cut off ELF header")
-	}
-	var order binary.ByteOrder = binary.LittleEndian
-	if elf.Data(head[elf.EI_DATA]) == elf.ELFDATA2MSB {
-		order = binary.BigEndian
-	}
-	machine := elf.Machine(order.Uint16(head[machineAt:]))
-	if runs, known := machines()[runtime.GOARCH]; known {
-		fits := false
-		for _, m := range runs {
-			fits = fits || m == machine
-		}
-		if !fits {
-			return errors.New("an ELF program for " + machine.String())
-		}
-	}
-	if t := elf.Type(order.Uint16(head[typeAt:])); t != elf.ET_EXEC && t != elf.ET_DYN {
-		return errors.New("an ELF file, but no program: " + t.String())
-	}
-	return nil
-}
-
-// machines lists which programs a kernel may run, by the architecture this program was built for. Others are left to exec.
-func machines() map[string][]elf.Machine {
-	return map[string][]elf.Machine{
-		"amd64": {elf.EM_X86_64, elf.EM_386},
-		"386":   {elf.EM_386, elf.EM_X86_64},
-		"arm64": {elf.EM_AARCH64, elf.EM_ARM},
-		"arm":   {elf.EM_ARM, elf.EM_AARCH64},
-	}
-}
-
 func checkDir(dir string) error {
 	if dir == "" {
 		return nil
@@ -289,9 +246,6 @@ func checkDir(dir string) error {
 		return missing(messages.FaultDirMissing, dir, err, help)
 	case !info.IsDir():
 		return fault(messages.FaultDirMissing, dir, errors.New("not a directory"), help)
-	}
-	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.X_OK, unix.AT_EACCESS); err != nil {
-		return fault(messages.FaultDirMissing, dir, err, "let the manager's user enter it")
 	}
 	return nil
 }
@@ -361,7 +315,7 @@ func startError(err error, path string) *messages.StartError {
 	case syscall.ENOEXEC, syscall.ELIBBAD:
 		e.Fault, e.Help = messages.FaultWrongFormat, "build it for "+runtime.GOOS+"/"+runtime.GOARCH
 	case syscall.EACCES, syscall.EPERM:
-		e.Fault, e.Help = messages.FaultNotExecutable, "make it executable, and no file system mounted noexec"
+		e.Fault, e.Help = messages.FaultNotExecutable, "make it executable: chmod +x, and no file system mounted noexec"
 	case syscall.ENOENT:
 		// The program was there a moment ago; what exec misses is its interpreter, unless it has just been removed.
 		e.Fault, e.Help = messages.FaultInterpreter, "install the interpreter or dynamic loader it asks for"
@@ -391,11 +345,15 @@ func stateError(err error, path string) *messages.StartError {
 }
 
 // explain adds to what exec has refused what can be found out about it.
-func explain(e *messages.StartError, program string, args, env []string) *messages.StartError {
+func explain(e *messages.StartError, dir, program string, args, env []string) *messages.StartError {
 	switch e.Err {
 	case syscall.ENOEXEC:
 		if head, err := firstBytes(program); err == nil {
-			e.Help = formatHelp(program, head)
+			e.Err, e.Help = wrongFormat(head)
+		}
+	case syscall.EACCES, syscall.EPERM:
+		if dir != "" && unix.Faccessat(unix.AT_FDCWD, dir, unix.X_OK, unix.AT_EACCESS) != nil {
+			e.Fault, e.Path, e.Help = messages.FaultDirMissing, dir, "let the manager's user enter it"
 		}
 	case syscall.E2BIG:
 		e.Err, e.Help = tooLarge(args, env), "give the process the path of a file in place of the text"

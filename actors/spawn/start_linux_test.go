@@ -138,7 +138,7 @@ func TestAModuleThatTheCommandLineDoesNotUseNeedNotBeThere(t *testing.T) {
 	require.Equal(t, 5, spawned(t, s, app).Wait().Code)
 }
 
-func TestWhatIsWrongIsFoundBeforeTheFork(t *testing.T) {
+func TestWhatIsWrongIsSaidAndLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string, mode os.FileMode) string {
 		path := filepath.Join(dir, name)
