@@ -184,24 +184,24 @@ func firstBytes(path string) ([]byte, error) {
 }
 
 // wrongFormat says what is wrong with a program that the kernel does not know how to run, and what is to be done about it.
-func wrongFormat(head []byte) (err error, help string) {
+func wrongFormat(head []byte) (help string, err error) {
 	const typeAt, machineAt = 16, 18
-	err, help = errors.New("neither an ELF program nor a script with an interpreter line"), "build it for "+runtime.GOOS+"/"+runtime.GOARCH
+	help, err = "build it for "+runtime.GOOS+"/"+runtime.GOARCH, errors.New("neither an ELF program nor a script with an interpreter line")
 	switch {
 	case len(head) == 0:
-		return err, "it is empty; build it, or write it anew"
+		return "it is empty; build it, or write it anew", err
 	case utf8.Valid(head[:max(0, len(head)-utf8.UTFMax)]) && !bytes.ContainsRune(head, 0):
-		return err, "it is text: if it is a script, let its first line name the interpreter, such as #!/bin/sh"
+		return "it is text: if it is a script, let its first line name the interpreter, such as #!/bin/sh", err
 	case !bytes.HasPrefix(head, []byte(elf.ELFMAG)):
-		return err, help
+		return help, err
 	case len(head) < machineAt+2:
-		return errors.New("a cut off ELF header"), help
+		return help, errors.New("a cut off ELF header")
 	}
 	var order binary.ByteOrder = binary.LittleEndian
 	if elf.Data(head[elf.EI_DATA]) == elf.ELFDATA2MSB {
 		order = binary.BigEndian
 	}
-	return fmt.Errorf("an ELF file for %v, of type %v", elf.Machine(order.Uint16(head[machineAt:])), elf.Type(order.Uint16(head[typeAt:]))), help
+	return help, fmt.Errorf("an ELF file for %v, of type %v", elf.Machine(order.Uint16(head[machineAt:])), elf.Type(order.Uint16(head[typeAt:])))
 }
 
 func checkInterpreter(path string, script []byte, workDir string) error {
@@ -349,7 +349,7 @@ func explain(e *messages.StartError, dir, program string, args, env []string) *m
 	switch e.Err {
 	case syscall.ENOEXEC:
 		if head, err := firstBytes(program); err == nil {
-			e.Err, e.Help = wrongFormat(head)
+			e.Help, e.Err = wrongFormat(head)
 		}
 	case syscall.EACCES, syscall.EPERM:
 		if dir != "" && unix.Faccessat(unix.AT_FDCWD, dir, unix.X_OK, unix.AT_EACCESS) != nil {
