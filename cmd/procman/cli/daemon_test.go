@@ -108,9 +108,9 @@ func TestAShutdownThatTakesLongerThanAskedForIsATimeoutAndGoesOn(t *testing.T) {
 	s := newSite(t, "stop: {grace: 1h}", "a: deaf")
 	d := s.run()
 	s.ok("start", "a", "--wait")
-	r := s.call("shutdown", "--timeout", "100ms")
+	r := s.call("shutdown", "--timeout", "2s")
 	require.Equal(t, exitTimeout, r.code)
-	require.Contains(t, r.stderr, "has not ended after 100ms")
+	require.Contains(t, r.stderr, "has not ended after 2s")
 	require.Contains(t, s.ok("detach"), "runs on", "a leave overtakes a stop under way")
 	require.Zero(t, d.ends())
 }

@@ -74,7 +74,7 @@ func TestAQuietWaitIsShort(t *testing.T) {
 	}
 	s := newSite(t, "", list...)
 	s.run()
-	r := s.call("wait", "-q", "--timeout", "300ms")
+	r := s.call("wait", "-q", "--timeout", "6s")
 	require.Equal(t, exitTimeout, r.code)
 	require.Empty(t, r.stdout)
 	require.Equal(t, fewFailures+1, strings.Count(r.stderr, "\n"), r.stderr)
