@@ -360,10 +360,11 @@ func (e *ender) kill(v victim, why string) {
 		}
 	}
 	if err == nil {
-		if v.leads {
-			_ = fd.SignalGroup(syscall.SIGKILL) // before Linux 6.9 there is no such thing: those of the group are found one by one
+		// Before Linux 6.9 there is no signal to a group: those of it are found one by one.
+		sent := v.leads && fd.SignalGroup(syscall.SIGKILL) == nil
+		if err = fd.Signal(syscall.SIGKILL); sent && errors.Is(err, unix.ESRCH) {
+			err = nil // it has ended by the first, and was reaped in between
 		}
-		err = fd.Signal(syscall.SIGKILL)
 	}
 	if errors.Is(err, unix.ESRCH) {
 		return // it has ended by itself
