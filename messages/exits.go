@@ -16,11 +16,6 @@ func (l WordList) Words() []string { return strings.Fields(string(l)) }
 // String is the list as a configuration has it: [0, TERM].
 func (l WordList) String() string { return "[" + strings.Join(l.Words(), ", ") + "]" }
 
-// Has reports whether the list has the word.
-func (l WordList) Has(word string) bool {
-	return slices.Contains(l.Words(), word)
-}
-
 // HasExit reports whether the list names the way in which a process ended: its exit code, or the signal that ended it, with
 // or without SIG before it. An exit that is not known is in no list.
 func (l WordList) HasExit(e Exit) bool {
@@ -28,25 +23,31 @@ func (l WordList) HasExit(e Exit) bool {
 	case !e.Known:
 		return false
 	case e.Signal != "":
-		return slices.ContainsFunc(l.Words(), func(word string) bool { return strings.TrimPrefix(word, "SIG") == e.Signal })
+		return slices.ContainsFunc(l.Words(), func(word string) bool { return signalOf(word) == e.Signal })
 	}
-	return l.Has(strconv.Itoa(e.Code))
+	return slices.Contains(l.Words(), strconv.Itoa(e.Code))
 }
 
-// Signals are the names of the signals of Linux, without SIG. RTMIN+1 to RTMIN+30 and RTMAX are beside them.
-func Signals() []string {
-	return strings.Fields("HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU " +
-		"URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS")
-}
+// signals are the names of the signals of Linux, without SIG; RTMIN+1 to RTMIN+30 are beside them.
+const signals = " HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU " +
+	"URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS RTMIN "
 
-// IsSignal reports whether a name is that of a signal, with or without SIG before it.
-func IsSignal(name string) bool {
-	name = strings.TrimPrefix(name, "SIG")
+// signalOf returns the signal that a word names, as [Exit.Signal] has it; empty: it names none.
+func signalOf(word string) string {
+	name := strings.TrimPrefix(word, "SIG")
+	if name == "RTMAX" {
+		return "RTMIN+30"
+	}
 	if after, is := strings.CutPrefix(name, "RTMIN+"); is {
-		n, err := strconv.Atoi(after)
-		return err == nil && n >= 1 && n <= 30 && strconv.Itoa(n) == after
+		if n, err := strconv.Atoi(after); err != nil || n < 1 || n > 30 || strconv.Itoa(n) != after {
+			return ""
+		}
+		return name
 	}
-	return name == "RTMIN" || name == "RTMAX" || slices.Contains(Signals(), name)
+	if name == "" || !strings.Contains(signals, " "+name+" ") {
+		return ""
+	}
+	return name
 }
 
 // someWord is the limit of a list that is not to be empty.
@@ -55,7 +56,7 @@ var someWord = []Limit{Must(func(l WordList) string { return when(l == "", "leav
 // exits is the limit of a list of exit codes and signals.
 var exits = []Limit{Must(func(l WordList) string {
 	for _, word := range l.Words() {
-		if n, err := strconv.Atoi(word); err == nil && n >= 0 && n <= 255 && strconv.Itoa(n) == word || IsSignal(word) {
+		if n, err := strconv.Atoi(word); err == nil && n >= 0 && n <= 255 && strconv.Itoa(n) == word || signalOf(word) != "" {
 			continue
 		}
 		return fmt.Sprintf("%.40q is neither an exit code, from 0 to 255, nor the name of a signal such as TERM", word)

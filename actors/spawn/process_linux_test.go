@@ -212,3 +212,19 @@ func TestTheEndOfAProcessIsReportedThoughATracerKeepsIt(t *testing.T) {
 	end()
 	eventually(t, "it is reaped", func() bool { _, err := kernel.Procfs("/proc").Stat(p.PID()); return err != nil })
 }
+
+func TestEverySignalThatEndsAProcessCanBeNamedByAPolicy(t *testing.T) {
+	named := func(word messages.WordList, sig syscall.Signal) bool {
+		a := messages.AppInstance{InstanceID: "a", WasmPath: "a", DbName: "a", Restart: messages.RestartPolicy{Final: word}}.WithDefaults()
+		require.NoError(t, a.Validate())
+		return a.Restart.Final.HasExit(messages.Exit{Code: -1, Signal: signalName(sig), Known: true})
+	}
+	for sig := syscall.Signal(1); sig <= 64; sig++ {
+		if sig == 32 || sig == 33 { // the C library's own, which have no names
+			continue
+		}
+		require.True(t, named(messages.WordList(signalName(sig)), sig), signalName(sig))
+		require.True(t, named(messages.WordList("SIG"+signalName(sig)), sig), signalName(sig))
+	}
+	require.True(t, named("RTMAX", 64))
+}
