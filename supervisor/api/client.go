@@ -79,17 +79,11 @@ func (c *Client) Instances(ctx context.Context, ids ...messages.InstanceID) (d D
 		}
 		path += "?" + v.Encode()
 	}
-	response, err := c.do(ctx, http.MethodGet, path, "", nil)
-	if err != nil {
-		return d, err
-	}
-	defer response.Body.Close()
-	if d, err = readDocument(json.NewDecoder(response.Body)); err != nil {
-		return d, c.broken(ctx, err)
-	}
-	// To its end, so that the connection can be used again; what is wrong with it there will show then.
-	_, _ = io.Copy(io.Discard, response.Body)
-	return d, nil
+	err = c.receive(ctx, http.MethodGet, path, "", nil, func(from *json.Decoder) (err error) {
+		d, err = readDocument(from)
+		return err
+	})
+	return d, err
 }
 
 // readDocument reads a Document one instance after the other: thousands are never in memory as text.
@@ -283,15 +277,23 @@ func (c *Client) ask(ctx context.Context, method, path string, id messages.Insta
 
 // send is ask with a body.
 func (c *Client) send(ctx context.Context, method, path string, id messages.InstanceID, body []byte, into any) error {
+	return c.receive(ctx, method, path, id, body, func(from *json.Decoder) error {
+		if into == nil {
+			return nil
+		}
+		return from.Decode(into)
+	})
+}
+
+// receive makes a request and has its answer read.
+func (c *Client) receive(ctx context.Context, method, path string, id messages.InstanceID, body []byte, read func(*json.Decoder) error) error {
 	response, err := c.do(ctx, method, path, id, body)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
-	if into != nil {
-		if err := json.NewDecoder(response.Body).Decode(into); err != nil {
-			return c.broken(ctx, err)
-		}
+	if err := read(json.NewDecoder(response.Body)); err != nil {
+		return c.broken(ctx, err)
 	}
 	// To its end, so that the connection can be used again; what is wrong with it there will show then.
 	_, _ = io.Copy(io.Discard, response.Body)

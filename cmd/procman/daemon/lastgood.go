@@ -231,7 +231,7 @@ func (k *lastGoodWriter) save(whole config.Snapshot, draft string) error {
 	return nil
 }
 
-// read is readLastGood, unless the file is what this keeper wrote: then it knows.
+// read is readLastGood, unless the file is what was written here: then it is known.
 func (k *lastGoodWriter) read() (*lastGood, error) {
 	info, err := os.Lstat(k.dir.LastGood())
 	if err == nil && k.file != nil && os.SameFile(info, k.file) && info.Size() == k.file.Size() && info.ModTime().Equal(k.file.ModTime()) &&
