@@ -9,6 +9,11 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
+
+	"github.com/prometheus/procfs"
+
+	"procman/actors/budget"
 )
 
 // tmpfs returns where the state directories go: on a tmpfs if there is one, so that no disk is measured.
@@ -60,6 +65,27 @@ func free(first, last, many int) (int, error) {
 	return start, nil
 }
 
+// untilReusable waits until no connection of a life before is left on the ports: the kernel keeps one for a minute after its end,
+// and a manager that looks whether a port is free would have to look at all of those.
+func untilReusable(ctx context.Context, first, last int) error {
+	proc, err := procfs.NewDefaultFS()
+	if err != nil {
+		return err
+	}
+	return until(ctx, fmt.Sprintf("the ports %d to %d are in use", first, last), 100*time.Millisecond, func() (bool, error) {
+		sockets, err := proc.NetTCP()
+		for _, s := range sockets {
+			if s.St != listening && uint64(first) <= s.LocalPort && s.LocalPort <= uint64(last) {
+				return false, nil
+			}
+		}
+		return true, err
+	})
+}
+
+// listening is TCP_LISTEN of the kernel: who listens is there to stay, and has been passed over.
+const listening = 10
+
 // reuse passes over what has been closed not long ago.
 func reuse(_, _ string, c syscall.RawConn) error {
 	var set error
@@ -70,12 +96,8 @@ func reuse(_, _ string, c syscall.RawConn) error {
 	return set
 }
 
-// eachNeeds is what one instance needs at the most.
-const (
-	filesEach  = 2
-	filesSpare = 500
-	memoryEach = 400 << 10 // bytes: of the payload and of a manager, with what the kernel keeps for them
-)
+// memoryEach is what one instance needs at the most, in bytes: the payload and a manager, with what the kernel keeps for them.
+const memoryEach = 400 << 10
 
 // fits returns how many instances fit on this host, if not n, and why.
 func fits(n, ports int) (int, string) {
@@ -94,11 +116,19 @@ func fits(n, ports int) (int, string) {
 			bound(pids/2, fmt.Sprintf("there are %d pids", pids))
 		}
 	}
-	files := uint64(filesEach*most + filesSpare)
+	files := uint64(1024)
+	for room(files) < most {
+		files += files / 8
+	}
 	if have, err := mostFiles(); err == nil && have < files && raiseFiles(files) != nil {
-		bound((int(have)-filesSpare)/filesEach, fmt.Sprintf("the hard limit of open files is %d", have))
+		bound(room(have), fmt.Sprintf("the hard limit of open files is %d, of which procman keeps some for who asks it", have))
 	}
 	return max(most, 0), why
+}
+
+// room is how many instances procman starts with a limit of open files.
+func room(files uint64) int {
+	return budget.Fits(files, budget.OwnFiles, budget.Each(true)) - mostAdded
 }
 
 // facts are what a reader has to know of the host.

@@ -61,6 +61,9 @@ func (b *bench) live(ctx context.Context, who contestant, n, round int) error {
 
 // within makes a manager with a board and directories for do, and leaves nothing of them or of their processes.
 func (b *bench) within(ctx context.Context, who contestant, s scene, round int, do func(*life) error) (err error) {
+	if err := untilReusable(ctx, b.firstPort, b.lastPort); err != nil {
+		return err
+	}
 	if s.dir, err = os.MkdirTemp(b.dir, "life-"); err != nil {
 		return err
 	}
