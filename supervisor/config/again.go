@@ -1,6 +1,8 @@
 package config
 
 import (
+	"slices"
+
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
 
@@ -13,7 +15,7 @@ type memory map[string]*list
 
 // list is what was read of the pieces of a file. It is not changed any more.
 type list struct {
-	base  *level // over which
+	base  *level // over which, as far as it matters to an instance
 	sums  []sum
 	costs []int32 // of each against the budget of a reading
 	envs  map[int]envUse
@@ -68,15 +70,20 @@ func (l *layout) frames(node ast.Node) bool {
 // assemble reads the pieces of the file over base: those that are known are taken as they were read.
 func (d *decoder) assemble(base *level) []messages.AppInstance {
 	l := d.layout
-	now := &list{base: base, sums: make([]sum, len(l.pieces)), costs: make([]int32, len(l.pieces)), apps: make([]messages.AppInstance, len(l.pieces))}
+	now := &list{base: &level{app: base.app, wasmDir: base.wasmDir}, sums: make([]sum, len(l.pieces)), costs: make([]int32, len(l.pieces)),
+		apps: make([]messages.AppInstance, len(l.pieces))}
 	known := d.before[d.where]
 	if known != nil && !known.over(base) {
 		known = nil
 	}
 	d.below = 0
 	find := known.finder()
+	inPlace := 0
 	for n := 0; n < len(l.pieces) && len(d.faults) == 0; {
 		if i := find(l.pieces[n].sum); i >= 0 && d.again(now, n, known, i) {
+			if i == n {
+				inPlace++
+			}
 			n++
 			continue
 		}
@@ -87,8 +94,11 @@ func (d *decoder) assemble(base *level) []messages.AppInstance {
 		d.anew(now, n, m, base)
 		n = m
 	}
+	if known != nil && inPlace == len(now.apps) && inPlace == len(known.apps) {
+		now = known // nobody needs a second one
+	}
 	d.known = now
-	return now.apps
+	return slices.Clip(now.apps)
 }
 
 // over reports whether what was read was read over a base that says the same.
@@ -165,6 +175,9 @@ func (d *decoder) anew(now *list, n, m int, base *level) {
 		if l.envFile != nil && l.envPath != "" {
 			path := d.abs(l.envPath)
 			now.uses(n+i, envUse{path, d.envFile(path).sum})
+		}
+		if n+i > 0 {
+			l.app.Share(&now.apps[n+i-1])
 		}
 		now.sums[n+i], now.costs[n+i], now.apps[n+i] = d.layout.pieces[n+i].sum, int32(budget-d.budget), l.app
 	}

@@ -29,6 +29,15 @@ type File struct {
 	Instances []messages.AppInstance
 	Includes  []string // absolute; the fragments, in the order in which they were read
 	EnvFiles  []string // absolute; the other files that were read beside Path, env files and the token file, each once
+
+	known memory // what need not be read again
+}
+
+// Settings returns the configuration without its instances, for who keeps it for long.
+func (f *File) Settings() *File {
+	s := *f
+	s.Instances, s.known = nil, nil
+	return &s
 }
 
 // OnShutdown says what becomes of the children when the daemon is told to end.

@@ -16,7 +16,7 @@ func TestAFieldThatIsAddedToTheTableIsFoundEverywhere(t *testing.T) {
 		At: func(a *messages.AppInstance) any { return &a.EnvFault }, // any text will do
 	}))
 	read := func(text string) (*File, error) {
-		f, _, _, err := parseBy(keys, "f", []byte(text), host(nil), nil)
+		f, _, err := parseBy(keys, "f", []byte(text), host(nil), nil)
 		return f, err
 	}
 	f, err := read("defaults: {stop: {word: now}}\ninstances: [{id: a, args: [x]}, {id: b, args: [x], stop: {word: please}}]")
@@ -54,7 +54,7 @@ func TestASettingThatIsAddedToTheTableSaysWhetherItNeedsANewDaemon(t *testing.T)
 	add("late", messages.NewDaemon, func(f *File) any { return &f.Path })
 	add("live", messages.Applied, func(f *File) any { return &f.OnShutdown })
 	read := func(text string) *File {
-		f, _, _, err := parseBy(keys, "f", []byte(text+"\ninstances: []"), host(nil), nil)
+		f, _, err := parseBy(keys, "f", []byte(text+"\ninstances: []"), host(nil), nil)
 		require.NoError(t, err)
 		return f
 	}

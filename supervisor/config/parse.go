@@ -38,22 +38,22 @@ func Read(path string) ([]byte, error) {
 // relative to its directory, and errors name it as it is given. The error is of type [Errors], unless the working
 // directory is needed and cannot be found out. Parse reads nothing but what the text names, by h.
 func Parse(path string, text []byte, h Host) (*File, error) {
-	f, _, _, err := parse(path, text, h, nil)
+	f, _, err := parse(path, text, h, nil)
 	return f, err
 }
 
-func parse(path string, text []byte, h Host, before memory) (*File, reads, memory, error) {
+func parse(path string, text []byte, h Host, before *File) (*File, reads, error) {
 	return parseBy(everyKey(), path, text, h, before)
 }
 
-// parseBy also returns what is to be remembered of it for the next time; nil, if there is an error.
-func parseBy(keys *tables, path string, text []byte, h Host, before memory) (*File, reads, memory, error) {
+// parseBy takes what is still true of the configuration before, if there was one.
+func parseBy(keys *tables, path string, text []byte, h Host, before *File) (*File, reads, error) {
 	whole, err := filepath.Abs(path)
 	if err != nil {
-		return nil, reads{}, nil, fmt.Errorf("the configuration %s cannot be located: %w", path, err)
+		return nil, reads{}, fmt.Errorf("the configuration %s cannot be located: %w", path, err)
 	}
 	if len(text) > maxFile {
-		return nil, reads{}, nil, Errors{{Path: path, Line: 1, Column: 1, Message: fmt.Sprintf("the file is larger than %d MiB", maxFile>>20)}}
+		return nil, reads{}, Errors{{Path: path, Line: 1, Column: 1, Message: fmt.Sprintf("the file is larger than %d MiB", maxFile>>20)}}
 	}
 	read := func(r *reading) (*File, error) {
 		f := &File{Path: whole}
@@ -62,7 +62,9 @@ func parseBy(keys *tables, path string, text []byte, h Host, before memory) (*Fi
 		return f, r.errors()
 	}
 	all := newReading(h, keys)
-	all.before = before
+	if before != nil {
+		all.before = before.known
+	}
 	f, err := read(all)
 	if err != nil && all.cut {
 		// What is wrong, and where, is said by who has read the whole.
@@ -71,10 +73,10 @@ func parseBy(keys *tables, path string, text []byte, h Host, before memory) (*Fi
 		f, err = read(all)
 	}
 	if err != nil {
-		return nil, all.reads, nil, err
+		return nil, all.reads, err
 	}
-	f.Includes, f.EnvFiles = all.reads.fragments, all.reads.others
-	return f, all.reads, all.remember(f), nil
+	f.Includes, f.EnvFiles, f.known = all.reads.fragments, all.reads.others, all.remember(f)
+	return f, all.reads, nil
 }
 
 // remember returns what is to be remembered of the files. What was read of a list is the configuration's own part.
@@ -83,8 +85,9 @@ func (r *reading) remember(f *File) memory {
 	rest := f.Instances
 	for _, d := range r.files {
 		if d.known != nil {
-			d.known.apps = rest[:d.count]
-			now[d.where] = d.known
+			l := *d.known
+			l.apps = slices.Clip(rest[:d.count])
+			now[d.where] = &l
 		}
 		rest = rest[d.count:]
 	}

@@ -50,6 +50,7 @@ func good(t *testing.T, text string) *File {
 	t.Helper()
 	f, err := Parse("/etc/procman/procman.yaml", []byte(text), host(nil))
 	require.NoError(t, err)
+	f.known = nil
 	return f
 }
 
@@ -128,6 +129,7 @@ instances:
 func TestTheExampleOfTheManualIsReadInFull(t *testing.T) {
 	f, err := Parse("/srv/procman.yaml", []byte(manual), host(map[string]string{"/srv/users.env": "TOKEN=hunter2\nLOG_LEVEL=info\n"}))
 	require.NoError(t, err)
+	f.known = nil
 	restart := messages.AppInstance{Restart: messages.RestartPolicy{Initial: time.Second, Max: time.Minute, Multiplier: 2, Jitter: 0.2, StableAfter: time.Minute, Mode: messages.RestartAlways}}.WithDefaults().Restart
 	health := messages.AppInstance{Health: messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/api/status", Interval: 15 * time.Second, Timeout: 5 * time.Second, Failures: 3, Owner: messages.OwnerChild}}.WithDefaults().Health
 	require.Equal(t, &File{

@@ -66,7 +66,6 @@ type Provider struct {
 	first bool     // file is ProviderOptions.LastGood, and nobody has been given it yet
 	reads reads    // of file
 	whole Snapshot // of file; empty for LastGood
-	known memory   // of file
 
 	drafting drafting
 	draft    string   // ProviderOptions.Draft, and the files were as they were then; until they are read again
@@ -104,6 +103,7 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 		w.warn(err)
 	}
 	w.names, _ = record.NewNames() // nil: it is looked at again and again
+	p.file.Store(o.LastGood)       // what is still true of it is not read again
 	// Watched before it is read: no change falls between.
 	w.look()
 	switch _, err := p.read(context.Background()); {
@@ -176,11 +176,11 @@ func (p *Provider) read(ctx context.Context) (*File, error) {
 	var names reads
 	var whole Snapshot
 	p.mu.Lock()
-	before, known := p.listFiles(), p.known
+	before, known := p.listFiles(), p.file.Load()
 	p.mu.Unlock()
 	var files map[string]fs.FileInfo // looked at here: under the lock nobody waits for a disk
 	_, err := p.disk.Do(ctx, readPatience, func() (err error) {
-		whole, f, names, known, err = take(p.path, p.host, known)
+		whole, f, names, err = take(p.path, p.host, known)
 		if err == nil {
 			files = statAll(append([]string{p.path}, names.fragments...))
 		} else {
@@ -210,7 +210,7 @@ func (p *Provider) read(ctx context.Context) (*File, error) {
 	}
 	p.watch(names)
 	p.file.Store(f)
-	p.reads, p.whole, p.known, p.first = names, whole, known, false
+	p.reads, p.whole, p.first = names, whole, false
 	p.drafting.look(files, time.Now())
 	if p.draft != "" {
 		p.draft, p.drafting.inPlace = "", true

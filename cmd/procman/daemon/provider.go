@@ -19,7 +19,7 @@ import (
 type provider struct {
 	*config.Provider
 	log       *slog.Logger
-	inUse     *config.File
+	inUse     *config.File // without its instances
 	secrets   Secrets
 	forget    func() error
 	pendingIO *PendingIO
@@ -45,10 +45,10 @@ func newProvider(path string, dir messages.StateDir, loaded *config.File, log *s
 	if err != nil {
 		return nil, err
 	}
-	p := &provider{Provider: inner, log: log, inUse: inner.File()}
+	p := &provider{Provider: inner, log: log, inUse: inner.File().Settings()}
 	p.unread.Store(inner.Snapshot().Path == "")
 	p.forget = p.secrets.keep(dir, log)
-	p.secrets.Learn(p.inUse.Instances)
+	p.secrets.Learn(inner.File().Instances)
 	return p, nil
 }
 
