@@ -45,6 +45,7 @@ type Spawner struct {
 
 	null     *os.File // /dev/null
 	exits    *exits
+	forker   *forker
 	census   *census
 	readings *readings // of census
 
@@ -154,6 +155,10 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		return nil, errors.Join(fmt.Errorf("the ends of processes cannot be waited for: %w", err), s.null.Close(), lock.Close())
 	}
 	s.work.Go(s.exits.run)
+	if s.forker, err = newForker(s.work.Go, s.log); err != nil {
+		s.exits.close()
+		return nil, errors.Join(fmt.Errorf("no process can be started: %w", err), s.null.Close(), lock.Close())
+	}
 	s.readings = &readings{start: s.work.Go, read: s.census.read}
 	if o.Orphans {
 		s.work.Go(s.reapOrphans)
@@ -222,6 +227,7 @@ func (s *Spawner) Close() error {
 	}
 	clear(s.fds)
 	s.exits.close()
+	closed := s.forker.close()
 	for _, f := range s.stored {
 		if f != nil {
 			_ = f.Close() // the store has its own
@@ -242,7 +248,7 @@ func (s *Spawner) Close() error {
 	for _, f := range s.claims {
 		_ = f.Close() // what is to be read in it was written when it was taken
 	}
-	return errors.Join(err, s.null.Close(), s.lock.Close())
+	return errors.Join(err, closed, s.null.Close(), s.lock.Close())
 }
 
 // within waits for the group, but not for ever: who hangs in the kernel is left there.

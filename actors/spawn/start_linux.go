@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -125,13 +124,7 @@ func (s *Spawner) takeTurn(ctx context.Context, i *instance) error {
 // files are those of the state directory that a start needs.
 type files struct{ lock, stdout, stderr *os.File }
 
-func (f *files) close() {
-	for _, file := range []*os.File{f.lock, f.stdout, f.stderr} {
-		if file != nil {
-			_ = file.Close() // nothing was written
-		}
-	}
-}
+func (f *files) close() { closeAll([]*os.File{f.lock, f.stdout, f.stderr}) }
 
 // openFiles opens the files of the instance, once it is known that no process of it is on record. A start is the one deed
 // that has to wait for the disk. But whoever waits for the start is told when the disk does not answer; then the
@@ -200,21 +193,18 @@ func (s *Spawner) start(
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		fd := -1
 		cmd := &exec.Cmd{
 			Path: program, Args: args, Env: env, Dir: l.App.WorkDir,
-			Stdin: s.null, Stdout: f.stdout, Stderr: f.stderr, // files, not pipes: a process must neither die nor wait because we do
-			ExtraFiles: []*os.File{f.lock},
-			// No Pdeathsig: a process outlives us.
-			SysProcAttr: &syscall.SysProcAttr{Setsid: true, PidFD: &fd},
+			SysProcAttr: &syscall.SysProcAttr{Setsid: true}, // no Pdeathsig: a process outlives us
 		}
 		failpoint("before-fork")
 		known := s.forks()
-		err := startClean(cmd)
+		// Files, not pipes: a process must neither die nor wait because we do.
+		pid, err := s.forker.fork(cmd, s.null, f.stdout, f.stderr, f.lock)
 		if err == nil {
 			defer known()
 			failpoint("after-fork")
-			return s.started(i, r, cmd.Process, fd)
+			return s.started(i, r, pid)
 		}
 		known()
 		// Whoever forks while a program is being copied holds it open for writing for an instant.
@@ -227,34 +217,15 @@ func (s *Spawner) start(
 	}
 }
 
-// startClean starts the command with no signal blocked, whatever was blocked when the manager was started: a child inherits
-// the mask of the thread that forks, and one in which TERM is blocked could not be asked to end.
-func startClean(cmd *exec.Cmd) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var none, before unix.Sigset_t
-	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &none, &before); err != nil {
-		return err
-	}
-	err := cmd.Start()
-	return errors.Join(err, unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil))
-}
-
-// started puts the new process into the table and on record: r is the intent. fd is its pidfd.
-func (s *Spawner) started(i *instance, r runRecord, child *os.Process, fd int) (*process, error) {
+// started puts the new process into the table and on record: r is the intent.
+func (s *Spawner) started(i *instance, r runRecord, pid int) (*process, error) {
 	now := time.Now()
-	pid := child.Pid
-	handle, err := adoptFD(pid, fd)
+	handle, err := kernel.OpenPidfd(pid) // our child, not reaped: nobody else can have its pid
 	if err != nil {
 		// Without a handle it could not be watched: better no process than one that is forgotten.
 		err = errors.Join(err, syscall.Kill(-pid, syscall.SIGKILL))
-		_, waitErr := child.Wait()
+		_, waitErr := unix.Wait4(pid, nil, 0, nil)
 		return nil, startError(errors.Join(err, waitErr), "")
-	}
-	// It is watched and reaped by its pidfd. The os package keeps a copy for a Wait of its own, which would fail: the
-	// copy shares O_NONBLOCK.
-	if err := child.Release(); err != nil {
-		s.log.Warn("a process handle could not be released", "instance", string(i.id), "pid", pid, "error", err)
 	}
 	st, err := s.proc.Stat(pid)
 	if err != nil {
@@ -269,11 +240,4 @@ func (s *Spawner) started(i *instance, r runRecord, child *os.Process, fd int) (
 	s.begin(i, p, true)
 	failpoint("after-record")
 	return p, nil
-}
-
-func adoptFD(pid, fd int) (*kernel.Pidfd, error) {
-	if fd < 0 {
-		return kernel.OpenPidfd(pid) // our child, not reaped: nobody else can have its pid
-	}
-	return kernel.NewPidfd(fd)
 }
