@@ -31,10 +31,11 @@ type Ports struct {
 
 	mu     sync.Mutex
 	closed bool
-	slots  map[int]*slot // every port of the range, and the claimed ones outside of it
+	slots  map[int]*slot // every port of the range that was ever tried, and the claimed ones outside of it
+	next   int           // the ports of the range from here on that have no slot were never tried
 	owned  map[messages.InstanceID]*slot
 	past   map[messages.InstanceID]past // of those that have none; no more of them than there are ports
-	free   list.List                    // of *slot: the next to be tried in front
+	free   list.List                    // of *slot: the next to be tried, once none is left that was never tried, in front
 	parked list.List                    // of *slot: the longest parked in front
 }
 
@@ -102,11 +103,27 @@ func (p *Ports) Change(first, last int, hold bool) error {
 			}
 		}
 	}
-	for n := first; n <= last; n++ {
-		if p.slots[n] == nil {
-			s := &slot{port: n}
-			s.place = p.free.PushBack(s)
-			p.slots[n] = s
+	p.next = first
+	return nil
+}
+
+// slot returns the slot of a port; nil if it lies outside of the range and nobody has it.
+func (p *Ports) slot(port int) *slot {
+	s := p.slots[port]
+	if s == nil && p.inside(port) {
+		s = &slot{port: port}
+		s.place = p.free.PushBack(s)
+		p.slots[port] = s
+	}
+	return s
+}
+
+// untried returns the slot of a port that was never tried; nil if there is none. There is no slot of it before: a range may be
+// much wider than what is run.
+func (p *Ports) untried() *slot {
+	for ; p.next <= p.last; p.next++ {
+		if p.slots[p.next] == nil {
+			return p.slot(p.next)
 		}
 	}
 	return nil
@@ -143,7 +160,7 @@ func (p *Ports) Acquire(id messages.InstanceID) (actors.Lease, error) {
 		p.lose(s, "another program has it")
 	}
 	if had, is := p.past[id]; is && had.why == "" {
-		s := p.slots[had.port]
+		s := p.slot(had.port)
 		switch {
 		case s == nil:
 			p.past[id] = past{had.port, outside}
@@ -160,7 +177,17 @@ func (p *Ports) Acquire(id messages.InstanceID) (actors.Lease, error) {
 			p.past[id] = past{had.port, "another program has it"}
 		}
 	}
-	for range p.free.Len() {
+	tried := p.free.Len()
+	for s := p.untried(); s != nil; s = p.untried() {
+		ok, err := p.secure(s, false)
+		if err != nil {
+			return nil, p.refused(err)
+		}
+		if ok {
+			return p.lease(s, id), nil
+		}
+	}
+	for range tried {
 		s := p.free.Front().Value.(*slot)
 		ok, err := p.secure(s, false)
 		if err != nil {
@@ -260,7 +287,7 @@ func (p *Ports) remember(id messages.InstanceID, was past) {
 	}
 	p.past[id] = was
 	for other := range p.past {
-		if len(p.past) <= len(p.slots) {
+		if len(p.past) <= max(len(p.slots), p.last-p.first+1) {
 			break
 		}
 		if other != id { // an id that does not come back would stay for ever

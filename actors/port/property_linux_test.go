@@ -3,6 +3,7 @@ package port
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,7 +32,7 @@ func TestRandomUseLeaksAndSharesNothing(t *testing.T) {
 		last := map[messages.InstanceID]int{}            // where a sticky instance was
 		for range 120 {
 			id := messages.InstanceID(fmt.Sprint("i", rapid.IntRange(0, size+2).Draw(t, "id")))
-			had, free := leases[id], p.free.Len()
+			had, free := leases[id], p.free.Len()+len(neverTried(p))
 			switch op := rapid.SampledFrom([]string{"acquire", "acquire", "acquire", "claim", "release", "release", "discard", "forget"}).Draw(t, "op"); {
 			case op == "acquire":
 				l, err := p.Acquire(id)
@@ -111,16 +112,38 @@ func check(t *rapid.T, p *Ports, leases map[messages.InstanceID]actors.Lease) {
 	if len(p.Leases()) != len(leases) {
 		t.Fatalf("the table says %v, the users are %v", p.Leases(), users)
 	}
+	never := neverTried(p)
 	for n := p.first; n <= p.last; n++ {
+		if slices.Contains(never, n) {
+			continue
+		}
 		if s := p.slots[n]; s == nil || s.owner == "" && (s.place == nil || s.held != nil) {
 			t.Fatalf("port %d leaked", n)
 		}
 	}
-	outside := len(p.slots) - (p.last - p.first + 1)
+	outside := len(p.slots) + len(never) - (p.last - p.first + 1)
 	owned := p.free.Len() + len(p.owned)
 	if owned != len(p.slots) || outside > 1 {
 		t.Fatalf("%d slots, but %d free and %d owned", len(p.slots), p.free.Len(), len(p.owned))
 	}
+}
+
+// neverTried returns the ports of the range that have no slot yet, and will be tried.
+func neverTried(p *Ports) (ports []int) {
+	for n := p.next; n <= p.last; n++ {
+		if p.slots[n] == nil {
+			ports = append(ports, n)
+		}
+	}
+	return ports
+}
+
+func TestAPortThatWasNeverTriedCostsNothing(t *testing.T) {
+	p, err := New(Options{First: 1, Last: 65535})
+	require.NoError(t, err)
+	require.Empty(t, p.slots)
+	require.Zero(t, p.free.Len())
+	require.NoError(t, p.Close())
 }
 
 func BenchmarkAcquireRelease(b *testing.B) {
