@@ -279,7 +279,7 @@ func (i *instance) gotLaunch(c actor.Context, d launchDone) {
 	p := d.process
 	i.process = p
 	i.cancel() // nothing of the launch is under way any more
-	i.launch = nil
+	i.launch, i.cancel = nil, nil
 	i.launched = &messages.Launched{
 		ID: i.id(), Run: i.order.Run, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(), Adopted: d.adopted,
 	}
@@ -326,7 +326,9 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 	id, number := i.id(), i.order.Run
 	switch a := a.(type) {
 	case run.Cancel:
-		i.cancel()
+		if i.cancel != nil {
+			i.cancel()
+		}
 	case run.Probe:
 		i.ask(c)
 	case run.Watch:
@@ -350,6 +352,7 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 		i.report(c, *i.launched)
 	case run.ReportReady:
 		i.held.release(ready, nil)
+		i.held = i.held.kept()
 		i.report(c, messages.Ready{ID: id, Run: number})
 	case run.ReportProbed:
 		i.report(c, messages.Probed{ID: id, Run: number, Probe: a.Probe})

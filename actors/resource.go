@@ -126,6 +126,15 @@ func (h holdings) release(now moment, e *End) {
 	}
 }
 
+// kept returns what is held to the end, without the memory of what is not.
+func (h holdings) kept() holdings {
+	n := 0
+	for n < len(h) && h[n].until < over {
+		n++
+	}
+	return append(make(holdings, 0, len(h)-n), h[n:]...)
+}
+
 // any reports whether something is held.
 func (h holdings) any() bool {
 	for n := range h {

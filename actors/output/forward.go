@@ -73,7 +73,7 @@ func (w *worker) forward(t *tail) (more bool, err error) {
 	}
 	known := t.comparable()
 	to := min(limit, t.Next+turnBytes)
-	buf := w.buf[:int64(len(known))+to-t.Next]
+	buf := w.bytes(int64(len(known)) + to - t.Next)
 	n, err := t.file.ReadAt(buf, t.Next-int64(len(known))-t.Base)
 	if n < len(buf) {
 		return errors.Is(err, io.EOF), notEOF(err) // truncated just now: the next look tells
@@ -130,7 +130,7 @@ func (w *worker) limit(t *tail) int64 {
 
 // pass takes everything up to limit for forwarded.
 func (w *worker) pass(t *tail, limit int64) error {
-	before := w.buf[:min(fingerprintSize, limit-t.head)]
+	before := w.bytes(min(fingerprintSize, limit-t.head))
 	n, err := t.file.ReadAt(before, limit-t.Base-int64(len(before)))
 	if n < len(before) {
 		return notEOF(err) // truncated just now: the next look tells
@@ -158,7 +158,7 @@ func (w *worker) skip(t *tail) error {
 	}
 	to := t.end - o.MaxSize
 	// Begin with a whole line, if one begins nearby.
-	near := w.buf[:maxLine]
+	near := w.bytes(maxLine)
 	n, err := t.file.ReadAt(near, to-1-t.Base)
 	if n == 0 {
 		return err
@@ -209,7 +209,7 @@ func (w *worker) find(t *tail) {
 	if t.held != nil || !t.Known || f.ghost || f.pid <= 0 {
 		return
 	}
-	now, err := statPath(t.path)
+	now, err := statPath(t.path())
 	if err == nil && t.same(now) {
 		return
 	}
@@ -217,11 +217,12 @@ func (w *worker) find(t *tail) {
 		now = fileInfo{Born: 1} // nothing
 	}
 	now.Size, now.Mtime = 0, 0
-	if now == t.searched {
+	if t.searched != nil && now == *t.searched {
 		return
 	}
-	t.searched = now
-	file, err := openWritten(f.pid, t.index+1)
+	looked := now
+	t.searched = &looked
+	file, err := openWritten(f.pid, int(t.index)+1)
 	if err != nil {
 		return // the process is gone, or does not show itself; what is at path counts
 	}
@@ -237,8 +238,8 @@ func (w *worker) find(t *tail) {
 		w.u.watch.disarm(t)
 	}
 	why := fmt.Sprintf("%s was moved or removed, and the process writes on into what was there: that is read and bounded as before, until the next run makes a new file",
-		filepath.Base(t.path))
-	w.log(t).Warn("output file was moved", "file", t.path, "consequence", why)
+		filepath.Base(t.path()))
+	w.log(t).Warn("output file was moved", "file", t.path(), "consequence", why)
 	if w.u.o.Moved != nil {
 		w.u.o.Moved(t.source.id, f.run, f.pid, why)
 	}
@@ -252,7 +253,7 @@ func (w *worker) sayAnew(t *tail) {
 	if t.anew == "" {
 		return
 	}
-	w.log(t).Warn("output begins anew", "file", t.path, "reason", t.anew)
+	w.log(t).Warn("output begins anew", "file", t.path(), "reason", t.anew)
 	t.anew, w.follower.until[t.index] = "", -1
 	t.noPunch, t.noCut = false, false // another file may be on another file system
 }
@@ -263,7 +264,7 @@ func (w *worker) sayGone(t *tail) {
 		return
 	}
 	t.missing = true
-	w.log(t).Warn("output file is gone; what a process still writes to it cannot be read, and is lost", "file", t.path)
+	w.log(t).Warn("output file is gone; what a process still writes to it cannot be read, and is lost", "file", t.path())
 }
 
 func notEOF(err error) error {

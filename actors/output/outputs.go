@@ -35,6 +35,7 @@ type Outputs struct {
 	watch *watch // nil if files cannot be watched
 
 	forwarded, skipped               atomic.Int64
+	large                            sync.Pool // of *[]byte, for turns that find much
 	unwatchable, stalling, unbounded logOnce
 
 	mu      sync.Mutex

@@ -2,7 +2,6 @@ package output
 
 // runStart is the place of the first byte of the newest run, as it was seen before the process was started.
 type runStart struct {
-	known  bool
 	file   fileInfo
 	offset int64 // logical
 	fixed  bool  // offset is valid: the checkpoint was settled by then, or has been since
@@ -11,11 +10,11 @@ type runStart struct {
 
 // noteStart notes that a run is about to begin. source.mu is held for writing.
 func (t *tail) noteStart() {
-	f, err := statPath(t.path)
+	f, err := statPath(t.path())
 	if err != nil {
 		f = fileInfo{} // there is none: whatever will be there is the new run's
 	}
-	t.upcoming = runStart{known: true, file: f, offset: t.Base + f.Size, fixed: t.settled && t.same(f)}
+	t.upcoming = &runStart{file: f, offset: t.Base + f.Size, fixed: t.settled && t.same(f)}
 }
 
 // runBegun says that the newest run has a follower from here on. If it is not the run that the checkpoint is of, and nobody
@@ -25,7 +24,7 @@ func (t *tail) runBegun(other bool) {
 		t.Prior = t.Start
 	}
 	switch {
-	case t.upcoming.known:
+	case t.upcoming != nil:
 		t.upcoming.begun, t.Start = true, 0
 		t.fixStart()
 	case other:
@@ -36,18 +35,22 @@ func (t *tail) runBegun(other bool) {
 // fixStart finds out where the newest run begins as soon as the checkpoint is settled. Later it could not: by then
 // the head may have been trimmed. source.mu is held for writing.
 func (t *tail) fixStart() {
-	if n := &t.upcoming; n.known && !n.fixed && n.file.Inode != 0 && t.settled && t.same(n.file) {
+	n := t.upcoming
+	if n == nil {
+		return
+	}
+	if !n.fixed && n.file.Inode != 0 && t.settled && t.same(n.file) {
 		n.offset, n.fixed = t.Base+n.file.Size, true
 	}
-	if t.upcoming.begun && t.upcoming.fixed {
-		t.Start, t.upcoming = t.upcoming.offset, runStart{}
+	if n.begun && n.fixed {
+		t.Start, t.upcoming = n.offset, nil
 	}
 }
 
 // newest returns where the newest run begins; 0 if nobody knows.
 func (t *tail) newest(c *checkpoint) int64 {
 	switch {
-	case !t.upcoming.known:
+	case t.upcoming == nil:
 		return c.Start
 	case t.upcoming.fixed:
 		return t.upcoming.offset
@@ -59,7 +62,7 @@ func (t *tail) newest(c *checkpoint) int64 {
 
 // lone returns where the newest run begins that has or had a process; 0 if nobody knows.
 func (t *tail) lone(c *checkpoint) int64 {
-	if t.upcoming.known && !t.upcoming.begun {
+	if t.upcoming != nil && !t.upcoming.begun {
 		return c.Start
 	}
 	return t.newest(c)
@@ -70,7 +73,7 @@ func (t *tail) last() int64 {
 	t.source.mu.RLock()
 	defer t.source.mu.RUnlock()
 	switch {
-	case !t.upcoming.known || t.upcoming.begun, t.held != nil: // the next run writes elsewhere
+	case t.upcoming == nil || t.upcoming.begun, t.held != nil: // the next run writes elsewhere
 		return t.end
 	case t.upcoming.fixed:
 		return min(t.end, t.upcoming.offset)

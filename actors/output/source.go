@@ -46,8 +46,9 @@ type source struct {
 
 func newSource(u *Outputs, id messages.InstanceID) *source {
 	s := &source{u: u, id: id}
-	s.tails[0] = &tail{source: s, index: 0, path: u.dir.Stdout(id)}
-	s.tails[1] = &tail{source: s, index: 1, path: u.dir.Stderr(id)}
+	for n := range s.tails {
+		s.tails[n] = &tail{source: s, index: uint8(n)}
+	}
 	return s
 }
 

@@ -11,16 +11,15 @@ import (
 // tail is one output file on its way.
 type tail struct {
 	source *source
-	index  int
-	path   string
+	index  uint8
 	wd     int32 // its inotify watch; 0: none; guarded by Outputs.mu
 
 	// Written by the worker under source.mu.
 	held *os.File // what the newest run writes to, if that is not what is at path any more
 	checkpoint
-	settled  bool     // the checkpoint is of the file as it is
-	upcoming runStart // of the newest run, until Start says it
-	cut      int64    // where a run ended without a line end; 0: nowhere
+	settled  bool      // the checkpoint is of the file as it is
+	upcoming *runStart // of the newest run, until Start says it; nil: nothing is known of it beside Start
+	cut      int64     // where a run ended without a line end; 0: nowhere
 
 	// Of the worker alone.
 	file  *os.File // open during a turn
@@ -28,14 +27,22 @@ type tail struct {
 		next, era, start, collapsing int64
 		known                        bool
 	}
-	anew     string   // why the checkpoint began anew, until that is said
-	abreast  bool     // has caught up with what was written while nobody followed
-	missing  bool     // that the file is gone has been said
-	searched fileInfo // what was at path when the file was looked for in vain
-	noPunch  bool     // the file system cannot make holes
-	noCut    bool     // the file system cannot collapse
+	anew     string    // why the checkpoint began anew, until that is said
+	searched *fileInfo // what was at path when the file was looked for in vain
+	abreast  bool      // has caught up with what was written while nobody followed
+	missing  bool      // that the file is gone has been said
+	noPunch  bool      // the file system cannot make holes
+	noCut    bool      // the file system cannot collapse
 	reading  logOnce
 	trimming logOnce
+}
+
+// path is where the file is made.
+func (t *tail) path() string {
+	if t.index == 0 {
+		return t.source.u.dir.Stdout(t.source.id)
+	}
+	return t.source.u.dir.Stderr(t.source.id)
 }
 
 func (t *tail) name() messages.Stream {
@@ -96,7 +103,7 @@ func (t *tail) open(flag int) (*os.File, error) {
 	if t.held != nil {
 		return record.OpenLinked(pathOf(t.held), flag, 0)
 	}
-	return record.Open(t.path, flag, 0)
+	return record.Open(t.path(), flag, 0)
 }
 
 // stat looks at the file, where it is.
@@ -104,7 +111,7 @@ func (t *tail) stat() (fileInfo, error) {
 	if t.held != nil {
 		return statFile(t.held)
 	}
-	return statPath(t.path)
+	return statPath(t.path())
 }
 
 // at is where the file is.
@@ -112,7 +119,7 @@ func (t *tail) at() string {
 	if t.held != nil {
 		return pathOf(t.held)
 	}
-	return t.path
+	return t.path()
 }
 
 // letGo goes back to what is at path. source.mu is held for writing.

@@ -12,7 +12,7 @@ func (u *Outputs) trim(t *tail) {
 	}
 	err := u.cutHead(t)
 	if t.noPunch {
-		u.unbounded.note(u.log, err, "output files cannot be bounded on this file system", "file", t.path)
+		u.unbounded.note(u.log, err, "output files cannot be bounded on this file system", "file", t.path())
 		return
 	}
 	t.trimming.note(u.log, err, "output cannot be bounded", "instance", string(t.source.id), "stream", string(t.name()))

@@ -44,7 +44,7 @@ func (w *watch) arm(t *tail) error {
 	const mask = unix.IN_MODIFY | unix.IN_ATTRIB | unix.IN_MOVE_SELF | unix.IN_DELETE_SELF | unix.IN_ONESHOT
 	wd, err := unix.InotifyAddWatch(w.fd, t.at(), mask)
 	if err != nil {
-		return fmt.Errorf("inotify_add_watch %s: %w; see fs.inotify.max_user_watches", t.path, err)
+		return fmt.Errorf("inotify_add_watch %s: %w; see fs.inotify.max_user_watches", t.path(), err)
 	}
 	w.claim(t, int32(wd), unheard)
 	return nil

@@ -1,6 +1,7 @@
 package output
 
 import (
+	"log/slog"
 	"runtime"
 	"slices"
 	"time"
@@ -20,8 +21,9 @@ const (
 
 // worker gives turns to sources that are due. One that a disk keeps waiting is replaced, and ends with its turn.
 type worker struct {
-	u   *Outputs
-	buf []byte
+	u     *Outputs
+	small []byte
+	large *[]byte // for the turn under way, from Outputs.large; nil: small is enough
 
 	// Guarded by Outputs.mu.
 	source   *source // that has the turn; nil: none. The worker itself may look without the lock
@@ -64,7 +66,7 @@ func (u *Outputs) wakeAll() {
 
 // run is the life of a worker: it gives turns until Close.
 func (u *Outputs) run() {
-	w := &worker{u: u, buf: make([]byte, fingerprintSize+turnBytes)}
+	w := &worker{u: u, small: make([]byte, smallBytes)}
 	late := time.AfterFunc(time.Hour, w.replace)
 	late.Stop()
 	for s := w.next(); s != nil; s = w.next() {
@@ -76,6 +78,24 @@ func (u *Outputs) run() {
 			return
 		}
 	}
+}
+
+// smallBytes is what a turn has room for without memory that is given back after it.
+const smallBytes = 4 << 10
+
+// bytes returns room for n bytes, at most for what a turn takes. It is used again by the next call.
+func (w *worker) bytes(n int64) []byte {
+	if n <= smallBytes {
+		return w.small[:n]
+	}
+	if w.large == nil {
+		w.large, _ = w.u.large.Get().(*[]byte)
+	}
+	if w.large == nil {
+		b := make([]byte, fingerprintSize+turnBytes)
+		w.large = &b
+	}
+	return (*w.large)[:n]
 }
 
 // next waits for a source that is due; nil after Close. Those on a disk that does not answer are passed over while enough
@@ -149,6 +169,9 @@ func (w *worker) turn(s *source) time.Duration {
 	case s.moved():
 		return 0
 	}
+	if wait == never {
+		f.log = [2]slog.Handler{} // they are soon made
+	}
 	return wait
 }
 
@@ -167,6 +190,10 @@ func (w *worker) release(in time.Duration) (replaced bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	w.source, w.follower = nil, nil
+	if w.large != nil {
+		u.large.Put(w.large)
+		w.large = nil
+	}
 	if w.replaced {
 		if u.stalled[w.device]--; u.stalled[w.device] == 0 {
 			delete(u.stalled, w.device)
@@ -177,6 +204,9 @@ func (w *worker) release(in time.Duration) (replaced bool) {
 	s.queued, s.busy = false, false
 	if s.timer != nil {
 		s.timer.Stop()
+	}
+	if in == never {
+		s.timer = nil
 	}
 	switch {
 	case again:
