@@ -26,7 +26,7 @@ var warmed sync.Map
 func warm(t *testing.T, application string) {
 	t.Helper()
 	once, _ := warmed.LoadOrStore(application, new(sync.Once))
-	once.(*sync.Once).Do(func() { start(t, t.TempDir(), application).stop(t) })
+	once.(*sync.Once).Do(func() { begin(t, t.TempDir(), application).stop(t) })
 }
 
 // warmCache is a cache of the test's own with the machine code of that application, and the file it is in.

@@ -106,7 +106,16 @@ func command(t *testing.T, directory string, args ...string) *exec.Cmd {
 }
 
 // start runs servicehost with that application in the directory, where its database is NAME, until it says that it serves.
+// Under -short, which is for the race detector, the test ends here: the program is built without it.
 func start(t *testing.T, directory, name string, args ...string) *process {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes the real program, which is built without the race detector")
+	}
+	return begin(t, directory, name, args...)
+}
+
+func begin(t *testing.T, directory, name string, args ...string) *process {
 	t.Helper()
 	args = append([]string{"-wasm", app(t, name), "-dbPath", "data/" + name + ".db", "-port", "0", "-cache", filepath.Join(built, "cache")}, args...)
 	p := &process{Cmd: command(t, directory, args...), stderr: make(chan string, 1)}

@@ -64,6 +64,9 @@ type binaries struct {
 // program returns the path of one of this module's programs.
 func (b *binaries) program(t testing.TB, pkg string, tags ...string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("programs are built without the race detector: tests of them alone find nothing more with it")
+	}
 	name := filepath.Base(pkg)
 	args := []string{"build", "-buildvcs=false"}
 	for _, tag := range tags {

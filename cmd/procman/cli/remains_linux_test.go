@@ -15,6 +15,7 @@ import (
 
 func TestAProcessThatHasEndedItselfAndCannotBeEndedByTheKernelIsNotWaitedForForEver(t *testing.T) {
 	t.Parallel()
+	real(t)
 	cmd := exec.Command(childBinary)
 	cmd.Env = append(os.Environ(), "TEST_CHILD=remains")
 	require.NoError(t, cmd.Start())

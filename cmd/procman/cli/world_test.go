@@ -41,6 +41,8 @@ func TestMain(m *testing.M) {
 	if err == nil {
 		_ = os.Setenv("XDG_RUNTIME_DIR", filepath.Join(dir, "run")) // the name is one; the daemon makes the directory
 		binary, childBinary = filepath.Join(dir, "procman"), filepath.Join(dir, "child")
+	}
+	if err == nil && !testing.Short() {
 		build := exec.Command("go", "build", "-buildvcs=false", "-o", dir, "procman/cmd/procman", "procman/cmd/procman/cli/testdata/child")
 		build.Stdout, build.Stderr = os.Stderr, os.Stderr
 		err = build.Run()
@@ -55,6 +57,14 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(code)
 	}))
+}
+
+// real passes over a test of the real programs under -short, which is for the race detector: it would find nothing in them.
+func real(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes real programs, which are built without the race detector")
+	}
 }
 
 // counted is a line of a child that counts. All have the same length.
@@ -81,6 +91,7 @@ func newSite(t *testing.T, head string, instances ...string) *site {
 	if runtime.GOOS != "linux" {
 		t.Skip("processes are kept running on Linux only")
 	}
+	real(t)
 	dir, err := os.MkdirTemp("", "pm")
 	require.NoError(t, err)
 	s := &site{t: t, dir: dir, config: filepath.Join(dir, "procman.yaml"), first: 61100 + perSite*(int(ports.Add(1))%sites)}
