@@ -38,6 +38,7 @@ func goneWith(t testing.TB, s *Spawner) messages.Exit {
 }
 
 func TestTheEndOfOneRunIsNotThatOfAnother(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	spawned(t, s, shell("exit 3")).Wait()
 	var gone *messages.GoneError
@@ -53,6 +54,7 @@ func TestTheEndOfOneRunIsNotThatOfAnother(t *testing.T) {
 }
 
 func TestAdoptionWaitsForAStartThatIsUnderWay(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	s.patience = time.Minute
 	spawned(t, s, shell("exit 3")).Wait()
@@ -112,6 +114,7 @@ func statusIsTold(t testing.TB) bool {
 }
 
 func TestAProcessOutlivesItsManagerAndIsAdopted(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	app := sleeper("a")
 	before := time.Now()
@@ -141,6 +144,7 @@ func TestAProcessOutlivesItsManagerAndIsAdopted(t *testing.T) {
 }
 
 func TestTheExitOfAnAdoptedProcessIsExactOrUnknown(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	told := statusIsTold(t)
 	script := "trap 'exit $CODE' USR1; echo ready; while :; do sleep 0.01; done"
@@ -201,6 +205,7 @@ func TestAProcessThatEndedWhileNobodyWatchedHasAnUnknownExit(t *testing.T) {
 }
 
 func TestAnExitThatWasSeenIsOnRecord(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	exit := spawned(t, s, shell("exit 6")).Wait()
@@ -235,6 +240,7 @@ func TestAZombieHasEndedAndItsExitIsRead(t *testing.T) {
 
 // A manager that executes a new binary keeps its children.
 func TestAnAdoptedChildOfOursIsReaped(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	pid := spawned(t, s, shell("trap 'exit 12' TERM; echo ready; while :; do sleep 0.01; done")).PID()
@@ -249,6 +255,7 @@ func TestAnAdoptedChildOfOursIsReaped(t *testing.T) {
 }
 
 func TestNothingIsKnownOfAnInstanceThatNeverRan(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	_, err := s.Adopt(t.Context(), "a", actors.AnyRun)
 	require.ErrorIs(t, err, messages.ErrNoRun)
@@ -268,6 +275,7 @@ func rewrite(t testing.TB, dir messages.StateDir, change func(*runRecord)) {
 }
 
 func TestAStrangerIsNeverAdoptedAndNeverSignalled(t *testing.T) {
+	t.Parallel()
 	for name, forge := range map[string]func(t *testing.T, dir messages.StateDir, bystander int){
 		"that was given the pid": func(t *testing.T, dir messages.StateDir, bystander int) {
 			rewrite(t, dir, func(r *runRecord) { r.PID = bystander })
@@ -303,6 +311,7 @@ func TestAStrangerIsNeverAdoptedAndNeverSignalled(t *testing.T) {
 }
 
 func TestARecordOfAnotherBootIsVoid(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := openedWith(t, dir, Options{BootID: func() string { return "before" }})
 	spawned(t, s, shell("exit 3")).Wait()
@@ -318,6 +327,7 @@ func TestARecordOfAnotherBootIsVoid(t *testing.T) {
 }
 
 func TestAStateDirectoryMayBeRenamedUnderItsProcesses(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	pid := orphaned(t, dir, sleeper("a"))
 	moved := messages.StateDir(string(dir) + "-moved")
@@ -326,6 +336,7 @@ func TestAStateDirectoryMayBeRenamedUnderItsProcesses(t *testing.T) {
 }
 
 func TestAProcessThatOverwroteItsEnvironmentIsAdoptedByItsLock(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	first := spawned(t, s, player(t, "overwritten environment"))
@@ -342,6 +353,7 @@ func TestAProcessThatOverwroteItsEnvironmentIsAdoptedByItsLock(t *testing.T) {
 }
 
 func TestTheGroupOfAnAdoptedProcessIsReachedAfterItsEnd(t *testing.T) {
+	t.Parallel()
 	for _, old := range []bool{false, true} {
 		dir := stateDir(t)
 		pid := orphaned(t, dir, shell("sleep 300 & echo ready; wait"))

@@ -20,6 +20,7 @@ import (
 // TestAProcessWhoseEnvironmentHangsGoesWithoutATagAndAllOthersAreAsked: on a busy host a helper that was not looked at in time
 // would live on for ever, and one process that hangs must not hide all others.
 func TestAProcessWhoseEnvironmentHangsGoesWithoutATagAndAllOthersAreAsked(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		heal := make(chan struct{})
 		defer time.Sleep(time.Minute) // what was left behind ends once it can
@@ -45,6 +46,7 @@ func TestAProcessWhoseEnvironmentHangsGoesWithoutATagAndAllOthersAreAsked(t *tes
 
 // It leaves the session and the environment, and its parent has ended: what it holds is all that tells of its run.
 func TestWhoHoldsTheLockOfARunBelongsToItWhateverItShowsAndWhoReadsItDoesNot(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	p := spawned(t, s, shell(`(env -i setsid /bin/sh -c 'echo $$; exec sleep 300' &); exec sleep 300`))
 	var helper int
@@ -67,6 +69,7 @@ func TestWhoHoldsTheLockOfARunBelongsToItWhateverItShowsAndWhoReadsItDoesNot(t *
 
 // Every exit and every stop looks for those of the run: that may not cost a line for each process of the host.
 func TestAReadingOfTheProcessTableAsksOnlyThoseThatAreNew(t *testing.T) {
+	t.Parallel()
 	if _, err := kernel.Procfs("/proc").LastPID(); err != nil {
 		t.Skip("this kernel does not tell the number that it gave last")
 	}
@@ -108,6 +111,7 @@ func TestAReadingOfTheProcessTableAsksOnlyThoseThatAreNew(t *testing.T) {
 
 // Whoever belongs to a run by its session is found also when nobody knew of the run as he was looked at.
 func TestAStrangerIsOfARunThatBecomesKnownLater(t *testing.T) {
+	t.Parallel()
 	c := newCensus("/proc", slog.New(slog.DiscardHandler))
 	cmd := exec.Command("/bin/sh", "-c", "sleep 300 & echo $!; wait")
 	cmd.Env, cmd.SysProcAttr = []string{}, &syscall.SysProcAttr{Setsid: true}

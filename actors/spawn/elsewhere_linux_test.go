@@ -21,6 +21,7 @@ func worker(dir string) messages.AppInstance {
 
 // state_dir was changed: what runs under the former one is not started a second time, and not taken over without a record.
 func TestAnInstanceThatRunsUnderAnotherStateDirectoryIsNotStarted(t *testing.T) {
+	t.Parallel()
 	work := t.TempDir()
 	for name, change := range map[string]func(a *messages.AppInstance){
 		"as it is":                        func(*messages.AppInstance) {},
@@ -54,6 +55,7 @@ func TestAnInstanceThatRunsUnderAnotherStateDirectoryIsNotStarted(t *testing.T) 
 }
 
 func TestWhatBelongsToAnotherProjectIsNoReasonNotToStart(t *testing.T) {
+	t.Parallel()
 	work := t.TempDir()
 	for name, other := range map[string]messages.AppInstance{
 		"another directory": worker(t.TempDir()),
@@ -73,6 +75,7 @@ func TestWhatBelongsToAnotherProjectIsNoReasonNotToStart(t *testing.T) {
 }
 
 func TestTheManagerUnderWhichItRunsIsNamed(t *testing.T) {
+	t.Parallel()
 	former, dir := stateDir(t), stateDir(t)
 	app := worker(t.TempDir())
 	m := predecessor(t, "manager", order{Dir: former, Launches: []messages.Launch{{App: app, Run: 1}}})
@@ -92,6 +95,7 @@ func TestTheManagerUnderWhichItRunsIsNamed(t *testing.T) {
 
 // Two things were changed at once: where the state lies, and with it everything else. Then it is the record that counts.
 func TestARecordThatCameAlongIsNoStranger(t *testing.T) {
+	t.Parallel()
 	former := stateDir(t)
 	app := worker(t.TempDir())
 	pid := orphaned(t, former, app)

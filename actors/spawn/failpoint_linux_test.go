@@ -13,6 +13,7 @@ import (
 
 // The windows are tried by: go test -tags failpoint ./actors/spawn
 func TestAManagerKilledInAnyWindowLeavesExactlyOneProcessOrNone(t *testing.T) {
+	t.Parallel()
 	for point, processes := range map[string]int{"before-fork": 0, "after-fork": 1, "mid-record": 1, "after-record": 1} {
 		t.Run(point, func(t *testing.T) {
 			dir := stateDir(t)
@@ -35,6 +36,7 @@ func TestAManagerKilledInAnyWindowLeavesExactlyOneProcessOrNone(t *testing.T) {
 }
 
 func TestAManagerKilledBetweenReapingAndTheRecordTellsNoWrongExit(t *testing.T) {
+	t.Parallel()
 	for _, point := range []string{"before-reap", "after-reap"} {
 		dir := stateDir(t)
 		m := predecessor(t, "manager", order{Dir: dir, Launches: []messages.Launch{{App: shell("exit 3"), Run: 7}}}, "PROCMAN_FAILPOINT="+point)
@@ -45,6 +47,7 @@ func TestAManagerKilledBetweenReapingAndTheRecordTellsNoWrongExit(t *testing.T) 
 }
 
 func TestWhatIsRememberedIsTheOldOrTheNew(t *testing.T) {
+	t.Parallel()
 	for point, want := range map[string]int{"before-remember:2": 1, "mid-remember:2": 1, "after-remember:2": 2} {
 		dir := stateDir(t)
 		m := predecessor(t, "manager", order{Dir: dir, Remember: []messages.Memory{{ID: "a", Run: 1}, {ID: "a", Run: 2}}}, "PROCMAN_FAILPOINT="+point)

@@ -42,6 +42,7 @@ func orphanedAs(t testing.TB, dir messages.StateDir, app messages.AppInstance) i
 func endAfter(t testing.TB, pid int) { t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) }) }
 
 func TestAProcessThatShowsAndHoldsNothingIsTheOneOnRecord(t *testing.T) {
+	t.Parallel()
 	for name, app := range map[string]messages.AppInstance{"its environment is empty": bare(""), "and its descriptors are closed": bare("3>&-")} {
 		t.Run(name, func(t *testing.T) {
 			dir := stateDir(t)
@@ -62,6 +63,7 @@ func TestAProcessThatShowsAndHoldsNothingIsTheOneOnRecord(t *testing.T) {
 
 // On an upgrade the process is a child of ours that nobody has reaped: that is proof without any other.
 func TestAnUnreapedChildOfOursIsOurs(t *testing.T) {
+	t.Parallel()
 	for _, what := range []string{"its start time is not on record", "/proc does not show it"} {
 		t.Run(what, func(t *testing.T) {
 			dir := stateDir(t)
@@ -127,6 +129,7 @@ func requireSettled(t testing.TB, s *Spawner, pid int) {
 }
 
 func TestWhileItCannotBeToldWhoseAProcessIsNothingIsStartedAndNothingIsSignalled(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		app   messages.AppInstance
 		spoil func(t *testing.T, dir messages.StateDir)
@@ -174,6 +177,7 @@ func TestWhileItCannotBeToldWhoseAProcessIsNothingIsStartedAndNothingIsSignalled
 
 // A record that cannot be used, and a program that has cleared its environment: its lock tells whose it is.
 func TestTheLockTellsWhoseAProcessIsThatHasNothingElse(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(t *testing.T, dir messages.StateDir){
 		"a record of the run before": func(t *testing.T, dir messages.StateDir) {
 			rewrite(t, dir, func(r *runRecord) { r.PID, r.Run, r.Tag, r.Exit = 1, 6, "other", &exitRecord{} })
@@ -226,6 +230,7 @@ func helper(t testing.TB, dir messages.StateDir, leader int) int {
 }
 
 func TestAHelperOfAnEarlierRunIsNeitherSurvivorNorRival(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	var helpers []int
 	start := func(run int) int {
@@ -273,6 +278,7 @@ func TestAHelperOfAnEarlierRunIsNeitherSurvivorNorRival(t *testing.T) {
 
 // The process has forked a child with all its descriptors, in a session of its own, and has ended: a daemon.
 func TestAChildThatHasTheTagAndTheLockIsNotItsParent(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	pid := orphaned(t, dir, shell("setsid sleep 301 & exec sleep 300"))
 	child := helper(t, dir, pid)
@@ -298,6 +304,7 @@ func copyDir(t testing.TB, from, to messages.StateDir) {
 }
 
 func TestARecordHoldsUnderAnotherNameOfTheStateDirectory(t *testing.T) {
+	t.Parallel()
 	for what, app := range map[string]messages.AppInstance{"shows its tag": sleeper("a"), "shows nothing": bare("3>&-")} {
 		for how, move := range map[string]func(t *testing.T, from, to messages.StateDir){
 			"moved": func(t *testing.T, from, to messages.StateDir) {
@@ -340,6 +347,7 @@ func TestARecordHoldsUnderAnotherNameOfTheStateDirectory(t *testing.T) {
 }
 
 func TestACopyOfAStateDirectoryThatHasAManagerIsNoSecondOwner(t *testing.T) {
+	t.Parallel()
 	for what, app := range map[string]messages.AppInstance{"it shows its tag": sleeper("a"), "it shows nothing": bare("3>&-")} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel() // it waits
@@ -400,6 +408,7 @@ func TestADirectoryThatWasMovedUnderItsManagerGetsNoSecondOne(t *testing.T) {
 }
 
 func TestOneDirectoryWithTwoNamesIsOne(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	pid := orphaned(t, dir, sleeper("a"))
 	other := messages.StateDir(t.TempDir() + "/bound")
@@ -420,6 +429,7 @@ func TestOneDirectoryWithTwoNamesIsOne(t *testing.T) {
 
 // The binary was replaced by a rename while the instance runs.
 func TestAProcessWhoseProgramWasReplacedIsAdopted(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	program := filepath.Join(t.TempDir(), "server")
 	sleep, err := exec.LookPath("sleep")
@@ -442,6 +452,7 @@ func TestAProcessWhoseProgramWasReplacedIsAdopted(t *testing.T) {
 
 // The records of an earlier version have no state directory, and its locks say nothing.
 func TestWhatAnEarlierVersionLeftIsAdopted(t *testing.T) {
+	t.Parallel()
 	for _, record := range []string{"with its record", "without a record"} {
 		dir := stateDir(t)
 		pid := orphaned(t, dir, sleeper("a"))
@@ -455,6 +466,7 @@ func TestWhatAnEarlierVersionLeftIsAdopted(t *testing.T) {
 }
 
 func TestAThousandAreAdoptedWithoutALookAtEachOther(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it starts many processes")
 	}

@@ -16,6 +16,7 @@ import (
 // TestAProcessWhoseManagerDiedBeforeItWasOnRecordIsFoundThoughItShowsNothing: the manager died between fork and record, and
 // the process has wiped its environment and closed the lock. The intent is all that was written.
 func TestAProcessWhoseManagerDiedBeforeItWasOnRecordIsFoundThoughItShowsNothing(t *testing.T) {
+	t.Parallel()
 	for name, sure := range map[string]bool{"its command line is that of the start": true, "it shows another command line": false} {
 		t.Run(name, func(t *testing.T) {
 			dir := stateDir(t)
@@ -63,6 +64,7 @@ func forgetAllButTheIntent(t testing.TB, dir messages.StateDir, args []string) {
 // TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt: its first process has ended too, and what it had started shows and
 // holds nothing.
 func TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	leader := orphanedAs(t, dir, shell("env -i sleep 300 3>&- & exec env -i sleep 300 3>&-"))
 	worker := 0
@@ -92,6 +94,7 @@ func TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt(t *testing.T) {
 // TestARunOfWhichNothingButTheIntentIsLeftHasEndedAndItsNumberIsGivenToNobodyElse: the process ended before the next manager
 // came. That it never was cannot be told apart from that.
 func TestARunOfWhichNothingButTheIntentIsLeftHasEndedAndItsNumberIsGivenToNobodyElse(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	app := bare("")

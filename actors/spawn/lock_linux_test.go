@@ -28,6 +28,7 @@ func TestAManagerThatHasTheDirectoryKeepsOthersOut(t *testing.T) {
 }
 
 func TestALockThatIsHeldForAnInstantIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	require.NoError(t, os.MkdirAll(string(dir), 0o700))
 	f, err := os.Create(dir.Lock())
@@ -39,6 +40,7 @@ func TestALockThatIsHeldForAnInstantIsWaitedFor(t *testing.T) {
 }
 
 func TestOneStateDirectoryHasOneName(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	pid := orphaned(t, dir, sleeper("a"))
 	link := t.TempDir() + "/link"
@@ -47,6 +49,7 @@ func TestOneStateDirectoryHasOneName(t *testing.T) {
 }
 
 func TestCloseTouchesNoProcessAndEndsEveryWait(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	p := spawned(t, s, sleeper("a"))
@@ -106,6 +109,7 @@ func TestAStateDirectoryTakenByAnotherManagerIsLeftToIt(t *testing.T) {
 }
 
 func TestALockThatIsNotThatOfTheDirectoryAnyMoreEndsNoManager(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	handed, err := s.Handover()
@@ -123,6 +127,7 @@ func TestALockThatIsNotThatOfTheDirectoryAnyMoreEndsNoManager(t *testing.T) {
 }
 
 func TestWhatRunsIsPutOnRecordAgainWhenItsDirectoryIsReplaced(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	spawned(t, s, sleeper("a"))

@@ -48,6 +48,7 @@ func looked(t testing.TB, dir messages.StateDir) Trace {
 }
 
 func TestALookTellsWhatTheNextManagerWillFind(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	m := fullMemory(t)
 	app := sleeper("a")
@@ -69,6 +70,7 @@ func TestALookTellsWhatTheNextManagerWillFind(t *testing.T) {
 }
 
 func TestALookTellsOfAProcessThatHasEnded(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	pid := orphaned(t, dir, sleeper("a"))
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
@@ -83,6 +85,7 @@ func TestALookTellsOfAProcessThatHasEnded(t *testing.T) {
 }
 
 func TestALookReadsTheStatusOfAZombie(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	spawned(t, s, sleeper("a"))
@@ -109,6 +112,7 @@ func survivorPID(t testing.TB, dir messages.StateDir) int {
 }
 
 func TestALookFindsAProcessWithoutItsRecord(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	pid := orphaned(t, dir, sleeper("a"))
 	require.NoError(t, os.Truncate(dir.Run("a"), 50))
@@ -121,6 +125,7 @@ func TestALookFindsAProcessWithoutItsRecord(t *testing.T) {
 }
 
 func TestALookTakesNoStrangerForAnInstance(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	pid := orphaned(t, dir, sleeper("a"))
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
@@ -134,6 +139,7 @@ func TestALookTakesNoStrangerForAnInstance(t *testing.T) {
 }
 
 func TestALookCreatesNoDirectory(t *testing.T) {
+	t.Parallel()
 	dir := messages.StateDir(t.TempDir() + "/none")
 	_, err := Look(t.Context(), dir)
 	require.ErrorIs(t, err, fs.ErrNotExist)

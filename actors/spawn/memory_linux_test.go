@@ -66,6 +66,7 @@ func equalMemories(t testing.TB, want, got messages.Memory) {
 }
 
 func TestEverythingThatIsRememberedIsRecalled(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	m := fullMemory(t)
 	predecessor(t, "manager", order{Dir: dir, Remember: []messages.Memory{m}}).kill()
@@ -107,6 +108,7 @@ func TestMemoriesOfAnyShapeAreRecalled(t *testing.T) {
 }
 
 func TestTimesOfAnotherBootAreForgotten(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := openedWith(t, dir, Options{BootID: func() string { return "before" }})
 	m := fullMemory(t)
@@ -118,6 +120,7 @@ func TestTimesOfAnotherBootAreForgotten(t *testing.T) {
 }
 
 func TestADamagedMemoryIsReportedAndTheOthersAreRecalled(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	m := fullMemory(t)
@@ -157,6 +160,7 @@ func TestADamagedMemoryIsReportedAndTheOthersAreRecalled(t *testing.T) {
 }
 
 func TestAHoldIsKnownToBeOnDisk(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	require.NoError(t, s.Remember(messages.Memory{ID: "a", Held: true}))
@@ -167,6 +171,7 @@ func TestAHoldIsKnownToBeOnDisk(t *testing.T) {
 }
 
 func TestAnExpungedInstanceIsForgottenButForItsOutput(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	require.NoError(t, s.Expunge("a"), "nothing to forget")
@@ -187,6 +192,7 @@ func TestAnExpungedInstanceIsForgottenButForItsOutput(t *testing.T) {
 
 // It holds the lock and shows nothing: what the lock says is all that tells of which run it is.
 func TestAHelperWithTheLockOfAnExpungedInstanceIsInNobodysWay(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	p := spawned(t, s, shell(`env -i setsid /bin/sh -c 'echo $$; exec sleep 300' & sleep 0.2`))
@@ -207,6 +213,7 @@ func TestAHelperWithTheLockOfAnExpungedInstanceIsInNobodysWay(t *testing.T) {
 
 // The wall clock is set by a year, there or back, while no manager runs: what was due in a minute is due in a minute.
 func TestARecordOutlivesAStepOfTheWallClock(t *testing.T) {
+	t.Parallel()
 	wrote := readClock()
 	record := memorize(messages.Memory{ID: "a", DueAt: wrote.now.Add(time.Minute), HealthySince: wrote.now.Add(-time.Hour), KillAt: wrote.now.Add(3 * time.Second)}, "boot", wrote)
 	for _, step := range []time.Duration{365 * 24 * time.Hour, -365 * 24 * time.Hour} {
@@ -220,6 +227,7 @@ func TestARecordOutlivesAStepOfTheWallClock(t *testing.T) {
 
 // F127: every instance was told to have failed.
 func TestAContainerThatWasStartedAgainIsAnotherBootThoughTheBootIDIsTheHosts(t *testing.T) {
+	t.Parallel()
 	s := opened(t, messages.StateDir(t.TempDir()))
 	require.NoError(t, s.Remember(fullMemory(t)))
 	require.False(t, recalled(t, s)[0].Rebooted)
@@ -240,6 +248,7 @@ func TestAContainerThatWasStartedAgainIsAnotherBootThoughTheBootIDIsTheHosts(t *
 
 // What earlier versions wrote and read: an upgrade and the way back lose nothing.
 func TestAMemoryIsOnDiskAsItAlwaysWas(t *testing.T) {
+	t.Parallel()
 	const fixed = `{"instance":"a","boot_id":"boot","run":4,"exited":true,"spec_hash":"spec","restart_hash":"rule","starts":3,"counted":true,` +
 		`"grace_ns":1000000000,"leftovers":"leave","attempts":2,"phase":"backoff","reason":"why","due_ns":7,"healthy_since_ns":7,"stop_as":"changed",` +
 		`"kill_ns":7,"held":true,"held_by":"uid 1000","held_at":"2026-01-02T03:04:05.000000006Z",` +

@@ -22,6 +22,7 @@ import (
 )
 
 func TestTheExitCodeOfAProcessIsReportedExactly(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	for _, code := range []int{0, 1, 2, 3, 7, 42, 99, 125, 126, 127, 128, 129, 130, 137, 143, 200, 254, 255} {
 		before := time.Now()
@@ -46,6 +47,7 @@ func deadly() []syscall.Signal {
 }
 
 func TestTheSignalThatEndedAProcessIsReportedExactly(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	for _, sig := range deadly() {
 		p := spawned(t, s, shell("ulimit -c 0; trap '' USR2; trap - USR2; exec sleep 300"))
@@ -65,6 +67,7 @@ func TestTheSignalThatEndedAProcessIsReportedExactly(t *testing.T) {
 }
 
 func TestTheRestOfTheGroupDoesNotDelayWaitAndIsReachedAfterIt(t *testing.T) {
+	t.Parallel()
 	for _, old := range []bool{false, true} {
 		s := opened(t, stateDir(t))
 		s.old = old
@@ -95,6 +98,7 @@ func TestTheRestOfTheGroupDoesNotDelayWaitAndIsReachedAfterIt(t *testing.T) {
 }
 
 func TestASignalReachesTheWholeGroup(t *testing.T) {
+	t.Parallel()
 	for _, old := range []bool{false, true} {
 		s := opened(t, stateDir(t))
 		s.old = old
@@ -109,6 +113,7 @@ func TestASignalReachesTheWholeGroup(t *testing.T) {
 
 // This is a fact about Linux that the design leans on.
 func TestAPidfdReachesTheGroupAfterItsLeaderWasReaped(t *testing.T) {
+	t.Parallel()
 	fd := -1
 	cmd := exec.Command("/bin/sh", "-c", "sleep 300 & echo $!")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, PidFD: &fd}
@@ -137,6 +142,7 @@ func TestAPidfdReachesTheGroupAfterItsLeaderWasReaped(t *testing.T) {
 }
 
 func TestWaitMayBeCalledByManyAndAgain(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	p := spawned(t, s, sleeper("a"))
 	exits := make(chan messages.Exit, 10)
@@ -186,6 +192,7 @@ func TestAWatchedProcessCostsNoThreadAndOneDescriptor(t *testing.T) {
 
 // A debugger that sits at its prompt keeps the zombie of what it has traced, and the kernel gives it to nobody else.
 func TestTheEndOfAProcessIsReportedThoughATracerKeepsIt(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	p := spawned(t, s, sleeper("a"))
 	tracer := exec.Command("/proc/self/exe")
@@ -214,6 +221,7 @@ func TestTheEndOfAProcessIsReportedThoughATracerKeepsIt(t *testing.T) {
 }
 
 func TestEverySignalThatEndsAProcessCanBeNamedByAPolicy(t *testing.T) {
+	t.Parallel()
 	named := func(word messages.WordList, sig syscall.Signal) bool {
 		a := messages.AppInstance{InstanceID: "a", WasmPath: "a", DbName: "a", Restart: messages.RestartPolicy{Final: word}}.WithDefaults()
 		require.NoError(t, a.Validate())

@@ -12,12 +12,14 @@ import (
 )
 
 func TestAProcessWasStartedSoLongAgo(t *testing.T) {
+	t.Parallel()
 	own, err := kernel.Procfs("/proc").Stat(os.Getpid())
 	require.NoError(t, err)
 	require.WithinRange(t, sinceBoot(own.Start), time.Now().Add(-time.Hour), time.Now().Add(time.Second))
 }
 
 func TestATimeSurvivesInTheRecordOfThisBoot(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		d := time.Duration(rapid.Int64().Draw(t, "offset"))
 		c := readClock()

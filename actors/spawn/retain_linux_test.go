@@ -31,6 +31,7 @@ func left(t testing.TB, s *Spawner) string {
 }
 
 func TestOnlyWhatNobodyNeedsIsDiscarded(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	p := spawned(t, s, shell("echo said; exec sleep 300"))
 	require.Contains(t, left(t, s), "lives")
@@ -62,6 +63,7 @@ func TestOnlyWhatNobodyNeedsIsDiscarded(t *testing.T) {
 }
 
 func TestWhatWritesThereStillIsAProcessOfTheInstance(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	spawned(t, s, shell("true")).Wait()
 	eventually(t, "its end is on record", func() bool { r, err := s.readRun("a"); return err == nil && r != nil && r.Exit != nil })
@@ -87,6 +89,7 @@ func TestWhatWritesThereStillIsAProcessOfTheInstance(t *testing.T) {
 }
 
 func TestAHelperThatARunLeftKeepsItsDirectory(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	p, err := s.Spawn(t.Context(), messages.Launch{App: shell("setsid sleep 300 & sleep 0.2"), Run: 1, Port: 30001})
 	require.NoError(t, err)
@@ -107,6 +110,7 @@ func TestAHelperThatARunLeftKeepsItsDirectory(t *testing.T) {
 }
 
 func TestManyAreDiscardedByOneLookAtTheProcesses(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	var ids []messages.InstanceID
 	for n := range 20 {

@@ -27,6 +27,7 @@ func stall(t *testing.T, s *Spawner) (heal func()) {
 }
 
 func TestADiskThatStallsHidesNoDeathAndTheRecordCatchesUp(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	p := spawned(t, s, shell("exit 7"))
@@ -44,6 +45,7 @@ func TestADiskThatStallsHidesNoDeathAndTheRecordCatchesUp(t *testing.T) {
 }
 
 func TestAStartOnADiskThatStallsSaysSoAndForksNothing(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	heal := stall(t, s)
@@ -58,6 +60,7 @@ func TestAStartOnADiskThatStallsSaysSoAndForksNothing(t *testing.T) {
 }
 
 func TestWhatWasPutInTheWayOfARecordKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	p := spawned(t, s, sleeper("a"))

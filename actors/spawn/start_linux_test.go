@@ -22,6 +22,7 @@ import (
 )
 
 func TestAProcessHasItsStreamsAndItsLockAndNoOtherDescriptor(t *testing.T) {
+	t.Parallel()
 	leaked, err := unix.Open("/dev/null", unix.O_RDONLY, 0) // as a careless parent leaves it: not close-on-exec
 	require.NoError(t, err)
 	defer unix.Close(leaked)
@@ -33,6 +34,7 @@ func TestAProcessHasItsStreamsAndItsLockAndNoOtherDescriptor(t *testing.T) {
 }
 
 func TestAProcessLeadsItsOwnSessionAndDoesNotDieWithItsParent(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	p := spawned(t, s, sleeper("a"))
 	st, err := s.proc.Stat(p.PID())
@@ -67,6 +69,7 @@ func TestTheEnvironmentIsSmallAndProcmansOwnVariablesCannotBeOverridden(t *testi
 }
 
 func TestTheCommandLineDirectoryAndOutputAreTheInstances(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	work := t.TempDir()
 	require.NoError(t, os.WriteFile(work+"/app.wasm", nil, 0o600))
@@ -103,6 +106,7 @@ func TestARelativeExecutableIsRelativeToTheManagersDirectory(t *testing.T) {
 }
 
 func TestTheHelpOfAFailedStartIsTrueOfTheScript(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := opened(t, stateDir(t))
 	for _, c := range []struct{ name, text, want string }{
@@ -132,6 +136,7 @@ func TestTheHelpOfAFailedStartIsTrueOfTheScript(t *testing.T) {
 }
 
 func TestAModuleThatTheCommandLineDoesNotUseNeedNotBeThere(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	app := shell("exit 5")
 	app.WasmPath = "/no/such/module"
@@ -139,6 +144,7 @@ func TestAModuleThatTheCommandLineDoesNotUseNeedNotBeThere(t *testing.T) {
 }
 
 func TestWhatIsWrongIsSaidAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := func(name, text string, mode os.FileMode) string {
 		path := filepath.Join(dir, name)
@@ -207,6 +213,7 @@ func TestWhatIsWrongIsSaidAndLeavesNothing(t *testing.T) {
 }
 
 func TestAProgramThatIsBeingWrittenIsTriedAgainAndThenReported(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	sh, err := os.ReadFile("/bin/sh")
 	require.NoError(t, err)
@@ -229,6 +236,7 @@ func TestAProgramThatIsBeingWrittenIsTriedAgainAndThenReported(t *testing.T) {
 }
 
 func TestAManagerOutOfDescriptorsSaysSoAndLosesNoProcess(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), roleVariable+"=out of descriptors", "DIR="+string(dir), "GORACE=atexit_sleep_ms=0")
@@ -273,6 +281,7 @@ func strayed(t *testing.T, s *Spawner) int {
 }
 
 func TestAGrandchildInItsOwnSessionBelongsToTheRunAndIsNamed(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	pid := strayed(t, s)
 	p := s.instance("a").process()
@@ -306,6 +315,7 @@ func TestAGrandchildInItsOwnSessionBelongsToTheRunAndIsNamed(t *testing.T) {
 }
 
 func TestAStartThatIsGivenUpLeavesNothing(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -316,6 +326,7 @@ func TestAStartThatIsGivenUpLeavesNothing(t *testing.T) {
 }
 
 func TestAStartWithoutSpaceForTheRecordIsNoFailure(t *testing.T) {
+	t.Parallel()
 	var log journal
 	s := openedWith(t, stateDir(t), Options{Logger: log.logger()})
 	require.NoError(t, os.MkdirAll(s.dir.Run("a")+"/in/the/way", 0o700))
@@ -326,6 +337,7 @@ func TestAStartWithoutSpaceForTheRecordIsNoFailure(t *testing.T) {
 }
 
 func TestALookAtAProgramIsForgottenOnceNobodyLooks(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	for range 3 {
 		app := shell("true")

@@ -25,6 +25,7 @@ import (
 )
 
 func TestALiveProcessIsFoundWhateverBecameOfItsRecord(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(t *testing.T, dir messages.StateDir){
 		"deleted": func(t *testing.T, dir messages.StateDir) { require.NoError(t, os.Remove(dir.Run("a"))) },
 		"empty":   func(t *testing.T, dir messages.StateDir) { require.NoError(t, os.Truncate(dir.Run("a"), 0)) },
@@ -81,6 +82,7 @@ func write(t testing.TB, path, text string) {
 }
 
 func TestADamagedRecordIsReportedAndStopsNothing(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	pid := orphaned(t, dir, sleeper("a"))
 	good, err := os.ReadFile(dir.Run("a"))
@@ -136,6 +138,7 @@ func imitate(t *testing.T, dir messages.StateDir, tag string, run int, script st
 }
 
 func TestOfTwoProcessesOfOneInstanceTheOneOnRecordStays(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	pid := orphaned(t, dir, sleeper("a"))
 	second := imitate(t, dir, "other", 99, "sleep 300; exit")
@@ -148,6 +151,7 @@ func TestOfTwoProcessesOfOneInstanceTheOneOnRecordStays(t *testing.T) {
 }
 
 func TestOfTwoProcessesWithoutARecordTheOneWithTheLockStays(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	pid := orphaned(t, dir, sleeper("a"))
 	second := imitate(t, dir, "other", 99, "sleep 300; exit")
@@ -160,6 +164,7 @@ func TestOfTwoProcessesWithoutARecordTheOneWithTheLockStays(t *testing.T) {
 }
 
 func TestASecondProcessThatIgnoresTERMDoesNotKeepCloseWaiting(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	orphaned(t, dir, sleeper("a"))
 	ready := t.TempDir() + "/ready"
@@ -174,6 +179,7 @@ func TestASecondProcessThatIgnoresTERMDoesNotKeepCloseWaiting(t *testing.T) {
 }
 
 func TestARunWhoseLeaderEndedWhileNobodyWatchedIsNotOverWhileOthersOfItLive(t *testing.T) {
+	t.Parallel()
 	for _, record := range []string{"with its record", "without a record"} {
 		t.Run(record, func(t *testing.T) {
 			dir := stateDir(t)
@@ -204,6 +210,7 @@ func TestARunWhoseLeaderEndedWhileNobodyWatchedIsNotOverWhileOthersOfItLive(t *t
 }
 
 func TestAStrayGrandchildOfALiveProcessIsNeitherAdoptedNorEnded(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	pid := orphaned(t, dir, shell("setsid sleep 300 & sleep 300; wait"))
 	var all []kernel.Process
@@ -229,6 +236,7 @@ func TestAStrayGrandchildOfALiveProcessIsNeitherAdoptedNorEnded(t *testing.T) {
 }
 
 func TestASearchThatIsGivenUpSaysSo(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -237,6 +245,7 @@ func TestASearchThatIsGivenUpSaysSo(t *testing.T) {
 }
 
 func TestWithoutProcNothingIsClaimed(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	orphaned(t, dir, sleeper("a"))
 	s := openedWith(t, dir, Options{Proc: t.TempDir() + "/none", BootID: func() string { return "x" }})
@@ -249,6 +258,7 @@ func TestWithoutProcNothingIsClaimed(t *testing.T) {
 }
 
 func TestAProcessThatHasNoEnvironmentYetIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	for name, script := range map[string]string{
 		"alone":              "sleep 0.04; exec env $TAGS sleep 300",
 		"among those it has": "env $TAGS sleep 300 & sleep 0.04; exec env $TAGS sleep 300",
@@ -283,6 +293,7 @@ func TestAProcessThatHasNoEnvironmentYetIsWaitedFor(t *testing.T) {
 
 // Whenever the manager dies, its successor finds each process, and one of each instance.
 func TestAManagerKilledAtAnyInstantLosesNoProcess(t *testing.T) {
+	t.Parallel()
 	const rounds, many = 15, 20
 	dir := stateDir(t)
 	for round := range rounds {
@@ -315,6 +326,7 @@ func TestAManagerKilledAtAnyInstantLosesNoProcess(t *testing.T) {
 }
 
 func TestSurvivorsMayBeAskedForWhileProcessesComeAndGo(t *testing.T) {
+	t.Parallel()
 	var log journal
 	s := openedWith(t, stateDir(t), Options{Logger: log.logger()})
 	var work sync.WaitGroup
@@ -350,6 +362,7 @@ func TestSurvivorsMayBeAskedForWhileProcessesComeAndGo(t *testing.T) {
 
 // A worker that shows no tag and holds no lock is in the session of the one that started it, and nearly as old.
 func TestAWorkerThatShowsNothingIsOfTheRunWhoseSessionItIsInThoughItsLeaderHasEnded(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	worker := t.TempDir() + "/worker"
 	pid := orphaned(t, dir, shell("set -m; env -i /bin/sh -c 'echo $$ >"+worker+"; exec /bin/sleep 300' 3>&- & wait"))

@@ -72,6 +72,7 @@ func spawnWithoutSync() error {
 
 // FAULTS 95: no start, no end and nothing that is remembered of them waits for a disk; only an operator's hold does.
 func TestNoStartWaitsForADiskToSync(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := opened(t, dir)
 	app := player(t, "without sync")

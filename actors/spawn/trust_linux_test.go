@@ -12,6 +12,7 @@ import (
 
 // F141: root ran in a state directory of another user, mode 0777, and cut a file of its own through a prepared link.
 func TestAStateDirectoryThatOthersCanWriteToIsRefused(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	open := func() error {
 		s, err := Open(dir, Options{})
@@ -52,6 +53,7 @@ func TestAStateDirectoryThatOthersCanWriteToIsRefused(t *testing.T) {
 }
 
 func TestAPreparedLinkIsNotWrittenThrough(t *testing.T) {
+	t.Parallel()
 	s := opened(t, stateDir(t))
 	victim := filepath.Join(t.TempDir(), "victim")
 	require.NoError(t, os.WriteFile(victim, []byte("precious\n"), 0o600))

@@ -58,6 +58,7 @@ func TestTenThousandWaitsNeedFewThreads(t *testing.T) {
 }
 
 func TestAFileSystemThatFailsIsTheHostsFaultAndAFileThatIsNotThereIsNot(t *testing.T) {
+	t.Parallel()
 	for errno, host := range map[syscall.Errno]bool{
 		syscall.EIO: true, syscall.ESTALE: true, syscall.ENOTCONN: true, syscall.ETIMEDOUT: true, syscall.EMFILE: true, syscall.EAGAIN: true,
 		syscall.ENOENT: false, syscall.EACCES: false, syscall.ENOTDIR: false, syscall.ELOOP: false,
@@ -69,6 +70,7 @@ func TestAFileSystemThatFailsIsTheHostsFaultAndAFileThatIsNotThereIsNot(t *testi
 }
 
 func TestFewStartsAreUnderWayAtOnceAndThoseThatHangHoldNobodyUp(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &Spawner{starting: make(chan struct{}, 2)}
 		s.enterStart(t.Context()) // both hang
