@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"procman/messages"
@@ -17,8 +18,12 @@ import (
 // boot learns what a predecessor left and tells the root. What cannot be read is reported and never stops anything:
 // what lives is found by looking at the processes themselves.
 func (s *Supervisor) boot() {
-	memories, err := s.config.Memory.Recall(s.life)
+	var memories []messages.Memory
+	var err error
+	var recalled sync.WaitGroup
+	recalled.Go(func() { memories, err = s.config.Memory.Recall(s.life) })
 	survivors, err2 := s.config.Spawner.Survivors(s.life)
+	recalled.Wait()
 	for _, v := range survivors {
 		s.claim(v)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 )
 
@@ -75,8 +76,52 @@ func kind(m fs.FileMode) string {
 // ReadFile returns what a file that procman alone writes holds. The error is a *NotRegularError if the path is anything
 // but a regular file; a file of more than limit bytes is an error too.
 func ReadFile(path string, limit int64) ([]byte, error) {
-	f, err := Open(path, os.O_RDONLY, 0)
-	return read(f, path, limit, err)
+	// Looked at first and again, see open. There are thousands at the start of a manager, so it makes no os.File: that would be
+	// watched for events, in vain.
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, &NotRegularError{path, kind(info.Mode())}
+	}
+	fd, err := again(func() (int, error) {
+		return syscall.Open(path, syscall.O_RDONLY|syscall.O_NOFOLLOW|harmless, 0)
+	})
+	if err != nil {
+		if info, statErr := os.Lstat(path); statErr == nil && !info.Mode().IsRegular() {
+			return nil, &NotRegularError{path, kind(info.Mode())}
+		}
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer syscall.Close(fd) // nothing was written
+	var info syscall.Stat_t
+	if err := syscall.Fstat(fd, &info); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if info.Mode&syscall.S_IFMT != syscall.S_IFREG {
+		return nil, &NotRegularError{path, "something else"}
+	}
+	content := make([]byte, 0, min(info.Size, limit)+1)
+	for int64(len(content)) <= limit {
+		if len(content) == cap(content) {
+			content = slices.Grow(content, 512)
+		}
+		n, err := again(func() (int, error) { return syscall.Read(fd, content[len(content):cap(content)]) })
+		if err != nil {
+			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		}
+		if n == 0 {
+			return content, nil
+		}
+		content = content[:len(content)+n]
+	}
+	return nil, &fs.PathError{Op: "read", Path: path, Err: &TooLargeError{limit}}
+}
+
+// again makes a system call until no signal interrupts it.
+func again(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); !errors.Is(err, syscall.EINTR) {
+			return n, err
+		}
+	}
 }
 
 // ReadLinked is ReadFile for a file that a person names, and who may name it by a link.

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,10 +44,12 @@ func (s *Spawner) Survivors(ctx context.Context) ([]messages.Survivor, error) {
 	ids, err := s.known()
 	errs := []error{err}
 	records := make(map[messages.InstanceID]*runRecord, len(ids))
-	for _, id := range ids {
-		r, err := s.readRun(id)
-		errs = append(errs, err)
-		records[id] = r
+	read := make([]*runRecord, len(ids))
+	wrong := make([]error, len(ids))
+	each(len(ids), func(n int) { read[n], wrong[n] = s.readRun(ids[n]) })
+	errs = append(errs, wrong...)
+	for n, id := range ids {
+		records[id] = read[n]
 	}
 	s.mu.Lock()
 	for id := range s.table {
@@ -119,19 +124,25 @@ func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*r
 				}
 			}
 		}
-		var errs []error
 		unexplained := map[messages.InstanceID]*runRecord{}
-		for id, r := range wanted {
-			i := s.instance(id)
-			err := s.survey(ctx, i, r, seen[id])
-			errs = append(errs, err)
-			surveyed[id] = err == nil
+		ids := slices.Collect(maps.Keys(wanted))
+		errs, locked := make([]error, len(ids)), make([]bool, len(ids))
+		each(len(ids), func(n int) {
+			id := ids[n]
+			i, r := s.instance(id), wanted[id]
+			errs[n] = s.survey(ctx, i, r, seen[id])
 			switch {
-			case i.live() != nil || err != nil:
+			case i.live() != nil || errs[n] != nil:
 			case s.unlocked(id):
 				s.outlived(ctx, i, r, seen[id])
 			default:
-				unexplained[id] = r
+				locked[n] = true
+			}
+		})
+		for n, id := range ids {
+			surveyed[id] = errs[n] == nil
+			if locked[n] {
+				unexplained[id] = wanted[id]
 			}
 		}
 		if err := errors.Join(errs...); err != nil || len(unexplained) == 0 {
@@ -149,6 +160,20 @@ func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*r
 			return surveyed, err
 		}
 	}
+}
+
+// each calls do for 0 to count-1, on as many processors as there are.
+func each(count int, do func(n int)) {
+	var next atomic.Int64
+	var work sync.WaitGroup
+	for range min(count, runtime.GOMAXPROCS(0)) {
+		work.Go(func() {
+			for n := int(next.Add(1)) - 1; n < count; n = int(next.Add(1)) - 1 {
+				do(n)
+			}
+		})
+	}
+	work.Wait()
 }
 
 // settled reports whether those who hold the locks of instances without a process are known, so that another look would show
