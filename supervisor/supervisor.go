@@ -80,9 +80,7 @@ func slim(registry *actor.ProcessRegistryValue) {
 	many := registry.LocalPIDs
 	registry.LocalPIDs = &actor.SliceMap{LocalPIDs: many.LocalPIDs[:1:1]}
 	for _, table := range many.LocalPIDs[1:] {
-		for id, process := range table.Items() {
-			registry.LocalPIDs.GetBucket(id).Set(id, process)
-		}
+		table.IterCb(func(id string, process any) { registry.LocalPIDs.GetBucket(id).Set(id, process) }) // Items starts 66 goroutines
 	}
 	registry.LocalPIDs.LocalPIDs = slices.Clone(registry.LocalPIDs.LocalPIDs) // the others are let go
 }
