@@ -1,7 +1,9 @@
 package config
 
 import (
+	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -77,22 +79,31 @@ func (d *decoder) assemble(base *level) []messages.AppInstance {
 		known = nil
 	}
 	d.below = 0
+	var all []stretch
 	find := known.finder()
-	inPlace := 0
-	for n := 0; n < len(l.pieces) && len(d.faults) == 0; {
-		if i := find(l.pieces[n].sum); i >= 0 && d.again(now, n, known, i) {
-			if i == n {
-				inPlace++
-			}
-			n++
+	for n := range l.pieces {
+		i := find(l.pieces[n].sum)
+		if last := len(all) - 1; i < 0 && last >= 0 && all[last].known < 0 && n-all[last].from < most {
+			all[last].to++
 			continue
 		}
-		m := n + 1
-		for m < len(l.pieces) && m < n+most && find(l.pieces[m].sum) < 0 {
-			m++
+		all = append(all, stretch{from: n, to: n + 1, known: i})
+	}
+	next, end := l.ahead(d.src.text, all)
+	defer end()
+	inPlace := 0
+	for _, s := range all {
+		if len(d.faults) > 0 {
+			break
 		}
-		d.anew(now, n, m, base)
-		n = m
+		switch {
+		case s.known < 0:
+			d.anew(now, s, next(), base)
+		case !d.again(now, s.from, known, s.known):
+			d.anew(now, s, l.read(d.src.text, s), base)
+		case s.known == s.from:
+			inPlace++
+		}
 	}
 	if known != nil && inPlace == len(now.apps) && inPlace == len(known.apps) {
 		now = known // nobody needs a second one
@@ -154,11 +165,49 @@ func (k *list) uses(n int, use envUse) {
 	k.envs[n] = use
 }
 
-// anew reads the pieces from n to m.
-func (d *decoder) anew(now *list, n, m int, base *level) {
-	doc, moved := d.layout.document(d.src.text, n, m)
-	d.moved = moved
-	values := d.layout.items(doc, n, m)
+// stretch are pieces that are read together: one that is known, or some that are not.
+type stretch struct {
+	from, to int
+	known    int // the number it is known by; -1: they are not
+}
+
+// nodes are those of the pieces of a stretch; nil: see layout.items. moved is what layout.document returns.
+type nodes struct {
+	values []ast.Node
+	moved  int
+}
+
+func (l *layout) read(text string, s stretch) nodes {
+	doc, moved := l.document(text, s.from, s.to)
+	return nodes{l.items(doc, s.from, s.to), moved}
+}
+
+// ahead parses the stretches that are not known, on all processors, and not far ahead of who asks for one after the other by
+// next. end ends it.
+func (l *layout) ahead(text string, all []stretch) (next func() nodes, end func()) {
+	each, quit := make(chan chan nodes, runtime.GOMAXPROCS(0)), make(chan struct{})
+	var work sync.WaitGroup
+	work.Go(func() {
+		for _, s := range all {
+			if s.known >= 0 {
+				continue
+			}
+			one := make(chan nodes, 1)
+			select {
+			case each <- one:
+				work.Go(func() { one <- l.read(text, s) })
+			case <-quit:
+				return
+			}
+		}
+	})
+	return func() nodes { return <-<-each }, func() { close(quit); work.Wait() }
+}
+
+// anew reads the pieces of a stretch.
+func (d *decoder) anew(now *list, s stretch, p nodes, base *level) {
+	n, values := s.from, p.values
+	d.moved = p.moved
 	if values == nil {
 		d.fault(&fault{1, 1, "the list cannot be read piece by piece"})
 		return
