@@ -167,6 +167,16 @@ func (t table) blank(section string, a *AppInstance) bool {
 	})
 }
 
+// of returns the fields of a section.
+func (t table) of(section string) (part table) {
+	for _, f := range t {
+		if in, _ := f.Section(); in == section {
+			part = append(part, f)
+		}
+	}
+	return part
+}
+
 // fill gives every field at its zero value its default.
 func (t table) fill(a *AppInstance) {
 	var unset []*Field

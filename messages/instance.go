@@ -77,6 +77,9 @@ type AppInstance struct {
 	Stop    StopPolicy
 }
 
+// stopFields are those of a StopPolicy.
+var stopFields = fields.of("stop")
+
 // fields is the description of an instance, in the order of the configuration's keys. What is added to it needs a field of
 // its struct, and nothing else.
 var fields = table{
@@ -378,4 +381,8 @@ const (
 )
 
 // WithDefaults returns p with every field left at its zero value filled in.
-func (p StopPolicy) WithDefaults() StopPolicy { return AppInstance{Stop: p}.WithDefaults().Stop }
+func (p StopPolicy) WithDefaults() StopPolicy {
+	a := AppInstance{Stop: p}
+	stopFields.fill(&a) // of the others nobody hears, and it is asked at each step of what runs without a list
+	return a.Stop
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -145,8 +146,10 @@ func (s *source) current() (f *follower, ending bool, heir *follower) {
 	return f, ending, heir
 }
 
-// takeUp begins with a follower. That is saved at once: if we die now, the next manager must know whose lines it finds.
+// takeUp begins with a follower. That is saved at once, unless it is on disk: if we die now, the next manager must know whose
+// lines it finds.
 func (s *source) takeUp(f *follower) {
+	saved := !s.unsaved && s.run == f.run && s.pid == f.pid && !s.ended
 	if !f.ghost {
 		s.mu.Lock()
 		for _, t := range s.tails {
@@ -157,8 +160,11 @@ func (s *source) takeUp(f *follower) {
 		}
 		s.mu.Unlock()
 	}
-	s.active, s.unsaved = f, true
-	s.run, s.pid, s.ended = f.run, f.pid, false
+	s.active = f
+	if saved && !slices.ContainsFunc(s.tails[:], (*tail).confused) {
+		return
+	}
+	s.unsaved, s.run, s.pid, s.ended = true, f.run, f.pid, false
 	_ = s.save() // a failure was said, and it is tried again in time
 }
 

@@ -92,13 +92,13 @@ func (s *Spawner) Recall(ctx context.Context) ([]messages.Memory, error) {
 	defer leave()
 	ids, err := s.known()
 	errs := []error{err}
-	c := readClock()
+	c, init := readClock(), s.initStart()
 	var memories []messages.Memory
 	for _, id := range ids {
 		if err := ctx.Err(); err != nil {
 			return memories, errors.Join(append(errs, err)...)
 		}
-		r, err := s.readMemory(id)
+		r, err := s.readMemoryOf(id, init)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
@@ -113,6 +113,11 @@ func (s *Spawner) Recall(ctx context.Context) ([]messages.Memory, error) {
 }
 
 func (s *Spawner) readMemory(id messages.InstanceID) (memoryRecord, error) {
+	return s.readMemoryOf(id, s.initStart())
+}
+
+// readMemoryOf reads what is remembered while pid 1 has that start.
+func (s *Spawner) readMemoryOf(id messages.InstanceID, init uint64) (memoryRecord, error) {
 	var r memoryRecord
 	err := record.Read(s.dir.Memory(id), memoryKind, &r)
 	if err == nil && r.ID != id {
@@ -120,7 +125,7 @@ func (s *Spawner) readMemory(id messages.InstanceID) (memoryRecord, error) {
 	}
 	// A container that was started again has the host's boot id as before. But its processes have all ended, and by no
 	// failure of theirs.
-	if init := s.initStart(); r.Init != 0 && init != 0 && r.Init != init {
+	if r.Init != 0 && init != 0 && r.Init != init {
 		r.Boot = ""
 	}
 	return r, err
