@@ -49,9 +49,9 @@ func (b *board) close() error {
 	return syscall.Munmap(b.bytes)
 }
 
-// listening returns when the last of the first n began to listen, and whether all do.
-func (b *board) listening(n int) (last int64, all bool) {
-	for i := range n {
+// listening returns when the last of those from first to before end began to listen, and whether all do.
+func (b *board) listening(first, end int) (last int64, all bool) {
+	for i := first; i < end; i++ {
 		at := b.slots[i].listening.Load()
 		if at == 0 {
 			return 0, false

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -10,8 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/prometheus/procfs"
 
 	"procman/actors/budget"
 )
@@ -65,26 +64,33 @@ func free(first, last, many int) (int, error) {
 	return start, nil
 }
 
-// untilReusable waits until no connection of a life before is left on the ports: the kernel keeps one for a minute after its end,
-// and a manager that looks whether a port is free would have to look at all of those.
-func untilReusable(ctx context.Context, first, last int) error {
-	proc, err := procfs.NewDefaultFS()
+// unused waits until so many ports in a row have no connection of a life before, and returns the first: the kernel keeps one for
+// a minute after its end, and a manager that looks whether a port is free would have to look at all of those.
+func unused(ctx context.Context, first, last, many int) (start int, err error) {
+	none := fmt.Sprintf("of the ports %d to %d no %d in a row are free", first, last, many)
+	err = until(ctx, none, time.Second, func() (bool, error) {
+		start = first
+		for port := first; port <= last && port-start < many; port++ {
+			switch err := bind(port); {
+			case errors.Is(err, syscall.EADDRINUSE):
+				start = port + 1
+			case err != nil:
+				return false, err
+			}
+		}
+		return last-start+1 >= many, nil
+	})
+	return start, err
+}
+
+// bind says why nothing can be bound to the port that does not ask for the address to be reused.
+func bind(port int) error {
+	s, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		return err
 	}
-	return until(ctx, fmt.Sprintf("the ports %d to %d are in use", first, last), 100*time.Millisecond, func() (bool, error) {
-		sockets, err := proc.NetTCP()
-		for _, s := range sockets {
-			if s.St != listening && uint64(first) <= s.LocalPort && s.LocalPort <= uint64(last) {
-				return false, nil
-			}
-		}
-		return true, err
-	})
+	return errors.Join(syscall.Bind(s, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}), syscall.Close(s))
 }
-
-// listening is TCP_LISTEN of the kernel: who listens is there to stay, and has been passed over.
-const listening = 10
 
 // reuse passes over what has been closed not long ago.
 func reuse(_, _ string, c syscall.RawConn) error {

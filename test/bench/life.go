@@ -61,9 +61,10 @@ func (b *bench) live(ctx context.Context, who contestant, n, round int) error {
 
 // within makes a manager with a board and directories for do, and leaves nothing of them or of their processes.
 func (b *bench) within(ctx context.Context, who contestant, s scene, round int, do func(*life) error) (err error) {
-	if err := untilReusable(ctx, b.firstPort, b.lastPort); err != nil {
+	if s.firstPort, err = unused(ctx, b.firstPort, b.lastPort, s.n+s.more); err != nil {
 		return err
 	}
+	s.lastPort = s.firstPort + s.n + s.more - 1
 	if s.dir, err = os.MkdirTemp(b.dir, "life-"); err != nil {
 		return err
 	}
@@ -75,7 +76,6 @@ func (b *bench) within(ctx context.Context, who contestant, s scene, round int, 
 		return err
 	}
 	s.payload, s.family = b.payload, b.family
-	s.firstPort, s.lastPort = b.firstPort, b.lastPort
 	l := &life{b: b, scene: s, who: who, count: s.n, round: round, manager: who.open(who.program, s)}
 	defer func() {
 		if d, is := l.manager.(*procman); is && err != nil && ctx.Err() == nil {
@@ -109,14 +109,17 @@ func (l *life) cpu() (float64, error) {
 }
 
 // listen returns when the first n instances listen, and since when.
-func (l *life) listen(ctx context.Context, n int) (at int64, err error) {
-	err = until(ctx, fmt.Sprintf("not all of %d instances listen", n), 2*time.Millisecond, func() (all bool, err error) {
+func (l *life) listen(ctx context.Context, n int) (int64, error) { return l.listenFrom(ctx, 0, n) }
+
+// listenFrom is listen without the first ones.
+func (l *life) listenFrom(ctx context.Context, first, n int) (at int64, err error) {
+	err = until(ctx, fmt.Sprintf("not all of %d instances listen", n-first), 2*time.Millisecond, func() (all bool, err error) {
 		select {
 		case <-l.process().done:
 			return false, fmt.Errorf("the manager has ended: %v", l.process().err)
 		default:
 		}
-		at, all = l.board.listening(n)
+		at, all = l.board.listening(first, n)
 		return all, nil
 	})
 	return at, err

@@ -31,6 +31,7 @@ type bench struct {
 	idleTime    time.Duration
 	crashTime   time.Duration
 	floodTime   time.Duration
+	hanging     int           // instances of which a tenth hangs in its start
 	patience    time.Duration // for one life of a manager
 	firstPort   int
 	lastPort    int
@@ -104,6 +105,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	flags.DurationVar(&b.idleTime, "idle", 20*time.Second, "how long an idle manager is watched; a multiple of -probe")
 	flags.DurationVar(&b.crashTime, "crash", 30*time.Second, "how long a manager is watched whose instances crash")
 	flags.DurationVar(&b.floodTime, "flood", 2*time.Second, "how long an instance writes")
+	flags.IntVar(&b.hanging, "hang", 1000, "instances of which a tenth hangs in its start")
 	flags.DurationVar(&b.patience, "patience", 10*time.Minute, "how long one life may take")
 	flags.StringVar(&ports, "ports", "", "`FIRST-LAST`; default from 20000 to what the kernel gives to clients")
 	flags.BoolVar(&asJSON, "json", false, "print every measured value as JSON")
@@ -114,8 +116,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q", flags.Arg(0))
 	}
-	if b.rounds < 1 || b.kills < 1 || b.probe <= 0 {
-		return errors.New("-rounds, -kills and -probe must be positive")
+	if b.rounds < 1 || b.kills < 1 || b.hanging < 1 || b.probe <= 0 {
+		return errors.New("-rounds, -kills, -hang and -probe must be positive")
 	}
 	if len(b.sizes) == 0 {
 		b.sizes = []int{1000}
@@ -127,7 +129,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 }
 
 func measures() (names []string) {
-	for _, w := range table(0, 0) {
+	for _, w := range table(0, 0, 0) {
 		if !slices.Contains(names, w.measure) {
 			names = append(names, w.measure)
 		}
@@ -174,7 +176,7 @@ func (b *bench) run(ctx context.Context, parent string, binaries []binary, asJSO
 	}
 	said = append(said, fmt.Sprintf("Medians of %d lives of each, in turn; state on %s; %d kills in a life.", b.rounds, parent, b.kills))
 	r := &report{facts: said, sizes: b.sizes, results: b.results}
-	for _, w := range table(b.probe, b.crashTime) {
+	for _, w := range table(b.probe, b.crashTime, b.hanging) {
 		if b.wants(w.measure) {
 			r.rows = append(r.rows, w)
 		}
@@ -206,7 +208,7 @@ func (b *bench) measure(ctx context.Context) error {
 		return nil
 	}
 	for _, n := range b.sizes {
-		if len(b.only) > 0 && !slices.ContainsFunc(b.only, func(m string) bool { return m != "crash" && m != "output" }) {
+		if len(b.only) > 0 && !slices.ContainsFunc(b.only, func(m string) bool { return m != "crash" && m != "hang" && m != "output" }) {
 			break
 		}
 		err := each(fmt.Sprintf("%d instances", n), func(ctx context.Context, who contestant, round int) error { return b.live(ctx, who, n, round) })
@@ -220,7 +222,12 @@ func (b *bench) measure(ctx context.Context) error {
 		}
 	}
 	if b.wants("crash") {
-		return each("crash", b.crash)
+		if err := each("crash", b.crash); err != nil {
+			return err
+		}
+	}
+	if b.wants("hang") {
+		return each("hang", b.hang)
 	}
 	return nil
 }

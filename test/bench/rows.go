@@ -28,7 +28,7 @@ func perThousand(unit string, at1000 float64) func(int) string {
 }
 
 // table is what is measured, in the order in which it is printed.
-func table(probe, crash time.Duration) []row {
+func table(probe, crash time.Duration, hanging int) []row {
 	const median = 0.5
 	return []row{
 		{key: "start", measure: "start", title: "start until all listen, own start included", unit: "s", quantile: median, goal: "<= 1.4 x"},
@@ -65,6 +65,9 @@ func table(probe, crash time.Duration) []row {
 		{key: "status-one-cpu", measure: "status", title: "processor time of that command", unit: "ms", quantile: median},
 		{key: "crash", measure: "crash", title: fmt.Sprintf("%d instances that exit at once: processor time of the manager in %s", crashers, crash), unit: "s", quantile: median,
 			fixed: crashers, goal: "<= 0.1 s in 30 s"},
+		{key: "hang-one", measure: "hang", title: "8 hang in their start: until the ninth listens", unit: "s", quantile: median, fixed: 9},
+		{key: "hang-many", measure: "hang", title: fmt.Sprintf("%d of %d hang in their start: until the others listen", hanging/10, hanging), unit: "s",
+			quantile: median, fixed: hanging},
 		{key: "output", measure: "output", title: "lines of 128 bytes written by an instance, forwarding on", unit: "MiB/s", quantile: median,
 			fixed: 1, goal: ">= 0.95 x"},
 		{key: "output-cpu", measure: "output", title: "processor time of the manager a second meanwhile", unit: "s", quantile: median, fixed: 1},

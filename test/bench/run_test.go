@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // quick is a run that shows that everything can be measured, not what it is.
-var quick = []string{"-n", "3", "-rounds", "1", "-settle", "50ms", "-idle", "200ms", "-crash", "500ms", "-flood", "100ms", "-kills", "3"}
+var quick = []string{"-n", "3", "-rounds", "1", "-settle", "50ms", "-idle", "200ms", "-crash", "500ms", "-flood", "100ms", "-kills", "3", "-hang", "20"}
 
 // places are where a run puts what it needs; the second has a short name, for a socket lies there.
 func places(t *testing.T) (dir, files string) {
@@ -46,7 +46,7 @@ func TestEveryMeasureIsTakenOfRealProcessesAndNothingIsLeftOfThem(t *testing.T) 
 	for _, m := range document.Measured {
 		taken[m.Of+" "+m.Row] = m.Samples
 	}
-	for _, w := range table(0, 0) {
+	for _, w := range table(0, 0, 0) {
 		require.NotEmpty(t, taken["procman "+w.key], w.key)
 		for _, v := range taken["procman "+w.key] {
 			require.GreaterOrEqual(t, v, 0.0, w.key)

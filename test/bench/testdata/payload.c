@@ -1,9 +1,10 @@
 // The payload: listens on a port of 127.0.0.1, answers 200 to every request, writes a line of log, ends at TERM. It notes what
 // it does, and when, in its slot of the board (see board.go), which costs a few system calls on a tmpfs and wakes nobody.
 //
-//	payload -port PORT -board FILE -slot [NAME-]N [-exit | -flood MILLISECONDS]
+//	payload -port PORT -board FILE -slot [NAME-]N [-exit | -flood MILLISECONDS | -hang N]
 //
-// -exit: ends at once, with status 1. -flood: writes lines to stdout for so long before it listens.
+// -exit: ends at once, with status 1. -flood: writes lines to stdout for so long before it listens. -hang: those of the
+// first N slots never listen.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -21,7 +22,7 @@ struct slot {
 };
 
 static int board = -1;
-static off_t place;
+static off_t place, hangs;
 static struct slot own;
 
 static uint64_t now(void) {
@@ -63,6 +64,7 @@ int main(int count, char **args) {
 		if (!strcmp(args[i], "-port")) port = atoi(value);
 		else if (!strcmp(args[i], "-board")) file = value;
 		else if (!strcmp(args[i], "-slot")) place = (off_t)atoi(strrchr(value, '-') ? strrchr(value, '-') + 1 : value) * (off_t)sizeof own;
+		else if (!strcmp(args[i], "-hang")) hangs = (off_t)atoi(value) * (off_t)sizeof own;
 		else if (!strcmp(args[i], "-flood")) floods = (uint64_t)atoi(value);
 		else _exit(2);
 		i++;
@@ -80,6 +82,7 @@ int main(int count, char **args) {
 	struct sigaction end = {.sa_handler = ended};
 	sigaction(SIGTERM, &end, 0);
 	signal(SIGPIPE, SIG_IGN);
+	while (place < hangs) pause();
 	if (floods) flood(floods);
 
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

@@ -51,7 +51,7 @@ func main() {
 	s := slot{}
 	s.own[began] = now()
 	port, board, name := flag.Int("port", 0, ""), flag.String("board", "", ""), flag.String("slot", "0", "")
-	exits, floods := flag.Bool("exit", false, ""), flag.Int("flood", 0, "")
+	exits, floods, hangs := flag.Bool("exit", false, ""), flag.Int("flood", 0, ""), flag.Int("hang", 0, "")
 	flag.Parse()
 	number, err := strconv.Atoi((*name)[strings.LastIndex(*name, "-")+1:])
 	if err != nil {
@@ -76,6 +76,9 @@ func main() {
 		<-term
 		os.Exit(0)
 	}()
+	if number < *hangs {
+		select {}
+	}
 	if *floods > 0 {
 		line := []byte(strings.Repeat("x", 127) + "\n")
 		start := now()
