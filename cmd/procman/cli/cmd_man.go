@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
 
 	"procman/cmd/procman/daemon"
 	"procman/supervisor/config"
@@ -44,13 +46,26 @@ func (a *app) writeManual(root *cobra.Command, dir string) (int, error) {
 	if epoch, err := strconv.ParseInt(a.Env("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
 		date = time.Unix(epoch, 0).UTC()
 	}
+	root.DisableAutoGenTag = true
 	n := 0
 	for _, cmd := range append([]*cobra.Command{root}, root.Commands()...) {
 		if !cmd.IsAvailableCommand() && cmd != root {
 			continue
 		}
-		page := manualPage(cmd, "procman "+daemon.VersionOf(debug.ReadBuildInfo()).Version, date)
-		if err := os.WriteFile(filepath.Join(dir, pageName(cmd)+".1"), page, 0o644); err != nil {
+		name := strings.ReplaceAll(cmd.CommandPath(), " ", "-")
+		header := &doc.GenManHeader{
+			Title: strings.ToUpper(name), Section: "1", Date: &date,
+			Source: "procman " + daemon.VersionOf(debug.ReadBuildInfo()).Version, Manual: "procman",
+		}
+		page, err := os.Create(filepath.Join(dir, name+".1"))
+		if err != nil {
+			return n, err
+		}
+		err = doc.GenMan(cmd, header, page)
+		if closed := page.Close(); err == nil {
+			err = closed
+		}
+		if err != nil {
 			return n, err
 		}
 		n++
