@@ -79,6 +79,9 @@ func (d *decoder) assemble(base *level) []messages.AppInstance {
 		known = nil
 	}
 	d.below = 0
+	if len(d.ids) == 0 {
+		d.ids = make(map[messages.InstanceID]site, len(l.pieces))
+	}
 	var all []stretch
 	find := known.finder()
 	for n := range l.pieces {
@@ -154,7 +157,7 @@ func (d *decoder) again(now *list, n int, known *list, i int) bool {
 	}
 	now.sums[n], now.costs[n], now.apps[n] = known.sums[i], known.costs[i], known.apps[i]
 	d.budget -= int(known.costs[i])
-	d.unique(&level{app: now.apps[n], idAt: &token.Position{}})
+	d.unique(now.apps[n].InstanceID, &token.Position{})
 	return true
 }
 

@@ -166,7 +166,7 @@ func (d *decoder) instance(item value, base *level) *level {
 	l := base.heir()
 	d.section(item, d.keys.instance, l)
 	if l.app.InstanceID != "" {
-		d.unique(l)
+		d.unique(l.app.InstanceID, l.idAt)
 	}
 	if len(d.faults) == before {
 		d.finish(l, item)
@@ -181,16 +181,15 @@ type site struct {
 }
 
 // unique reports an id that was read before.
-func (d *decoder) unique(l *level) {
-	id := l.app.InstanceID
+func (d *decoder) unique(id messages.InstanceID, at *token.Position) {
 	first, twice := d.ids[id]
 	switch {
 	case !twice:
-		d.ids[id] = site{d.src.path, l.idAt.Line}
+		d.ids[id] = site{d.src.path, at.Line}
 	case first.path == d.src.path:
-		d.failf(l.idAt, "the instance %s is already on line %d; ids must be unique", clip(string(id)), first.line)
+		d.failf(at, "the instance %s is already on line %d; ids must be unique", clip(string(id)), first.line)
 	default:
-		d.failf(l.idAt, "the instance %s is already in %s:%d; ids must be unique", clip(string(id)), first.path, first.line)
+		d.failf(at, "the instance %s is already in %s:%d; ids must be unique", clip(string(id)), first.path, first.line)
 	}
 }
 

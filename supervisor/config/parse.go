@@ -113,6 +113,9 @@ func (r *reads) file(path string) {
 	r.others = append(r.others, path)
 }
 
+// none reports whether nothing was read, or looked for.
+func (r reads) none() bool { return len(r.others)+len(r.fragments)+len(r.dirs) == 0 }
+
 // with adds what another configuration names.
 func (r reads) with(other reads) reads {
 	return reads{others: slices.Concat(r.others, other.others), fragments: slices.Concat(r.fragments, other.fragments), dirs: slices.Concat(r.dirs, other.dirs)}

@@ -176,11 +176,15 @@ func (p *Provider) read(ctx context.Context) (*File, error) {
 	var names reads
 	var whole Snapshot
 	p.mu.Lock()
-	before, known := p.listFiles(), p.file.Load()
+	before, known, last, lastNames := p.listFiles(), p.file.Load(), p.whole, p.reads
 	p.mu.Unlock()
 	var files map[string]fs.FileInfo // looked at here: under the lock nobody waits for a disk
 	_, err := p.disk.Do(ctx, readPatience, func() (err error) {
-		whole, f, names, err = take(p.path, p.host, known)
+		if text, readErr := readRegular(p.path); readErr == nil && lastNames.none() && last.says(text) {
+			whole, f, names = last, known, lastNames // it says what it said, as after each reload of what the watch has told of too
+		} else {
+			whole, f, names, err = take(p.path, p.host, known)
+		}
 		if err == nil {
 			files = statAll(append([]string{p.path}, names.fragments...))
 		} else {

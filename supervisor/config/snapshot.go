@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -62,6 +63,12 @@ func (h Host) recorded(s *Snapshot) Host {
 // Equal reports whether the same was read.
 func (s Snapshot) Equal(o Snapshot) bool {
 	return s.Path == o.Path && maps.EqualFunc(s.Files, o.Files, slices.Equal[[]byte]) && maps.EqualFunc(s.Dirs, o.Dirs, slices.Equal[[]string])
+}
+
+// says reports whether the configuration's own text is this one.
+func (s Snapshot) says(text []byte) bool {
+	was, is := s.Files[s.Path]
+	return is && bytes.Equal(was, text)
 }
 
 // Digest tells snapshots apart, and nothing of what they hold; it is empty for the empty one.

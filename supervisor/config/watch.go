@@ -40,6 +40,7 @@ type watcher struct {
 	blank  bool            // a directory is not watched
 	sure   bool            // the kernel tells of all that can happen on the way to them, too
 	due    time.Time       // when to look because of an event; zero: there was none
+	told   bool            // it was signalled when it came: the pause that is waited for begins then
 	warned bool
 }
 
@@ -65,6 +66,7 @@ func (w *watcher) run(ctx context.Context) {
 			if w.due.IsZero() {
 				w.due = time.Now().Add(lookSoon)
 			}
+			w.told = false
 		case err := <-errs:
 			// Most likely an overflow of the queue: anything may have happened.
 			w.log.Warn("watching the configuration", "error", err)
@@ -100,16 +102,17 @@ func (w *watcher) got(e fsnotify.Event) {
 		w.unwatch(e.Name)
 	}
 	if w.due.IsZero() {
-		w.due = time.Now().Add(lookSoon)
+		w.due, w.told = time.Now().Add(lookSoon), true
 	}
 	signal(w.touched)
 }
 
 // look finds out where everything is now, watches there, and says so if something changed since the last look: between
-// a change and the watch on its directory nothing is told.
+// a change and the watch on its directory nothing is told. What an event has told is not said again.
 func (w *watcher) look() {
 	s := sight{}
-	w.due = time.Time{}
+	told := w.told
+	w.due, w.told = time.Time{}, false
 	w.places, w.within, w.dirs = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, path := range slices.Concat(w.sights.files, w.sights.dirs) {
 		for _, place := range s.trail(path) {
@@ -123,28 +126,30 @@ func (w *watcher) look() {
 			w.within[end], w.dirs[end] = true, true
 		}
 	}
-	w.follow()
+	anew := w.follow()
 	print := s.fingerprint(slices.Sorted(maps.Keys(w.places)), slices.Sorted(maps.Keys(w.within)))
 	if print != w.print {
-		if w.print != "" {
+		if w.print != "" && (anew || !told) {
 			signal(w.touched)
 		}
 		w.print = print
 	}
 }
 
-// follow makes the watched directories those of the places.
-func (w *watcher) follow() {
+// follow makes the watched directories those of the places, and reports whether not all of them were watched before.
+func (w *watcher) follow() (anew bool) {
 	w.blank = w.fs == nil
 	if w.fs == nil {
-		return
+		return true
 	}
-	for _, old := range w.fs.WatchList() {
+	watched := w.fs.WatchList()
+	for _, old := range watched {
 		if !w.dirs[old] {
 			w.unwatch(old)
 		}
 	}
 	for dir := range w.dirs {
+		anew = anew || !slices.Contains(watched, dir)
 		if err := w.fs.Add(dir); err != nil {
 			w.blank = true
 			w.warn(err)
@@ -152,6 +157,7 @@ func (w *watcher) follow() {
 	}
 	dirs := slices.Collect(maps.Keys(w.dirs))
 	w.sure = w.names.Follow(dirs...) == nil && !slices.ContainsFunc(dirs, func(dir string) bool { return !record.Local(dir) })
+	return anew || w.blank
 }
 
 func (w *watcher) unwatch(dir string) {
