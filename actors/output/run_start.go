@@ -26,6 +26,9 @@ func (t *tail) runBegun(other bool) {
 	switch {
 	case t.upcoming != nil:
 		t.upcoming.begun, t.Start = true, 0
+		if !t.upcoming.fixed && t.upcoming.file.Inode == 0 {
+			t.upcoming = nil // there was no file, or it cannot be known again: nothing more will be known
+		}
 		t.fixStart()
 	case other:
 		t.Start = 0

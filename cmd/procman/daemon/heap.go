@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -9,33 +10,57 @@ import (
 )
 
 const (
-	// heapGrowth is in percent of what is in use: half of what Go takes by itself. A manager has little to do, and is one of
+	// heapGrowth is in percent of what is in use: a quarter of what Go takes by itself. A manager has little to do, and is one of
 	// many on a host.
-	heapGrowth = 50
+	heapGrowth = 25
 
-	heapQuiet = 2 * time.Second // without a word, after which a burst is over
-	heapAgain = time.Minute     // between two times that memory is given back
-	heapBurst = 100             // instances that have begun, or have been listed anew
+	heapQuiet = 2 * time.Second  // without a word, after which a burst is over
+	heapAgain = time.Minute      // between two times that memory is given back
+	heapBurst = 100              // instances that have begun, or have been listed anew
+	heapCalm  = 10 * time.Second // between two collections of garbage, after which the program is not at work
 )
 
 // heap gives memory back to the host after a burst of work, such as the start of a thousand instances: Go by itself keeps
-// for a long time what was needed once.
+// for a long time what was needed once. The start of the manager is a burst too.
 type heap struct {
 	free func() // gives it back
+	calm func() // gives back what a collection of garbage has needed
 
-	mu    sync.Mutex
-	work  int // since it was given back
-	heard time.Time
-	given time.Time
-	timer *time.Timer // nil: not armed
-	ended bool
+	mu        sync.Mutex
+	work      int // since it was given back
+	heard     time.Time
+	given     time.Time
+	collected time.Time   // when garbage was collected the last time
+	timer     *time.Timer // nil: not armed
+	ended     bool
 }
 
 func newHeap(env func(string) string) *heap {
 	if env("GOGC") == "" {
 		debug.SetGCPercent(heapGrowth)
 	}
-	return &heap{free: func() { debug.FreeOSMemory(); LetGoOfProgram() }}
+	h := &heap{free: func() { debug.FreeOSMemory(); LetGoOfProgram() }, calm: LetGoOfProgram}
+	h.worked(heapBurst)
+	h.await()
+	return h
+}
+
+// await has a collection of garbage noticed: what nobody refers to is found by the next one.
+func (h *heap) await() { runtime.AddCleanup(new([64]byte), (*heap).collection, h) }
+
+// collection gives back what a collection of garbage has needed of the program, which nothing else needs, if it is not one of many.
+func (h *heap) collection() {
+	h.mu.Lock()
+	now := time.Now()
+	calm := now.Sub(h.collected) > heapCalm && !h.ended
+	h.collected = now
+	if !h.ended {
+		h.await()
+	}
+	h.mu.Unlock()
+	if calm {
+		h.calm()
+	}
 }
 
 // event takes note of what was done.

@@ -47,3 +47,31 @@ func TestMemoryIsGivenBackOnceAfterABurstAndNotWhileItLasts(t *testing.T) {
 		require.EqualValues(t, 3, given.Load())
 	})
 }
+
+func TestWhatACollectionOfGarbageNeedsIsGivenBackOnlyIfItIsNotOneOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calm := 0
+		h := &heap{calm: func() { calm++ }}
+		for range 10 {
+			h.collection()
+			time.Sleep(time.Second)
+		}
+		require.Equal(t, 1, calm)
+		time.Sleep(heapCalm)
+		h.collection()
+		require.Equal(t, 2, calm)
+		require.NoError(t, h.Close())
+		time.Sleep(time.Hour)
+		h.collection()
+		require.Equal(t, 2, calm)
+	})
+}
+
+func TestTheStartOfAManagerIsABurst(t *testing.T) {
+	h := newHeap(func(string) string { return "100" })
+	h.mu.Lock()
+	armed := h.timer != nil
+	h.mu.Unlock()
+	require.True(t, armed)
+	require.NoError(t, h.Close())
+}
