@@ -54,7 +54,7 @@ func (h *overHTTP) probe(ctx context.Context, t target, p *messages.Probe) (answ
 	defer interruptible(ctx, conn)()
 
 	// A server may answer and close without having read the request: the answer counts.
-	if _, err := conn.Write(request(path, t.Port)); err != nil && !broken(err) {
+	if _, err := conn.Write(request(nil, path, t.Port)); err != nil && !broken(err) {
 		return answerer, err
 	}
 	return answerer, h.answer(conn, t, p)
@@ -73,20 +73,40 @@ func (h *overHTTP) answer(conn stream, t target, p *messages.Probe) error {
 	return err
 }
 
-// request asks for path. Connection: close lets the server be the first to close, in its own time, so that the reset meets no
+// request appends what asks for path. Connection: close lets the server be the first to close, in its own time, so that the reset meets no
 // program.
-func request(path string, port int) []byte {
-	return []byte("GET " + path + " HTTP/1.1\r\nHost: localhost:" + strconv.Itoa(port) +
-		"\r\nUser-Agent: procman\r\nAccept: */*\r\nConnection: close\r\n\r\n")
+func request(b []byte, path string, port int) []byte {
+	b = append(append(append(b, "GET "...), path...), " HTTP/1.1\r\nHost: localhost:"...)
+	return append(strconv.AppendInt(b, int64(port), 10), "\r\nUser-Agent: procman\r\nAccept: */*\r\nConnection: close\r\n\r\n"...)
 }
 
 // requestTarget returns the path, with its query, as it goes into the request line.
 func requestTarget(path string) (string, error) {
+	if clean(path) {
+		return path, nil
+	}
+	return byURL(path)
+}
+
+func byURL(path string) (string, error) {
 	u, err := url.ParseRequestURI(path)
 	if err != nil || !strings.HasPrefix(path, "/") || strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return "", pathError(path)
 	}
 	return u.RequestURI(), nil
+}
+
+// clean reports whether a path goes into the request line as it is.
+func clean(path string) bool {
+	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") {
+		return false
+	}
+	for n := range len(path) {
+		if c := path[n]; c != '/' && c != '-' && c != '_' && c != '.' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return false
+		}
+	}
+	return true
 }
 
 // pathError is a path that no request can carry.

@@ -26,6 +26,7 @@ type loop struct {
 	looked  []unix.PollFd
 	reader  *reader
 	scratch []byte
+	asked   []byte // the request that is being sent
 }
 
 // run is the loop.
@@ -212,11 +213,13 @@ func (l *loop) ask(f *flight) {
 		l.unreached(f, &net.OpError{Op: "dial", Net: network, Addr: f.address(), Err: os.NewSyscallError(call, err)})
 		return
 	}
-	f.unsent = request(f.path, f.Port)
+	l.asked = request(l.asked[:0], f.path, f.Port)
+	f.unsent = l.asked
 	l.fresh = append(l.fresh, f)
 	l.flies[f.kind()]++
 	// On loopback the connection is made by now, unless the listener has too many that wait.
 	l.send(f)
+	f.unsent = slices.Clone(f.unsent) // the next one is asked in the same memory
 }
 
 func (f *flight) address() *net.TCPAddr {
@@ -261,7 +264,7 @@ func (l *loop) unreached(f *flight, err error) {
 	case f.over6:
 		err = f.first
 	}
-	l.finish(f, nil, err)
+	l.finish(f, false, err)
 }
 
 // ready goes on with a flight that can. With closed, its server has said all.
@@ -311,14 +314,14 @@ func (l *loop) read(f *flight, closed bool, end error) {
 func (l *loop) answered(f *flight, closes bool, err error) {
 	if closes {
 		if _, closed := read(f.fd, l.reader.chunk[:1]); errors.Is(closed, unix.EAGAIN) {
-			l.finish(f, f.address(), err)
+			l.finish(f, true, err)
 			f.told, f.deadline = true, earlier(f.deadline, time.Now().Add(closingTime))
 			l.hurry(f.deadline)
 			return
 		}
 	}
 	l.close(f)
-	l.finish(f, f.address(), err)
+	l.finish(f, true, err)
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -351,7 +354,7 @@ func (l *loop) expire(now time.Time) {
 			l.close(f)
 		case len(f.unsent) > 0:
 			l.close(f)
-			l.finish(f, nil, os.ErrDeadlineExceeded)
+			l.finish(f, false, os.ErrDeadlineExceeded)
 		default:
 			l.read(f, false, &net.OpError{Op: "read", Net: "tcp", Addr: f.address(), Err: os.ErrDeadlineExceeded})
 		}
@@ -377,11 +380,11 @@ func (l *loop) fail(err error) {
 	for _, f := range l.flying() {
 		l.close(f)
 		if !f.told {
-			l.finish(f, nil, err)
+			l.finish(f, false, err)
 		}
 	}
 	for _, f := range l.waiting {
-		l.finish(f, nil, err)
+		l.finish(f, false, err)
 	}
 	l.waiting = nil
 }
@@ -409,15 +412,19 @@ func (l *loop) let(f *flight) bool {
 	return false
 }
 
-// finish gives the verdict. A look at other processes takes a while, and is done aside.
-func (l *loop) finish(f *flight, answerer *net.TCPAddr, err error) {
+// finish gives the verdict on what was answered, or was not. A look at other processes takes a while, and is done aside.
+func (l *loop) finish(f *flight, answered bool, err error) {
 	c := l.checker
 	c.judge(context.Background(), f.target, &f.probe, err)
 	switch {
 	case !c.asksOwner(f.target):
-	case answerer != nil && (f.Proved && f.probe.Error == "" || c.owners.familiar(f.PID, answerer)):
-	case answerer != nil, errors.Is(err, syscall.ECONNREFUSED):
+	case answered && (f.Proved && f.probe.Error == "" || c.owners.familiar(f.PID, f.address())):
+	case answered, errors.Is(err, syscall.ECONNREFUSED):
 		t, p, done := f.target, f.probe, f.done
+		var answerer *net.TCPAddr
+		if answered {
+			answerer = f.address()
+		}
 		go func() {
 			c.identify(context.Background(), t, answerer, err, &p)
 			conclude(t, &p)

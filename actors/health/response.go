@@ -46,7 +46,17 @@ func (r *reader) response(conn stream, maxBody int64, deadline time.Time, p *mes
 	r.limit = io.LimitedReader{R: conn, N: maxHeader}
 	r.buf.Reset(&r.limit)
 	defer func() { r.limit.R = nil }() // the pool keeps no connection
+	if _, err := r.buf.Peek(1); err != nil {
+		return false, r.head(err)
+	}
+	if closes, is := r.plain(maxBody, p); is {
+		return closes, nil
+	}
+	return r.any(conn, maxBody, deadline, p)
+}
 
+// any is response for whatever a server may answer.
+func (r *reader) any(conn stream, maxBody int64, deadline time.Time, p *messages.Probe) (done bool, err error) {
 	var resp *http.Response
 	for resp == nil || resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
 		if _, err := r.buf.Peek(1); err != nil {
