@@ -3,6 +3,7 @@ package output
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"procman/messages"
+	"procman/test/fake"
 )
 
 const roleVar = "OUTPUT_TEST_ROLE"
@@ -27,6 +29,8 @@ func TestMain(m *testing.M) {
 	case "follower":
 		os.Exit(followerMain())
 	}
+	flag.Parse()
+	fake.Crowd()
 	goleak.VerifyTestMain(m)
 }
 

@@ -76,7 +76,7 @@ func TestTheRestOfTheGroupDoesNotDelayWaitAndIsReachedAfterIt(t *testing.T) {
 		p := spawned(t, s, shell("(trap '' TERM; exec env -i /bin/sleep 300) & echo $!; exit 3"))
 		exit := p.Wait()
 		require.Equal(t, 3, exit.Code)
-		require.Less(t, time.Since(before), 5*time.Second)
+		require.Less(t, time.Since(before), 2*time.Minute, "the grandchild would have kept it waiting for 300 s")
 		grandchild, err := strconv.Atoi(strings.TrimSpace(output(t, s)))
 		require.NoError(t, err)
 		t.Cleanup(func() {

@@ -1,13 +1,16 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,18 +20,27 @@ import (
 	"procman/messages"
 )
 
-// flood writes numbered lines to the file until the context ends, 2000 a second: a hundred readers of that are what two cores
-// can serve under the race detector as well.
-func flood(ctx context.Context, t *testing.T, file *os.File) {
+// flood writes numbered lines to stdout until the context ends, as fast as all readers of them take them: on no machine has
+// one of those more before it than its socket holds, so that none has to wait for room. Nobody is waited for with stderr.
+func flood(ctx context.Context, t *testing.T, stdout, stderr *os.File, seen []atomic.Int64) {
+	const batch, ahead = 50, 50
+	noise := bytes.Repeat([]byte("something that only one asked for, who does not read it\n"), 1000)
 	var lines []byte
 	for i := 1; ctx.Err() == nil; i++ {
-		if lines = fmt.Appendf(lines, "line %08d of a flood that nobody asked for\n", i); i%100 == 0 {
-			if _, err := file.Write(lines); err != nil {
-				t.Error(err)
-				return
+		if lines = fmt.Appendf(lines, "line %08d of a flood that nobody asked for\n", i); i%batch != 0 {
+			continue
+		}
+		_, err1 := stdout.Write(lines)
+		_, err2 := stderr.Write(noise)
+		if err := errors.Join(err1, err2); err != nil {
+			t.Error(err)
+			return
+		}
+		lines = lines[:0]
+		for n := range seen {
+			for ctx.Err() == nil && seen[n].Load() < int64(i-ahead) {
+				time.Sleep(time.Millisecond)
 			}
-			lines = lines[:0]
-			time.Sleep(50 * time.Millisecond)
 		}
 	}
 }
@@ -51,19 +63,22 @@ func TestAHundredReadersOfAFloodAreServedBesideOneWhoDoesNotRead(t *testing.T) {
 	w := newWorld("web")
 	dir := messages.StateDir(shortDir(t))
 	require.NoError(t, os.MkdirAll(dir.Instance("web"), 0o700))
-	file, err := os.OpenFile(dir.Stdout("web"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	stdout, err := os.OpenFile(dir.Stdout("web"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	require.NoError(t, err)
+	stderr, err := os.OpenFile(dir.Stderr("web"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	require.NoError(t, err)
 	outputs, err := output.New(dir, output.Options{MaxSize: 64 << 10})
 	require.NoError(t, err)
 	outputs.Follow("web", 1, os.Getpid())
 	w.logs = outputs.Read
-	socket, s, c := w.serve(t, func(o *Options) { o.streams, o.Connections, o.writeTimeout = 512, 1024, 10*time.Second })
+	socket, s, c := w.serve(t, func(o *Options) { o.streams, o.Connections, o.writeTimeout = 512, 1024, 5*time.Second })
 	require.NoError(t, c.Healthy(t.Context()))
 	before := heap()
 
 	flooding, stop := context.WithCancel(t.Context())
 	var work sync.WaitGroup
-	work.Go(func() { flood(flooding, t, file) })
+	seen := make([]atomic.Int64, readers)
+	work.Go(func() { flood(flooding, t, stdout, stderr, seen) })
 	dead, err := net.Dial("unix", socket)
 	require.NoError(t, err)
 	_, err = io.WriteString(dead, "GET /v1/instances/web/logs?follow=true HTTP/1.1\r\nHost: procman\r\n\r\n")
@@ -75,7 +90,7 @@ func TestAHundredReadersOfAFloodAreServedBesideOneWhoDoesNotRead(t *testing.T) {
 	var mu sync.Mutex
 	lines, skips, slowest := 0, 0, time.Duration(0)
 	began := time.Now()
-	for range readers {
+	for r := range readers {
 		served.Add(1)
 		work.Go(func() {
 			got, skipped, last := 0, 0, 0
@@ -94,6 +109,7 @@ func TestAHundredReadersOfAFloodAreServedBesideOneWhoDoesNotRead(t *testing.T) {
 					t.Errorf("%q after line %d", line.Text, last)
 					break
 				}
+				seen[r].Store(int64(n))
 				if last, got = n, got+1; got == enough {
 					mu.Lock()
 					slowest = max(slowest, time.Since(began))
@@ -111,16 +127,16 @@ func TestAHundredReadersOfAFloodAreServedBesideOneWhoDoesNotRead(t *testing.T) {
 	}
 	served.Wait()
 	require.NoError(t, ctx.Err(), "not all were served")
+	stop()
 	require.Eventually(t, func() bool { return len(s.streams) == readers }, time.Minute, 10*time.Millisecond, "the one who does not read goes")
 	meanwhile := heap()
-	stop()
 	leave()
 	work.Wait()
 	require.Eventually(t, func() bool { return len(s.streams) == 0 }, time.Minute, time.Millisecond)
 	require.NoError(t, dead.Close())
 	c.Close()
 	require.NoError(t, outputs.Close())
-	require.NoError(t, file.Close())
+	require.NoError(t, errors.Join(stdout.Close(), stderr.Close()))
 	var after uint64
 	require.Eventually(t, func() bool { after = heap(); return after < before+2<<20 }, time.Minute, 50*time.Millisecond, "the memory comes back")
 	t.Logf("%d readers: %d lines, %d skips; each had %d lines after %v; heap in KiB: %d before, %d with all, %d after",

@@ -316,7 +316,7 @@ func TestAFileThatUnfoldsWithoutBoundIsRefused(t *testing.T) {
 	}
 	start := time.Now()
 	require.Contains(t, bad(t, b.String())[0], "f:1:1: the file unfolds to more than")
-	require.Less(t, time.Since(start), 5*time.Second)
+	require.Less(t, time.Since(start), time.Minute)
 }
 
 func TestWhatWouldKillTheParserNeverReachesIt(t *testing.T) {

@@ -88,21 +88,21 @@ func (w *world) remembered(id, what string) {
 
 func TestAStopResumesWithWhatIsLeftOfItsGrace(t *testing.T) { // 6
 	t.Parallel()
-	w := one(t, app{policy: "stop: {grace: 2s}"}, Control{Term: TermIgnored})
+	w := one(t, app{policy: "stop: {grace: 8s}"}, Control{Term: TermIgnored})
 	l, _ := w.newest("a")
 	w.daemon.mustDo("stop", "a")
 	began := time.Now()
 	w.eventually(10*time.Second, "the process is told to end", func() bool { l, _ = w.newest("a"); return l.Terms > 0 })
 	w.remembered("a", `"stop_as":"stopped"`) // aside, a moment after TERM: before that a stop would begin anew
 	w.daemon.kill()
-	time.Sleep(1600 * time.Millisecond)
+	time.Sleep(6400 * time.Millisecond)
 	w.start().up()
 	up := time.Now()
 	w.gone(l.Process)
 	took := time.Since(began)
 	t.Logf("killed %v after the stop began, %v after the next manager was there", took, time.Since(up))
-	require.Greater(t, took, 1800*time.Millisecond, "the grace was cut short by the death of the manager")
-	require.Less(t, time.Since(up), 1900*time.Millisecond, "the grace began anew")
+	require.Greater(t, took, 7800*time.Millisecond, "the grace was cut short by the death of the manager")
+	require.Less(t, time.Since(up), 7600*time.Millisecond, "the grace began anew")
 	s := w.daemon.await("a", "stopped", func(s shown) bool { return s.Phase == "stopped" && s.Held })
 	require.NotNil(t, s.LastExit)
 	require.Equal(t, "stopped", s.LastExit.Reason)
@@ -208,7 +208,8 @@ func TestADelayThatWasUnderWaySurvivesTheManager(t *testing.T) { // 8
 	w.eventually(4*time.Second, "the second start", func() bool { return len(Of(w.lives(), "a")) == 2 })
 	born := Of(w.lives(), "a")[1].Born
 	late := time.Since(*first.NextStartAt) - time.Duration(monotonic()-born)
-	require.Less(t, late.Abs(), 500*time.Millisecond, "it was started at another time than shown")
+	require.Greater(t, late, -500*time.Millisecond, "it was started sooner than shown")
+	require.Less(t, late, 2500*time.Millisecond, "it was started later than shown")
 }
 
 // TestAChildThatEndedWhileNoManagerLivedIsCountedAndItsCodeIsNotInvented: nobody can tell the code any more when init has reaped

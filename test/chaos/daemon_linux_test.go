@@ -108,7 +108,7 @@ func (d *daemon) wait(within time.Duration) int {
 	d.w.Helper()
 	select {
 	case <-d.ended:
-	case <-time.After(within * time.Duration(patience())):
+	case <-time.After(inTime(within)):
 		d.w.Fatalf("the daemon has not ended within %v", within)
 	}
 	return d.code
@@ -193,7 +193,7 @@ func (d *daemon) reload() error { return d.ask(http.MethodPost, "/v1/reload", ni
 // up waits until the daemon answers.
 func (d *daemon) up() *daemon {
 	d.w.Helper()
-	deadline := time.Now().Add(10 * time.Second * time.Duration(patience()))
+	deadline := time.Now().Add(inTime(10 * time.Second))
 	for {
 		doc, err := d.status()
 		if err == nil && doc.Manager.PID == d.pid() {

@@ -90,7 +90,7 @@ func TestTheManagerKilledAtEachFailPoint(t *testing.T) { // 3, 5, 6, 7, 9
 // pester makes changes until the daemon has died of one.
 func (c *churn) pester(rng *rand.Rand) {
 	c.w.Helper()
-	deadline := time.Now().Add(10 * time.Second * time.Duration(patience()))
+	deadline := time.Now().Add(inTime(10 * time.Second))
 	for n := 0; c.w.daemon.alive(); n++ {
 		if time.Now().After(deadline) {
 			c.w.Fatal("the daemon was never killed: the fail point is not reached by any change")

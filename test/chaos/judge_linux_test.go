@@ -23,7 +23,7 @@ func (w *world) calm(held, unsure map[string]bool) ([]Shown, []Life) {
 	var wrong violations
 	var out []Shown
 	var lives []Life
-	deadline := time.Now().Add(15 * time.Second * time.Duration(patience()))
+	deadline := time.Now().Add(inTime(15 * time.Second))
 	for {
 		if wrong, out, lives = w.distance(held, unsure); len(wrong) == 0 {
 			return out, lives

@@ -25,7 +25,7 @@ func (w *world) judgeOutput() {
 			written[dir.Name()] = len(w.stdout(dir.Name()))
 		}
 	}
-	deadline := time.Now().Add(5 * time.Second * time.Duration(patience()))
+	deadline := time.Now().Add(inTime(5 * time.Second))
 	for {
 		forwarded := w.forwarded()
 		var wrong violations

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
@@ -106,7 +107,13 @@ func fromEnv(name string, otherwise int) int {
 	return otherwise
 }
 
-// patience stretches deadlines where the race detector, or too few cores, make everything slow.
+// inTime is the deadline of what takes no longer than that on a machine that does nothing else. One that is reached fails the
+// test, so it costs nothing to make it long.
+func inTime(within time.Duration) time.Duration {
+	return max(time.Minute, within*time.Duration(patience()))
+}
+
+// patience stretches what is measured where too few cores make everything slow.
 func patience() int {
 	if runtime.NumCPU() < 4 {
 		return 4

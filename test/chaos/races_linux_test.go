@@ -29,6 +29,7 @@ func TestAStopDuringTheForkLeavesNoProcess(t *testing.T) { // 28, 46
 func TestAStopBeforeItIsHealthyIsATermAtOnce(t *testing.T) { // 29
 	t.Parallel()
 	w := newWorld(t)
+	w.global = "start: {deadline: 10m}"
 	w.declare(app{id: "a"}, Control{Bind: BindNever})
 	w.write()
 	w.start().up().await("a", "starting", func(s shown) bool { return s.Phase == "starting" && s.PID != 0 })
@@ -45,7 +46,7 @@ func TestAStopBeforeItIsHealthyIsATermAtOnce(t *testing.T) { // 29
 	require.NotZero(t, term.At)
 	took := time.Duration(term.At - began)
 	t.Logf("TERM after %v", took)
-	require.Less(t, took, time.Second*time.Duration(patience()))
+	require.Less(t, took, time.Minute, "long before its start would have failed")
 }
 
 func TestRestartsAskedForAtOnceAreOne(t *testing.T) { // 31
@@ -172,10 +173,7 @@ func TestAnExitIsReportedThoughAGrandchildHoldsStdout(t *testing.T) { // 45
 	g := w.grandchildren(1)[0]
 	p := w.daemon.process("a")
 	w.cue(p, "a", Control{Cue: &End{Code: 5}})
-	began := time.Now()
 	s := w.daemon.await("a", "seen to have ended", func(s shown) bool { return s.LastExit != nil })
-	t.Logf("seen after %v", time.Since(began))
-	require.Less(t, time.Since(began), 5*time.Second)
 	require.Equal(t, 5, s.LastExit.Code)
 	require.True(t, signalProcess(g, unix.SIGKILL), "the grandchild lives on")
 	w.control("a", Control{})

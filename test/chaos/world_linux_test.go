@@ -93,7 +93,7 @@ func (w *world) close() {
 		_ = ours.wait(b)
 	}
 	// Again, until nobody is left: somebody may have been starting somebody.
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		left := w.everyone()
 		if len(left) == 0 {
@@ -304,10 +304,10 @@ func (w *world) newest(id string) (Life, bool) {
 // eventually waits for something that comes without an event.
 func (w *world) eventually(within time.Duration, what string, holds func() bool) {
 	w.Helper()
-	deadline := time.Now().Add(within * time.Duration(patience()))
+	deadline := time.Now().Add(inTime(within))
 	for !holds() {
 		if time.Now().After(deadline) {
-			w.Fatalf("not within %v: %s%s", within*time.Duration(patience()), what, w.situation())
+			w.Fatalf("not within %v: %s%s", inTime(within), what, w.situation())
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -33,7 +33,6 @@ func (a *app) client() (*api.Client, error) {
 		token, err := a.token()
 		return api.NewRemoteClient(at.socket, token), err
 	}
-	defer a.PendingIO.Begin("the socket " + at.socket)()
 	a.awaitSocket(at)
 	return api.NewClient(at.socket).For(at.config), nil
 }
@@ -45,7 +44,9 @@ const socketWait = daemon.SocketEvery + time.Second
 // awaitSocket returns when somebody listens, or nobody is expected to.
 func (a *app) awaitSocket(at place) {
 	for late := time.Now().Add(socketWait); ; time.Sleep(20 * time.Millisecond) {
+		done := a.PendingIO.Begin("the socket " + at.socket)
 		c, err := net.DialTimeout("unix", at.socket, time.Second)
+		done()
 		if err == nil {
 			_ = c.Close() // it was opened to see whether it can be
 			return

@@ -25,6 +25,7 @@ func opened(t testing.TB, dir messages.StateDir) *File {
 }
 
 func TestTheDeadlineThatWasWrittenLastIsReadAlsoByASuccessor(t *testing.T) {
+	t.Parallel()
 	dir := messages.StateDir(t.TempDir())
 	_, err := Read(dir)
 	require.ErrorIs(t, err, ErrNone)
@@ -48,6 +49,7 @@ func TestTheDeadlineThatWasWrittenLastIsReadAlsoByASuccessor(t *testing.T) {
 }
 
 func TestADeadlineIsInForceOnItsBootFromWhenItWasAskedForUntilItsEnd(t *testing.T) {
+	t.Parallel()
 	d := sample(1000)
 	require.NoError(t, d.Check("b", 1000))
 	require.NoError(t, d.Check("b", d.EndAt()-1))
@@ -66,6 +68,7 @@ func TestADeadlineIsInForceOnItsBootFromWhenItWasAskedForUntilItsEnd(t *testing.
 
 // Whatever half of the file is torn, and wherever, what is read was written, and is never later than what was written last.
 func TestATornWriteLeavesAnEarlierDeadlineInForceAndNeverALaterOne(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		name, err := os.MkdirTemp("", "deadline")
 		require.NoError(t, err)
@@ -92,6 +95,7 @@ func TestATornWriteLeavesAnEarlierDeadlineInForceAndNeverALaterOne(t *testing.T)
 }
 
 func TestADeadlineThatCannotBeWrittenLeavesTheOneBefore(t *testing.T) {
+	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
 	if err != nil {
 		t.Skip("no device that is always full")
@@ -115,6 +119,7 @@ func TestADeadlineThatCannotBeWrittenLeavesTheOneBefore(t *testing.T) {
 }
 
 func TestAFileThatWasDeletedOrReplacedIsMadeAnew(t *testing.T) {
+	t.Parallel()
 	dir := messages.StateDir(t.TempDir())
 	f := opened(t, dir)
 	require.NoError(t, f.Write(sample(1)))
@@ -129,6 +134,7 @@ func TestAFileThatWasDeletedOrReplacedIsMadeAnew(t *testing.T) {
 }
 
 func TestAnInstanceIsFencedByItsMarkWhateverIsInIt(t *testing.T) {
+	t.Parallel()
 	dir := messages.StateDir(t.TempDir())
 	marked, err := Marked(dir)
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package leash
 import (
 	"bufio"
 	"context"
+	"flag"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"procman/actors/kernel"
 	"procman/actors/spawn"
 	"procman/messages"
+	"procman/test/fake"
 )
 
 // TestMain is also what the leash of Start is.
@@ -34,6 +36,8 @@ func TestMain(m *testing.M) {
 		l.Guard(context.Background())
 		return
 	}
+	flag.Parse()
+	fake.Crowd()
 	goleak.VerifyTestMain(m)
 }
 
@@ -203,6 +207,7 @@ func lives(pid int) bool {
 }
 
 func TestAtTheDeadlineEveryFencedRunEndsAndNoOther(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.fence("a")
 	h.fence("b")
@@ -231,6 +236,7 @@ func TestAtTheDeadlineEveryFencedRunEndsAndNoOther(t *testing.T) {
 }
 
 func TestARenewalMovesTheEndAlsoIfItComesAtTheLastMoment(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.fence("a")
 	d := h.renew()
@@ -250,6 +256,7 @@ func TestARenewalMovesTheEndAlsoIfItComesAtTheLastMoment(t *testing.T) {
 }
 
 func TestWhatBelongsToAFencedRunEndsWithIt(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.fence("a")
 	d := h.renew()
@@ -289,6 +296,7 @@ echo ready`, nil)
 }
 
 func TestNoDeadlineThatIsInForceIsOneThatHasPassed(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(h *host){
 		"none": func(h *host) { require.NoError(h, Remove(h.dir)) },
 		"torn": func(h *host) { require.NoError(h, os.WriteFile(h.dir.Deadline(), make([]byte, 100), 0o600)) },
@@ -317,6 +325,7 @@ func TestNoDeadlineThatIsInForceIsOneThatHasPassed(t *testing.T) {
 }
 
 func TestARunThatShowsThatItIsFencedEndsAlsoWhenItsMarkAndItsRecordAreGone(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	d := h.renew()
 	p := h.start("a", "", map[string]string{EnvFence: Fenced})
@@ -330,6 +339,7 @@ func TestARunThatShowsThatItIsFencedEndsAlsoWhenItsMarkAndItsRecordAreGone(t *te
 }
 
 func TestWhatIsStartedAfterTheDeadlineEndsAtOnceForAsLongAsItIsMarked(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.fence("a")
 	d := h.renew()
@@ -351,6 +361,7 @@ func TestWhatIsStartedAfterTheDeadlineEndsAtOnceForAsLongAsItIsMarked(t *testing
 }
 
 func TestAReusedPidIsNotTheRunOnRecord(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.fence("a")
 	d := h.renew()
@@ -385,6 +396,7 @@ func TestAReusedPidIsNotTheRunOnRecord(t *testing.T) {
 }
 
 func TestToldToGoALeashGoesWhenItGuardsNobody(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.fence("a")
 	d := h.renew()
@@ -415,6 +427,7 @@ func TestToldToGoALeashGoesWhenItGuardsNobody(t *testing.T) {
 }
 
 func TestAStateDirectoryHasOneLeashThatLivesOnWithoutWhomStartedIt(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	_, has, err := Living(h.dir)
 	require.NoError(t, err)
