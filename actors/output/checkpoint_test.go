@@ -26,7 +26,6 @@ func (d *disk) info() fileInfo { return fileInfo{Inode: d.inode, Size: int64(len
 // TestACheckpointSkipsNothingWhereverTheManagerDies runs the steps of follower and bounding against a model file, dies between
 // any two of them, and compares what was forwarded with what was written.
 func TestACheckpointSkipsNothingWhereverTheManagerDies(t *testing.T) {
-	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		d := &disk{inode: 1}
 		var written []byte          // everything, ever
@@ -138,7 +137,6 @@ func TestACheckpointSkipsNothingWhereverTheManagerDies(t *testing.T) {
 }
 
 func TestACheckpointFileOfDecayedBytesIsRefused(t *testing.T) {
-	t.Parallel()
 	r := checkpointFile{Version: checkpointVersion, Run: 3, PID: 77, Stdout: checkpoint{Known: true, Inode: 5, Base: 8, Next: 20, Fingerprint: []byte("tail"), Times: timeIndex{{10, 1000}}}}
 	data, err := r.encode()
 	require.NoError(t, err)
@@ -165,7 +163,6 @@ func TestACheckpointFileOfDecayedBytesIsRefused(t *testing.T) {
 
 // Managers of other versions read what this one writes, and write what this one reads: byte for byte, since it is sealed.
 func TestTheFormOfACheckpointFileIsFixed(t *testing.T) {
-	t.Parallel()
 	full := checkpoint{Known: true, Inode: 5, Born: 6, Base: 8, Next: 20, Fingerprint: []byte("tail"), Torn: true, Collapsing: 4,
 		Times: timeIndex{{10, 1000}, {20, 2500}}, Era: 1, Start: 9, Prior: 7, head: 12, end: 30}
 	c := checkpointFile{Version: checkpointVersion, Run: 3, PID: 77, Ended: true, Stdout: full}

@@ -39,7 +39,6 @@ func requireNothingSkipped(t *testing.T, lines []string, count, repeats int) {
 }
 
 func TestKillingTheManagerAnywhereSkipsNothing(t *testing.T) {
-	t.Parallel()
 	onEveryDisk(t, func(t *testing.T, root string) {
 		const count, size = 50_000, 2 << 20
 		log := filepath.Join(t.TempDir(), "log")
@@ -82,7 +81,6 @@ func TestKillingTheManagerAnywhereSkipsNothing(t *testing.T) {
 }
 
 func TestDyingBetweenTheStepsOfTrimmingSkipsNothing(t *testing.T) {
-	t.Parallel()
 	onEveryDisk(t, func(t *testing.T, root string) {
 		for _, step := range []string{"saved", "punched", "intended", "collapsed"} {
 			for _, times := range []int{1, 3} {

@@ -19,7 +19,6 @@ func (h *house) earlier(lines int) []string {
 }
 
 func TestWhatEarlierRunsWroteEndsWhereTheNewestBegins(t *testing.T) {
-	t.Parallel()
 	onEveryDisk(t, func(t *testing.T, root string) {
 		h := newHouse(t, root, Options{Forward: true})
 		require.Empty(t, h.earlier(-1), "there is nothing at all")
@@ -60,7 +59,6 @@ func TestWhatEarlierRunsWroteEndsWhereTheNewestBegins(t *testing.T) {
 }
 
 func TestWhereTheNewestRunBeginsIsKnownAfterACrash(t *testing.T) {
-	t.Parallel()
 	o, dead := mortal(Options{Forward: true, MaxSize: 64 << 10, saveEvery: time.Hour})
 	h := newHouse(t, t.TempDir(), o)
 	for i := range 8000 {
@@ -90,7 +88,6 @@ func TestWhereTheNewestRunBeginsIsKnownAfterACrash(t *testing.T) {
 }
 
 func TestWhereTheNewestRunBeginsIsForgottenWithTheFile(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	h.stderr("old\n")
 	require.NoError(h.t, h.out.Begin(context.Background(), web))
@@ -105,7 +102,6 @@ func TestWhereTheNewestRunBeginsIsForgottenWithTheFile(t *testing.T) {
 }
 
 func TestARecordOfAnOlderManagerIsRead(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	h.stderr("one\ntwo\n")
 	f, err := statPath(h.dir.Stderr(web))
@@ -122,7 +118,6 @@ func TestARecordOfAnOlderManagerIsRead(t *testing.T) {
 
 // F150: `why` showed lines of earlier runs among those of the run that ended.
 func TestALoneRunHasTheLinesOfNoOther(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	lone := func(earlier bool) []string {
 		h.t.Helper()

@@ -67,7 +67,6 @@ func TestLinesThatAreLentAreNoGarbage(t *testing.T) {
 }
 
 func TestAFloodLeavesAThirdOfAProcessorAndWhoEndsDoesNotWait(t *testing.T) {
-	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &worker{began: time.Now()}
 		time.Sleep(2 * time.Millisecond)

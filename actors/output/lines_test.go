@@ -12,7 +12,6 @@ import (
 )
 
 func TestPiecesAreTheLineAgain(t *testing.T) {
-	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(4, 12).Draw(t, "limit")
 		parts := rapid.SliceOf(rapid.OneOf(

@@ -3,7 +3,6 @@ package output
 import (
 	"bufio"
 	"context"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,7 +16,6 @@ import (
 	"go.uber.org/goleak"
 
 	"procman/messages"
-	"procman/test/fake"
 )
 
 const roleVar = "OUTPUT_TEST_ROLE"
@@ -29,8 +27,6 @@ func TestMain(m *testing.M) {
 	case "follower":
 		os.Exit(followerMain())
 	}
-	flag.Parse()
-	fake.Crowd()
 	goleak.VerifyTestMain(m)
 }
 

@@ -24,7 +24,6 @@ func masking(o Options) Options {
 }
 
 func TestSecretsAreMaskedInTheLogAndInWhatIsRead(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), masking(Options{Forward: true}))
 	h.stdout("password " + secret + "!\nplain\nbroken \xff" + secret + "\n")
 	h.out.Follow(web, 1, gonePID(t)).Stop()
@@ -44,7 +43,6 @@ func TestSecretsAreMaskedInTheLogAndInWhatIsRead(t *testing.T) {
 }
 
 func TestASecretOnTheSeamOfTwoPiecesIsMasked(t *testing.T) {
-	t.Parallel()
 	for _, at := range []int{maxLine - len(secret), maxLine - len(secret) + 1, maxLine - 5, maxLine - 1, maxLine} {
 		h := newHouse(t, t.TempDir(), masking(Options{Forward: true}))
 		text := strings.Repeat("x", at) + secret + strings.Repeat("y", maxLine)
@@ -67,7 +65,6 @@ func TestASecretOnTheSeamOfTwoPiecesIsMasked(t *testing.T) {
 }
 
 func TestASecretThatALivingProcessHasNotWrittenToItsEndIsLeftToTheNextFollower(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), masking(Options{Forward: true}))
 	h.stdout("password " + secret[:5])
 	h.out.Follow(web, 1, os.Getpid()).Stop()

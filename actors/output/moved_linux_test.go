@@ -52,7 +52,6 @@ func (p *talker) say(t *testing.T, text string) {
 
 // F151: after mv or rm of stdout.log `logs` was silent and empty, and the old file grew without bound.
 func TestAFileThatWasMovedOrRemovedIsFollowedReadAndBoundedWhereTheProcessWrites(t *testing.T) {
-	t.Parallel()
 	for name, change := range map[string]func(h *house){
 		"moved":   func(h *house) { require.NoError(h.t, os.Rename(h.dir.Stdout(web), h.dir.Stdout(web)+".1")) },
 		"removed": func(h *house) { require.NoError(h.t, os.Remove(h.dir.Stdout(web))) },
@@ -109,7 +108,6 @@ func TestAFileThatWasMovedOrRemovedIsFollowedReadAndBoundedWhereTheProcessWrites
 }
 
 func TestAProcessThatWritesElsewhereByItselfIsLeftAlone(t *testing.T) {
-	t.Parallel()
 	own := filepath.Join(t.TempDir(), "own.log")
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	h.stdout("before\n")
@@ -133,7 +131,6 @@ func TestAProcessThatWritesElsewhereByItselfIsLeftAlone(t *testing.T) {
 
 // F158: the end of a process is reported before its last words have been forwarded, and then everything is closed.
 func TestTheLastWordsOfProcessesThatAreGoneAreForwardedBeforeTheEnd(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	h.stdout("first\n")
 	h.out.Follow(web, 1, gonePID(t))

@@ -17,7 +17,6 @@ import (
 )
 
 func TestEveryLineBecomesARecordOfItsRun(t *testing.T) {
-	t.Parallel()
 	onEveryDisk(t, func(t *testing.T, root string) {
 		h := newHouse(t, root, Options{Forward: true})
 		f := h.out.Follow(web, 7, os.Getpid())
@@ -42,7 +41,6 @@ func TestEveryLineBecomesARecordOfItsRun(t *testing.T) {
 }
 
 func TestStopForwardsALastLineWithoutLineEnd(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	h.stdout("panic: no newl")
 	h.out.Follow(web, 1, gonePID(t)).Stop()
@@ -56,7 +54,6 @@ func TestStopForwardsALastLineWithoutLineEnd(t *testing.T) {
 }
 
 func TestALineOfALivingProcessGoesOnUnderTheNextManager(t *testing.T) {
-	t.Parallel()
 	root := t.TempDir()
 	h := newHouse(t, root, Options{Forward: true})
 	h.stdout("half a")
@@ -70,7 +67,6 @@ func TestALineOfALivingProcessGoesOnUnderTheNextManager(t *testing.T) {
 }
 
 func TestANewFollowerEndsTheOneBeforeIt(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	first := h.out.Follow(web, 1, os.Getpid())
 	h.stdout("one\nha")
@@ -88,7 +84,6 @@ func TestANewFollowerEndsTheOneBeforeIt(t *testing.T) {
 }
 
 func TestWhatARunLeftWhenItsManagerDiedIsForwardedAsThatRuns(t *testing.T) {
-	t.Parallel()
 	root := t.TempDir()
 	h := newHouse(t, root, Options{Forward: true})
 	h.stdout("one\n")
@@ -108,7 +103,6 @@ func TestWhatARunLeftWhenItsManagerDiedIsForwardedAsThatRuns(t *testing.T) {
 }
 
 func TestEveryByteReachesTheLog(t *testing.T) {
-	t.Parallel()
 	var log bytes.Buffer
 	h := newHouse(t, t.TempDir(), Options{Forward: true, Logger: slog.New(slog.NewJSONHandler(&log, nil))})
 	want := []string{"plain", "\x00NUL", "\x1b[31mred\x1b[0m", "latin \xe9", "\xff\xfe\x00", "h\u00e9 \u2028 \"q\" \\", "cr\r", "\xe2\x82"}
@@ -132,7 +126,6 @@ func TestEveryByteReachesTheLog(t *testing.T) {
 }
 
 func TestAHugeLineIsForwardedInPieces(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true, MaxSize: 64 << 20})
 	huge := strings.Repeat("0123456789€", 10<<20/13)
 	h.stdout("before\n" + huge + "\nafter\n" + huge)
@@ -158,7 +151,6 @@ func TestAHugeLineIsForwardedInPieces(t *testing.T) {
 
 // TestNoLineIsLostOrTornWhileTheFileIsTrimmed: FAULTS 93.
 func TestNoLineIsLostOrTornWhileTheFileIsTrimmed(t *testing.T) {
-	t.Parallel()
 	onEveryDisk(t, func(t *testing.T, root string) {
 		const size = 1 << 20
 		count := 200_000
@@ -194,7 +186,6 @@ func TestNoLineIsLostOrTornWhileTheFileIsTrimmed(t *testing.T) {
 }
 
 func TestAFloodDoesNotStarveTheOthers(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	for i := range workers() {
 		id := messages.InstanceID(fmt.Sprint("flood", i))
@@ -216,7 +207,6 @@ func TestAFloodDoesNotStarveTheOthers(t *testing.T) {
 }
 
 func TestWhatIsTooMuchIsSkippedAndSaid(t *testing.T) {
-	t.Parallel()
 	onEveryDisk(t, func(t *testing.T, root string) {
 		const size = 64 << 10
 		h := newHouse(t, root, Options{Forward: true, MaxSize: size})
@@ -238,7 +228,6 @@ func TestWhatIsTooMuchIsSkippedAndSaid(t *testing.T) {
 }
 
 func TestAFileSomebodyReplacesOrTruncatesBeginsAnew(t *testing.T) {
-	t.Parallel()
 	for name, how := range map[string]func(h *house) string{
 		"truncated": func(h *house) string {
 			require.NoError(h.t, os.Truncate(h.dir.Stdout(web), 0))
@@ -279,7 +268,6 @@ func TestAFileSomebodyReplacesOrTruncatesBeginsAnew(t *testing.T) {
 }
 
 func TestACheckpointThatIsLostRepeatsWhatIsKept(t *testing.T) {
-	t.Parallel()
 	root := t.TempDir()
 	h := newHouse(t, root, Options{Forward: true})
 	h.stdout("one\ntwo\n")
@@ -294,7 +282,6 @@ func TestACheckpointThatIsLostRepeatsWhatIsKept(t *testing.T) {
 }
 
 func TestACheckpointThatCannotBeSavedIsSaidOnceAndHurtsNobody(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	path := h.dir.Instance(web) + "/" + checkpointName
 	require.NoError(t, os.MkdirAll(path+".tmp/x", 0o700)) // root is not stopped by permissions
@@ -313,7 +300,6 @@ func TestACheckpointThatCannotBeSavedIsSaidOnceAndHurtsNobody(t *testing.T) {
 }
 
 func TestUnforwardedOutputIsBoundedAllTheSame(t *testing.T) {
-	t.Parallel()
 	onEveryDisk(t, func(t *testing.T, root string) {
 		const size = 64 << 10
 		h := newHouse(t, root, Options{MaxSize: size})
@@ -331,7 +317,6 @@ func TestUnforwardedOutputIsBoundedAllTheSame(t *testing.T) {
 }
 
 func TestOutputIsFollowedWithoutAWatchToo(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	h.out.mu.Lock()
 	lost := h.out.watch
@@ -349,7 +334,6 @@ func TestOutputIsFollowedWithoutAWatchToo(t *testing.T) {
 }
 
 func TestBadInputIsAnswered(t *testing.T) {
-	t.Parallel()
 	_, err := New("", Options{})
 	require.Error(t, err)
 	for _, o := range []Options{{MaxSize: -1}, {MaxSize: 100}, {MaxSize: 1 << 20, MaxBacklog: 5}} {
@@ -364,7 +348,6 @@ func TestBadInputIsAnswered(t *testing.T) {
 }
 
 func TestCloseFreesWhoWaitsForStop(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	f := h.out.Follow(web, 1, os.Getpid())
 	h.close()

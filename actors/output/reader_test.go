@@ -14,7 +14,6 @@ import (
 )
 
 func TestTheNewestLinesAreReadFromTheEnd(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{})
 	require.Empty(t, h.read(messages.OutputQuery{Lines: 10}), "no file")
 	for l, err := range h.out.Read(context.Background(), messages.OutputQuery{ID: "stranger", Lines: -1}) {
@@ -40,7 +39,6 @@ func TestTheNewestLinesAreReadFromTheEnd(t *testing.T) {
 }
 
 func TestTheLinesOfBothStreamsAreInTheOrderInWhichTheyWereSeen(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{})
 	h.stdout("o1\no2\no3\no4\n")
 	h.stderr("e1\ne2\ne3\n")
@@ -75,7 +73,6 @@ func requireRecord(t *testing.T, h *house, stdout, stderr timeIndex) {
 }
 
 func TestOldOutputIsLeftOutOfWhatIsReadSince(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{})
 	h.stdout("old\n")
 	old := time.Now().Add(-time.Hour)
@@ -90,7 +87,6 @@ func TestOldOutputIsLeftOutOfWhatIsReadSince(t *testing.T) {
 }
 
 func TestAReaderThatFollowsGetsNewLinesOfBothStreamsAndRuns(t *testing.T) {
-	t.Parallel()
 	onEveryDisk(t, func(t *testing.T, root string) {
 		h := newHouse(t, root, Options{})
 		h.stdout("one\ntwo\nunfin")
@@ -118,7 +114,6 @@ func TestAReaderThatFollowsGetsNewLinesOfBothStreamsAndRuns(t *testing.T) {
 }
 
 func TestAReaderSurvivesThatTheFileIsTrimmed(t *testing.T) {
-	t.Parallel()
 	onEveryDisk(t, func(t *testing.T, root string) {
 		const size, count = 64 << 10, 30_000
 		h := newHouse(t, root, Options{MaxSize: size})
@@ -161,7 +156,6 @@ func TestAReaderSurvivesThatTheFileIsTrimmed(t *testing.T) {
 }
 
 func TestAReaderEndsWithTheOutputs(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{})
 	h.stdout("one\n")
 	for l, err := range h.out.Read(context.Background(), messages.OutputQuery{ID: web, Lines: -1, Follow: true}) {
@@ -179,7 +173,6 @@ func TestAReaderEndsWithTheOutputs(t *testing.T) {
 }
 
 func TestAHugeLineIsReadInPieces(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{})
 	huge := strings.Repeat("x", 10<<20)
 	h.stdout("one\n" + huge + "\nlast\n")
@@ -193,7 +186,6 @@ func TestAHugeLineIsReadInPieces(t *testing.T) {
 }
 
 func TestNothingIsKeptOfInstancesThatNobodyFollows(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	for i := range 20 {
 		id := messages.InstanceID(fmt.Sprint("i", i))

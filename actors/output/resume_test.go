@@ -32,7 +32,6 @@ func (h *house) burst(from, count int) int {
 }
 
 func TestAReaderComesBackToEveryPlace(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{})
 	h.stdout("o1\no2\n" + strings.Repeat("x", 2*maxLine) + "\no4\n")
 	h.stderr("e1\n\ne3")
@@ -54,7 +53,6 @@ func TestAReaderComesBackToEveryPlace(t *testing.T) {
 }
 
 func TestACursorThatIsNoneIsRefused(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{})
 	h.stdout("one\n")
 	for _, after := range []string{"x", "o1", "o1.0"} {
@@ -67,7 +65,6 @@ func TestACursorThatIsNoneIsRefused(t *testing.T) {
 // TestAReaderGoesOnAfterACrash reads in bits with a cursor, while the writer writes, the file is trimmed, and the manager
 // dies again and again, with checkpoints on the disk that is older than what was read.
 func TestAReaderGoesOnAfterACrash(t *testing.T) {
-	t.Parallel()
 	onEveryDisk(t, func(t *testing.T, root string) {
 		const size = 64 << 10
 		o, dead := mortal(Options{MaxSize: size, Forward: true})
@@ -126,7 +123,6 @@ func TestAReaderGoesOnAfterACrash(t *testing.T) {
 }
 
 func TestACursorOfAnotherFileBeginsWithWhatIsKept(t *testing.T) {
-	t.Parallel()
 	replace := func(h *house) {
 		require.NoError(h.t, os.WriteFile(h.dir.Stdout(web)+".new", []byte("new 1\nnew 2 is longer than all that was\n"), 0o600))
 		require.NoError(h.t, os.Rename(h.dir.Stdout(web)+".new", h.dir.Stdout(web)))
@@ -196,7 +192,6 @@ func TestACursorOfAnotherFileBeginsWithWhatIsKept(t *testing.T) {
 }
 
 func TestAReaderOfAFileThatComesLaterMissesNothing(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	h.stdout("old\n")
 	f := h.out.Follow(web, 1, os.Getpid())

@@ -25,7 +25,6 @@ func (h *house) hold(id messages.InstanceID) (release func()) {
 }
 
 func TestAStartIsToldOfADiskThatDoesNotAnswerAndOthersStart(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{})
 	release := h.hold(web)
 	err := h.out.Begin(context.Background(), web)
@@ -42,7 +41,6 @@ func TestAStartIsToldOfADiskThatDoesNotAnswerAndOthersStart(t *testing.T) {
 }
 
 func TestAReaderIsToldOfADiskThatDoesNotAnswer(t *testing.T) {
-	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(&Outputs{}, web)
 		s.mu.Lock()
@@ -58,7 +56,6 @@ func TestAReaderIsToldOfADiskThatDoesNotAnswer(t *testing.T) {
 // More instances than there are workers write to a disk that does not answer: the output of another disk goes on, no more workers
 // than allowed wait, and what has waited goes on as soon as the disk answers.
 func TestWorkersThatADiskKeepsWaitingAreReplaced(t *testing.T) {
-	t.Parallel()
 	root := t.TempDir()
 	other := otherDisk(t, root)
 	h := newHouse(t, root, Options{Forward: true, patience: 300 * time.Millisecond})

@@ -10,7 +10,6 @@ import (
 )
 
 func TestTheIndexOfTimesNeverCallsAYoungByteOld(t *testing.T) {
-	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		type write struct{ end, at int64 }
 		var m timeIndex
@@ -46,7 +45,6 @@ func TestTheIndexOfTimesNeverCallsAYoungByteOld(t *testing.T) {
 }
 
 func TestABadIndexOfTimesIsRefused(t *testing.T) {
-	t.Parallel()
 	for _, s := range []string{`[1]`, `[5,5,-1,0]`, `[5,5,0,-1]`, `[-1,0]`, `"x"`, `[1.5,2]`} {
 		var m timeIndex
 		require.Error(t, json.Unmarshal([]byte(s), &m), s)

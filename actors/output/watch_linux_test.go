@@ -11,7 +11,6 @@ import (
 )
 
 func TestALostWatchIsReplacedByLookingEverySecond(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	f := h.out.Follow(web, 1, os.Getpid())
 	h.stdout("one\n")
@@ -29,7 +28,6 @@ func TestALostWatchIsReplacedByLookingEverySecond(t *testing.T) {
 }
 
 func TestLostEventsMakeEverybodyLook(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	h.stdout("one\n")
 	h.stderr("one\n")
@@ -66,7 +64,6 @@ func TestLostEventsMakeEverybodyLook(t *testing.T) {
 
 // A watch is made without a lock, since its disk may stall: what it tells may be there before anybody knows whose it is.
 func TestAnEventThatIsThereBeforeItsWatchIsKnownMakesItsSourceLook(t *testing.T) {
-	t.Parallel()
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	h.stdout("one\n")
 	w := h.out.watch
