@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"procman/actors"
 	"procman/messages"
@@ -37,6 +38,7 @@ type Ports struct {
 	past   map[messages.InstanceID]past // of those that have none; no more of them than there are ports
 	free   list.List                    // of *slot: the next to be tried, once none is left that was never tried, in front
 	parked list.List                    // of *slot: the longest parked in front
+	bind   func(port int) (*socket, error)
 }
 
 var _ actors.Ports = (*Ports)(nil)
@@ -51,6 +53,7 @@ type slot struct {
 	held      *socket       // nil: not held
 	moved     past          // what the owner had before, until it is told
 	forgotten bool          // leased, but the owner is to lose it at the end of the lease
+	taken     time.Time     // while free: when somebody else was found to have it; zero: nobody was
 }
 
 // past is a port that an instance had, and why it lost it; empty: it was forgotten, and may have it again.
@@ -63,6 +66,7 @@ type past struct {
 func New(o Options) (*Ports, error) {
 	p := &Ports{
 		log: o.Logger, slots: map[int]*slot{}, owned: map[messages.InstanceID]*slot{}, past: map[messages.InstanceID]past{},
+		bind: bind,
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
@@ -177,26 +181,12 @@ func (p *Ports) Acquire(id messages.InstanceID) (actors.Lease, error) {
 			p.past[id] = past{had.port, "another program has it"}
 		}
 	}
-	tried := p.free.Len()
-	for s := p.untried(); s != nil; s = p.untried() {
-		ok, err := p.secure(s, false)
-		if err != nil {
-			return nil, p.refused(err)
-		}
-		if ok {
-			return p.lease(s, id), nil
-		}
+	s, err := p.findFree()
+	if err != nil {
+		return nil, p.refused(err)
 	}
-	for range tried {
-		s := p.free.Front().Value.(*slot)
-		ok, err := p.secure(s, false)
-		if err != nil {
-			return nil, p.refused(err)
-		}
-		if ok {
-			return p.lease(s, id), nil
-		}
-		p.free.MoveToBack(s.place)
+	if s != nil {
+		return p.lease(s, id), nil
 	}
 	for range p.parked.Len() {
 		s := p.parked.Front().Value.(*slot)
@@ -211,6 +201,54 @@ func (p *Ports) Acquire(id messages.InstanceID) (actors.Lease, error) {
 		p.lose(s, "another program has it")
 	}
 	return nil, p.exhausted()
+}
+
+// Somebody else's port is not tried again at once by whoever comes next: with thousands of them, as when a program has left
+// connections on all, each start would try each of them anew.
+const (
+	takenTime  = time.Second
+	takenTries = 16 // of those that were taken a moment ago, by one who finds no other
+)
+
+// findFree returns a free slot whose port is secured; nil: there is none.
+func (p *Ports) findFree() (*slot, error) {
+	now := time.Now()
+	tried := p.free.Len()
+	for s := p.untried(); s != nil; s = p.untried() {
+		if ok, err := p.try(s, now); ok || err != nil {
+			return s, err
+		}
+	}
+	var taken []*slot
+	next := p.free.Front()
+	for range tried {
+		s := next.Value.(*slot)
+		next = next.Next() // s may become the last
+		if now.Sub(s.taken) < takenTime {
+			if len(taken) < takenTries {
+				taken = append(taken, s)
+			}
+			continue
+		}
+		if ok, err := p.try(s, now); ok || err != nil {
+			return s, err
+		}
+	}
+	for _, s := range taken {
+		if ok, err := p.try(s, now); ok || err != nil {
+			return s, err
+		}
+	}
+	return nil, nil
+}
+
+// try secures the port of a free slot. One that somebody else has becomes the last to be tried.
+func (p *Ports) try(s *slot, now time.Time) (ok bool, err error) {
+	if ok, err = p.secure(s, false); !ok && err == nil {
+		s.taken = now
+		p.free.MoveToBack(s.place)
+	}
+	return ok, err
 }
 
 // Claim leases the port that a surviving process of the instance already listens on; it may lie outside the range. What
@@ -351,7 +389,7 @@ func (p *Ports) secure(s *slot, remains bool) (bool, error) {
 	if p.hold && remains {
 		s.held, err = bindBesideRemains(s.port)
 	} else {
-		s.held, err = bind(s.port)
+		s.held, err = p.bind(s.port)
 	}
 	if errors.Is(err, errTaken) {
 		return false, nil
@@ -371,6 +409,7 @@ func (p *Ports) lease(s *slot, id messages.InstanceID) *lease {
 	}
 	s.owner = id
 	s.forgotten = false
+	s.taken = time.Time{}
 	s.turn++
 	p.owned[id] = s
 	if was, is := p.past[id]; is {

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -168,6 +170,49 @@ func TestAnExhaustedRangeIsAStartErrorThatSaysWhatToDo(t *testing.T) {
 	b.Release()
 	require.Equal(t, b.Port(), acquire(t, p, "c").Port(), "a parked port goes when there is no other")
 	requireNoPort(t, p, "b")
+}
+
+func TestPortsThatOthersHaveAreNotAllTriedAgainByEachStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 9000
+		p := newPorts(t, 20000, size, true)
+		tries, free := 0, 0
+		p.bind = func(port int) (*socket, error) {
+			tries++
+			if port != free {
+				return nil, errTaken
+			}
+			return &socket{fd: -1}, nil
+		}
+		tried := func() int {
+			before := tries
+			requireNoPort(t, p, "a")
+			return tries - before
+		}
+		require.Equal(t, size, tried(), "nothing is known of any")
+		for n := range 100 {
+			require.Equal(t, takenTries, tried(), "the start %d after that", n)
+		}
+		time.Sleep(takenTime)
+		require.Equal(t, size, tried(), "they may be free by now")
+
+		next := p.free.Front()
+		for range 2*takenTries + 8 {
+			next = next.Next()
+		}
+		free = next.Value.(*slot).port
+		before := tries
+		for n := 0; ; n++ {
+			lease, err := p.Acquire("a")
+			if err == nil {
+				require.Equal(t, free, lease.Port())
+				break
+			}
+			require.Less(t, n, 3, "those that were tried longest ago are tried first")
+		}
+		require.LessOrEqual(t, tries-before, 3*takenTries)
+		p.slots[free].held = nil // it is none
+	})
 }
 
 func TestTheLongestParkedPortGoesFirst(t *testing.T) {
