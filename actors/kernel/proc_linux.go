@@ -203,12 +203,15 @@ func (p Procfs) number(name string) (int, error) {
 
 // read fills the buffer from a file of the process.
 func (p Procfs) read(pid int, name string, buffer []byte) ([]byte, error) {
-	return readInto(p.file(pid, name), buffer)
+	return readTo(p.file(pid, name), buffer, name == "stat")
 }
 
 // readInto fills the buffer from a file. Bare system calls: this is done for every process of the host, and os.Open would
 // try to watch each file.
-func readInto(path string, buffer []byte) ([]byte, error) {
+func readInto(path string, buffer []byte) ([]byte, error) { return readTo(path, buffer, false) }
+
+// readTo is readInto; of what is one line, and comes whole, it asks not for what comes after.
+func readTo(path string, buffer []byte, line bool) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -227,6 +230,9 @@ func readInto(path string, buffer []byte) ([]byte, error) {
 			break
 		}
 		n += m
+		if line && buffer[n-1] == '\n' {
+			break
+		}
 	}
 	return buffer[:n], nil
 }

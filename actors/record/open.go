@@ -27,29 +27,26 @@ const harmless = syscall.O_NONBLOCK | syscall.O_NOCTTY | syscall.O_CLOEXEC
 // Open is os.OpenFile for a file that procman alone writes. The error is a *NotRegularError if the path is anything but a
 // regular file, a link to one included.
 func Open(path string, flag int, perm fs.FileMode) (*os.File, error) {
-	return open(path, flag|syscall.O_NOFOLLOW, perm, os.Lstat)
+	return openFile(path, flag|syscall.O_NOFOLLOW, perm)
 }
 
 // OpenLinked is Open for a file that a person names, and who may name it by a link.
 func OpenLinked(path string, flag int, perm fs.FileMode) (*os.File, error) {
-	return open(path, flag, perm, os.Stat)
+	return openFile(path, flag, perm)
 }
 
-func open(path string, flag int, perm fs.FileMode, stat func(string) (fs.FileInfo, error)) (*os.File, error) {
-	// Looked at first, because to open a device may do something; and again afterwards, because it may have been replaced.
-	if info, err := stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, &NotRegularError{path, kind(info.Mode())}
-	}
-	f, err := os.OpenFile(path, flag|harmless, perm)
+func openFile(path string, flag int, perm fs.FileMode) (f *os.File, err error) {
+	err = careful(path, flag, func() (err error) {
+		f, err = os.OpenFile(path, flag|harmless, perm)
+		return err
+	})
 	if err != nil {
-		if info, statErr := stat(path); statErr == nil && !info.Mode().IsRegular() {
-			return nil, &NotRegularError{path, kind(info.Mode())}
-		}
 		return nil, err
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = &NotRegularError{path, kind(info.Mode())}
+		s := stat{*info.Sys().(*syscall.Stat_t)}
+		err = &NotRegularError{path, s.kind()}
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -57,55 +54,123 @@ func open(path string, flag int, perm fs.FileMode, stat func(string) (fs.FileInf
 	return f, nil
 }
 
-func kind(m fs.FileMode) string {
+// openBare is openFile without the attempt to watch what is a regular file. It returns the descriptor, and the size of the file.
+func openBare(path string, flag int) (fd int, size int64, err error) {
+	err = careful(path, flag, func() error {
+		err := again(func() (err error) {
+			fd, err = syscall.Open(path, flag|harmless, 0)
+			return err
+		})
+		return pathError("open", path, err)
+	})
+	if err != nil {
+		return -1, 0, err
+	}
+	var s stat
+	err = again(func() error { return syscall.Fstat(fd, &s.Stat_t) })
 	switch {
-	case m.IsDir():
+	case err != nil:
+		err = pathError("stat", path, err)
+	case !s.regular():
+		err = &NotRegularError{path, s.kind()}
+	default:
+		return fd, s.Size, nil
+	}
+	return -1, 0, errors.Join(err, syscall.Close(fd))
+}
+
+// careful opens what was a regular file a moment ago, for to open a device may do something. What was opened is to be looked
+// at again: it may have been replaced.
+func careful(path string, flag int, open func() error) error {
+	s, err := lookAt(path, flag)
+	switch {
+	case err == nil && !s.regular():
+		return &NotRegularError{path, s.kind()}
+	case errors.Is(err, fs.ErrNotExist) && flag&os.O_CREATE == 0:
+		return pathError("open", path, err)
+	}
+	if err = open(); err != nil {
+		if s, statErr := lookAt(path, flag); statErr == nil && !s.regular() {
+			return &NotRegularError{path, s.kind()}
+		}
+	}
+	return err
+}
+
+func pathError(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: path, Err: err}
+}
+
+// stat is what the kernel says of a file.
+type stat struct{ syscall.Stat_t }
+
+// lookAt follows a link unless the flags of an open say that it must not.
+func lookAt(path string, flag int) (s stat, err error) {
+	look := syscall.Stat
+	if flag&syscall.O_NOFOLLOW != 0 {
+		look = syscall.Lstat
+	}
+	err = again(func() error { return look(path, &s.Stat_t) })
+	return s, err
+}
+
+func (s *stat) regular() bool { return s.Mode&syscall.S_IFMT == syscall.S_IFREG }
+
+func (s *stat) kind() string {
+	switch s.Mode & syscall.S_IFMT {
+	case syscall.S_IFDIR:
 		return "a directory"
-	case m&fs.ModeSymlink != 0:
+	case syscall.S_IFLNK:
 		return "a symbolic link"
-	case m&fs.ModeNamedPipe != 0:
+	case syscall.S_IFIFO:
 		return "a fifo"
-	case m&fs.ModeSocket != 0:
+	case syscall.S_IFSOCK:
 		return "a socket"
-	case m&fs.ModeDevice != 0:
+	case syscall.S_IFBLK, syscall.S_IFCHR:
 		return "a device"
 	}
 	return "something else"
 }
 
+// again calls the function until no signal has interrupted it.
+func again(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
 // ReadFile returns what a file that procman alone writes holds. The error is a *NotRegularError if the path is anything
 // but a regular file; a file of more than limit bytes is an error too.
 func ReadFile(path string, limit int64) ([]byte, error) {
-	// Looked at first and again, see open. There are thousands at the start of a manager, so it makes no os.File: that would be
-	// watched for events, in vain.
-	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, &NotRegularError{path, kind(info.Mode())}
-	}
-	fd, err := again(func() (int, error) {
-		return syscall.Open(path, syscall.O_RDONLY|syscall.O_NOFOLLOW|harmless, 0)
-	})
+	return readFile(path, syscall.O_NOFOLLOW, limit)
+}
+
+// ReadLinked is ReadFile for a file that a person names, and who may name it by a link.
+func ReadLinked(path string, limit int64) ([]byte, error) { return readFile(path, 0, limit) }
+
+// readFile makes bare system calls: many small files are read, and a *os.File would try to watch each of them.
+func readFile(path string, flag int, limit int64) (content []byte, err error) {
+	fd, size, err := openBare(path, flag|os.O_RDONLY)
 	if err != nil {
-		if info, statErr := os.Lstat(path); statErr == nil && !info.Mode().IsRegular() {
-			return nil, &NotRegularError{path, kind(info.Mode())}
-		}
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		return nil, err
 	}
-	defer syscall.Close(fd) // nothing was written
-	var info syscall.Stat_t
-	if err := syscall.Fstat(fd, &info); err != nil {
-		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
-	}
-	if info.Mode&syscall.S_IFMT != syscall.S_IFREG {
-		return nil, &NotRegularError{path, "something else"}
-	}
-	content := make([]byte, 0, min(info.Size, limit)+1)
+	defer func() { _ = syscall.Close(fd) }() // nothing was written
+	content = make([]byte, 0, min(max(size, 0), limit)+1)
 	for int64(len(content)) <= limit {
 		if len(content) == cap(content) {
-			content = slices.Grow(content, 512)
+			content = slices.Grow(content, cap(content))
 		}
-		n, err := again(func() (int, error) { return syscall.Read(fd, content[len(content):cap(content)]) })
-		if err != nil {
-			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		n := 0
+		if err := again(func() (err error) {
+			n, err = syscall.Read(fd, content[len(content):cap(content)])
+			return err
+		}); err != nil {
+			return nil, pathError("read", path, err)
 		}
 		if n == 0 {
 			return content, nil
@@ -115,28 +180,9 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 	return nil, &fs.PathError{Op: "read", Path: path, Err: &TooLargeError{limit}}
 }
 
-// again makes a system call until no signal interrupts it.
-func again(call func() (int, error)) (int, error) {
-	for {
-		if n, err := call(); !errors.Is(err, syscall.EINTR) {
-			return n, err
-		}
-	}
-}
-
-// ReadLinked is ReadFile for a file that a person names, and who may name it by a link.
-func ReadLinked(path string, limit int64) ([]byte, error) {
-	f, err := OpenLinked(path, os.O_RDONLY, 0)
-	return read(f, path, limit, err)
-}
-
 // ReadAny is ReadLinked for whatever is at the path: of a pipe the whole is read, however long that takes.
 func ReadAny(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
-	return read(f, path, limit, err)
-}
-
-func read(f *os.File, path string, limit int64, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -163,26 +209,36 @@ func (e *TooLargeError) Error() string {
 
 // create makes a new file at the path, in the place of whatever is there. It never writes into what was there: that may
 // be a fifo, or another name of somebody's file.
-func create(path string, perm fs.FileMode) (*os.File, error) {
-	f, err := createNew(path, perm)
+func create(path string, perm fs.FileMode) (fd int, err error) {
+	fd, err = createNew(path, perm)
 	if !errors.Is(err, fs.ErrExist) {
-		return f, err
+		return fd, err
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return -1, err
 	}
 	return createNew(path, perm)
 }
 
-// createNew is os.OpenFile without the attempt to watch what is a regular file, which takes five system calls.
-func createNew(path string, perm fs.FileMode) (*os.File, error) {
-	for {
-		fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_EXCL|syscall.O_CLOEXEC, uint32(perm.Perm()))
-		switch {
-		case err == nil:
-			return os.NewFile(uintptr(fd), path), nil
-		case !errors.Is(err, syscall.EINTR):
-			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+func createNew(path string, perm fs.FileMode) (fd int, err error) {
+	err = again(func() (err error) {
+		fd, err = syscall.Open(path, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_EXCL|syscall.O_CLOEXEC, uint32(perm.Perm()))
+		return err
+	})
+	return fd, pathError("open", path, err)
+}
+
+// writeAll writes to a file that create has made.
+func writeAll(fd int, path string, content []byte) error {
+	for len(content) > 0 {
+		n := 0
+		if err := again(func() (err error) {
+			n, err = syscall.Write(fd, content)
+			return err
+		}); err != nil {
+			return pathError("write", path, err)
 		}
+		content = content[n:]
 	}
+	return nil
 }

@@ -99,24 +99,26 @@ func Stage(path, kind string, body any, sync bool) error {
 
 // StageFile is Stage for a file that is no record.
 func StageFile(path string, content []byte, sync bool) error {
-	f, err := create(Staged(path), 0o600)
+	staged := Staged(path)
+	fd, err := create(staged, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(content)
+	err = writeAll(fd, staged, content)
 	if err == nil && sync {
-		err = f.Sync()
+		err = pathError("sync", staged, again(func() error { return syscall.Fsync(fd) }))
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(Staged(path)))
+	if err = errors.Join(err, pathError("close", staged, syscall.Close(fd))); err != nil {
+		return errors.Join(err, os.Remove(staged))
 	}
 	return nil
 }
 
 // Commit replaces the file by what was staged. With sync it is on disk when Commit returns.
 func Commit(path string, sync bool) error {
-	if err := os.Rename(Staged(path), path); err != nil {
-		return err
+	staged := Staged(path)
+	if err := again(func() error { return syscall.Rename(staged, path) }); err != nil {
+		return &os.LinkError{Op: "rename", Old: staged, New: path, Err: err}
 	}
 	if sync {
 		return SyncDir(filepath.Dir(path))

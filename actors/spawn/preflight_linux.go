@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -168,19 +167,22 @@ func checkProgram(path, workDir string) error {
 	return nil
 }
 
-// firstBytes returns the beginning of a program.
+// firstBytes returns the beginning of a program. Bare system calls: os.Open would try to watch the file.
 func firstBytes(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	for errors.Is(err, unix.EINTR) {
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = unix.Close(fd) }() // nothing was written
 	head := make([]byte, 4096)
-	n, err := io.ReadFull(f, head)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil
+	n, err := unix.Pread(fd, head, 0)
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Pread(fd, head, 0)
 	}
-	return head[:n], err
+	return head[:max(n, 0)], err
 }
 
 // wrongFormat says what is wrong with a program that the kernel does not know how to run, and what is to be done about it.
