@@ -54,11 +54,17 @@ func openFile(path string, flag int, perm fs.FileMode) (f *os.File, err error) {
 	return f, nil
 }
 
-// openBare is openFile without the attempt to watch what is a regular file. It returns the descriptor, and the size of the file.
-func openBare(path string, flag int) (fd int, size int64, err error) {
+// OpenBare is Open without the attempt to watch what is a regular file: it returns the descriptor, which the caller closes.
+func OpenBare(path string, flag int, perm fs.FileMode) (fd int, err error) {
+	fd, _, err = openBare(path, flag|syscall.O_NOFOLLOW, perm)
+	return fd, err
+}
+
+// openBare returns the descriptor, and the size of the file.
+func openBare(path string, flag int, perm fs.FileMode) (fd int, size int64, err error) {
 	err = careful(path, flag, func() error {
 		err := again(func() (err error) {
-			fd, err = syscall.Open(path, flag|harmless, 0)
+			fd, err = syscall.Open(path, flag|harmless, uint32(perm.Perm()))
 			return err
 		})
 		return pathError("open", path, err)
@@ -155,7 +161,7 @@ func ReadLinked(path string, limit int64) ([]byte, error) { return readFile(path
 
 // readFile makes bare system calls: many small files are read, and a *os.File would try to watch each of them.
 func readFile(path string, flag int, limit int64) (content []byte, err error) {
-	fd, size, err := openBare(path, flag|os.O_RDONLY)
+	fd, size, err := openBare(path, flag|os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -115,7 +115,7 @@ func (s *Spawner) adoptRecorded(ctx context.Context, i *instance, r *runRecord) 
 	}
 	p := s.adopted(i.id, fd, *r)
 	p.started = readClock().read(r.Started, true)
-	s.begin(i, p, r.lost)
+	s.begin(i, p, r.lost, nil)
 	s.mark(*r)
 	if fd.Ended() {
 		<-p.done // a zombie: how it ended is known in a moment
@@ -193,7 +193,7 @@ func (s *Spawner) adoptSeen(ctx context.Context, i *instance, x kernel.Process, 
 	p := s.adopted(i.id, fd, r)
 	p.started = readClock().read(r.Started, true)
 	s.log.Info("a process without a usable record was found by its environment or its lock", "instance", string(i.id), "pid", x.PID, "run", r.Run)
-	s.begin(i, p, true)
+	s.begin(i, p, true, nil)
 	s.mark(r)
 	return nil, nil
 }

@@ -6,11 +6,11 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -131,60 +131,50 @@ var errShared = errors.New("a thread cannot have a table of descriptors of its o
 // threadFiles shows what the calling thread has open.
 const threadFiles = "/proc/thread-self/fd"
 
-// fork starts the command, with the files as its descriptors from 0 on. It returns once the program is executed, or could not be.
-func (f *forker) fork(cmd *exec.Cmd, files ...*os.File) (pid int, err error) {
+// fork starts the program, with those descriptors as its own from 0 on. It returns once the program is executed, or could not be.
+func (f *forker) fork(program string, args []string, attr *syscall.ProcAttr, files ...int) (pid int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.send >= 0 {
-		rights := make([]int, len(files))
-		for i, file := range files {
-			rights[i] = int(file.Fd())
-		}
-		if err := unix.Sendmsg(f.send, []byte{0}, unix.UnixRights(rights...), nil, unix.MSG_NOSIGNAL); err != nil {
+		if err := unix.Sendmsg(f.send, []byte{0}, unix.UnixRights(files...), nil, unix.MSG_NOSIGNAL); err != nil {
 			return 0, fmt.Errorf("files cannot be handed to the thread that forks: %w", err)
 		}
-		runtime.KeepAlive(files)
 	}
 	err = f.do(func() error {
+		given := files
 		if f.take >= 0 {
-			if files, err = receive(f.take, len(files)); err != nil {
+			if given, err = receive(f.take, len(files)); err != nil {
 				return err
 			}
-			defer closeAll(files)
+			defer closeAll(given)
 		}
-		cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = files[0], files[1], files[2], files[3:]
-		if err := cmd.Start(); err != nil {
-			return err
+		for _, fd := range given {
+			attr.Files = append(attr.Files, uintptr(fd))
 		}
-		pid = cmd.Process.Pid
-		return cmd.Process.Release() // its handle is of this thread's table
+		// Not os/exec, which makes a handle of the process for a Wait of its own.
+		pid, err = syscall.ForkExec(program, args, attr)
+		return err
 	})
 	return pid, err
 }
 
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		if f != nil {
-			_ = f.Close() // nothing was written
-		}
+func closeAll(files []int) {
+	for _, fd := range files {
+		_ = unix.Close(fd) // nothing was written
 	}
 }
 
 // receive returns the files that fork has sent.
-func receive(socket, many int) ([]*os.File, error) {
+func receive(socket, many int) ([]int, error) {
 	var text [1]byte
 	control := make([]byte, unix.CmsgSpace(4*many))
 	_, n, flags, _, err := unix.Recvmsg(socket, text[:], control, unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("files cannot be taken by the thread that forks: %w", err)
 	}
-	var fds []int
+	var files []int
 	if messages, err := unix.ParseSocketControlMessage(control[:n]); err == nil && len(messages) == 1 {
-		fds, _ = unix.ParseUnixRights(&messages[0]) // of another kind they are too few
-	}
-	files := make([]*os.File, len(fds))
-	for i, fd := range fds {
-		files[i] = os.NewFile(uintptr(fd), "")
+		files, _ = unix.ParseUnixRights(&messages[0]) // of another kind they are too few
 	}
 	if len(files) != many || flags&unix.MSG_CTRUNC != 0 {
 		closeAll(files)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
@@ -95,15 +94,14 @@ func BenchmarkAForkBesideDescriptors(b *testing.B) {
 					defer unix.Close(fd)
 				}
 				for b.Loop() {
-					cmd, pid := &exec.Cmd{Path: "/bin/true", SysProcAttr: &syscall.SysProcAttr{Setsid: true}}, 0
+					attr, files, pid := &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Setsid: true}}, []int{int(null.Fd()), int(null.Fd()), int(null.Fd())}, 0
 					if table == "own" {
-						pid, err = f.fork(cmd, null, null, null)
-						require.NoError(b, err)
+						pid, err = f.fork("/bin/true", []string{"true"}, attr, files...)
 					} else {
-						require.NoError(b, cmd.Start())
-						pid = cmd.Process.Pid
-						require.NoError(b, cmd.Process.Release())
+						attr.Files = []uintptr{null.Fd(), null.Fd(), null.Fd()}
+						pid, err = syscall.ForkExec("/bin/true", []string{"true"}, attr)
 					}
+					require.NoError(b, err)
 					_, err = unix.Wait4(pid, nil, 0, nil)
 					require.NoError(b, err)
 				}

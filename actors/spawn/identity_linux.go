@@ -295,7 +295,10 @@ func (s *Spawner) mark(r runRecord) {
 	}
 	defer lock.Close()
 	r.Dir = string(s.dir)
-	s.inscribe(lock, func(lock *os.File) error { return errors.Join(lock.Truncate(0), recordInLock(lock, r)) })
+	s.inscribe(lock, func() {
+		_ = lock.Truncate(0) // what is there is written over in any case
+		s.note(lock, r)
+	})
 }
 
 // dirOfLock returns the state directory in which an instance's lock lies; empty if that is none.
@@ -442,15 +445,17 @@ func (s *Spawner) lockHolders(ctx context.Context, ids map[messages.InstanceID]*
 	return holders, nil
 }
 
-// inscribe changes what is written in the lock, but waits for the disk no longer than a start does. That it fails is no
-// harm, see recordInLock.
-func (s *Spawner) inscribe(lock *os.File, change func(*os.File) error) {
-	fd, err := unix.FcntlInt(lock.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err == nil {
-		own := os.NewFile(uintptr(fd), lock.Name())
-		_, err = s.disk.Do(context.Background(), diskPatience, func() error { return errors.Join(change(own), own.Close()) }, nil)
+// inscribe changes what is written in the lock, but waits for the disk no longer than a start does. Who closes the file
+// meanwhile closes it once it is written.
+func (s *Spawner) inscribe(lock *os.File, change func()) {
+	if _, err := s.disk.Do(context.Background(), diskPatience, func() error { change(); return nil }, nil); err != nil {
+		s.log.Debug("the lock of an instance cannot be written", "lock", lock.Name(), "error", err)
 	}
-	if err != nil {
+}
+
+// note is recordInLock, of which a failure is no harm.
+func (s *Spawner) note(lock *os.File, r runRecord) {
+	if err := recordInLock(lock, r); err != nil {
 		s.log.Debug("the lock of an instance cannot be written", "lock", lock.Name(), "error", err)
 	}
 }

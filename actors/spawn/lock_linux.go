@@ -26,7 +26,7 @@ import (
 const lockPatience = time.Second
 
 func lockDir(dir messages.StateDir) (*os.File, error) {
-	f, err := openOrMake(dir.Lock(), os.O_RDWR)
+	f, err := openOrMake(dir.Lock(), os.O_RDWR, record.Open)
 	if err != nil {
 		return nil, fmt.Errorf("the state directory cannot be locked: %w", err)
 	}
@@ -103,9 +103,11 @@ func Check(dir messages.StateDir) error {
 	return errors.Join(errs...)
 }
 
-func tryLock(f *os.File, how int) error {
+func tryLock(f *os.File, how int) error { return tryLockFD(int(f.Fd()), how) }
+
+func tryLockFD(fd, how int) error {
 	for {
-		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		err := unix.Flock(fd, how|unix.LOCK_NB)
 		if !errors.Is(err, unix.EINTR) {
 			return err
 		}
@@ -190,7 +192,7 @@ func (s *Spawner) recordAnew() {
 			i.unsaved = &p.record
 		}
 		i.mu.Unlock()
-		s.save(i)
+		s.save(i, nil)
 	}
 }
 
@@ -235,12 +237,12 @@ func (s *Spawner) locked(i *instance, path string) error {
 
 // unlocked reports whether nobody holds the instance's lock.
 func (s *Spawner) unlocked(id messages.InstanceID) bool {
-	f, err := record.Open(s.dir.InstanceLock(id), os.O_RDONLY, 0)
+	fd, err := record.OpenBare(s.dir.InstanceLock(id), os.O_RDONLY, 0)
 	if err != nil {
 		return true
 	}
-	defer f.Close()
-	return !errors.Is(tryLock(f, unix.LOCK_SH), unix.EWOULDBLOCK)
+	defer func() { _ = unix.Close(fd) }() // nothing was written
+	return !errors.Is(tryLockFD(fd, unix.LOCK_SH), unix.EWOULDBLOCK)
 }
 
 // movedTo returns where the directory lies now in which the lock was taken; empty if it has no name any more.

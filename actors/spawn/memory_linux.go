@@ -133,10 +133,14 @@ func (s *Spawner) readMemoryOf(id messages.InstanceID, init uint64) (memoryRecor
 
 // initStart returns when pid 1 was started, in ticks; 0 if it is not shown.
 func (s *Spawner) initStart() uint64 {
+	if known := s.init.Load(); known != 0 {
+		return known // it ends with us
+	}
 	st, err := s.proc.Stat(1)
 	if err != nil {
 		return 0
 	}
+	s.init.Store(st.Start)
 	return st.Start
 }
 
@@ -157,14 +161,11 @@ func (s *Spawner) Remember(m messages.Memory) error {
 	i := s.instance(m.ID)
 	i.files.Lock()
 	defer i.files.Unlock()
-	if err := s.makeDir(m.ID); err != nil {
-		return err
-	}
 	sync := m.Held || s.wasHeld(i)
 	path := s.dir.Memory(m.ID)
 	r := memorize(m, s.boot, readClock())
 	r.Init = s.initStart()
-	if err := record.Stage(path, memoryKind, r, sync); err != nil {
+	if err := s.stage(m.ID, path, memoryKind, r, sync); err != nil {
 		return err
 	}
 	failpoint("mid-remember")

@@ -122,8 +122,9 @@ func (s *Spawner) recordOfLock(id messages.InstanceID) *runRecord {
 // save puts the record of the newest run on disk. Nobody on the way to a deed or a report waits for it; who starts a
 // process does, but no longer than diskPatience. What could not be written is no reason to stop anything: the process is
 // found without it, by its environment; only its exit status may be missed. It is tried again until it is written.
-func (s *Spawner) save(i *instance) {
-	if err := s.trySave(i, diskPatience); err != nil {
+// then, if it is not nil, is called once that has been tried, and may wait for the disk too.
+func (s *Spawner) save(i *instance, then func()) {
+	if err := s.trySave(i, diskPatience, then); err != nil {
 		s.saveLater(i, err)
 	}
 }
@@ -133,7 +134,7 @@ func (s *Spawner) save(i *instance) {
 func (s *Spawner) Stalled() error { return s.disk.Stalled(diskPatience) }
 
 // trySave returns nil if nothing is left to be written.
-func (s *Spawner) trySave(i *instance, patience time.Duration) error {
+func (s *Spawner) trySave(i *instance, patience time.Duration, then func()) error {
 	began := time.Now()
 	late := time.NewTimer(patience)
 	defer late.Stop()
@@ -143,7 +144,13 @@ func (s *Spawner) trySave(i *instance, patience time.Duration) error {
 		return s.disk.Overdue(began)
 	}
 	give := func() { <-i.pen }
-	left, err := s.disk.Do(context.Background(), patience, func() error { return s.writeNewest(i) }, give)
+	left, err := s.disk.Do(context.Background(), patience, func() error {
+		err := s.writeNewest(i)
+		if then != nil {
+			then()
+		}
+		return err
+	}, give)
 	if !left {
 		give()
 	}
@@ -173,15 +180,21 @@ func (s *Spawner) writeNewest(i *instance) error {
 // writeRun replaces the record of the newest run.
 func (s *Spawner) writeRun(r *runRecord) error {
 	path := s.dir.Run(r.ID)
-	err := record.Stage(path, runKind, r, false)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = s.makeDir(r.ID); err == nil { // the directory was deleted under us
-			err = record.Stage(path, runKind, r, false)
-		}
-	}
+	err := s.stage(r.ID, path, runKind, r, false)
 	if err == nil {
 		failpoint("mid-record")
 		err = record.Commit(path, false)
+	}
+	return err
+}
+
+// stage is record.Stage for a file in the directory of an instance, which is made if it is missing.
+func (s *Spawner) stage(id messages.InstanceID, path, kind string, body any, sync bool) error {
+	err := record.Stage(path, kind, body, sync)
+	if errors.Is(err, fs.ErrNotExist) { // it is the first file there, or the directory was deleted under us
+		if err = s.makeDir(id); err == nil {
+			err = record.Stage(path, kind, body, sync)
+		}
 	}
 	return err
 }
@@ -207,7 +220,7 @@ func (s *Spawner) catchUp() {
 		waiting := slices.Collect(maps.Keys(s.unsaved))
 		s.mu.Unlock()
 		for _, i := range waiting {
-			err := s.trySave(i, diskPatience/10)
+			err := s.trySave(i, diskPatience/10, nil)
 			s.mu.Lock()
 			if err == nil {
 				delete(s.unsaved, i)

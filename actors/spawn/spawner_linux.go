@@ -31,6 +31,7 @@ type Spawner struct {
 	env  []string
 	proc kernel.Procfs
 	boot string
+	init atomic.Uint64 // see initStart
 
 	locking sync.Mutex
 	lock    *os.File            // of the state directory
@@ -48,6 +49,7 @@ type Spawner struct {
 	forker   *forker
 	census   *census
 	readings *readings // of census
+	first    sync.Once // begins a reading at the first start: the first end need not wait until all of the host are looked at
 
 	starting   chan struct{} // a token for each start under way, see enterStart
 	startsOver atomic.Int64
@@ -377,8 +379,8 @@ func (i *instance) setDoubt(d *doubt) {
 }
 
 // begin makes p the newest process of the instance and watches it. With write, its record is replaced; p is known and
-// watched by then, whatever becomes of its record.
-func (s *Spawner) begin(i *instance, p *process, write bool) {
+// watched by then, whatever becomes of its record. then is for save.
+func (s *Spawner) begin(i *instance, p *process, write bool, then func()) {
 	s.keep(p.fd, p.pid)
 	i.mu.Lock()
 	s.census.lead(i.newest, p)
@@ -391,8 +393,11 @@ func (s *Spawner) begin(i *instance, p *process, write bool) {
 	}
 	i.mu.Unlock()
 	p.watch()
+	if p.child {
+		s.first.Do(func() { s.work.Go(func() { _ = s.readings.after(time.Now()) }) }) // the end of a run asks again, and says why it failed
+	}
 	if write {
-		s.save(i)
+		s.save(i, then)
 	}
 }
 
@@ -409,7 +414,7 @@ func (s *Spawner) conclude(p *process) {
 	}
 	i.mu.Unlock()
 	if newest {
-		s.save(i)
+		s.save(i, nil)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"sync"
 	"syscall"
 	"time"
@@ -62,12 +61,11 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	}
 	args := append([]string{l.App.Executable}, l.App.CommandLine(l.Port)...)
 	r := s.intent(l, args)
-	s.inscribe(f.lock, func(lock *os.File) error { return recordInLock(lock, r) })
+	s.inscribe(f.lock, func() { s.note(f.lock, r) })
 	p, err := s.start(ctx, i, l, program, args, r, f)
 	if err != nil {
 		return nil, err
 	}
-	s.inscribe(f.lock, func(lock *os.File) error { return recordInLock(lock, p.record) })
 	return p, nil
 }
 
@@ -122,9 +120,21 @@ func (s *Spawner) takeTurn(ctx context.Context, i *instance) error {
 }
 
 // files are those of the state directory that a start needs.
-type files struct{ lock, stdout, stderr *os.File }
+type files struct {
+	lock           *os.File
+	stdout, stderr int // descriptors, for the process alone; 0: none
+}
 
-func (f *files) close() { closeAll([]*os.File{f.lock, f.stdout, f.stderr}) }
+func (f *files) close() {
+	if f.lock != nil {
+		_ = f.lock.Close() // what could not be written was said
+	}
+	for _, fd := range []int{f.stdout, f.stderr} {
+		if fd > 0 {
+			_ = unix.Close(fd) // nothing was written
+		}
+	}
+}
 
 // openFiles opens the files of the instance, once it is known that no process of it is on record. A start is the one deed
 // that has to wait for the disk. But whoever waits for the start is told when the disk does not answer; then the
@@ -158,28 +168,27 @@ func (s *Spawner) openAll(ctx context.Context, i *instance, app messages.AppInst
 	if err := s.makeDir(i.id); err != nil {
 		return stateError(err, s.dir.Instance(i.id))
 	}
-	for _, open := range []struct {
-		file **os.File
-		path string
-		flag int
-	}{
-		{&f.lock, s.dir.InstanceLock(i.id), os.O_RDWR},
-		{&f.stdout, s.dir.Stdout(i.id), os.O_WRONLY | os.O_APPEND},
-		{&f.stderr, s.dir.Stderr(i.id), os.O_WRONLY | os.O_APPEND},
-	} {
-		if *open.file, err = openOrMake(open.path, open.flag); err != nil {
-			return stateError(err, open.path)
-		}
+	path := s.dir.InstanceLock(i.id)
+	if f.lock, err = openOrMake(path, os.O_RDWR, record.Open); err != nil {
+		return stateError(err, path)
+	}
+	path = s.dir.Stdout(i.id)
+	if f.stdout, err = openOrMake(path, os.O_WRONLY|os.O_APPEND, record.OpenBare); err != nil {
+		return stateError(err, path)
+	}
+	path = s.dir.Stderr(i.id)
+	if f.stderr, err = openOrMake(path, os.O_WRONLY|os.O_APPEND, record.OpenBare); err != nil {
+		return stateError(err, path)
 	}
 	return nil
 }
 
 // openOrMake opens a file of the state directory. One that is there is opened without the wish to make one, of which some
 // file systems that take nothing at the moment would make us wait.
-func openOrMake(path string, flag int) (*os.File, error) {
-	f, err := record.Open(path, flag, 0)
+func openOrMake[F any](path string, flag int, open func(string, int, fs.FileMode) (F, error)) (F, error) {
+	f, err := open(path, flag, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = record.Open(path, flag|os.O_CREATE, 0o600)
+		f, err = open(path, flag|os.O_CREATE, 0o600)
 	}
 	return f, err
 }
@@ -193,18 +202,15 @@ func (s *Spawner) start(
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		cmd := &exec.Cmd{
-			Path: program, Args: args, Env: env, Dir: l.App.WorkDir,
-			SysProcAttr: &syscall.SysProcAttr{Setsid: true}, // no Pdeathsig: a process outlives us
-		}
+		attr := &syscall.ProcAttr{Dir: l.App.WorkDir, Env: env, Sys: &syscall.SysProcAttr{Setsid: true}} // no Pdeathsig: a process outlives us
 		failpoint("before-fork")
 		known := s.forks()
 		// Files, not pipes: a process must neither die nor wait because we do.
-		pid, err := s.forker.fork(cmd, s.null, f.stdout, f.stderr, f.lock)
+		pid, err := s.forker.fork(program, args, attr, int(s.null.Fd()), f.stdout, f.stderr, int(f.lock.Fd()))
 		if err == nil {
 			defer known()
 			failpoint("after-fork")
-			return s.started(i, r, pid)
+			return s.started(i, r, pid, f.lock)
 		}
 		known()
 		// Whoever forks while a program is being copied holds it open for writing for an instant.
@@ -218,7 +224,7 @@ func (s *Spawner) start(
 }
 
 // started puts the new process into the table and on record: r is the intent.
-func (s *Spawner) started(i *instance, r runRecord, pid int) (*process, error) {
+func (s *Spawner) started(i *instance, r runRecord, pid int, lock *os.File) (*process, error) {
 	now := time.Now()
 	handle, err := kernel.OpenPidfd(pid) // our child, not reaped: nobody else can have its pid
 	if err != nil {
@@ -237,7 +243,7 @@ func (s *Spawner) started(i *instance, r runRecord, pid int) (*process, error) {
 		group: group{fd: handle, pid: pid, id: i.id, tag: r.Tag, start: st.Start, child: true},
 		home:  s, started: now, done: make(chan struct{}), record: r,
 	}
-	s.begin(i, p, true)
+	s.begin(i, p, true, func() { s.note(lock, p.record) })
 	failpoint("after-record")
 	return p, nil
 }
