@@ -70,8 +70,12 @@ func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
 	if e.Phase == messages.Running && e.Health == messages.Healthy && r.unready != nil {
 		delete(r.unready, e.ID)
 	}
-	if m := e.memory(); m != written {
+	switch m := e.memory(); {
+	case m == written:
+	case written.Run == 0: // nothing is known of it to a next manager
 		r.keeper.remember(m, nil)
+	default:
+		r.keeper.rememberSoon(m)
 	}
 	if _, probe := ev.(plan.Probed); probe && before.Phase == next.Phase {
 		return // too many to be told; the status has the newest

@@ -25,6 +25,8 @@ type keeper struct {
 	pages   map[messages.InstanceID]*page
 	kept    map[messages.InstanceID]explain.Hold // as they are on disk
 	order   []messages.InstanceID                // that wait for a writer
+	later   []messages.InstanceID                // that may change again in a moment
+	soon    *time.Timer                          // when those are given to a writer
 	writers int
 	troubled
 	closed bool
@@ -45,14 +47,16 @@ type page struct {
 	expunge bool
 	then    []func(error)
 	queued  bool  // in order
+	waits   bool  // in later
 	flying  *page // an earlier state of it that a writer has; nil: none has
 }
 
 const (
-	maxWriters   = 4                // so many threads may a disk that stalls hold
-	savePatience = 2 * time.Second  // after which a disk counts as stalled, and nobody waits for it any more
-	saveAgain    = time.Second      // until what could not be written is tried again; doubled each time
-	saveAtLeast  = 10 * time.Second // but so often
+	maxWriters   = 4                     // so many threads may a disk that stalls hold
+	savePatience = 2 * time.Second       // after which a disk counts as stalled, and nobody waits for it any more
+	changing     = 50 * time.Millisecond // in which the start or the end of a run changes what is remembered several times
+	saveAgain    = time.Second           // until what could not be written is tried again; doubled each time
+	saveAtLeast  = 10 * time.Second      // but so often
 )
 
 func newKeeper(m Memory, tell func(messages.InstanceID, error), event func(messages.Event)) *keeper {
@@ -64,7 +68,7 @@ func newKeeper(m Memory, tell func(messages.InstanceID, error), event func(messa
 // remember has m written. then is called, if it is not nil, once the hold in m is on disk, or could not be
 // written at the first try; it must not wait, or call the keeper.
 func (k *keeper) remember(m messages.Memory, then func(error)) {
-	k.put(m.ID, func(p *page) {
+	k.put(m.ID, false, func(p *page) {
 		p.memory, p.expunge = m, false
 		switch f := p.flying; {
 		case then == nil:
@@ -78,6 +82,11 @@ func (k *keeper) remember(m messages.Memory, then func(error)) {
 			p.then = append(p.then, then)
 		}
 	})
+}
+
+// rememberSoon has m written within a moment, or what it has become by then.
+func (k *keeper) rememberSoon(m messages.Memory) {
+	k.put(m.ID, true, func(p *page) { p.memory, p.expunge = m, false })
 }
 
 // knows says what is on disk of a hold.
@@ -102,10 +111,10 @@ func holdOf(m messages.Memory) explain.Hold {
 
 // expunge has what is remembered of the instance deleted.
 func (k *keeper) expunge(id messages.InstanceID) {
-	k.put(id, func(p *page) { p.expunge = true })
+	k.put(id, false, func(p *page) { p.expunge = true })
 }
 
-func (k *keeper) put(id messages.InstanceID, change func(*page)) {
+func (k *keeper) put(id messages.InstanceID, soon bool, change func(*page)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p := k.pages[id]
@@ -114,7 +123,35 @@ func (k *keeper) put(id messages.InstanceID, change func(*page)) {
 		k.pages[id] = p
 	}
 	change(p)
-	k.queue(id, p)
+	if !soon || k.closed || p.flying != nil {
+		k.queue(id, p)
+		return
+	}
+	if p.queued || p.waits {
+		return
+	}
+	p.waits = true
+	if k.later = append(k.later, id); len(k.later) == 1 {
+		k.soon = time.AfterFunc(changing, k.changed)
+	}
+}
+
+// changed gives to the writers what has had its time to change.
+func (k *keeper) changed() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.queueLater()
+}
+
+// queueLater is changed; k.mu is held.
+func (k *keeper) queueLater() {
+	for _, id := range k.later {
+		if p := k.pages[id]; p != nil && p.waits {
+			p.waits = false
+			k.queue(id, p)
+		}
+	}
+	k.later = nil
 }
 
 // queue gives a page to a writer; k.mu is held.
@@ -259,6 +296,10 @@ func (k *keeper) close(patience time.Duration) error {
 	if k.again != nil {
 		k.again.Stop()
 	}
+	if k.soon != nil {
+		k.soon.Stop()
+	}
+	k.queueLater()
 	for id := range k.instances { // once more
 		if p := k.pages[id]; p != nil {
 			k.queue(id, p)

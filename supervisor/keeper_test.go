@@ -169,4 +169,35 @@ func TestWhatIsOnDiskAlreadyIsNotWaitedFor(t *testing.T) {
 	})
 }
 
+func TestWhatChangesSeveralTimesInAMomentIsWrittenOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		k, _ := keeperOn(d)
+		began := time.Now()
+		for run := 1; run <= 3; run++ {
+			k.rememberSoon(messages.Memory{ID: "a", Run: run})
+			time.Sleep(changing / 4)
+		}
+		synctest.Wait()
+		require.Empty(t, d.pages)
+		time.Sleep(changing)
+		synctest.Wait()
+		require.Equal(t, 3, d.pages["a"].Run)
+		require.Equal(t, changing, d.at["a"].Sub(began), "a moment after the first change")
+
+		k.rememberSoon(messages.Memory{ID: "a", Run: 4})
+		said := make(chan error, 1)
+		k.remember(messages.Memory{ID: "a", Run: 4, Held: true}, func(err error) { said <- err })
+		require.NoError(t, <-said)
+		synctest.Wait()
+		require.True(t, d.pages["a"].Held, "a hold does not wait")
+
+		time.Sleep(time.Second)
+		k.rememberSoon(messages.Memory{ID: "b", Run: 1})
+		require.NoError(t, k.close(time.Second))
+		synctest.Wait()
+		require.Equal(t, 1, d.pages["b"].Run, "nor does the end")
+	})
+}
+
 var _ Memory = (*disk)(nil)
