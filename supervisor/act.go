@@ -70,12 +70,12 @@ func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
 	if e.Phase == messages.Running && e.Health == messages.Healthy && r.unready != nil {
 		delete(r.unready, e.ID)
 	}
-	switch m := e.memory(); {
+	switch m, passing := e.memory(), e.Phase == messages.Starting || e.Phase == messages.Stopping; {
 	case m == written:
-	case written.Run == 0: // nothing is known of it to a next manager
-		r.keeper.remember(m, nil)
-	default:
+	case passing && written.Run > 0: // else a next manager would know nothing of it
 		r.keeper.rememberSoon(m)
+	default:
+		r.keeper.remember(m, nil)
 	}
 	if _, probe := ev.(plan.Probed); probe && before.Phase == next.Phase {
 		return // too many to be told; the status has the newest

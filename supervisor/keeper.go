@@ -52,11 +52,11 @@ type page struct {
 }
 
 const (
-	maxWriters   = 4                     // so many threads may a disk that stalls hold
-	savePatience = 2 * time.Second       // after which a disk counts as stalled, and nobody waits for it any more
-	changing     = 50 * time.Millisecond // in which the start or the end of a run changes what is remembered several times
-	saveAgain    = time.Second           // until what could not be written is tried again; doubled each time
-	saveAtLeast  = 10 * time.Second      // but so often
+	maxWriters   = 4                      // so many threads may a disk that stalls hold
+	savePatience = 2 * time.Second        // after which a disk counts as stalled, and nobody waits for it any more
+	changing     = 200 * time.Millisecond // in which what is remembered of a start or an end under way is written, if it is not over by then
+	saveAgain    = time.Second            // until what could not be written is tried again; doubled each time
+	saveAtLeast  = 10 * time.Second       // but so often
 )
 
 func newKeeper(m Memory, tell func(messages.InstanceID, error), event func(messages.Event)) *keeper {
@@ -84,7 +84,8 @@ func (k *keeper) remember(m messages.Memory, then func(error)) {
 	})
 }
 
-// rememberSoon has m written within a moment, or what it has become by then.
+// rememberSoon has m written within a moment, or what has become of it by then. What a crash of the manager in that moment forgets
+// is that something was under way, which the next one finds by the processes.
 func (k *keeper) rememberSoon(m messages.Memory) {
 	k.put(m.ID, true, func(p *page) { p.memory, p.expunge = m, false })
 }

@@ -48,6 +48,12 @@ func (d *disk) Remember(m messages.Memory) error {
 	return nil
 }
 
+func (d *disk) page(id messages.InstanceID) messages.Memory {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.pages[id]
+}
+
 func (d *disk) full(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -179,24 +185,26 @@ func TestWhatChangesSeveralTimesInAMomentIsWrittenOnce(t *testing.T) {
 			time.Sleep(changing / 4)
 		}
 		synctest.Wait()
-		require.Empty(t, d.pages)
+		require.Zero(t, d.page("a"))
 		time.Sleep(changing)
 		synctest.Wait()
-		require.Equal(t, 3, d.pages["a"].Run)
+		require.Equal(t, 3, d.page("a").Run)
+		d.mu.Lock()
 		require.Equal(t, changing, d.at["a"].Sub(began), "a moment after the first change")
+		d.mu.Unlock()
 
 		k.rememberSoon(messages.Memory{ID: "a", Run: 4})
 		said := make(chan error, 1)
 		k.remember(messages.Memory{ID: "a", Run: 4, Held: true}, func(err error) { said <- err })
 		require.NoError(t, <-said)
 		synctest.Wait()
-		require.True(t, d.pages["a"].Held, "a hold does not wait")
+		require.True(t, d.page("a").Held, "a hold does not wait")
 
 		time.Sleep(time.Second)
 		k.rememberSoon(messages.Memory{ID: "b", Run: 1})
 		require.NoError(t, k.close(time.Second))
 		synctest.Wait()
-		require.Equal(t, 1, d.pages["b"].Run, "nor does the end")
+		require.Equal(t, 1, d.page("b").Run, "nor does the end")
 	})
 }
 

@@ -194,7 +194,7 @@ func (p Procfs) Self() bool {
 }
 
 func (p Procfs) number(name string) (int, error) {
-	text, err := readInto(filepath.Join(string(p), name), make([]byte, 32))
+	text, err := readTo(filepath.Join(string(p), name), make([]byte, 32), true)
 	if err != nil {
 		return 0, err
 	}

@@ -289,7 +289,8 @@ func (c *census) lead(was, now *process) {
 	}
 }
 
-// of returns the process of the run and those who may belong to it, as they are now, as far as the newest reading knows.
+// of returns the process of the run and those who may belong to it, as they are now, as far as the newest reading knows; none
+// if there are no others.
 // p.rest is locked.
 func (c *census) of(p *process) map[int]kernel.Process {
 	c.mu.Lock()
@@ -300,6 +301,9 @@ func (c *census) of(p *process) map[int]kernel.Process {
 	c.mu.Unlock()
 	for _, was := range p.rest.seen {
 		asked = append(asked, was.Process)
+	}
+	if len(asked) == 0 && p.unreaped() {
+		return nil // it is alone: what has its number is itself
 	}
 	if p.pid != 0 {
 		leader := kernel.Process{PID: p.pid, Stat: kernel.Stat{Start: p.start}}
