@@ -80,7 +80,7 @@ type Budget struct {
 // While there is ample room it is not looked at for each of many starts at once: a look takes a dozen of system calls.
 const (
 	ampleStarts = 32
-	ampleTime   = 100 * time.Millisecond
+	ampleTime   = time.Second
 )
 
 // hasRoom returns nil if there is room for one more start beside those under way.
