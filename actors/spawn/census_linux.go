@@ -21,7 +21,8 @@ type census struct {
 	proc kernel.Procfs
 	tags func(pid int, buffer []byte) kernel.Tags
 	log  *slog.Logger
-	turn bool // whether numbers are seen as this process has them
+	quit <-chan struct{} // closed when nobody wants to know any more
+	turn bool            // whether numbers are seen as this process has them
 
 	// Used by one reading at a time.
 	last  int       // the number that was given last when the newest reading began
@@ -80,7 +81,9 @@ func (c *census) read() error {
 	e := enquiry{tags: c.tags}
 	defer e.end()
 	for range 10 { // who is forked meanwhile may be the only one left of its family
-		c.visit(pids, &e)
+		if err := c.visit(pids, &e); err != nil {
+			return err
+		}
 		c.last = last
 		if last, err = c.proc.LastPID(); err != nil || last == c.last || !c.turn {
 			break
@@ -144,7 +147,7 @@ func (c *census) retain(pids []int) {
 }
 
 // visit looks at those processes, of which some are none.
-func (c *census) visit(pids []int, e *enquiry) {
+func (c *census) visit(pids []int, e *enquiry) error {
 	settled := time.Now().Add(-young)
 	again := make(map[int]bool, len(c.young))
 	for _, pid := range c.young {
@@ -154,6 +157,11 @@ func (c *census) visit(pids []int, e *enquiry) {
 	buffer := make([]byte, 1<<10)
 	var undecided []kernel.Process
 	for _, pid := range pids {
+		select {
+		case <-c.quit: // on a busy host thousands may take a while
+			return ErrClosed
+		default:
+		}
 		leader, was, stranger := c.known(pid)
 		if leader != nil && leader.unreaped() {
 			continue // nobody else can have been given its number
@@ -185,6 +193,7 @@ func (c *census) visit(pids []int, e *enquiry) {
 		}
 	}
 	c.settle(undecided)
+	return nil
 }
 
 // settle keeps those that may belong to a run; the others are strangers.

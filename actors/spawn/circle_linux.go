@@ -205,7 +205,9 @@ func (p *process) away(x kernel.Process) bool { return x.Session != p.pid && x.G
 // look brings what is known of the run's others up to date. Those that were forked after all were sent TERM or KILL get it
 // now. since is when the table may have been read at the earliest.
 func (p *process) look(since time.Time) {
-	if err := p.home.readings.after(since); err != nil {
+	if err := p.home.readings.after(since); errors.Is(err, ErrClosed) {
+		return // whoever adopts it looks
+	} else if err != nil {
 		p.home.log.Error("the processes of a run cannot be looked for", "instance", string(p.id), "run", p.record.Run, "error", err)
 		return
 	}

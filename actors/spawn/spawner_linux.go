@@ -153,6 +153,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	s.census = newCensus(s.proc, s.log)
+	s.census.quit = s.quit
 	if s.exits, err = newExits(s.work.Go); err != nil {
 		return nil, errors.Join(fmt.Errorf("the ends of processes cannot be waited for: %w", err), s.null.Close(), lock.Close())
 	}
