@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -49,12 +48,15 @@ const maxEnviron = 8 << 20
 
 // Environ returns the environment of the process. That of a zombie is empty.
 func (p Procfs) Environ(pid int) (Environ, error) {
-	f, err := os.Open(p.file(pid, "environ"))
-	if err != nil {
-		return nil, err
+	for size := 4 << 10; ; size *= 8 {
+		text, err := p.read(pid, "environ", make([]byte, min(size, maxEnviron)))
+		if err != nil {
+			return nil, &fs.PathError{Op: "read", Path: p.file(pid, "environ"), Err: err}
+		}
+		if len(text) < size {
+			return text, nil
+		}
 	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxEnviron))
 }
 
 // PIDs returns the processes there are.

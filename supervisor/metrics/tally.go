@@ -33,7 +33,7 @@ func (c *Collector) reconciled(r messages.Reconciled) {
 	c.listed.Set(float64(r.Listed))
 	c.accepted.Set(1)
 	c.reconcile.Observe(r.Took.Seconds())
-	c.forget()
+	c.forget(r)
 }
 
 func (c *Collector) transition(t messages.Transition) {
@@ -81,14 +81,14 @@ func (c *Collector) tally(id messages.InstanceID) tally {
 }
 
 // forget drops what was counted of instances that are no longer known. What is left of those that end just now goes with
-// the next list.
-func (c *Collector) forget() {
+// the next list that something leaves, or once there are more of them than instances.
+func (c *Collector) forget(r messages.Reconciled) {
 	s := c.supervisor.Load()
-	if s == nil {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if s == nil || r.Removed == 0 && len(c.tallies) <= r.Listed {
+		return
+	}
 	for id := range c.tallies {
 		if _, known := (*s).Lookup(id); !known {
 			delete(c.tallies, id)

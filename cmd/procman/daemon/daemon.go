@@ -170,7 +170,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	holds := func() bool { return d.provider.leasing().Hold }
 	held := newHeldPorts(log.Logger, holds, parts.Outputs.Read)
 	d.opened("the look at held ports", held.Close)
-	heap := newHeap(left.Env)
+	heap := newHeap()
 	d.opened("what gives memory back", heap.Close)
 	d.supervisor, err = parts.Supervise(supervisor.Config{
 		Provider:      d.provider,
@@ -223,6 +223,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		if d.boot(booting) {
 			left.guard.dismiss()
 		}
+		mayGrow(heapGrowth, left.Env)
 		if listeners.remote != nil {
 			d.serveRemote(listeners.remote, file)
 		}

@@ -13,6 +13,9 @@ const (
 	// heapGrowth is in percent of what is in use: a quarter of what Go takes by itself. A manager has little to do, and is one of
 	// many on a host.
 	heapGrowth = 25
+	// heapOpening is as much while a daemon opens: what it reads then is garbage by the next instance, and to collect it again
+	// and again took a tenth of the time until all are adopted.
+	heapOpening = 200
 
 	heapQuiet = 2 * time.Second  // without a word, after which a burst is over
 	heapAgain = time.Minute      // between two times that memory is given back
@@ -35,10 +38,14 @@ type heap struct {
 	ended     bool
 }
 
-func newHeap(env func(string) string) *heap {
+// mayGrow says in percent how much may be garbage, unless the operator says it.
+func mayGrow(percent int, env func(string) string) {
 	if env("GOGC") == "" {
-		debug.SetGCPercent(heapGrowth)
+		debug.SetGCPercent(percent)
 	}
+}
+
+func newHeap() *heap {
 	h := &heap{free: func() { debug.FreeOSMemory(); LetGoOfProgram() }, calm: LetGoOfProgram}
 	h.worked(heapBurst)
 	h.await()

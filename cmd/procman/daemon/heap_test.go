@@ -68,7 +68,7 @@ func TestWhatACollectionOfGarbageNeedsIsGivenBackOnlyIfItIsNotOneOfMany(t *testi
 }
 
 func TestTheStartOfAManagerIsABurst(t *testing.T) {
-	h := newHeap(func(string) string { return "100" })
+	h := newHeap()
 	h.mu.Lock()
 	armed := h.timer != nil
 	h.mu.Unlock()

@@ -27,6 +27,7 @@ func (o *Options) Run() error {
 		e.open()
 	}
 	defer e.shut()
+	mayGrow(heapOpening, o.Env)
 	g := guarded(o.Env)
 	if err := settleFiles(o.Env, e); err != nil {
 		fmt.Fprintf(systemd.ErrorWriter(o.Stderr), "procman: %v\n", err) // no reason not to run
