@@ -393,10 +393,10 @@ func (s *Spawner) begin(i *instance, p *process, write bool, then func()) {
 		i.unsaved = &p.record
 	}
 	i.mu.Unlock()
-	p.watch()
 	if p.child {
 		s.first.Do(func() { s.work.Go(func() { _ = s.readings.after(time.Now()) }) }) // the end of a run asks again, and says why it failed
 	}
+	p.watch()
 	if write {
 		s.save(i, then)
 	}
