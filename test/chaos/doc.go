@@ -18,7 +18,7 @@
 // process of [the faultchild] keeps a ledger of its own life, and the tests watch every process through a pidfd. That a
 // process overlaps with another of its instance is found by itself, with a lock that procman knows nothing of.
 //
-// In `go test ./...` the killer makes 40 rounds. More:
+// In `go test ./...` the killer makes 20 rounds. More:
 //
 //	PROCMAN_CHAOS_ROUNDS=500            rounds of the killer
 //	PROCMAN_CHAOS_INSTANCES=50          instances it begins with
