@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -133,17 +134,17 @@ func (s *site) bury() {
 // living returns the pids of the children that live.
 func (s *site) living() []int {
 	var pids []int
-	all, err := filepath.Glob("/proc/[0-9]*/environ")
+	all, err := os.ReadDir("/proc")
 	require.NoError(s.t, err)
-	for _, path := range all {
-		env, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(env, []byte("PROCMAN_STATE_DIR="+s.dir+"/state\x00")) {
+	for _, entry := range all {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
 			continue
 		}
-		var pid int
-		_, err = fmt.Sscanf(path, "/proc/%d/environ", &pid)
-		require.NoError(s.t, err)
-		pids = append(pids, pid)
+		env, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "environ"))
+		if err == nil && bytes.Contains(env, []byte("PROCMAN_STATE_DIR="+s.dir+"/state\x00")) {
+			pids = append(pids, pid)
+		}
 	}
 	return pids
 }
