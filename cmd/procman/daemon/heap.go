@@ -101,7 +101,10 @@ func (h *heap) look() {
 		h.mu.Unlock()
 		return
 	}
-	h.work, h.given, h.timer = 0, time.Now(), nil
+	if h.work > heapBurst { // a manager that has only begun may have much to do yet
+		h.given = time.Now()
+	}
+	h.work, h.timer = 0, nil
 	h.mu.Unlock()
 	h.free()
 }
