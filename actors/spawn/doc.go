@@ -44,10 +44,9 @@
 // Facts that forced the choices (measured on Linux 6.18, Go 1.26):
 //   - os/exec's Wait occupies an OS thread per child. A pidfd in Go's netpoller occupies none, and it watches processes
 //     that are not our children just as well.
-//   - Between fork and exec a child holds copies of all our descriptors, also the close-on-exec ones: so a lock whose
-//     owner has died may stay locked for an instant, and is asked for again before anybody is refused. After that
-//     instant, for some microseconds, the new program has no environment yet: so a held instance lock without
-//     a visible owner makes us look again.
+//   - Between fork and exec a child has the lock of the state directory, too: so a lock whose owner has died may stay locked for
+//     an instant, and is asked for again before anybody is refused. After that instant, for some microseconds, the new program
+//     has no environment yet: so a held instance lock without a visible owner makes us look again.
 //   - A fork copies the table of descriptors of the thread that forks. So that is a thread with a table of its own, see forker:
 //     beside 18 000 descriptors a start takes half the time. Any thread of the runtime may come to wait in its epoll (one that
 //     begins a garbage collection does): that has to stay in the table.

@@ -6,11 +6,11 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -131,54 +131,78 @@ var errShared = errors.New("a thread cannot have a table of descriptors of its o
 // threadFiles shows what the calling thread has open.
 const threadFiles = "/proc/thread-self/fd"
 
-// fork starts the program, with those descriptors as its own from 0 on. It returns once the program is executed, or could not be.
-func (f *forker) fork(program string, args []string, attr *syscall.ProcAttr, files ...int) (pid int, err error) {
+// fork starts the command, with those descriptors as its own from 0 on; until it executes its program it has the lock, too. fork
+// returns once the program is executed, or could not be. The command has no handle of the process, which is watched by a pidfd.
+func (f *forker) fork(cmd *exec.Cmd, lock int, files ...int) (pid int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	all := append(files, lock)
 	if f.send >= 0 {
-		if err := unix.Sendmsg(f.send, []byte{0}, unix.UnixRights(files...), nil, unix.MSG_NOSIGNAL); err != nil {
+		if err := unix.Sendmsg(f.send, []byte{0}, unix.UnixRights(all...), nil, unix.MSG_NOSIGNAL); err != nil {
 			return 0, fmt.Errorf("files cannot be handed to the thread that forks: %w", err)
 		}
 	}
 	err = f.do(func() error {
-		given := files
-		if f.take >= 0 {
-			if given, err = receive(f.take, len(files)); err != nil {
-				return err
-			}
-			defer closeAll(given)
+		given, err := f.receive(all)
+		defer closeAll(given)
+		if err != nil {
+			return err
 		}
-		for _, fd := range given {
-			attr.Files = append(attr.Files, uintptr(fd))
+		cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = given[0], given[1], given[2], given[3:len(files)]
+		if err := cmd.Start(); err != nil {
+			return err
 		}
-		// Not os/exec, which makes a handle of the process for a Wait of its own.
-		pid, err = syscall.ForkExec(program, args, attr)
-		return err
+		pid = cmd.Process.Pid
+		return cmd.Process.Release() // its handle is of this thread's table
 	})
 	return pid, err
 }
 
-func closeAll(files []int) {
-	for _, fd := range files {
-		_ = unix.Close(fd) // nothing was written
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close() // nothing was written
 	}
 }
 
-// receive returns the files that fork has sent.
-func receive(socket, many int) ([]int, error) {
+// receive returns files of the calling thread's table for the descriptors, which fork has sent if that is not the table of all.
+func (f *forker) receive(fds []int) (files []*os.File, err error) {
+	many := len(fds)
+	if f.take < 0 {
+		fds, err = duplicates(fds)
+	} else {
+		fds, err = rights(f.take, many)
+	}
+	for _, fd := range fds {
+		files = append(files, os.NewFile(uintptr(fd), ""))
+	}
+	if err == nil && len(files) != many {
+		err = fmt.Errorf("of %d files %d came to the thread that forks: %w", many, len(files), unix.EMFILE)
+	}
+	return files, err
+}
+
+func duplicates(fds []int) (copies []int, err error) {
+	for _, fd := range fds {
+		again, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return copies, err
+		}
+		copies = append(copies, again)
+	}
+	return copies, nil
+}
+
+// rights takes descriptors from the socket.
+func rights(socket, many int) ([]int, error) {
 	var text [1]byte
 	control := make([]byte, unix.CmsgSpace(4*many))
-	_, n, flags, _, err := unix.Recvmsg(socket, text[:], control, unix.MSG_CMSG_CLOEXEC)
+	_, n, _, _, err := unix.Recvmsg(socket, text[:], control, unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("files cannot be taken by the thread that forks: %w", err)
 	}
-	var files []int
-	if messages, err := unix.ParseSocketControlMessage(control[:n]); err == nil && len(messages) == 1 {
-		files, _ = unix.ParseUnixRights(&messages[0]) // of another kind they are too few
+	messages, err := unix.ParseSocketControlMessage(control[:n])
+	if err != nil || len(messages) == 0 {
+		return nil, err
 	}
-	if len(files) != many || flags&unix.MSG_CTRUNC != 0 {
-		closeAll(files)
-		return nil, fmt.Errorf("of %d files %d came to the thread that forks: %w", many, len(files), unix.EMFILE)
-	}
-	return files, nil
+	return unix.ParseUnixRights(&messages[0])
 }

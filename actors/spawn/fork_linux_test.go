@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
@@ -94,14 +95,15 @@ func BenchmarkAForkBesideDescriptors(b *testing.B) {
 					defer unix.Close(fd)
 				}
 				for b.Loop() {
-					attr, files, pid := &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Setsid: true}}, []int{int(null.Fd()), int(null.Fd()), int(null.Fd())}, 0
+					cmd, pid, fd := &exec.Cmd{Path: "/bin/true", SysProcAttr: &syscall.SysProcAttr{Setsid: true}}, 0, int(null.Fd())
 					if table == "own" {
-						pid, err = f.fork("/bin/true", []string{"true"}, attr, files...)
+						pid, err = f.fork(cmd, fd, fd, fd, fd)
+						require.NoError(b, err)
 					} else {
-						attr.Files = []uintptr{null.Fd(), null.Fd(), null.Fd()}
-						pid, err = syscall.ForkExec("/bin/true", []string{"true"}, attr)
+						require.NoError(b, cmd.Start())
+						pid = cmd.Process.Pid
+						require.NoError(b, cmd.Process.Release())
 					}
-					require.NoError(b, err)
 					_, err = unix.Wait4(pid, nil, 0, nil)
 					require.NoError(b, err)
 				}

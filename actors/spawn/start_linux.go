@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"sync"
 	"syscall"
 	"time"
@@ -123,6 +124,7 @@ func (s *Spawner) takeTurn(ctx context.Context, i *instance) error {
 type files struct {
 	lock           *os.File
 	stdout, stderr int // descriptors, for the process alone; 0: none
+	held           int // that of the state directory's lock, which the Spawner closes
 }
 
 func (f *files) close() {
@@ -162,6 +164,9 @@ func (s *Spawner) openAll(ctx context.Context, i *instance, app messages.AppInst
 	if err := s.guard(); err != nil {
 		return stateError(err, string(s.dir))
 	}
+	s.locking.Lock()
+	f.held = int(s.lock.Fd())
+	s.locking.Unlock()
 	if err := s.consult(ctx, i, app); err != nil {
 		return err
 	}
@@ -202,11 +207,14 @@ func (s *Spawner) start(
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		attr := &syscall.ProcAttr{Dir: l.App.WorkDir, Env: env, Sys: &syscall.SysProcAttr{Setsid: true}} // no Pdeathsig: a process outlives us
+		cmd := &exec.Cmd{
+			Path: program, Args: args, Env: env, Dir: l.App.WorkDir,
+			SysProcAttr: &syscall.SysProcAttr{Setsid: true}, // no Pdeathsig: a process outlives us
+		}
 		failpoint("before-fork")
 		known := s.forks()
 		// Files, not pipes: a process must neither die nor wait because we do.
-		pid, err := s.forker.fork(program, args, attr, int(s.null.Fd()), f.stdout, f.stderr, int(f.lock.Fd()))
+		pid, err := s.forker.fork(cmd, f.held, int(s.null.Fd()), f.stdout, f.stderr, int(f.lock.Fd()))
 		if err == nil {
 			defer known()
 			failpoint("after-fork")

@@ -130,8 +130,8 @@ func (w *world) startHeld() execs {
 	}
 }
 
-// TestAManagerKilledBetweenForkAndExecLeavesAProcessThatIsFound: until its exec the child has copies of all descriptors of the
-// manager, the lock of the state directory included, and shows no environment of its own.
+// TestAManagerKilledBetweenForkAndExecLeavesAProcessThatIsFound: until its exec the child has the lock of the state directory, and
+// shows no environment of its own.
 func TestAManagerKilledBetweenForkAndExecLeavesAProcessThatIsFound(t *testing.T) { // 4
 	t.Parallel()
 	for name, after := range map[string]time.Duration{"at once": 0, "while the next manager waits": 300 * time.Millisecond} {
