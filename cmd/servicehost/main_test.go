@@ -155,6 +155,7 @@ func TestASecondSignalEndsItAtOnce(t *testing.T) {
 
 func TestProcessesThatStartAtOnceCompileAModuleOnce(t *testing.T) {
 	t.Parallel()
+	real(t)
 	directory := t.TempDir()
 	cache := filepath.Join(directory, "cache")
 	processes := make([]*process, 8)

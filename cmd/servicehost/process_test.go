@@ -109,10 +109,15 @@ func command(t *testing.T, directory string, args ...string) *exec.Cmd {
 // Under -short, which is for the race detector, the test ends here: the program is built without it.
 func start(t *testing.T, directory, name string, args ...string) *process {
 	t.Helper()
+	real(t)
+	return begin(t, directory, name, args...)
+}
+
+func real(t *testing.T) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("takes the real program, which is built without the race detector")
 	}
-	return begin(t, directory, name, args...)
 }
 
 func begin(t *testing.T, directory, name string, args ...string) *process {

@@ -14,6 +14,7 @@ import (
 
 func TestEveryCommandHasAManualPageThatManIsPleasedWith(t *testing.T) {
 	t.Parallel()
+	real(t)
 	dir := t.TempDir()
 	var stderr strings.Builder
 	require.Zero(t, Main([]string{"man", dir}, os.Stdout, &stderr, func(string) string { return "" }), stderr.String())
