@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -64,6 +64,7 @@ func table(columns []column, statuses []messages.Status, now time.Time, colours 
 		widths[c] = len(col.head)
 	}
 	for r, s := range statuses {
+		cells[r] = make([]string, 0, len(columns))
 		for c, col := range columns {
 			text := words.Printable(col.cell(s, now))
 			if text == "" && c < len(columns)-1 {
@@ -73,20 +74,19 @@ func table(columns []column, statuses []messages.Status, now time.Time, colours 
 			widths[c] = max(widths[c], utf8.RuneCountInString(text))
 		}
 	}
-	var lines strings.Builder
-	var b strings.Builder // a line
-	end := func() {
-		lines.WriteString(strings.TrimRight(b.String(), " ") + "\n")
-		b.Reset()
-	}
+	var lines []byte
+	end := func() { lines = append(bytes.TrimRight(lines, " "), '\n') }
 	put := func(c int, text, ink string) {
 		pad := widths[c] - utf8.RuneCountInString(text) + 2
 		if ink != "" && colours {
-			text = "\x1b[" + ink + "m" + text + "\x1b[0m"
+			lines = append(append(append(append(append(lines, "\x1b["...), ink...), 'm'), text...), "\x1b[0m"...)
+		} else {
+			lines = append(lines, text...)
 		}
-		b.WriteString(text)
 		if c < len(columns)-1 {
-			b.WriteString(strings.Repeat(" ", pad))
+			for range pad {
+				lines = append(lines, ' ')
+			}
 		}
 	}
 	for c, col := range columns {
@@ -103,7 +103,7 @@ func table(columns []column, statuses []messages.Status, now time.Time, colours 
 		}
 		end()
 	}
-	return lines.String()
+	return string(lines)
 }
 
 func phaseInk(s messages.Status) string {
