@@ -23,6 +23,7 @@ import (
 type forker struct {
 	orders chan func() // for the thread
 	log    *slog.Logger
+	null   *os.File // /dev/null, of the thread
 
 	mu         sync.Mutex // held while a command is started
 	send, take int        // files go to the thread through this pair of sockets; -1: it shares the table of all threads
@@ -45,12 +46,27 @@ func newForker(start func(func()), log *slog.Logger) (*forker, error) {
 	f := &forker{orders: make(chan func()), log: log, send: pair[0], take: pair[1]}
 	onThreadOfItsOwn(start, f.run)
 	err = f.do(func() error { return ownTable(f.take) })
-	if !errors.Is(err, errShared) {
-		return f, errors.Join(err, unix.Close(pair[1]))
+	switch {
+	case errors.Is(err, errShared):
+		log.Debug("a start costs more the more instances there are", "error", err)
+		f.send, f.take = -1, -1
+		err = errors.Join(unix.Close(pair[0]), unix.Close(pair[1]))
+	default:
+		err = errors.Join(err, unix.Close(pair[1]))
 	}
-	log.Debug("a start costs more the more instances there are", "error", err)
-	f.send, f.take = -1, -1
-	return f, errors.Join(unix.Close(pair[0]), unix.Close(pair[1]))
+	if err = errors.Join(err, f.open()); err != nil {
+		return nil, errors.Join(err, f.close())
+	}
+	return f, nil
+}
+
+// open opens what the thread needs for each command.
+func (f *forker) open() error {
+	return f.do(func() error {
+		fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		f.null = os.NewFile(uintptr(fd), os.DevNull)
+		return err
+	})
 }
 
 // onThreadOfItsOwn runs do on a thread that ends with it, and is not the first one: what others see of this process in /proc is
@@ -82,12 +98,16 @@ func (f *forker) run() {
 	for do := range f.orders {
 		do()
 	}
+	if f.null != nil {
+		_ = f.null.Close() // nothing was written
+	}
 	if f.take >= 0 {
 		_ = unix.Close(f.take) // of a thread that ends
 	}
 }
 
-// do has the thread call the function.
+// do has the thread call the function, which uses no file that others have opened, and no function of the os package that
+// opens or looks at one: a test binary writes into its own file which that was.
 func (f *forker) do(what func() error) error {
 	done := make(chan error, 1)
 	f.orders <- func() { done <- what() }
@@ -110,20 +130,31 @@ func ownTable(keep int) error {
 	if err := unix.CloseRange(math.MaxInt32, math.MaxInt32, unix.CLOSE_RANGE_UNSHARE); err != nil {
 		return fmt.Errorf("%w: %w", errShared, err)
 	}
-	entries, err := os.ReadDir(threadFiles)
-	for _, e := range entries {
-		fd, err := strconv.Atoi(e.Name())
-		if err != nil || fd <= 2 || fd == keep {
+	dir, err := unix.Open(threadFiles, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("what is open cannot be read: %w", err)
+	}
+	var names []string
+	buffer := make([]byte, 4<<10)
+	n, err := unix.ReadDirent(dir, buffer)
+	for ; err == nil && n > 0; n, err = unix.ReadDirent(dir, buffer) {
+		_, _, names = unix.ParseDirent(buffer[:n], -1, names)
+	}
+	for _, name := range names {
+		fd, err := strconv.Atoi(name)
+		if err != nil || fd <= 2 || fd == keep || fd == dir {
 			continue
 		}
-		switch what, err := os.Readlink(filepath.Join(threadFiles, e.Name())); {
-		case err != nil: // the directory that was read
+		n, err := unix.Readlink(filepath.Join(threadFiles, name), buffer)
+		switch what := string(buffer[:max(n, 0)]); {
+		case err != nil:
+			return err
 		case what == "anon_inode:[eventpoll]", what == "anon_inode:[eventfd]":
 		default:
 			_ = unix.Close(fd) // the other threads have it as before
 		}
 	}
-	return err
+	return errors.Join(err, unix.Close(dir))
 }
 
 var errShared = errors.New("a thread cannot have a table of descriptors of its own")
@@ -131,7 +162,7 @@ var errShared = errors.New("a thread cannot have a table of descriptors of its o
 // threadFiles shows what the calling thread has open.
 const threadFiles = "/proc/thread-self/fd"
 
-// fork starts the command, with those descriptors as its own from 0 on; until it executes its program it has the lock, too. fork
+// fork starts the command, with /dev/null and those descriptors as its own from 0 on; until it executes its program it has the lock, too. fork
 // returns once the program is executed, or could not be. The command has no handle of the process, which is watched by a pidfd.
 func (f *forker) fork(cmd *exec.Cmd, lock int, files ...int) (pid int, err error) {
 	f.mu.Lock()
@@ -148,7 +179,7 @@ func (f *forker) fork(cmd *exec.Cmd, lock int, files ...int) (pid int, err error
 		if err != nil {
 			return err
 		}
-		cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = given[0], given[1], given[2], given[3:len(files)]
+		cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = f.null, given[0], given[1], given[2:len(files)]
 		if err := cmd.Start(); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -18,17 +19,20 @@ import (
 )
 
 // forkersFiles returns what the thread that forks has open.
-func forkersFiles(t *testing.T, s *Spawner) []string {
-	var files []string
+func forkersFiles(t *testing.T, s *Spawner) (files []string) {
+	var thread int
 	require.NoError(t, s.forker.do(func() error {
-		entries, err := os.ReadDir(threadFiles)
-		for _, e := range entries {
-			if what, err := os.Readlink(threadFiles + "/" + e.Name()); err == nil {
-				files = append(files, what)
-			}
-		}
-		return err
+		thread = unix.Gettid()
+		return nil
 	}))
+	dir := fmt.Sprintf("/proc/self/task/%d/fd", thread)
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		what, err := os.Readlink(filepath.Join(dir, e.Name()))
+		require.NoError(t, err)
+		files = append(files, what)
+	}
 	return files
 }
 
@@ -38,7 +42,9 @@ func TestAForkCopiesNoDescriptorOfTheManagersInstances(t *testing.T) {
 		p := spawned(t, s, sleeper(messages.InstanceID(fmt.Sprint("i", i))))
 		defer func() { require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd)) }()
 	}
-	for _, file := range forkersFiles(t, s) {
+	files := forkersFiles(t, s)
+	require.Contains(t, files, "anon_inode:[eventpoll]", "what the runtime waits with")
+	for _, file := range files {
 		require.False(t, strings.Contains(file, "pidfd") || strings.HasPrefix(file, string(s.dir)), "%s: of an instance, or of its own", file)
 	}
 }
@@ -70,6 +76,7 @@ func TestWhereAThreadCannotHaveATableOfItsOwnAProcessHasTheSameFiles(t *testing.
 	defer func() { s.forker = private }()
 	shared := &forker{orders: make(chan func()), log: s.log, send: -1, take: -1}
 	onThreadOfItsOwn(s.work.Go, shared.run)
+	require.NoError(t, shared.open())
 	s.forker = shared
 	require.Equal(t, "exited with code 0", spawned(t, s, player(t, "descriptors")).Wait().String())
 	require.Equal(t, fmt.Sprintf("0 /dev/null\n1 %s\n2 %s\n3 %s\n", s.dir.Stdout("a"), s.dir.Stderr("a"), s.dir.InstanceLock("a")), output(t, s))
@@ -97,7 +104,7 @@ func BenchmarkAForkBesideDescriptors(b *testing.B) {
 				for b.Loop() {
 					cmd, pid, fd := &exec.Cmd{Path: "/bin/true", SysProcAttr: &syscall.SysProcAttr{Setsid: true}}, 0, int(null.Fd())
 					if table == "own" {
-						pid, err = f.fork(cmd, fd, fd, fd, fd)
+						pid, err = f.fork(cmd, fd, fd, fd)
 						require.NoError(b, err)
 					} else {
 						require.NoError(b, cmd.Start())

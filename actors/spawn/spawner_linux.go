@@ -44,7 +44,6 @@ type Spawner struct {
 
 	searched atomic.Bool // Survivors has seen all processes: none is unknown, unless its instance's lock is held
 
-	null     *os.File // /dev/null
 	exits    *exits
 	forker   *forker
 	census   *census
@@ -149,18 +148,15 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		s.claims["handed over"] = old
 		s.log.Error("the state directory was moved or replaced before this manager took over", "dir", string(dir), "moved_to", movedTo(old))
 	}
-	if s.null, err = os.Open(os.DevNull); err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
 	s.census = newCensus(s.proc, s.log)
 	s.census.quit = s.quit
 	if s.exits, err = newExits(s.work.Go); err != nil {
-		return nil, errors.Join(fmt.Errorf("the ends of processes cannot be waited for: %w", err), s.null.Close(), lock.Close())
+		return nil, errors.Join(fmt.Errorf("the ends of processes cannot be waited for: %w", err), lock.Close())
 	}
 	s.work.Go(s.exits.run)
 	if s.forker, err = newForker(s.work.Go, s.log); err != nil {
 		s.exits.close()
-		return nil, errors.Join(fmt.Errorf("no process can be started: %w", err), s.null.Close(), lock.Close())
+		return nil, errors.Join(fmt.Errorf("no process can be started: %w", err), lock.Close())
 	}
 	s.readings = &readings{start: s.work.Go, read: s.census.read}
 	if o.Orphans {
@@ -251,7 +247,7 @@ func (s *Spawner) Close() error {
 	for _, f := range s.claims {
 		_ = f.Close() // what is to be read in it was written when it was taken
 	}
-	return errors.Join(err, closed, s.null.Close(), s.lock.Close())
+	return errors.Join(err, closed, s.lock.Close())
 }
 
 // within waits for the group, but not for ever: who hangs in the kernel is left there.

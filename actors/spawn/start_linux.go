@@ -214,7 +214,7 @@ func (s *Spawner) start(
 		failpoint("before-fork")
 		known := s.forks()
 		// Files, not pipes: a process must neither die nor wait because we do.
-		pid, err := s.forker.fork(cmd, f.held, int(s.null.Fd()), f.stdout, f.stderr, int(f.lock.Fd()))
+		pid, err := s.forker.fork(cmd, f.held, f.stdout, f.stderr, int(f.lock.Fd()))
 		if err == nil {
 			defer known()
 			failpoint("after-fork")
