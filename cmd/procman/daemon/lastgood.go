@@ -130,8 +130,13 @@ func undecided(path string, dir messages.StateDir) (*config.File, time.Time) {
 	for _, app := range draft.Instances {
 		there[app.InstanceID] = true
 	}
-	lost := slices.DeleteFunc(good.Instances, func(app messages.AppInstance) bool { return there[app.InstanceID] })
-	good.Instances = append(draft.Instances, lost...)
+	all := slices.Clone(draft.Instances)
+	for _, app := range good.Instances {
+		if !there[app.InstanceID] {
+			all = append(all, app)
+		}
+	}
+	good.Instances = all
 	return good, g.At
 }
 
