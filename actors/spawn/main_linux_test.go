@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
@@ -39,6 +40,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // under nohup it is ignored, and what is ignored is inherited
 	flag.Parse()
 	fake.Crowd()
 	goleak.VerifyTestMain(m)
