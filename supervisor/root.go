@@ -172,6 +172,9 @@ func (r *root) actAs(by string) func() {
 // Receive never blocks.
 func (r *root) Receive(c actor.Context) {
 	defer r.flush()
+	if _, end := c.Message().(*actor.Stopped); r.leaving && !end {
+		return // an actor that began now would outlive the stop of the others, and the end would wait for it; who asks is told by the end
+	}
 	switch m := c.Message().(type) {
 	case *actor.Stopping:
 		r.leaving = true
@@ -226,7 +229,7 @@ func (r *root) gotReport(c actor.Context, id messages.InstanceID, ev plan.Event)
 // gotLost takes the end of an actor that the root has not dropped itself.
 func (r *root) gotLost(c actor.Context, child *actor.PID) {
 	e := r.children[child.Id]
-	if e == nil || r.leaving {
+	if e == nil {
 		return
 	}
 	r.log.Error("bug: an instance actor was lost; its process is adopted by another", "instance", string(e.ID), "run", e.Run)

@@ -180,6 +180,40 @@ func TestAShutdownThatIsNotWaitedForLeavesWhatStillRuns(t *testing.T) {
 	})
 }
 
+func TestWhatIsAskedWhileTheManagerLeavesBeginsNothingForWhichItWouldWait(t *testing.T) {
+	bubble(t, "7: the manager leaves", func(t *testing.T) {
+		var w *fake.World
+		var answer error
+		hold := true
+		w = fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) {
+			c.Observe = []supervisor.Observer{{Event: func(e messages.Event) {
+				if e.What != messages.OperatorActed || e.Command != "restart" || !hold {
+					return
+				}
+				// The root is at work: what is asked now waits, in this order.
+				hold = false
+				go func() { _ = w.Detach(context.Background()) }()
+				time.Sleep(time.Second)
+				go func() { answer = w.Start(context.Background(), "other") }()
+				time.Sleep(time.Second)
+			}}}
+		}))
+		w.Want("web", "other")
+		w.Pass(time.Minute)
+		require.NoError(t, w.Stop(ctxSecond(t), "other"))
+		w.Pass(time.Minute)
+		require.NoError(t, w.Restart(context.Background(), "web"))
+		w.Pass(time.Minute)
+		select {
+		case <-w.Done():
+		default:
+			require.Fail(t, "it waits for what it began")
+		}
+		require.ErrorIs(t, answer, supervisor.ErrStopped)
+		require.Equal(t, 1, w.Spawns("other"))
+	})
+}
+
 func TestAHostsOwnActorSystemOutlivesTheSupervisor(t *testing.T) {
 	bubble(t, "used as an embedded actor system", func(t *testing.T) {
 		w := fake.NewWorld(t)
