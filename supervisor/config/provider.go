@@ -180,10 +180,13 @@ func (p *Provider) read(ctx context.Context) (*File, error) {
 	p.mu.Unlock()
 	var files map[string]fs.FileInfo // looked at here: under the lock nobody waits for a disk
 	_, err := p.disk.Do(ctx, readPatience, func() (err error) {
-		if text, readErr := readRegular(p.path); readErr == nil && lastNames.none() && last.says(text) {
+		text, err := readRegular(p.path)
+		switch {
+		case err != nil:
+		case lastNames.none() && last.says(text):
 			whole, f, names = last, known, lastNames // it says what it said, as after each reload of what the watch has told of too
-		} else {
-			whole, f, names, err = take(p.path, p.host, known)
+		default:
+			whole, f, names, err = take(p.path, text, p.host, known)
 		}
 		if err == nil {
 			files = statAll(append([]string{p.path}, names.fragments...))

@@ -83,16 +83,17 @@ func (s Snapshot) Digest() string {
 
 // Take returns what the configuration at path would be read from now; the error is that of [LoadFor].
 func Take(path string, h Host) (Snapshot, error) {
-	s, _, _, err := take(path, h, nil)
+	text, err := readRegular(path)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	s, _, _, err := take(path, text, h, nil)
 	return s, err
 }
 
-func take(path string, h Host, before *File) (Snapshot, *File, reads, error) {
+// take parses the text of the configuration at path.
+func take(path string, text []byte, h Host, before *File) (Snapshot, *File, reads, error) {
 	s := Snapshot{Path: path, Files: map[string][]byte{}, Dirs: map[string][]string{}}
-	text, err := readRegular(path)
-	if err != nil {
-		return Snapshot{}, nil, reads{}, err
-	}
 	f, names, err := parse(path, text, h.recorded(&s), before)
 	s.Files[path] = text
 	return s, f, names, err
