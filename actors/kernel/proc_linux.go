@@ -61,7 +61,7 @@ func (p Procfs) Environ(pid int) (Environ, error) {
 
 // PIDs returns the processes there are.
 func (p Procfs) PIDs() ([]int, error) {
-	names, err := entries(string(p))
+	names, err := Entries(string(p))
 	if err != nil {
 		return nil, err
 	}
@@ -241,13 +241,13 @@ func readTo(path string, buffer []byte, line bool) ([]byte, error) {
 
 // Threads reports whether a zombie is none but for its first thread: others of it live.
 func (p Procfs) Threads(pid int) bool {
-	tasks, err := entries(p.file(pid, "task"))
+	tasks, err := Entries(p.file(pid, "task"))
 	return err == nil && len(tasks) > 1
 }
 
 // FDs returns the descriptors of the process; see Gone.
 func (p Procfs) FDs(pid int) ([]int, error) {
-	names, err := entries(p.file(pid, "fd"))
+	names, err := Entries(p.file(pid, "fd"))
 	fds := make([]int, 0, len(names))
 	for _, name := range names {
 		if fd, err := strconv.Atoi(name); err == nil {
@@ -336,8 +336,8 @@ func (p Procfs) Holders(path string) []int {
 	return holders
 }
 
-// entries returns the names in a directory. What could be read is returned beside an error. Bare system calls, see readInto.
-func entries(dir string) (names []string, err error) {
+// Entries returns the names in a directory. What could be read is returned beside an error. Bare system calls, see readInto.
+func Entries(dir string) (names []string, err error) {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}

@@ -45,7 +45,7 @@ func (p Procfs) Runs(pid int) (runs, family bool) {
 		case st.State == 'R':
 			return true, len(all) > 1
 		case st.Threads > 1:
-			if tasks, err = entries(p.file(all[n], "task")); err != nil {
+			if tasks, err = Entries(p.file(all[n], "task")); err != nil {
 				continue
 			}
 		}

@@ -3,6 +3,7 @@ package spawn
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"procman/actors/kernel"
 )
 
 // forker starts commands, one after the other, on a thread of its own that has a table of descriptors of its own with next to
@@ -130,23 +133,14 @@ func ownTable(keep int) error {
 	if err := unix.CloseRange(math.MaxInt32, math.MaxInt32, unix.CLOSE_RANGE_UNSHARE); err != nil {
 		return fmt.Errorf("%w: %w", errShared, err)
 	}
-	dir, err := unix.Open(threadFiles, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("what is open cannot be read: %w", err)
-	}
-	var names []string
-	buffer := make([]byte, 4<<10)
-	n, err := unix.ReadDirent(dir, buffer)
-	for ; err == nil && n > 0; n, err = unix.ReadDirent(dir, buffer) {
-		_, _, names = unix.ParseDirent(buffer[:n], -1, names)
-	}
+	names, err := kernel.Entries(threadFiles)
 	for _, name := range names {
 		fd, err := strconv.Atoi(name)
-		if err != nil || fd <= 2 || fd == keep || fd == dir {
+		if err != nil || fd <= 2 || fd == keep {
 			continue
 		}
-		n, err := unix.Readlink(filepath.Join(threadFiles, name), buffer)
-		switch what := string(buffer[:max(n, 0)]); {
+		switch what, err := os.Readlink(filepath.Join(threadFiles, name)); {
+		case errors.Is(err, fs.ErrNotExist): // the directory that was read
 		case err != nil:
 			return err
 		case what == "anon_inode:[eventpoll]", what == "anon_inode:[eventfd]":
@@ -154,7 +148,7 @@ func ownTable(keep int) error {
 			_ = unix.Close(fd) // the other threads have it as before
 		}
 	}
-	return errors.Join(err, unix.Close(dir))
+	return err
 }
 
 var errShared = errors.New("a thread cannot have a table of descriptors of its own")
