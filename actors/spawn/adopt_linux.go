@@ -40,7 +40,8 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID, run int) (a
 	if err := s.survey(ctx, i, r, nil); err != nil {
 		return nil, lackOf(err)
 	}
-	if i.live() == nil && i.doubts() == nil && (!s.searched.Load() || !s.unlocked(id)) {
+	intent := s.pending(id, r)
+	if i.live() == nil && i.doubts() == nil && (!s.searched.Load() || intent != nil || !s.unlocked(id)) {
 		times := looks
 		if !first {
 			times = 1 // it was waited for when the doubt arose
@@ -55,6 +56,8 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID, run int) (a
 	switch d := i.doubts(); {
 	case d != nil:
 		return nil, s.unclear(id, d)
+	case intent != nil && (run == actors.AnyRun || run == intent.Run):
+		return nil, &messages.GoneError{Exit: intent.exit(s.boot)}
 	case r != nil && (run == actors.AnyRun || run == r.Run):
 		return nil, &messages.GoneError{Exit: r.exit(s.boot)}
 	case readErr != nil:

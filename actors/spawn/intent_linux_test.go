@@ -61,13 +61,9 @@ func forgetAllButTheIntent(t testing.TB, dir messages.StateDir, args []string) {
 	require.NoError(t, os.Remove(dir.Run("a")))
 }
 
-// TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt: its first process has ended too, and what it had started shows and
-// holds nothing.
-func TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt(t *testing.T) {
-	t.Parallel()
-	dir := stateDir(t)
-	leader := orphanedAs(t, dir, shell("env -i sleep 300 3>&- & exec env -i sleep 300 3>&-"))
-	worker := 0
+// workerOf returns the process that the leader of a session has started.
+func workerOf(t *testing.T, leader int) (worker int) {
+	t.Helper()
 	eventually(t, "it has a worker", func() bool {
 		table, err := kernel.Procfs("/proc").Table(t.Context())
 		require.NoError(t, err)
@@ -79,6 +75,16 @@ func TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt(t *testing.T) {
 		return worker != 0
 	})
 	endAfter(t, worker)
+	return worker
+}
+
+// TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt: its first process has ended too, and what it had started shows and
+// holds nothing.
+func TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	leader := orphanedAs(t, dir, shell("env -i sleep 300 3>&- & exec env -i sleep 300 3>&-"))
+	worker := workerOf(t, leader)
 	forgetAllButTheIntent(t, dir, []string{"whatever"})
 	require.NoError(t, syscall.Kill(leader, syscall.SIGKILL))
 	eventually(t, "it is gone", func() bool { return !alive(leader) })
@@ -89,6 +95,35 @@ func TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt(t *testing.T) {
 	p := adopted(t, s)
 	require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 	eventually(t, "the worker is ended with its run", func() bool { return !alive(worker) })
+}
+
+// TestAStartInDoubtIsNotTheRunOnRecordBeforeIt: of the run before there is a record, with how it ended. Once the process in doubt
+// has ended, what it had started still belongs to its own run.
+func TestAStartInDoubtIsNotTheRunOnRecordBeforeIt(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	leader := orphanedAs(t, dir, shell("env -i sleep 300 3>&- & exec env -i sleep 300 3>&-"))
+	worker := workerOf(t, leader)
+	forgetAllButTheIntent(t, dir, []string{"another"})
+	before := runRecord{ID: "a", Run: 6, PID: 1, Tag: newTag(), Exit: readClock().exitRecord(messages.Exit{Known: true})}
+	text, err := os.ReadFile(dir.InstanceLock("a"))
+	require.NoError(t, err)
+	before.Boot = lockRecord(text, "a").Boot
+	require.NoError(t, record.Stage(dir.Run("a"), runKind, before, false))
+	require.NoError(t, record.Commit(dir.Run("a"), false))
+
+	s := opened(t, dir)
+	v := survivors(t, s)["a"]
+	require.Equal(t, []any{true, 7}, []any{v.Alive, v.Run})
+	require.Contains(t, v.Unclear, "shows another command line")
+	require.NoError(t, syscall.Kill(leader, syscall.SIGKILL))
+	eventually(t, "it is gone", func() bool { return !alive(leader) })
+	p, err := s.Adopt(t.Context(), "a", 7)
+	require.NoError(t, err)
+	require.Equal(t, 7, p.Run())
+	require.NoError(t, p.Signal(syscall.SIGKILL, messages.LeftoversEnd))
+	eventually(t, "the worker is ended with its run", func() bool { return !alive(worker) })
+	require.False(t, p.Wait().Known, "how it ended is not how the one before did")
 }
 
 // TestARunOfWhichNothingButTheIntentIsLeftHasEndedAndItsNumberIsGivenToNobodyElse: the process ended before the next manager

@@ -84,6 +84,9 @@ func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survi
 		}
 		return v, v.Alive || v.Run > 0
 	}
+	if intent := s.pending(id, r); intent != nil {
+		r = intent // what lives or is in doubt is of that start, or of none: its number is not given to another
+	}
 	if d := s.instance(id).doubts(); d != nil {
 		if d.why == kernel.DoubtManaged {
 			return messages.Survivor{}, false // it is another manager's; whether one may be started here is for the start to say
@@ -93,9 +96,6 @@ func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survi
 			v.Run, v.Port, v.SpecHash = r.Run, r.Port, r.Spec
 		}
 		return v, true
-	}
-	if intent := s.pending(id, r); intent != nil {
-		r = intent // its process has ended, if there ever was one: its number is not given to another
 	}
 	if r == nil || r.Run <= 0 {
 		return messages.Survivor{}, false
