@@ -47,38 +47,46 @@ func portRange(text string) (first, last int, err error) {
 
 // free returns the first of so many ports in a row, of which nobody has one.
 func free(first, last, many int) (int, error) {
-	start := first
-	for port := first; port <= last && port-start < many; port++ {
+	start, found, err := inARow(first, last, many, func(port int) (bool, error) {
 		l, err := (&net.ListenConfig{Control: reuse}).Listen(context.Background(), "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
+			return false, nil
+		}
+		return true, l.Close()
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("of the ports %d to %d no %d in a row are free: give others with -ports, or end who has them", first, last, many)
+	}
+	return start, err
+}
+
+// inARow returns the first of so many ports in a row that all are what is wanted.
+func inARow(first, last, many int, wanted func(port int) (bool, error)) (start int, found bool, err error) {
+	start = first
+	for port := first; port <= last && port-start < many; port++ {
+		switch is, err := wanted(port); {
+		case err != nil:
+			return 0, false, err
+		case !is:
 			start = port + 1
-			continue
-		}
-		if err := l.Close(); err != nil {
-			return 0, err
 		}
 	}
-	if last-start+1 < many {
-		return 0, fmt.Errorf("of the ports %d to %d no %d in a row are free: give others with -ports, or end who has them", first, last, many)
-	}
-	return start, nil
+	return start, last-start+1 >= many, nil
 }
 
 // unused waits until so many ports in a row have no connection of a life before, and returns the first: the kernel keeps one for
 // a minute after its end, and a manager that looks whether a port is free would have to look at all of those.
 func unused(ctx context.Context, first, last, many int) (start int, err error) {
 	none := fmt.Sprintf("of the ports %d to %d no %d in a row are free", first, last, many)
-	err = until(ctx, none, time.Second, func() (bool, error) {
-		start = first
-		for port := first; port <= last && port-start < many; port++ {
-			switch err := bind(port); {
-			case errors.Is(err, syscall.EADDRINUSE):
-				start = port + 1
-			case err != nil:
-				return false, err
+	err = until(ctx, none, time.Second, func() (found bool, err error) {
+		start, found, err = inARow(first, last, many, func(port int) (bool, error) {
+			err := bind(port)
+			if errors.Is(err, syscall.EADDRINUSE) {
+				return false, nil
 			}
-		}
-		return last-start+1 >= many, nil
+			return true, err
+		})
+		return found, err
 	})
 	return start, err
 }
