@@ -102,7 +102,7 @@ func clean(path string) bool {
 		return false
 	}
 	for n := range len(path) {
-		if c := path[n]; c != '/' && c != '-' && c != '_' && c != '.' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+		if c := path[n]; c != '/' && c != '-' && c != '_' && c != '.' && !alphanumeric(c) {
 			return false
 		}
 	}

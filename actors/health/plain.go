@@ -16,20 +16,20 @@ func (r *reader) plain(maxBody int64, p *messages.Probe) (closes, is bool) {
 	if err != nil {
 		return false, false
 	}
-	line, rest, whole := bytes.Cut(all, crlf)
-	if !whole || !bytes.HasPrefix(line, ok) || !printed(line) {
+	line, rest, whole := bytes.Cut(all, []byte("\r\n"))
+	if !whole || !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) || !printed(line) {
 		return false, false
 	}
 	length := int64(-1)
 	connection := false
 	for {
-		if line, rest, whole = bytes.Cut(rest, crlf); !whole {
+		if line, rest, whole = bytes.Cut(rest, []byte("\r\n")); !whole {
 			return false, false
 		}
 		if len(line) == 0 {
 			break
 		}
-		name, value, good := bytes.Cut(line, colon)
+		name, value, good := bytes.Cut(line, []byte(":"))
 		if !good || !word(name) || !printed(value) {
 			return false, false
 		}
@@ -70,12 +70,6 @@ func (r *reader) plain(maxBody int64, p *messages.Probe) (closes, is bool) {
 	return closes, true
 }
 
-var (
-	ok    = []byte("HTTP/1.1 200 ")
-	crlf  = []byte("\r\n")
-	colon = []byte(":")
-)
-
 // same reports whether it is that word, in whatever case.
 func same(b []byte, word string) bool {
 	return len(b) == len(word) && strings.EqualFold(string(b), word)
@@ -84,12 +78,14 @@ func same(b []byte, word string) bool {
 // word reports whether it is made of letters, digits and hyphens.
 func word(b []byte) bool {
 	for _, c := range b {
-		if c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+		if c != '-' && !alphanumeric(c) {
 			return false
 		}
 	}
 	return len(b) > 0
 }
+
+func alphanumeric(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 // printed reports whether it holds printable ASCII only.
 func printed(b []byte) bool {
