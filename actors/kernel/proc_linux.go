@@ -179,7 +179,7 @@ func (p Procfs) MaxPID() (int, error) { return p.number("sys/kernel/pid_max") }
 
 // Forks returns how many processes and threads the host has made since it was started.
 func (p Procfs) Forks() (uint64, error) {
-	text, err := readInto(filepath.Join(string(p), "stat"), make([]byte, 64<<10)) // interrupts of many processors come first
+	text, err := ReadInto(filepath.Join(string(p), "stat"), make([]byte, 64<<10)) // interrupts of many processors come first
 	if err != nil {
 		return 0, err
 	}
@@ -208,13 +208,16 @@ func (p Procfs) read(pid int, name string, buffer []byte) ([]byte, error) {
 	return readTo(p.file(pid, name), buffer, name == "stat")
 }
 
-// readInto fills the buffer from a file. Bare system calls: this is done for every process of the host, and os.Open would
+// ReadInto fills the buffer from a file. Bare system calls: this is done for every process of the host, and os.Open would
 // try to watch each file.
-func readInto(path string, buffer []byte) ([]byte, error) { return readTo(path, buffer, false) }
+func ReadInto(path string, buffer []byte) ([]byte, error) { return readTo(path, buffer, false) }
 
-// readTo is readInto; of what is one line, and comes whole, it asks not for what comes after.
+// readTo is ReadInto; of what is one line, and comes whole, it asks not for what comes after.
 func readTo(path string, buffer []byte, line bool) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	for errors.Is(err, unix.EINTR) { // not in /proc, but a program may lie anywhere
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -336,7 +339,7 @@ func (p Procfs) Holders(path string) []int {
 	return holders
 }
 
-// Entries returns the names in a directory. What could be read is returned beside an error. Bare system calls, see readInto.
+// Entries returns the names in a directory. What could be read is returned beside an error. Bare system calls, see ReadInto.
 func Entries(dir string) (names []string, err error) {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

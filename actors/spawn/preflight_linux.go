@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"procman/actors/kernel"
 	"procman/actors/record"
 	"procman/messages"
 )
@@ -154,7 +155,7 @@ func checkProgram(path, workDir string) error {
 	case !info.Mode().IsRegular():
 		return fault(messages.FaultNotExecutable, path, errors.New("not a regular file"), "name a program")
 	}
-	head, err := firstBytes(path)
+	head, err := kernel.ReadInto(path, make([]byte, 4096))
 	if errors.Is(err, fs.ErrPermission) {
 		return nil // a program may be executed without being readable; exec tells what is wrong with it
 	}
@@ -165,24 +166,6 @@ func checkProgram(path, workDir string) error {
 		return checkInterpreter(path, script, workDir)
 	}
 	return nil
-}
-
-// firstBytes returns the beginning of a program. Bare system calls: os.Open would try to watch the file.
-func firstBytes(path string) ([]byte, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	for errors.Is(err, unix.EINTR) {
-		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = unix.Close(fd) }() // nothing was written
-	head := make([]byte, 4096)
-	n, err := unix.Pread(fd, head, 0)
-	for errors.Is(err, unix.EINTR) {
-		n, err = unix.Pread(fd, head, 0)
-	}
-	return head[:max(n, 0)], err
 }
 
 // wrongFormat says what is wrong with a program that the kernel does not know how to run, and what is to be done about it.
@@ -350,7 +333,7 @@ func stateError(err error, path string) *messages.StartError {
 func explain(e *messages.StartError, dir, program string, args, env []string) *messages.StartError {
 	switch e.Err {
 	case syscall.ENOEXEC:
-		if head, err := firstBytes(program); err == nil {
+		if head, err := kernel.ReadInto(program, make([]byte, 4096)); err == nil {
 			e.Help, e.Err = wrongFormat(head)
 		}
 	case syscall.EACCES, syscall.EPERM:
