@@ -460,6 +460,13 @@ func (s *Spawner) note(lock *os.File, r runRecord) {
 	}
 }
 
+// annul takes the record out of the lock again, of which a failure is no harm: then that run is one of which nothing is known.
+func (s *Spawner) annul(lock *os.File) {
+	if err := lock.Truncate(0); err != nil {
+		s.log.Debug("the lock of an instance cannot be written", "lock", lock.Name(), "error", err)
+	}
+}
+
 // clearLockRecord empties the lock file, see recordInLock. The file stays: somebody may hold it.
 func clearLockRecord(path string) error {
 	f, err := record.Open(path, os.O_WRONLY, 0)

@@ -65,6 +65,7 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	s.inscribe(f.lock, func() { s.note(f.lock, r) })
 	p, err := s.start(ctx, i, l, program, args, r, f)
 	if err != nil {
+		s.inscribe(f.lock, func() { s.annul(f.lock) }) // nothing was begun: no run is to be looked for, and none has ended
 		return nil, err
 	}
 	return p, nil
