@@ -15,6 +15,9 @@ type Launch struct {
 	App  AppInstance
 	Run  int // the number of the run, see Status.Run
 	Port int
+	// Extra is further environment of the process, NAME=VALUE each, which no variable of the instance overrides. It is no part
+	// of what the instance is, and of its SpecHash.
+	Extra []string
 }
 
 // Survivor is what is found of an instance's last run when a manager starts.

@@ -17,6 +17,12 @@ const (
 	EnvStateDir = "PROCMAN_STATE_DIR" // absolute, symlinks resolved
 )
 
+// The variables that only a run of a fleet gets, by messages.Launch.
+const (
+	EnvEpoch = "PROCMAN_EPOCH" // of the assignment under which it was started: who comes later has a greater one
+	EnvFence = "PROCMAN_FENCE" // who ends it when the host's lease is over
+)
+
 // LockFD is the descriptor by which a process holds the lock of its instance.
 const LockFD = 3
 

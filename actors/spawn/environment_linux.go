@@ -7,12 +7,14 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
+	"procman/actors/kernel"
 	"procman/messages"
 )
 
-// environment returns what a process is started with: procman's marks, which nothing overrides, then the instance's own
-// variables, then those of the manager that are passed on.
+// environment returns what a process is started with: procman's marks and those of who launches it, which nothing overrides, then the
+// instance's own variables, then those of the manager that are passed on.
 func (s *Spawner) environment(l messages.Launch, r runRecord) []string {
 	var env []string
 	seen := map[string]bool{}
@@ -28,6 +30,12 @@ func (s *Spawner) environment(l messages.Launch, r runRecord) []string {
 	put(EnvTag, r.Tag)
 	put(EnvSpec, r.Spec)
 	put("PORT", strconv.Itoa(l.Port))
+	for _, line := range l.Extra {
+		name, value, _ := strings.Cut(line, "=")
+		put(name, value)
+	}
+	// Nobody else says so of a run: what shows that it is fenced is ended as such, and who trusts an epoch trusts procman.
+	seen[kernel.EnvEpoch], seen[kernel.EnvFence] = true, true
 	for _, name := range slices.Sorted(maps.Keys(l.App.Env)) {
 		put(name, l.App.Env[name])
 	}

@@ -68,6 +68,39 @@ func TestTheEnvironmentIsSmallAndProcmansOwnVariablesCannotBeOverridden(t *testi
 	require.False(t, leaked)
 }
 
+func TestWhatTheLauncherAddsToTheEnvironmentIsOverriddenByNobodyAndOnlyHeSetsTheFleetsVariables(t *testing.T) {
+	t.Setenv("LANG", "C.UTF-8")
+	s := opened(t, stateDir(t))
+	app := messages.AppInstance{InstanceID: "a", Executable: "env", Env: map[string]string{
+		kernel.EnvEpoch: "forged", kernel.EnvFence: "forged", "X": "own", "OWN": "1",
+	}}
+	l := messages.Launch{App: app, Run: 1, Port: 30001}
+	shown := func(extra ...string) kernel.Environ {
+		l.Extra = extra
+		p, err := s.Spawn(t.Context(), l)
+		require.NoError(t, err)
+		require.Equal(t, "exited with code 0", p.Wait().String())
+		return kernel.Environ(strings.ReplaceAll(output(t, s), "\n", "\x00"))
+	}
+	env := shown()
+	for _, name := range []string{kernel.EnvEpoch, kernel.EnvFence} {
+		_, there := env.Lookup(name)
+		require.False(t, there, name)
+	}
+	require.NoError(t, os.Truncate(s.dir.Stdout("a"), 0))
+	l.Run = 2
+	env = shown(kernel.EnvEpoch+"=7", kernel.EnvFence+"=leash", "X=a=b", "LANG=", EnvTag+"=forged")
+	for name, want := range map[string]string{
+		kernel.EnvEpoch: "7", kernel.EnvFence: "leash", "X": "a=b", "OWN": "1", "LANG": "", EnvSpec: app.SpecHash(), EnvRun: "2",
+	} {
+		got, there := env.Lookup(name)
+		require.True(t, there, name)
+		require.Equal(t, want, got, name)
+	}
+	tag, _ := env.Lookup(EnvTag)
+	require.Regexp(t, "^[0-9a-f]{32}$", tag)
+}
+
 func TestTheCommandLineDirectoryAndOutputAreTheInstances(t *testing.T) {
 	t.Parallel()
 	s := opened(t, stateDir(t))

@@ -7,13 +7,14 @@ import (
 	"os"
 	"time"
 
+	"procman/actors/kernel"
 	"procman/actors/record"
 	"procman/messages"
 )
 
 // EnvFence is set to Fenced in the environment of every process of a fenced run. The leash needs no disk to see it.
 const (
-	EnvFence = "PROCMAN_FENCE"
+	EnvFence = kernel.EnvFence
 	Fenced   = "leash"
 )
 

@@ -154,11 +154,11 @@ func (h *host) alive() (pids []int) {
 }
 
 // start starts a shell that runs the script and then waits.
-func (h *host) start(id messages.InstanceID, script string, env map[string]string) actors.Process {
+func (h *host) start(id messages.InstanceID, script string, extra ...string) actors.Process {
 	h.Helper()
 	args := []string{"-c", script + "\nwhile :; do sleep 1000; done"}
-	app := messages.AppInstance{InstanceID: id, Executable: "/bin/sh", Args: args, Env: env}
-	p, err := h.spawner.Spawn(context.Background(), messages.Launch{App: app.WithDefaults(), Run: 1, Port: 43990})
+	app := messages.AppInstance{InstanceID: id, Executable: "/bin/sh", Args: args}
+	p, err := h.spawner.Spawn(context.Background(), messages.Launch{App: app.WithDefaults(), Run: 1, Port: 43990, Extra: extra})
 	require.NoError(h, err)
 	return p
 }
@@ -212,8 +212,8 @@ func TestAtTheDeadlineEveryFencedRunEndsAndNoOther(t *testing.T) {
 	h.fence("a")
 	h.fence("b")
 	d := h.renew()
-	fenced := []actors.Process{h.start("a", "", nil), h.start("b", "trap '' TERM", nil)}
-	other := h.start("other", "", nil)
+	fenced := []actors.Process{h.start("a", ""), h.start("b", "trap '' TERM")}
+	other := h.start("other", "")
 	h.guard()
 	require.Less(t, h.clock.rests(t), d.EndAt(), "it looks before the end")
 	h.clock.to(d.EndAt() - 1)
@@ -240,7 +240,7 @@ func TestARenewalMovesTheEndAlsoIfItComesAtTheLastMoment(t *testing.T) {
 	h := newHost(t)
 	h.fence("a")
 	d := h.renew()
-	p := h.start("a", "", nil)
+	p := h.start("a", "")
 	h.guard()
 	for range 5 {
 		h.clock.rests(t)
@@ -266,7 +266,7 @@ setsid sleep 1001 &
 env -i sleep 1002 &
 (env -i sleep 1003 &)
 (setsid sleep 1004 &)
-echo ready`, nil)
+echo ready`)
 	var helpers []int
 	eventually(t, "its helpers are there", func() bool {
 		helpers = nil
@@ -316,7 +316,7 @@ func TestNoDeadlineThatIsInForceIsOneThatHasPassed(t *testing.T) {
 			h := newHost(t)
 			h.fence("a")
 			h.renew()
-			p := h.start("a", "", nil)
+			p := h.start("a", "")
 			spoil(h)
 			h.guard()
 			p.Wait()
@@ -328,8 +328,8 @@ func TestARunThatShowsThatItIsFencedEndsAlsoWhenItsMarkAndItsRecordAreGone(t *te
 	t.Parallel()
 	h := newHost(t)
 	d := h.renew()
-	p := h.start("a", "", map[string]string{EnvFence: Fenced})
-	other := h.start("other", "", nil)
+	p := h.start("a", "", EnvFence+"="+Fenced)
+	other := h.start("other", "")
 	h.guard()
 	h.clock.rests(t)
 	require.NoError(t, os.RemoveAll(h.dir.Instances()))
@@ -347,7 +347,7 @@ func TestWhatIsStartedAfterTheDeadlineEndsAtOnceForAsLongAsItIsMarked(t *testing
 	h.clock.rests(t)
 	h.clock.to(d.EndAt())
 	h.clock.rests(t)
-	p := h.start("a", "", nil) // by a daemon that was frozen on its way
+	p := h.start("a", "") // by a daemon that was frozen on its way
 	h.clock.pass(t, "it ends", func() bool { return !lives(p.PID()) })
 	p.Wait()
 
@@ -370,7 +370,7 @@ func TestAReusedPidIsNotTheRunOnRecord(t *testing.T) {
 	require.NoError(t, stranger.Start())
 	defer func() { _ = stranger.Process.Kill(); _ = stranger.Wait() }()
 	time.Sleep(50 * time.Millisecond) // the kernel counts in ticks of 10 ms: within one of them no number is given twice
-	p := h.start("a", "", nil)
+	p := h.start("a", "")
 	record, err := os.ReadFile(h.dir.Run("a"))
 	require.NoError(t, err)
 	require.Contains(t, string(record), strconv.Itoa(p.PID()))
@@ -400,7 +400,7 @@ func TestToldToGoALeashGoesWhenItGuardsNobody(t *testing.T) {
 	h := newHost(t)
 	h.fence("a")
 	d := h.renew()
-	p := h.start("a", "", nil)
+	p := h.start("a", "")
 	l, err := New(h.dir, Options{Clock: h.clock})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -455,7 +455,7 @@ func TestAStateDirectoryHasOneLeashThatLivesOnWithoutWhomStartedIt(t *testing.T)
 	h.fence("a")
 	d := Deadline{Boot: h.boot, Asked: Now(), End: time.Second, Until: 2 * time.Second}
 	require.NoError(t, h.file.Write(d))
-	p := h.start("a", "", nil)
+	p := h.start("a", "")
 	p.Wait()
 	require.GreaterOrEqual(t, Now(), d.EndAt())
 	eventually(t, "it is written down", func() bool { _, err := EndingOf(h.dir, "a"); return err == nil })
