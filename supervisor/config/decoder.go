@@ -43,6 +43,8 @@ type reading struct {
 	before   memory
 	asOne    bool // nothing is read in pieces
 	cut      bool // something was
+	forFleet bool // nothing is said that is not for the store of a fleet
+	relative bool // paths are, to the directory of the file that a list begins with
 }
 
 func newReading(h Host, keys *tables) *reading {

@@ -21,6 +21,8 @@
 //     found wrong is found by reading the whole, with its lines. Env files are looked at each time.
 //   - A key is declared once: one of an instance in messages.Fields, one of the daemon in settings.go. Reading, suggestions,
 //     the JSON Schema ([Schema]), the example ([Example]) and the manual page ([Manual]) are loops over them.
+//   - The list of a fleet ([ParseList]) is read like any other, but its relative paths stay so: each host resolves them ([Spec],
+//     [ParseInstance]) against its own file. What env files hold never leaves a host.
 //   - A level is a file, its defaults, a fragment's or an instance. Each is read over a copy of the one above it.
 //
 // Facts that forced choices: the YAML parser recurses once per nesting level and once per sibling key of a block

@@ -82,7 +82,12 @@ func readEnv(d *decoder, v value, l *level) {
 }
 
 func readEnvPath(d *decoder, v value, l *level) {
-	if text, ok := d.pathText(v); ok {
+	text, ok := d.pathText(v)
+	switch {
+	case d.forFleet:
+		d.failf(v.at, "env_file is not for the list of a fleet: what the file says would lie in the fleet's store, for every host to read; "+
+			"put the file on each host, and its path into env or args for the program to read it")
+	case ok:
 		l.envFile, l.envPath = &v, text
 	}
 }
@@ -203,11 +208,12 @@ func (d *decoder) finish(l *level, item value) {
 	if !l.broken {
 		d.requireUsed(a, item)
 	}
-	if a.WasmPath != "" && (a.WorkDir != "" || l.wasmDir != d.dir) {
+	here := d.relative && d.dir == "." // whoever reads the spec knows where that is
+	if a.WasmPath != "" && (a.WorkDir != "" || l.wasmDir != d.dir || d.relative && !here) {
 		// The module is named relative to its file, and the process starts elsewhere.
 		a.WasmPath = absolute(l.wasmDir, a.WasmPath)
 	}
-	if a.WorkDir == "" {
+	if a.WorkDir == "" && !here {
 		a.WorkDir = d.dir
 	}
 	d.settleEnv(l)

@@ -52,15 +52,10 @@ func parseBy(keys *tables, path string, text []byte, h Host, before *File) (*Fil
 	if err != nil {
 		return nil, reads{}, fmt.Errorf("the configuration %s cannot be located: %w", path, err)
 	}
-	if len(text) > maxFile {
-		return nil, reads{}, Errors{{Path: path, Line: 1, Column: 1, Message: fmt.Sprintf("the file is larger than %d MiB", maxFile>>20)}}
+	if err := tooLarge(path, text); err != nil {
+		return nil, reads{}, err
 	}
-	read := func(r *reading) (*File, error) {
-		f := &File{Path: whole}
-		d := r.open(path, whole, text)
-		d.document(func(v value) { d.file(f, v) })
-		return f, r.errors()
-	}
+	read := func(r *reading) (*File, error) { return r.file(path, whole, text) }
 	all := newReading(h, keys)
 	if before != nil {
 		all.before = before.known
@@ -77,6 +72,21 @@ func parseBy(keys *tables, path string, text []byte, h Host, before *File) (*Fil
 	}
 	f.Includes, f.EnvFiles, f.known = all.reads.fragments, all.reads.others, all.remember(f)
 	return f, all.reads, nil
+}
+
+func tooLarge(path string, text []byte) error {
+	if len(text) <= maxFile {
+		return nil
+	}
+	return Errors{{Path: path, Line: 1, Column: 1, Message: fmt.Sprintf("the file is larger than %d MiB", maxFile>>20)}}
+}
+
+// file reads the file that a configuration begins with.
+func (r *reading) file(path, whole string, text []byte) (*File, error) {
+	f := &File{Path: whole}
+	d := r.open(path, whole, text)
+	d.document(func(v value) { d.file(f, v) })
+	return f, r.errors()
 }
 
 // remember returns what is to be remembered of the files. What was read of a list is the configuration's own part.
@@ -231,7 +241,7 @@ func (d *decoder) file(f *File, v value) {
 	} else {
 		f.StateDir = messages.StateDir(d.abs(string(f.StateDir)))
 	}
-	if f.StateDir == "" {
+	if f.StateDir == "" && !d.forFleet {
 		d.failf(v.at, "state_dir is missing, and neither $STATE_DIRECTORY, $XDG_STATE_HOME nor $HOME gives one; write state_dir")
 	}
 	if f.Socket == "" {

@@ -222,10 +222,14 @@ func (d *decoder) path(v value) (string, bool) {
 
 // executable makes the path of a program absolute.
 func (d *decoder) executable(name string) string {
-	if strings.ContainsRune(name, filepath.Separator) {
-		return d.abs(name)
+	if !strings.ContainsRune(name, filepath.Separator) {
+		return name
 	}
-	return name
+	path := d.abs(name)
+	if !strings.ContainsRune(path, filepath.Separator) {
+		return "." + string(filepath.Separator) + path // of a list; without it, it would be looked up in PATH
+	}
+	return path
 }
 
 func (d *decoder) duration(v value) (time.Duration, bool) {
