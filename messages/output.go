@@ -3,6 +3,7 @@ package messages
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"time"
 )
@@ -21,6 +22,8 @@ type OutputLine struct {
 	ID     InstanceID `json:"instance"`
 	Stream Stream     `json:"stream"` // empty: this is no line, there is a Cursor only
 	Text   string     `json:"text"`
+	// At is when the line had been written at the latest, if [OutputQuery.Times] asks for it. Zero: nobody knows.
+	At time.Time `json:"at,omitzero"`
 	// Skipped is not 0 in place of text that is no longer there: so many bytes had to go; -1: nobody knows how many.
 	Skipped int64 `json:"skipped,omitempty"`
 	// Cursor is the place behind this line, see [OutputQuery.After]. It is good for as long as the manager's directory is,
@@ -34,6 +37,9 @@ type OutputQuery struct {
 	Stream Stream        // empty: both
 	Lines  int           // the newest so many lines to begin with, over both streams; negative: all that is kept
 	Since  time.Duration // only what is not older than this; 0: any age
+	Until  time.Duration // only what is not younger than this; 0: any age
+	Grep   string        // only lines that match this regular expression, as Go knows them; secrets in them are masked by then
+	Times  bool          // say of each line when it was written
 	Follow bool          // go on with new lines until the context ends
 	// After is the cursor of an earlier line: begin right behind it. Lines and Since do not count then. What has been taken
 	// away meanwhile is one line with Skipped. If the file is no longer the one of the cursor, what is kept now follows.
@@ -52,6 +58,12 @@ func (q OutputQuery) Validate() error {
 	if q.Earlier && q.Follow {
 		return errors.New("what earlier runs wrote grows no more, it cannot be followed")
 	}
+	if q.Until > 0 && q.Follow {
+		return errors.New("what was written until then grows no more, it cannot be followed")
+	}
+	if _, err := q.Pattern(); err != nil {
+		return err
+	}
 	if q.After == "" {
 		return nil
 	}
@@ -63,6 +75,24 @@ func (q OutputQuery) Validate() error {
 		return fmt.Errorf("the cursor %q is of one stream only, and the other one is asked for too", q.After)
 	}
 	return nil
+}
+
+// maxPattern is the length in bytes of the longest expression that is taken.
+const maxPattern = 1 << 10
+
+// Pattern returns what lines must match; nil: nothing.
+func (q OutputQuery) Pattern() (*regexp.Regexp, error) {
+	switch {
+	case q.Grep == "":
+		return nil, nil
+	case len(q.Grep) > maxPattern:
+		return nil, fmt.Errorf("the expression has %d bytes, and may have %d", len(q.Grep), maxPattern)
+	}
+	re, err := regexp.Compile(q.Grep)
+	if err != nil {
+		return nil, fmt.Errorf("the expression cannot be used: %w", err)
+	}
+	return re, nil
 }
 
 // OutputSpot is a place in one output stream.

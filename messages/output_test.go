@@ -1,7 +1,9 @@
 package messages
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -34,7 +36,8 @@ func FuzzAGarbledCursorIsRefused(f *testing.F) {
 
 func TestAQueryThatCannotBeAnsweredIsRefused(t *testing.T) {
 	for _, q := range []OutputQuery{
-		{After: "nonsense"}, {After: "o1.0"}, {After: "e1.0"}, {After: "o1.0", Stream: Stderr}, {Earlier: true, Follow: true},
+		{After: "nonsense"}, {After: "o1.0"}, {After: "e1.0"}, {After: "o1.0", Stream: Stderr}, {Earlier: true, Follow: true}, {Until: time.Second, Follow: true},
+		{Grep: "("}, {Grep: strings.Repeat("x", 1025)},
 	} {
 		require.Error(t, q.Validate(), q)
 	}

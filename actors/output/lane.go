@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"os"
+	"time"
 
 	"procman/messages"
 )
@@ -198,11 +200,22 @@ func (l *lane) fill(limit int64) (bool, error) {
 func (l *lane) restart(e extent) {
 	l.skip(e.head - l.pos)
 	l.pos, l.era, l.torn, l.buf = e.head, e.Era, e.Torn, nil
+	l.extent.Times = e.Times
+}
+
+// when is the time by which the line that next has found was written at the latest; zero: nobody knows.
+func (l *lane) when() time.Time {
+	t := l.extent.Times.at(l.from)
+	if t == math.MaxInt64 {
+		return time.Time{}
+	}
+	return time.UnixMilli(t).UTC()
 }
 
 // renew takes up what a stream holds now, which may be in another file.
 func (l *lane) renew(e extent) {
 	l.end, l.cut, l.flush = e.end, e.cut, false
+	l.extent.Times = e.Times
 	switch {
 	case !e.there:
 	case l.none:

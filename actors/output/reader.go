@@ -1,9 +1,11 @@
 package output
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
+	"regexp"
 	"time"
 
 	"procman/messages"
@@ -23,6 +25,12 @@ var ErrClosed = errors.New("the outputs are closed")
 // is: to a second, or a sixteenth of the age. By these notes Since leaves out lines, never one that may be younger; and by
 // them the lines of two streams are put in order, within one such span those of stdout before those of stderr, and new
 // lines as they are found. Lines written while no follower lived belong to one span.
+//
+// By the same notes a line has its time, if the query asks for it: that of the note behind it, by which it had been written at the
+// latest; and Until leaves out lines, never one that may be older.
+//
+// With Grep only lines that match are yielded, of a long one the pieces that do, and Lines counts those. They are looked at
+// when their secrets are masked: nobody learns of one by asking for it.
 //
 // A line carries a Cursor, and a query with it goes on behind that line, in both streams: also while the file is trimmed,
 // under another manager, and after a crash. Nothing is repeated; what is gone is one line with Skipped. If the file is not
@@ -44,7 +52,8 @@ func (u *Outputs) Read(ctx context.Context, q messages.OutputQuery) iter.Seq2[me
 			return
 		}
 		defer u.giveBack(s)
-		r := &reader{u: u, q: q, ctx: ctx, source: s, yield: yield}
+		pattern, _ := q.Pattern() // it is valid
+		r := &reader{u: u, q: q, ctx: ctx, source: s, yield: yield, pattern: pattern}
 		for _, t := range s.tails {
 			if q.Stream == "" || q.Stream == t.name() {
 				r.lanes = append(r.lanes, &lane{tail: t})
@@ -91,6 +100,8 @@ type reader struct {
 	lanes  []*lane
 	yield  func(messages.OutputLine, error) bool
 	left   bool // the caller has had enough
+
+	pattern *regexp.Regexp // of the lines that are wanted; nil: all are
 }
 
 // kept yields the lines that are there.
@@ -104,8 +115,11 @@ func (r *reader) kept() error {
 		if r.q.Earlier {
 			e.end = min(e.end, e.start)
 		}
-		l.extent, l.mask, l.era, l.none = e, mask, e.Era, !e.there
 		l.end, l.cut, l.flush = e.end, e.cut, !r.q.Follow
+		if r.q.Until > 0 { // up to the end of the line that begins before it
+			e.end = min(e.end, e.Times.until(time.Now().Add(-r.q.Until).UnixMilli()))
+		}
+		l.extent, l.mask, l.era, l.none = e, mask, e.Era, !e.there
 	}
 	if err := r.begin(); err != nil {
 		return err
@@ -183,7 +197,7 @@ func (r *reader) seek() error {
 	if r.q.Lines < 0 {
 		err = seekAll(seekers)
 	} else {
-		err = seekLast(seekers, r.q.Lines)
+		err = r.seekLast(seekers)
 	}
 	for _, l := range r.lanes {
 		l.told = l.spot(l.pos)
@@ -209,13 +223,13 @@ func seekAll(seekers []*seeker) error {
 	return nil
 }
 
-// seekLast sets the lanes to the last lines of all of them, so many together.
-func seekLast(seekers []*seeker, lines int) error {
+// seekLast sets the lanes to the last lines of all of them that are wanted, so many together.
+func (r *reader) seekLast(seekers []*seeker) error {
 	found := make([]*int64, len(seekers)) // the start of the next line back, where it is known
 	for _, k := range seekers {
 		k.pos = k.at
 	}
-	for range lines {
+	for lines := r.q.Lines; lines > 0; {
 		best := -1
 		for i, k := range seekers {
 			if found[i] == nil {
@@ -236,10 +250,37 @@ func seekLast(seekers []*seeker, lines int) error {
 		if best < 0 {
 			return nil
 		}
-		seekers[best].pos, found[best] = *found[best], nil
+		k := seekers[best]
+		is, err := r.counts(k, *found[best])
+		if err != nil {
+			return err
+		}
+		if is {
+			lines--
+		}
+		k.pos, found[best] = *found[best], nil
 	}
 	return nil
 }
+
+// counts reports whether the line from start up to where the seeker's lane stands is one of those that are counted. One that comes
+// in pieces always is.
+func (r *reader) counts(k *seeker, start int64) (bool, error) {
+	if r.pattern == nil || k.pos-start > maxLine {
+		return true, nil
+	}
+	if err := r.ctx.Err(); err != nil {
+		return false, context.Cause(r.ctx)
+	}
+	text := make([]byte, k.pos-start)
+	n, err := k.readAt(text, start, k.extent.Era)
+	if errors.Is(err, errTrimmed) {
+		return false, nil
+	}
+	return r.wanted(k.mask.Mask(string(bytes.TrimSuffix(text[:n], []byte("\n"))))), err
+}
+
+func (r *reader) wanted(text string) bool { return r.pattern == nil || r.pattern.MatchString(text) }
 
 // earliest returns the lane whose next line is the oldest; nil if none has one.
 func (r *reader) earliest() *lane {
@@ -275,7 +316,11 @@ func (r *reader) line(l *lane) (bool, error) {
 			return false, err
 		}
 		l.told = l.spot(l.pos)
-		if !r.give(messages.OutputLine{ID: r.q.ID, Stream: l.tail.name(), Text: l.mask.Mask(string(text))}) || last {
+		line := messages.OutputLine{ID: r.q.ID, Stream: l.tail.name(), Text: l.mask.Mask(string(text))}
+		if r.q.Times {
+			line.At = l.when()
+		}
+		if r.wanted(line.Text) && !r.give(line) || last {
 			return true, nil
 		}
 	}

@@ -201,3 +201,50 @@ func TestNothingIsKeptOfInstancesThatNobodyFollows(t *testing.T) {
 		return len(h.out.sources) == 0
 	}, 5*time.Second, time.Millisecond)
 }
+
+// tenLines writes ten lines of three bytes, of which two a minute were seen, the last now; that is returned.
+func tenLines(t *testing.T, h *house) (now time.Time) {
+	t.Helper()
+	h.stdout("a0\na1\na2\na3\na4\na5\na6\na7\na8\na9\n")
+	h.stderr("")
+	h.close()
+	now = time.Now().Truncate(time.Millisecond)
+	var marks timeIndex
+	for n := range int64(6) {
+		marks = append(marks, timeMark{6 * n, now.Add(-time.Duration(5-n) * time.Minute).UnixMilli()})
+	}
+	requireRecord(t, h, marks, nil)
+	h.open(Options{Mask: func(messages.InstanceID) *messages.Masker { return messages.NewMasker([]string{"hunter-22"}) }})
+	return now
+}
+
+func TestALineHasTheTimeByWhichItHadBeenSeenAndUntilLeavesOutNoneThatMayBeOlder(t *testing.T) {
+	h := newHouse(t, t.TempDir(), Options{})
+	now := tenLines(t, h)
+	for n, l := range h.read(messages.OutputQuery{Lines: -1, Times: true}) {
+		require.Equal(t, now.Add(-time.Duration(4-n/2)*time.Minute).UTC(), l.At, l.Text)
+	}
+	for _, l := range h.read(messages.OutputQuery{Lines: -1}) {
+		require.Zero(t, l.At, "nobody has asked")
+	}
+	for until, want := range map[time.Duration]int{7 * time.Minute: 0, 250 * time.Second: 2, 90 * time.Second: 8, time.Nanosecond: 10} {
+		require.Len(t, h.read(messages.OutputQuery{Lines: -1, Until: until}), want, until)
+	}
+	require.Equal(t, []string{"a1"}, h.readTexts(messages.OutputQuery{Lines: 1, Until: 250 * time.Second}))
+	require.Equal(t, []string{"a2", "a3"}, h.readTexts(messages.OutputQuery{Lines: -1, Since: 225 * time.Second, Until: 185 * time.Second}))
+}
+
+func TestOnlyLinesThatMatchAreReadAndCountedAndASecretIsFoundByNobody(t *testing.T) {
+	h := newHouse(t, t.TempDir(), Options{})
+	tenLines(t, h)
+	require.Equal(t, []string{"a2", "a4", "a6"}, h.readTexts(messages.OutputQuery{Lines: -1, Grep: "[246]"}))
+	require.Equal(t, []string{"a4", "a6"}, h.readTexts(messages.OutputQuery{Lines: 2, Grep: "[246]"}))
+	h.stdout("it is hunter-22\n")
+	require.Equal(t, []string{"it is ***"}, h.readTexts(messages.OutputQuery{Lines: 5, Grep: `\*`}))
+	require.Empty(t, h.read(messages.OutputQuery{Lines: -1, Grep: "hunter"}))
+	require.Empty(t, h.read(messages.OutputQuery{Lines: 1, Grep: "hunter"}))
+	require.Equal(t, []string{"a9"}, h.readTexts(messages.OutputQuery{Lines: 1, Grep: "^a9$"}), "a line end is none of it")
+	long := strings.Repeat("x", 3*maxLine)
+	h.stdout(long + "end\n")
+	require.Equal(t, []string{"end"}, h.readTexts(messages.OutputQuery{Lines: 1, Grep: "end"}), "of a long line the pieces that match")
+}

@@ -3,6 +3,7 @@ package output
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"slices"
 	"sort"
 	"time"
@@ -77,11 +78,20 @@ func (m timeIndex) from(t int64) int64 {
 	return m[i-1].Offset
 }
 
+// until returns the offset from which on every byte was written at t or later.
+func (m timeIndex) until(t int64) int64 {
+	i := sort.Search(len(m), func(i int) bool { return m[i].Time >= t })
+	if i == len(m) {
+		return math.MaxInt64
+	}
+	return m[i].Offset
+}
+
 // at returns a time, no earlier than the one at which the byte at offset was written.
 func (m timeIndex) at(offset int64) int64 {
 	i := sort.Search(len(m), func(i int) bool { return m[i].Offset > offset })
 	if i == len(m) {
-		return 1<<63 - 1
+		return math.MaxInt64
 	}
 	return m[i].Time
 }

@@ -222,14 +222,18 @@ func (c *Client) Logs(ctx context.Context, q messages.OutputQuery) iter.Seq2[mes
 		if q.Since != 0 {
 			v.Set("since", q.Since.String())
 		}
-		if q.After != "" {
-			v.Set("after", q.After)
+		if q.Until != 0 {
+			v.Set("until", q.Until.String())
 		}
-		if q.Place {
-			v.Set("place", "true")
+		for name, text := range map[string]string{"after": q.After, "grep": q.Grep} {
+			if text != "" {
+				v.Set(name, text)
+			}
 		}
-		if q.Earlier {
-			v.Set("earlier", "true")
+		for name, is := range map[string]bool{"place": q.Place, "earlier": q.Earlier, "times": q.Times} {
+			if is {
+				v.Set(name, "true")
+			}
 		}
 		err := c.stream(ctx, q, place(q.ID, "/logs")+"?"+v.Encode(), yield)
 		if err != nil && !(q.Follow && ctx.Err() != nil) {

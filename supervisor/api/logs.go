@@ -197,8 +197,8 @@ func (o *stream) flush() error {
 func queryOf(v url.Values) (messages.OutputQuery, error) {
 	q := messages.OutputQuery{Lines: -1}
 	for name := range v {
-		if !slices.Contains([]string{"lines", "stream", "since", "follow", "after", "place", "earlier"}, name) {
-			return q, refuse("unknown parameter %.100q; there are lines, stream, since, follow, after, place and earlier", name)
+		if !slices.Contains([]string{"lines", "stream", "since", "until", "grep", "times", "follow", "after", "place", "earlier"}, name) {
+			return q, refuse("unknown parameter %.100q; there are lines, stream, since, until, grep, times, follow, after, place and earlier", name)
 		}
 	}
 	var err error
@@ -212,19 +212,21 @@ func queryOf(v url.Values) (messages.OutputQuery, error) {
 	default:
 		return q, refuse("stream is %.100q; it must be stdout or stderr", string(q.Stream))
 	}
-	if s := v.Get("since"); s != "" {
-		if q.Since, err = time.ParseDuration(s); err != nil || q.Since < 0 {
-			return q, refuse("since is %.100q; it must be a duration such as 10m", s)
+	for name, age := range map[string]*time.Duration{"since": &q.Since, "until": &q.Until} {
+		if s := v.Get(name); s != "" {
+			if *age, err = time.ParseDuration(s); err != nil || *age < 0 {
+				return q, refuse("%s is %.100q; it must be a duration such as 10m", name, s)
+			}
 		}
 	}
-	for name, is := range map[string]*bool{"follow": &q.Follow, "place": &q.Place, "earlier": &q.Earlier} {
+	for name, is := range map[string]*bool{"follow": &q.Follow, "times": &q.Times, "place": &q.Place, "earlier": &q.Earlier} {
 		if s := v.Get(name); s != "" {
 			if *is, err = strconv.ParseBool(s); err != nil {
 				return q, refuse("%s is %.100q; it must be true or false", name, s)
 			}
 		}
 	}
-	q.After = v.Get("after")
+	q.After, q.Grep = v.Get("after"), v.Get("grep")
 	if err := q.Validate(); err != nil {
 		return q, refuse("%v", err)
 	}

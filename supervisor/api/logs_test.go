@@ -25,6 +25,7 @@ func TestAQueryForOutputArrivesAsItWasAsked(t *testing.T) {
 		{ID: "web", Lines: 7, Stream: messages.Stderr, Since: 90 * time.Second},
 		{ID: "web", Lines: 0, Follow: true, Place: true, After: "o12.0e3.1~"},
 		{ID: "web", Lines: 5, Earlier: true},
+		{ID: "web", Lines: 5, Until: time.Hour, Grep: "a&b=?é", Times: true},
 	} {
 		for range c.Logs(t.Context(), q) {
 			break

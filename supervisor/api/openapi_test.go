@@ -53,7 +53,7 @@ func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
 		"Event": messages.Event{ID: "x", Command: "x", Phase: "x", Run: 1, PID: 1, Port: 1, Why: "x", Bad: true, OldPort: 1, Exit: &messages.Exit{}, Delay: 1, Attempt: 1},
 		"Plan":  Plan{}, "Proposal": Proposal{}, "ProposedFile": ProposedFile{[]byte("x"), "x", true}, "ProposedDir": ProposedDir{[]string{"x"}, "x", true}, "Change": messages.Change{}, "FieldChange": messages.FieldChange{}, "Error": Error{},
 		"Exit": messages.Exit{}, "Probe": messages.Probe{}, "Status": messages.Status{StartedAt: &now},
-		"OutputLine": outputLine{OutputLine: messages.OutputLine{Skipped: 1, Cursor: "x"}, Error: "x", Code: CodeFailed},
+		"OutputLine": outputLine{OutputLine: messages.OutputLine{Skipped: 1, Cursor: "x", At: now}, Error: "x", Code: CodeFailed},
 	} {
 		text, err := json.Marshal(value)
 		require.NoError(t, err)

@@ -127,6 +127,7 @@ func TestADisabledInstanceIsAnErrorByNameAndPassedOverWithAll(t *testing.T) {
 func TestOutputIsShownWithItsInstanceWhenThereAreSeveral(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "", "a: serve", "b: serve")
+	began := time.Now()
 	s.run()
 	s.ok("start", "--all", "--wait")
 	require.Equal(t, "hello from stdout\n", s.ok("logs", "a", "--stream", "stdout"))
@@ -135,7 +136,18 @@ func TestOutputIsShownWithItsInstanceWhenThereAreSeveral(t *testing.T) {
 	require.Equal(t, 2, strings.Count(s.ok("logs", "a"), "\n"))
 	require.Equal(t, 1, strings.Count(s.ok("logs", "a", "-n", "1"), "\n"))
 	require.Empty(t, s.ok("logs", "a", "-n", "0"))
-	require.JSONEq(t, `{"instance":"a","stream":"stdout","text":"hello from stdout"}`, s.ok("logs", "a", "--stream", "stdout", "-o", "jsonl"))
+	var line messages.OutputLine
+	require.NoError(t, json.Unmarshal([]byte(s.ok("logs", "a", "--stream", "stdout", "-o", "jsonl")), &line))
+	require.WithinRange(t, line.At, began.Truncate(time.Second), time.Now().Add(time.Millisecond), "when it was seen in its file")
+	line.At = time.Time{}
+	require.Equal(t, messages.OutputLine{ID: "a", Stream: messages.Stdout, Text: "hello from stdout"}, line)
+	require.Regexp(t, `^a \| \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\S+ hello from stdout\nb \| `, s.ok("logs", "--stream", "stdout", "--timestamps"))
+	require.Equal(t, "hello from stderr\n", s.ok("logs", "a", "--grep", "(?i)STDERR"))
+	require.Equal(t, "hello from stderr\n", s.ok("logs", "a", "-n", "1", "--grep", "from std[e]"))
+	require.Equal(t, 2, strings.Count(s.ok("logs", "a", "--since", began.Add(-time.Minute).Format(time.RFC3339), "--until", "0s"), "\n"))
+	r := s.call("logs", "a", "--grep", "(")
+	require.Equal(t, exitUsage, r.code)
+	require.Contains(t, r.stderr, "--grep: the expression cannot be used")
 }
 
 func TestOutputIsFollowedOverARestartAndWhenTheDaemonEndsItIsWaitedFor(t *testing.T) {
@@ -183,7 +195,7 @@ func main1(env map[string]string, args ...string) result {
 func TestWhatIsNotUnderstoodIsAUsageError(t *testing.T) {
 	for _, args := range []string{
 		"frobnicate", "--frobnicate", "start", "start a --all", "stop --timeout=-1s a", "restart --max-parallel=-1 a", "start --wait=perhaps a",
-		"status -o xml", "logs --stream stdin", "logs --since=-1s", "run now", "validate x", "init a b", "reload x", "shutdown x",
+		"status -o xml", "logs --stream stdin", "logs --since=-1s", "logs --since=2999-01-01", "logs --until=soon", "logs -f --until=1h", "run now", "validate x", "init a b", "reload x", "shutdown x",
 		"detach x", "version x", "completion", "completion tcsh", "status -v -q", "logs -n many",
 	} {
 		r := main1(nil, strings.Fields(args)...)
