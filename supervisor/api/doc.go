@@ -3,7 +3,8 @@
 // Invariants:
 //   - Only the user the daemon runs as, and root, are answered: the socket has mode 0600, and the kernel is asked who is at
 //     the other end of every connection. On TCP it is whoever shows the token, and asks for a host that can only be this
-//     one. Anybody else gets a 403 and is disconnected. Who asks is told to the supervisor, and stands in the event log.
+//     one. Who shows the token of readers, or is in the group of them (the mode is 0660 then), may ask for what changes nothing.
+//     Anybody else, and they for anything else, get a 403 with its cause and are disconnected. Who asks is told to the supervisor, and stands in the event log.
 //   - Nobody who calls can harm the daemon. Connections, output streams, headers, bodies and times are bounded; a reader who
 //     does not read is dropped, and harms nobody else. Reads never wait for the root's mailbox.
 //   - Every response but a stream and the metrics is one JSON document; an error is {"error": TEXT, "code": CODE} with a status

@@ -74,7 +74,7 @@ func TestEveryEndpointAnswersAsPromised(t *testing.T) {
 		{name: "logs, stream", request: "GET /v1/instances/web/logs?stream=stdin", status: 400, answer: `{"error":"stream is \"stdin\"; it must be stdout or stderr","code":"invalid"}`},
 		{name: "logs, since", request: "GET /v1/instances/web/logs?since=-1s", status: 400, answer: `{"error":"since is \"-1s\"; it must be a duration such as 10m","code":"invalid"}`},
 		{name: "logs, follow", request: "GET /v1/instances/web/logs?follow=perhaps", status: 400, answer: `{"error":"follow is \"perhaps\"; it must be true or false","code":"invalid"}`},
-		{name: "logs, a slip", request: "GET /v1/instances/web/logs?line=3", status: 400, answer: `{"error":"unknown parameter \"line\"; there are lines, stream, since, follow, after, place and earlier","code":"invalid"}`},
+		{name: "logs, a slip", request: "GET /v1/instances/web/logs?line=3", status: 400, answer: `{"error":"unknown parameter \"line\"; there are lines, stream, since, until, grep, times, follow, after, place and earlier","code":"invalid"}`},
 		{name: "no such path", request: "GET /v2/instances", status: 404, answer: `{"error":"no such path: /v2/instances","code":"not_found"}`},
 		{name: "no such method", request: "DELETE /v1/instances/web", status: 405, answer: `{"error":"DELETE /v1/instances/web: there is only GET, HEAD","code":"method_not_allowed"}`},
 		{name: "a command is no GET", request: "GET /v1/instances/web/stop", status: 405, answer: `{"error":"GET /v1/instances/web/stop: there is only POST","code":"method_not_allowed"}`},

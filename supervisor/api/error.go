@@ -19,7 +19,7 @@ const (
 	CodeNotFound        Code = "not_found"        // 404: no such path
 	CodeMethod          Code = "method_not_allowed"
 	CodeInvalid         Code = "invalid"             // 400: the request, or 422: the configuration
-	CodeForbidden       Code = "forbidden"           // 403: another user
+	CodeForbidden       Code = "forbidden"           // 403: another user, or one who may only read
 	CodeConflict        Code = "conflict"            // 409: not as things stand
 	CodeOther           Code = "other_configuration" // 409: the request is for a daemon that runs by another
 	CodeBusy            Code = "busy"                // 503: too many streams at once

@@ -54,6 +54,8 @@ type Options struct {
 	// Shutdown begins the end of the daemon, on behalf of somebody, and returns at once. It may be called more than once.
 	Shutdown func(mode Mode, by string)
 	Logger   *slog.Logger // nil: nothing is logged
+	// ReadGroup is the group whose members may read on the socket; nil: there is none.
+	ReadGroup *int
 	// Connections is how many callers are spoken to at the same time, at each address; further ones wait. Default 1024.
 	Connections int
 	// Opened is told by how much the number of connections has changed; nil: nobody is.
@@ -85,6 +87,7 @@ type Server struct {
 	mux     *http.ServeMux
 	streams chan struct{} // a slot for each stream of output
 	plans   chan struct{} // a slot for each plan that is made
+	readers chan struct{} // a slot for each request of who may only read
 	life    context.Context
 	end     context.CancelFunc // ends the streams
 	http    *http.Server       // on the socket
@@ -123,12 +126,13 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{options: o, log: o.Logger, mux: http.NewServeMux(), streams: make(chan struct{}, o.streams),
 		plans: make(chan struct{}, plansAtOnce)}
+	s.readers = make(chan struct{}, max(o.streams/2, 1)) // they keep nobody from following who may do everything
 	s.life, s.end = context.WithCancel(context.Background())
 	for _, r := range s.routes() {
 		s.mux.HandleFunc(r.method+" "+r.path, r.serve)
 	}
-	s.http = s.bounded(guard(s.Handler()))
-	s.http.ConnContext = withPeer
+	s.http = s.bounded(s.guard(s.Handler()))
+	s.http.ConnContext = s.withPeer
 	s.tcp = s.bounded(nil)
 	return s, nil
 }

@@ -22,14 +22,17 @@ const maxPath = 103 - len(beside)
 // Listen makes a unix socket at path with mode 0600. The socket of a dead daemon is replaced; one that somebody answers on
 // is not (ErrSocketInUse), and neither is any other kind of file. The path must be no longer than 99 bytes. Closing the
 // listener removes the socket.
-func Listen(path string) (net.Listener, error) {
+func Listen(path string) (net.Listener, error) { return ListenFor(path, nil) }
+
+// ListenFor is Listen, but whoever is in the group may connect too, if it is not nil: the mode is 0660 then.
+func ListenFor(path string, group *int) (net.Listener, error) {
 	if err := Vacant(path); err != nil {
 		return nil, err
 	}
-	l, err := bind(path)
+	l, err := bind(path, group)
 	if (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && os.Remove(path) == nil {
 		// Nobody listens at the one that was there, and a file system without a free inode has one now.
-		l, err = bind(path)
+		l, err = bind(path, group)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the socket %s cannot be made: %w", path, err)
@@ -70,7 +73,7 @@ func Vacant(path string) error {
 	return errors.Join(fmt.Errorf("%w: %s", ErrSocketInUse, path), conn.Close())
 }
 
-func bind(path string) (net.Listener, error) {
+func bind(path string, group *int) (net.Listener, error) {
 	if err := os.Remove(path + beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -80,6 +83,11 @@ func bind(path string) (net.Listener, error) {
 	}
 	l.SetUnlinkOnClose(false) // it would remove the other name
 	err = os.Chmod(path+beside, 0o600)
+	if err == nil && group != nil {
+		if err = os.Chown(path+beside, -1, *group); err == nil {
+			err = os.Chmod(path+beside, 0o660)
+		}
+	}
 	if err == nil {
 		err = os.Rename(path+beside, path)
 	}

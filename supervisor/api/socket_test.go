@@ -94,7 +94,10 @@ func TestOnlyTheOwnUserAndRootAreAnswered(t *testing.T) {
 		{peer{uid: 1000}, 0, false},
 		{peer{err: errors.New("no credentials")}, 0, false},
 	} {
-		require.Equal(t, c.answer, verdictOn(c.peer, c.daemon) == nil, "%+v", c)
+		may, why := roleOf(c.peer, c.daemon, nil)
+		require.Equal(t, c.answer, may == operator, "%+v", c)
+		require.Equal(t, c.answer, why == nil)
+		require.NotEqual(t, reader, may)
 	}
 }
 
@@ -126,7 +129,7 @@ func TestTheKernelIsAskedWhoCalls(t *testing.T) {
 	require.NoError(t, err)
 	conn, err := l.Accept()
 	require.NoError(t, err)
-	require.Equal(t, peer{uid: uint32(os.Geteuid())}, peerOf(conn))
+	require.Equal(t, peer{uid: uint32(os.Geteuid())}, peerOf(conn, false))
 	require.NoError(t, errors.Join(client.Close(), conn.Close()))
 
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
@@ -134,7 +137,7 @@ func TestTheKernelIsAskedWhoCalls(t *testing.T) {
 	defer func() { require.NoError(t, tcp.Close()) }()
 	client, err = net.Dial("tcp", tcp.Addr().String())
 	require.NoError(t, err)
-	require.Error(t, peerOf(client).err, "over the network nobody is known")
+	require.Error(t, peerOf(client, false).err, "over the network nobody is known")
 	require.NoError(t, client.Close())
 }
 
@@ -188,4 +191,69 @@ func TestAHeaderThatIsTooLargeIsRefused(t *testing.T) {
 	require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, response.StatusCode)
 	require.NoError(t, response.Body.Close())
 	require.NoError(t, c.Healthy(t.Context()))
+}
+
+func TestWhoIsInTheGroupMayReadOnTheSocketAndChangesNothing(t *testing.T) {
+	group := 4711
+	w := newWorld("web")
+	o := w.options()
+	o.ReadGroup = &group
+	s, err := New(o)
+	require.NoError(t, err)
+	ask := func(p peer, method, path string) *httptest.ResponseRecorder {
+		p.uid = uint32(os.Geteuid()) + 1
+		out := httptest.NewRecorder()
+		s.http.Handler.ServeHTTP(out, httptest.NewRequestWithContext(context.WithValue(t.Context(), peerKey{}, p), method, path, nil))
+		return out
+	}
+	in, out := peer{groups: []uint32{1, 4711}}, peer{groups: []uint32{1, 4712}}
+	require.Equal(t, http.StatusForbidden, ask(out, "GET", "/v1/instances").Code)
+	require.Equal(t, http.StatusForbidden, ask(peer{groups: in.groups, err: errors.New("unknown")}, "GET", "/v1/instances").Code)
+	reads, changes := 0, 0
+	for _, r := range s.routes() {
+		path := strings.ReplaceAll(r.path, "{id}", "web")
+		if r.method == "GET" {
+			if path != "/v1/events" && path != "/metrics" && path != "/readyz" {
+				require.Equal(t, http.StatusOK, ask(in, r.method, path).Code, path)
+				reads++
+			}
+			continue
+		}
+		answer := ask(in, r.method, path)
+		require.Equal(t, http.StatusForbidden, answer.Code, path)
+		require.Contains(t, answer.Body.String(), "as one of the group api.read_group, and change nothing")
+		changes++
+	}
+	require.Greater(t, reads, 5)
+	require.Greater(t, changes, 6)
+	require.Empty(t, w.said())
+	require.Empty(t, w.ended)
+
+	for range cap(s.readers) {
+		s.readers <- struct{}{}
+	}
+	require.Equal(t, http.StatusServiceUnavailable, ask(in, "GET", "/v1/instances").Code, "there is room for so many of them, and for others beside")
+}
+
+func TestASocketForAGroupIsForThatGroup(t *testing.T) {
+	group := os.Getegid()
+	path := filepath.Join(shortDir(t), "s")
+	l, err := ListenFor(path, &group)
+	require.NoError(t, err)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o660), info.Mode().Perm())
+	client, err := net.Dial("unix", path)
+	require.NoError(t, err)
+	conn, err := l.Accept()
+	require.NoError(t, err)
+	p := peerOf(conn, true)
+	require.NoError(t, p.err)
+	require.Contains(t, p.groups, uint32(group))
+	more, err := os.Getgroups()
+	require.NoError(t, err)
+	for _, g := range more {
+		require.Contains(t, p.groups, uint32(g))
+	}
+	require.NoError(t, errors.Join(client.Close(), conn.Close(), l.Close()))
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const token = "correct-horse-battery"
+const token, readToken = "correct-horse-battery", "staple-of-a-reader"
 
 func TestOverTCPOnlyWhoShowsTheTokenIsAnswered(t *testing.T) {
 	w := newWorld("web")
@@ -20,7 +20,7 @@ func TestOverTCPOnlyWhoShowsTheTokenIsAnswered(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	served := make(chan error, 1)
-	go func() { served <- s.ServeTCP(l, "manager.example", token) }()
+	go func() { served <- s.ServeTCP(l, "manager.example", Tokens{Full: token, Read: readToken}) }()
 	t.Cleanup(func() {
 		http.DefaultClient.CloseIdleConnections()
 		require.NoError(t, s.Close())
@@ -76,6 +76,14 @@ func TestOverTCPOnlyWhoShowsTheTokenIsAnswered(t *testing.T) {
 	defer client.Close()
 	_, err = client.Stop(t.Context(), "web")
 	require.NoError(t, err)
+	guest := NewRemoteClient("http://"+l.Addr().String(), readToken)
+	defer guest.Close()
+	_, err = guest.Instances(t.Context())
+	require.NoError(t, err)
+	done := w.said()
+	_, err = guest.Stop(t.Context(), "web")
+	require.ErrorContains(t, err, "the token is that of api.read_token_file, with which nothing can be changed")
+	require.Equal(t, done, w.said())
 	stranger := NewRemoteClient("http://"+l.Addr().String(), strings.ToUpper(token))
 	defer stranger.Close()
 	_, err = stranger.Stop(t.Context(), "web")
@@ -85,11 +93,13 @@ func TestOverTCPOnlyWhoShowsTheTokenIsAnswered(t *testing.T) {
 }
 
 func TestWithoutATokenNobodyIsAnsweredOverTCP(t *testing.T) {
-	h := tokenGuard("", "", http.NotFoundHandler())
+	h := (&Server{}).tokenGuard("", Tokens{Read: readToken}, http.NotFoundHandler())
 	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://127.0.0.1/healthz", nil)
 	require.NoError(t, err)
-	r.Header.Set("Authorization", "Bearer ")
-	v := verdict{header: http.Header{}}
-	h.ServeHTTP(&v, r)
-	require.Equal(t, 403, v.status)
+	for _, said := range []string{"", readToken} {
+		r.Header.Set("Authorization", "Bearer "+said)
+		v := verdict{header: http.Header{}}
+		h.ServeHTTP(&v, r)
+		require.Equal(t, 403, v.status)
+	}
 }

@@ -87,6 +87,8 @@ const (
 // Metrics says where metrics are served beside the socket.
 type Metrics struct {
 	Listen string // host:port; empty: nowhere else
+	Socket string // absolute; empty: no socket of their own
+	Group  string // a name or a number: whoever is in it may read at Socket; empty: the daemon's user only
 }
 
 // RestartNeeded returns the keys that differ between two configurations and take effect only in a new daemon. Every

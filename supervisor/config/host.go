@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -27,6 +29,8 @@ type Host struct {
 	// StartFaults makes an env file that cannot be used a fault of the start of its instances (messages.AppInstance.EnvFault),
 	// and not of the configuration: for a daemon, whose other instances have nothing to do with it.
 	StartFaults bool
+	// Group looks a group up by its name or number; nil: what names a group is taken as it is.
+	Group func(name string) error
 }
 
 // DaemonHost is ThisHost for a daemon: with StartFaults.
@@ -43,7 +47,23 @@ func ThisHost() Host {
 		Root:     os.Geteuid() == 0,
 		ReadFile: readRegular,
 		ReadDir:  readDir,
+		Group: func(name string) error {
+			_, err := GroupID(name)
+			return err
+		},
 	}
+}
+
+// GroupID returns the number of a group that is given by its name or its number, of which no group need exist.
+func GroupID(name string) (int, error) {
+	if n, err := strconv.ParseUint(name, 10, 31); err == nil {
+		return int(n), nil
+	}
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		return 0, fmt.Errorf("there is no group of this name on this host")
+	}
+	return strconv.Atoi(g.Gid)
 }
 
 func readDir(path string) ([]string, error) {

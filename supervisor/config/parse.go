@@ -249,4 +249,5 @@ func (d *decoder) file(f *File, v value) {
 	} else {
 		f.Socket = d.abs(f.Socket)
 	}
+	d.reachable(v, f)
 }

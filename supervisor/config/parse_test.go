@@ -89,7 +89,14 @@ func TestABadFileIsRefusedWithEveryErrorInItsPlace(t *testing.T) {
 			require.NoError(t, err)
 			whole, err := filepath.Abs("broken.env")
 			require.NoError(t, err)
-			f, err := Parse(filepath.Base(path), text, host(map[string]string{whole: string(broken)}))
+			h := host(map[string]string{whole: string(broken)})
+			h.Group = func(name string) error {
+				if name == "monitoring" {
+					return nil
+				}
+				return fmt.Errorf("there is no group of this name on this host")
+			}
+			f, err := Parse(filepath.Base(path), text, h)
 			require.Nil(t, f)
 			var errs Errors
 			require.ErrorAs(t, err, &errs)

@@ -57,6 +57,18 @@ func services() []key {
 		func(f *File) any { return &f.API.TokenFile })
 	token.check, token.schema = checkAPI, tokenNeeded()
 	token.content = func(f *File) string { return f.API.Token }
+	readToken := setting(messages.Field{Key: "api.read_token_file", Kind: messages.KindPath, Effect: messages.NewDaemon, Default: "",
+		Doc: "with the token of those who may read and change nothing"},
+		func(f *File) any { return &f.API.ReadTokenFile })
+	readToken.content = func(f *File) string { return f.API.ReadToken }
+	readGroup := setting(messages.Field{Key: "api.read_group", Kind: messages.KindText, Effect: messages.NewDaemon, Default: "",
+		Doc: "who is in this group may read on the socket, and change nothing; needs a socket outside of state_dir"},
+		func(f *File) any { return &f.API.ReadGroup })
+	metricsSocket := setting(messages.Field{Key: "metrics.socket", Kind: messages.KindPath, Effect: messages.NewDaemon, Default: "", Limits: socketPath,
+		Doc: "the path of a socket at which there are only the metrics; empty: none"}, func(f *File) any { return &f.Metrics.Socket })
+	metricsGroup := setting(messages.Field{Key: "metrics.group", Kind: messages.KindText, Effect: messages.NewDaemon, Default: "",
+		Doc: "who is in this group may read at metrics.socket; empty: the daemon's user only"}, func(f *File) any { return &f.Metrics.Group })
+	metricsGroup.check = checkMetrics
 	return []key{
 		setting(messages.Field{Key: "start.parallel", Kind: messages.KindInteger, Effect: messages.NewDaemon, Default: 0, Limits: []messages.Limit{messages.AtLeast(0)},
 			Doc: "how many instances may use the processor for their start at a time; 0: chosen from the cores"}, func(f *File) any { return &f.Start.Parallel }),
@@ -76,8 +88,9 @@ func services() []key {
 		setting(messages.Field{Key: "log.format", Effect: messages.NewDaemon, Default: LogJSON, Words: []string{string(LogJSON), string(LogText)},
 			Doc: "of a log record"}, func(f *File) any { return &f.Log.Format }),
 		setting(metrics, func(f *File) any { return &f.Metrics.Listen }),
+		metricsSocket, metricsGroup,
 		setting(api, func(f *File) any { return &f.API.Listen }),
-		token,
+		token, readToken, readGroup,
 	}
 }
 

@@ -22,6 +22,7 @@ type Snapshot struct {
 // meant in the file.
 func (s Snapshot) Parse() (*File, error) {
 	h := DaemonHost()
+	h.Group = nil // one that is gone since then keeps no list from being in force
 	missing := func(path string) error { return &fs.PathError{Op: "read", Path: path, Err: fs.ErrNotExist} }
 	h.ReadFile = func(path string) ([]byte, error) {
 		text, is := s.Files[path]

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -16,19 +19,23 @@ func TestMetricsAreScrapedFromTheSocketAndFromTheListener(t *testing.T) {
 	require.NoError(t, err)
 	address := l.Addr().String()
 	require.NoError(t, l.Close())
-	s := newSite(t, "metrics: {listen: '"+address+"'}", "a: serve", "b: fail")
+	own := filepath.Join(t.TempDir(), "m")
+	s := newSite(t, fmt.Sprintf("metrics: {listen: '%s', socket: '%s', group: '%d'}", address, own, os.Getegid()), "a: serve", "b: fail")
 	s.run()
 	s.ok("wait", "a")
 	s.ok("restart", "a", "--wait")
 
-	onSocket := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", s.dir+"/state/procman.sock")
-	}}}
+	at := func(path string) *http.Client {
+		return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		}}}
+	}
+	onSocket, onOwn := at(s.dir+"/state/procman.sock"), at(own)
 	onTCP := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, c := range []struct {
 		client *http.Client
 		url    string
-	}{{onSocket, "http://procman/metrics"}, {onTCP, "http://" + address + "/metrics"}} {
+	}{{onSocket, "http://procman/metrics"}, {onOwn, "http://procman/metrics"}, {onTCP, "http://" + address + "/metrics"}} {
 		response, err := c.client.Get(c.url)
 		require.NoError(t, err)
 		text, err := io.ReadAll(response.Body)
@@ -54,6 +61,19 @@ func TestMetricsAreScrapedFromTheSocketAndFromTheListener(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, 404, response.StatusCode, "the metrics, and nothing else")
+
+	response, err = onOwn.Post("http://procman/v1/shutdown", "", nil)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, 404, response.StatusCode)
+	info, err := os.Stat(own)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o660), info.Mode().Perm())
+	require.NoError(t, os.Remove(own))
+	s.eventually("it is made again", func() bool {
+		response, err := onOwn.Get("http://procman/metrics")
+		return err == nil && response.Body.Close() == nil && response.StatusCode == 200
+	})
 
 	second := newSite(t, "metrics: {listen: '"+address+"'}", "a: serve")
 	r := second.call("run")

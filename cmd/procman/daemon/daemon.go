@@ -204,12 +204,15 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 			}
 		})
 	}
+	if file.Metrics.Socket != "" {
+		d.beside("the socket of the metrics", func(ctx context.Context) { d.scrapedAt(ctx, file.Metrics.Socket, listeners, scrape) })
+	}
 	d.notifier = systemd.NewNotifier(left.manager, d.supervisor, log.Logger)
 	d.opened("the notices to the service manager", d.notifier.Close)
 	d.server, err = api.New(api.Options{
 		Supervisor: d.supervisor, Logs: parts.Outputs.Read, Events: d.events.Read, Metrics: scrape, Plan: d.plan, Holds: holds,
 		Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, ConfigError: d.provider.fault, Waits: d.waits, Logger: log.Logger,
-		Connections: shares.Connections, Opened: room.Lend,
+		Connections: shares.Connections, Opened: room.Lend, ReadGroup: listeners.readers,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir,
 			Config: file.Path, Program: left.origin.running, UpgradeFailed: left.failed},
 	})
@@ -251,7 +254,9 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 			}
 		})
 	}
-	d.beside("the watch of the socket", func(ctx context.Context) { d.keepSocket(ctx, file.Socket, listeners.socket) })
+	d.beside("the watch of the socket", func(ctx context.Context) {
+		d.keepSocket(ctx, keptSocket{file.Socket, listeners.readers, true, d.serveToo}, listeners.socket)
+	})
 	return d, nil
 }
 

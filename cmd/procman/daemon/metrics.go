@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"procman/supervisor/api"
@@ -26,21 +28,31 @@ func newCollector(build Version, output func() (forwarded, skipped int64), log *
 	return metrics.New(metrics.Options{Version: build.Version, Revision: build.Revision, Output: output, Logger: log})
 }
 
-// serveMetrics answers scrapes on l, and nothing else, until end is called.
-func (d *daemon) serveMetrics(l net.Listener, scrape http.Handler) (end func() error) {
+// scrapeServer answers scrapes, and nothing else.
+func (d *daemon) scrapeServer(scrape http.Handler) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", scrape)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "The metrics of procman are at /metrics.") // whether it is read is the caller's business
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: scrapePatience, ReadTimeout: scrapePatience, WriteTimeout: scrapeWrite,
+	return &http.Server{Handler: mux, ReadHeaderTimeout: scrapePatience, ReadTimeout: scrapePatience, WriteTimeout: scrapeWrite,
 		IdleTimeout: scrapeIdle, MaxHeaderBytes: scrapeHeader, ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug)}
+}
+
+// answerScrapes serves on l until the server is closed, or l given up for another.
+func (d *daemon) answerScrapes(server *http.Server, l net.Listener) {
+	if err := server.Serve(api.Bounded(l, scrapers)); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		d.log.Error("the metrics are not served any more; supervision goes on without them", "error", err)
+	}
+}
+
+// serveMetrics answers scrapes on l until end is called.
+func (d *daemon) serveMetrics(l net.Listener, scrape http.Handler) (end func() error) {
+	server := d.scrapeServer(scrape)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := server.Serve(api.Bounded(l, scrapers)); !errors.Is(err, http.ErrServerClosed) {
-			d.log.Error("the metrics are not served any more; supervision goes on without them", "error", err)
-		}
+		d.answerScrapes(server, l)
 	}()
 	d.log.Info("metrics are served", "address", l.Addr().String())
 	return func() error {
@@ -48,4 +60,18 @@ func (d *daemon) serveMetrics(l net.Listener, scrape http.Handler) (end func() e
 		<-done
 		return err
 	}
+}
+
+// scrapedAt answers scrapes at the metrics' own socket until ctx ends.
+func (d *daemon) scrapedAt(ctx context.Context, path string, at listeners, scrape http.Handler) {
+	server := d.scrapeServer(scrape)
+	var serving sync.WaitGroup
+	serve := func(l net.Listener) { serving.Go(func() { d.answerScrapes(server, l) }) }
+	if at.scraping != nil {
+		serve(at.scraping)
+		d.log.Info("metrics are served", "socket", path)
+	}
+	d.keepSocket(ctx, keptSocket{path: path, group: at.scrapers, serve: serve}, at.scraping)
+	_ = server.Close() // nobody is owed an answer
+	serving.Wait()
 }

@@ -27,9 +27,25 @@ func (d *daemon) serve(l net.Listener) {
 	}
 }
 
-// keepSocket makes the socket again when somebody has removed or replaced it, with the state directory or without: its path
+// serveToo begins to do that.
+func (d *daemon) serveToo(l net.Listener) { d.serving.Go(func() { d.serve(l) }) }
+
+// keptSocket is a socket of the daemon.
+type keptSocket struct {
+	path  string
+	group *int               // who may use it, too; nil: nobody
+	own   bool               // it is where the daemon itself is asked
+	serve func(net.Listener) // begins to answer there
+}
+
+// keepSocket makes a socket again when somebody has removed or replaced it, with the state directory or without: its path
 // is a name that anything may come to mean. A nil listener could not be had so far. It returns when ctx ends.
-func (d *daemon) keepSocket(ctx context.Context, path string, l net.Listener) {
+func (d *daemon) keepSocket(ctx context.Context, s keptSocket, l net.Listener) {
+	path, consequence := s.path, "supervision goes on, and nobody can read the metrics there; it is tried again"
+	var now <-chan struct{}
+	if s.own {
+		now, consequence = d.socketNow, "supervision goes on, and nobody can ask for anything; it is tried again"
+	}
 	names, err := onDisk.NewNames() // nil: it is looked at again and again
 	if err != nil {
 		d.log.Debug("the kernel does not tell when the socket is removed; it is looked at instead", "every", SocketEvery, "error", err.Error())
@@ -49,7 +65,7 @@ func (d *daemon) keepSocket(ctx context.Context, path string, l net.Listener) {
 			}
 			continue
 		case <-look.C:
-		case <-d.socketNow:
+		case <-now:
 		}
 		settling = false
 		followed := names.Follow(path) == nil // before it is looked at: what happens after that is told
@@ -66,13 +82,12 @@ func (d *daemon) keepSocket(ctx context.Context, path string, l net.Listener) {
 		err := d.spawner.Keep() // it may have gone with its directory
 		var again net.Listener
 		if err == nil {
-			again, err = api.Listen(path)
+			again, err = api.ListenFor(path, s.group)
 		}
 		if err != nil {
 			if ctx.Err() == nil && err.Error() != failed {
 				failed = err.Error()
-				d.log.Error("the socket was removed or replaced, and cannot be made again", "socket", path, "error", failed,
-					"consequence", "supervision goes on, and nobody can ask for anything; it is tried again")
+				d.log.Error("the socket was removed or replaced, and cannot be made again", "socket", path, "error", failed, "consequence", consequence)
 			}
 			continue
 		}
@@ -80,10 +95,12 @@ func (d *daemon) keepSocket(ctx context.Context, path string, l net.Listener) {
 		old := l
 		l, failed = again, ""
 		look.Reset(0)
-		d.serving.Go(func() { d.serve(again) })
+		s.serve(again)
 		if old != nil {
 			_ = old.Close() // it has no name any more
 		}
-		d.good.again()
+		if s.own {
+			d.good.again()
+		}
 	}
 }
