@@ -62,7 +62,7 @@ func services() []key {
 		func(f *File) any { return &f.API.ReadTokenFile })
 	readToken.content = func(f *File) string { return f.API.ReadToken }
 	readGroup := setting(messages.Field{Key: "api.read_group", Kind: messages.KindText, Effect: messages.NewDaemon, Default: "",
-		Doc: "who is in this group may read on the socket, and change nothing; needs a socket outside of state_dir"},
+		Doc: "who is in this group may read on the socket, and change nothing"},
 		func(f *File) any { return &f.API.ReadGroup })
 	metricsSocket := setting(messages.Field{Key: "metrics.socket", Kind: messages.KindPath, Effect: messages.NewDaemon, Default: "", Limits: socketPath,
 		Doc: "the path of a socket at which there are only the metrics; empty: none"}, func(f *File) any { return &f.Metrics.Socket })
