@@ -27,6 +27,9 @@ func (d StateDir) Deadline() string { return filepath.Join(string(d), "deadline"
 // LeashLock is held by the one leash of the directory.
 func (d StateDir) LeashLock() string { return filepath.Join(string(d), "leash.lock") }
 
+// StartLock is held by who starts something fenced, until it is on record.
+func (d StateDir) StartLock() string { return filepath.Join(string(d), "start.lock") }
+
 // LeashLog is what the leash says.
 func (d StateDir) LeashLog() string { return filepath.Join(string(d), "leash.log") }
 

@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 	"supervisor/fleet/store/memory":    {"supervisor/fleet/store"},
 	"supervisor/fleet/store/storetest": {"supervisor/fleet/store"},
 	"supervisor/fleet/etcd":            {"supervisor/fleet/store", "actors/record"},
-	"supervisor/fleet/leash":           {"actors/kernel", "actors/record", "actors/spawn", "messages"},
+	"supervisor/fleet/leash":           {"supervisor/fleet/member", "actors/kernel", "actors/record", "actors/spawn", "messages"},
 	"cmd/procman":                      {"cmd/procman/cli"},
 	"cmd/procman/cli": {"supervisor/fleet/leash", "supervisor/explain", "supervisor/config", "supervisor/api", "supervisor/events", "actors/output", "actors/spawn",
 		"cmd/procman/daemon", "cmd/procman/doctor", "cmd/procman/systemd", "cmd/procman/words", "messages"},

@@ -10,38 +10,25 @@ import (
 
 	"procman/actors/record"
 	"procman/messages"
+	"procman/supervisor/fleet/member"
 )
-
-// Deadline says by when fenced runs must have ended. Times are CLOCK_BOOTTIME in nanoseconds.
-type Deadline struct {
-	Lease       int64  `json:"lease"`
-	Incarnation string `json:"incarnation"`
-	Boot        string `json:"boot_id"`
-	Asked       int64  `json:"asked_boottime_ns"` // read before the renewal was sent
-	// After Asked: when the leash ends what lives, and until when the lease is good for sure.
-	End   time.Duration `json:"end_ns"`
-	Until time.Duration `json:"until_ns"`
-}
-
-// EndAt is when the leash ends what lives.
-func (d Deadline) EndAt() int64 { return d.Asked + int64(d.End) }
-
-// UntilAt is until when the lease is good.
-func (d Deadline) UntilAt() int64 { return d.Asked + int64(d.Until) }
 
 // longest is more than any lease that can be meant: what says more is damaged.
 const longest = time.Hour
 
-// Check returns why this is not a deadline that is in force, on this boot of the host and at this time; nil: it is.
-func (d Deadline) Check(boot string, now int64) error {
+// Check returns why the record is of no lease that is in force, on this boot of the host and at this time of its CLOCK_BOOTTIME;
+// nil: it is.
+func Check(r member.Record, boot string, now int64) error {
 	switch {
-	case d.Boot != boot:
+	case r.Boot != boot:
 		return errors.New("the deadline is of another boot of the host")
-	case d.Asked < 0 || d.Asked > now:
+	case r.Renewed < 0 || int64(r.Renewed) > now:
 		return errors.New("the deadline was asked for later than now")
-	case d.End <= 0 || d.End > d.Until || d.Until > longest:
-		return fmt.Errorf("the deadline makes no sense: %v of %v", d.End, d.Until)
-	case now >= d.EndAt():
+	case r.Void():
+		return ErrVoid
+	case r.KillAt <= r.Renewed || r.KillAt > r.Deadline || r.Deadline-r.Renewed > longest:
+		return fmt.Errorf("the deadline makes no sense: %v of %v", r.KillAt-r.Renewed, r.Deadline-r.Renewed)
+	case now >= int64(r.KillAt):
 		return ErrPassed
 	}
 	return nil
@@ -52,6 +39,8 @@ var (
 	ErrPassed = errors.New("the deadline has passed")
 	// ErrNone says that there is no deadline.
 	ErrNone = errors.New("there is no deadline")
+	// ErrVoid says that the lease is over before its deadline.
+	ErrVoid = errors.New("the lease does not count any more")
 )
 
 // kind marks what this package seals.
@@ -59,17 +48,18 @@ const (
 	deadlineKind = "deadline"
 	fenceKind    = "fence"
 	endingKind   = "ending"
+	starterKind  = "starter"
 )
 
 // The file has two halves, each of one record, so that the one which is not being written is whole.
 const half = 4 << 10
 
 type numbered struct {
-	Number   uint64 `json:"number"`
-	Deadline `json:"deadline"`
+	Number uint64        `json:"number"`
+	Record member.Record `json:"deadline"`
 }
 
-// File is the deadline on disk, for the daemon, which alone writes it. It is for one goroutine.
+// File is the record of the lease on disk, for the daemon, which alone writes it. It is for one goroutine.
 type File struct {
 	path   string
 	file   *os.File
@@ -89,7 +79,7 @@ func (f *File) open() error {
 	content, err := record.ReadFile(f.path, 2*half)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(content) != 2*half {
 		content = make([]byte, 2*half)
-		err = record.WriteFile(f.path, content, false)
+		err = record.WriteFile(f.path, content, true)
 	}
 	if err != nil {
 		return err
@@ -110,8 +100,9 @@ func (f *File) open() error {
 // Close closes the file.
 func (f *File) Close() error { return f.file.Close() }
 
-// Write puts the deadline into force. If it fails, the one before stays in force.
-func (f *File) Write(d Deadline) error {
+// Write puts the record into force, which is on disk when it returns nil. If it fails the one before stays in force, or it is not
+// known which does.
+func (f *File) Write(r member.Record) error {
 	fail := func(err error) error {
 		return fmt.Errorf("the deadline cannot be written, so the one before stays in force: %w", err)
 	}
@@ -123,7 +114,7 @@ func (f *File) Write(d Deadline) error {
 		}
 	}
 	next := f.number + 1
-	line, err := record.Seal(deadlineKind, numbered{next, d})
+	line, err := record.Seal(deadlineKind, numbered{next, r})
 	if err != nil {
 		return fail(err)
 	}
@@ -133,21 +124,24 @@ func (f *File) Write(d Deadline) error {
 	if _, err := f.file.WriteAt(append(line, make([]byte, half-len(line))...), int64(next%2)*half); err != nil {
 		return fail(err)
 	}
+	if err := f.file.Sync(); err != nil {
+		return fmt.Errorf("it is not known which deadline is on disk: %w", err) // the next one is written over this one
+	}
 	f.number = next
 	return nil
 }
 
-// Read returns the deadline that was written last. The error is ErrNone if there is none.
-func Read(dir messages.StateDir) (Deadline, error) {
+// Read returns the record that was written last. The error is ErrNone if there is none.
+func Read(dir messages.StateDir) (member.Record, error) {
 	content, err := record.ReadFile(dir.Deadline(), 2*half)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Deadline{}, ErrNone
+		return member.Record{}, ErrNone
 	}
 	if err != nil {
-		return Deadline{}, err
+		return member.Record{}, err
 	}
 	n, err := newest(content)
-	return n.Deadline, err
+	return n.Record, err
 }
 
 // newest returns the newest whole half.

@@ -11,10 +11,15 @@ import (
 	"pgregory.net/rapid"
 
 	"procman/messages"
+	"procman/supervisor/fleet/member"
 )
 
-func sample(asked int64) Deadline {
-	return Deadline{Lease: 7, Incarnation: "i", Boot: "b", Asked: asked, End: 8500 * time.Millisecond, Until: 8910 * time.Millisecond}
+func sample(renewed int64) member.Record {
+	t0 := time.Duration(renewed)
+	return member.Record{
+		Lease: 7, Incarnation: "i", Boot: "b", TTL: 9 * time.Second, Grace: 1500 * time.Millisecond,
+		Renewed: t0, KillAt: t0 + 8500*time.Millisecond, Deadline: t0 + 8910*time.Millisecond,
+	}
 }
 
 func opened(t testing.TB, dir messages.StateDir) *File {
@@ -50,20 +55,23 @@ func TestTheDeadlineThatWasWrittenLastIsReadAlsoByASuccessor(t *testing.T) {
 
 func TestADeadlineIsInForceOnItsBootFromWhenItWasAskedForUntilItsEnd(t *testing.T) {
 	t.Parallel()
-	d := sample(1000)
-	require.NoError(t, d.Check("b", 1000))
-	require.NoError(t, d.Check("b", d.EndAt()-1))
-	require.ErrorIs(t, d.Check("b", d.EndAt()), ErrPassed)
-	require.Error(t, d.Check("another", 1000))
-	require.Error(t, d.Check("b", 999), "asked for later than now")
-	for _, change := range []func(*Deadline){
-		func(d *Deadline) { d.End = 0 }, func(d *Deadline) { d.End = d.Until + 1 }, func(d *Deadline) { d.Until = 2 * time.Hour },
-		func(d *Deadline) { d.Asked = -1 }, func(d *Deadline) { *d = Deadline{} },
+	r := sample(1000)
+	require.NoError(t, Check(r, "b", 1000))
+	require.NoError(t, Check(r, "b", int64(r.KillAt)-1))
+	require.ErrorIs(t, Check(r, "b", int64(r.KillAt)), ErrPassed)
+	require.Error(t, Check(r, "another", 1000))
+	require.Error(t, Check(r, "b", 999), "asked for later than now")
+	for _, change := range []func(*member.Record){
+		func(r *member.Record) { r.KillAt = r.Renewed }, func(r *member.Record) { r.KillAt = r.Deadline + 1 },
+		func(r *member.Record) { r.Deadline = r.Renewed + 2*time.Hour }, func(r *member.Record) { r.Renewed = -1 },
+		func(r *member.Record) { *r = member.Record{} },
 	} {
-		d := sample(1000)
-		change(&d)
-		require.Error(t, d.Check("b", 1001))
+		r := sample(1000)
+		change(&r)
+		require.Error(t, Check(r, "b", 1001))
 	}
+	r.KillAt, r.Deadline = r.Renewed, r.Renewed
+	require.ErrorIs(t, Check(r, "b", 1001), ErrVoid)
 }
 
 // Whatever half of the file is torn, and wherever, what is read was written, and is never later than what was written last.

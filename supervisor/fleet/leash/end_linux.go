@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"procman/actors/kernel"
 	"procman/actors/record"
 	"procman/messages"
+	"procman/supervisor/fleet/member"
 )
 
 // errSlow says that the disk does not answer.
@@ -32,12 +34,17 @@ type ender struct {
 	now    func() int64
 	log    *slog.Logger
 	disk   *record.Disk
+	starts *os.File // the start lock
 
 	runs   map[messages.InstanceID]*fight // those that are marked
 	forks  uint64                         // of the host, when nobody was left
 	clean  bool                           // nobody was left
 	hung   map[int]uint64                 // processes that do not show their environment, and when they were started
 	ending map[string]bool                // the tags of runs of which it was written down that they were ended
+
+	seat     atomic.Pointer[starter] // who the start lock said that holds it
+	unseated starter                 // the daemon that was ended
+	said     string                  // what was said last of why one could not be
 }
 
 // fight is a marked instance, with what is known of its newest run.
@@ -63,18 +70,21 @@ type victim struct {
 }
 
 // read returns the deadline. The error is errSlow if the disk does not answer.
-func (e *ender) read(patience time.Duration) (Deadline, error) {
-	answer := make(chan Deadline, 1)
+func (e *ender) read(patience time.Duration) (member.Record, error) {
+	answer := make(chan member.Record, 1)
 	_, err := e.disk.Do(context.Background(), patience, func() error {
 		d, err := Read(e.dir)
 		answer <- d
 		return err
 	}, nil)
 	if _, stalled := errors.AsType[*record.StalledError](err); stalled {
-		return Deadline{}, errSlow
+		return member.Record{}, errSlow
 	}
 	return <-answer, err
 }
+
+// close lets go of what the ender holds.
+func (e *ender) close() { _ = e.starts.Close() }
 
 func (e *ender) marks() int { return len(e.runs) }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"procman/messages"
+	"procman/supervisor/fleet/member"
 )
 
 // Clock is CLOCK_BOOTTIME.
@@ -24,12 +25,14 @@ type Options struct {
 }
 
 const (
-	// unarmed is how often a leash that knows no deadline looks whether there is one.
-	unarmed = time.Second
+	// alert is how often a leash looks at what is in force: a lease that is over before its deadline moves that forward.
+	alert = time.Second
 	// watchful is how often it looks for what is started although the deadline has passed.
 	watchful = 200 * time.Millisecond
 	// diskPatience is how long it waits for the disk before it goes by what it knows.
 	diskPatience = 100 * time.Millisecond
+	// startPatience is how long it waits for the starts that are under way, where the lease does not say how long it may.
+	startPatience = time.Second
 	// tagPatience is how long it waits for one process to show its environment.
 	tagPatience = time.Second
 )
@@ -42,14 +45,16 @@ type Leash struct {
 	lock  *os.File
 	ender *ender
 
-	known   Deadline // the last one that could be read
-	said    string   // what was said last of why nothing is in force
+	known   member.Record // the last one that could be read
+	said    string        // what was said last of why nothing is in force
 	leaving bool
+	shut    bool // no start is under way that may have begun when a deadline was in force
 }
 
 // Guard guards until ctx ends and nobody is left to be guarded.
 func (l *Leash) Guard(ctx context.Context) {
 	defer l.lock.Close()
+	defer l.ender.close()
 	wake := ctx
 	ctx = context.WithoutCancel(ctx) // who has to be ended is, whoever tells the leash to go
 	for {
@@ -63,15 +68,12 @@ func (l *Leash) Guard(ctx context.Context) {
 			}
 			l.say("")
 			l.ender.clean = false
-			until := l.known.EndAt()
-			if early := until - int64(l.known.End/4); l.clock.Now() < early {
-				until = early // so that at the end nothing depends on how fast a busy host reads a file
-			} else {
-				l.ender.refresh(ctx, time.Second)
+			l.shut = false
+			now, until := l.clock.Now(), int64(l.known.KillAt)
+			if now >= until-int64(l.known.KillAt-l.known.Renewed)/4 {
+				l.ender.refresh(ctx, time.Second) // so that at the end nothing depends on how fast a busy host reads a file
 			}
-			if l.leaving {
-				until = min(until, l.clock.Now()+int64(unarmed))
-			}
+			until = min(until, now+int64(alert))
 			l.clock.Wait(wake, until)
 			continue
 		}
@@ -81,7 +83,7 @@ func (l *Leash) Guard(ctx context.Context) {
 		if l.leaving {
 			return
 		}
-		pause := unarmed
+		pause := alert
 		if l.ender.marks() > 0 {
 			pause = watchful
 		}
@@ -91,7 +93,7 @@ func (l *Leash) Guard(ctx context.Context) {
 
 // inForce returns nil if a deadline is in force, and else why none is.
 func (l *Leash) inForce() error {
-	left := time.Duration(l.known.EndAt() - l.clock.Now())
+	left := l.known.KillAt - time.Duration(l.clock.Now())
 	d, err := l.ender.read(max(diskPatience, min(left, time.Second)))
 	if err == errSlow {
 		d, err = l.known, nil
@@ -100,7 +102,7 @@ func (l *Leash) inForce() error {
 		return err
 	}
 	l.known = d
-	return d.Check(l.ender.boot, l.clock.Now())
+	return Check(d, l.ender.boot, l.clock.Now())
 }
 
 // say says once why nothing is in force.
@@ -113,20 +115,38 @@ func (l *Leash) say(why string) {
 	}
 }
 
-// end ends whatever is fenced, until nobody of it lives or a deadline is in force. It reports whether anybody lived.
+// end ends whatever is fenced, until nobody of it lives, nor is being started, or a deadline is in force. It reports whether
+// anybody lived.
 func (l *Leash) end(ctx context.Context, why error) (any bool) {
 	l.say(why.Error())
 	began := l.clock.Now()
+	patience := startPatience
+	if why == ErrPassed {
+		patience = (l.known.Deadline - l.known.KillAt) / 2
+	}
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		shut := l.shut // before the round: what was started until then, it finds
 		left, stop := l.ender.round(ctx, why.Error(), func() bool { return l.inForce() == nil })
 		if stop {
 			return true
 		}
-		if len(left) == 0 {
+		if !l.shut {
+			waited := time.Duration(l.clock.Now() - began)
+			if l.shut = l.ender.shut(waited >= patience); !l.shut {
+				pause = min(pause, max(patience-waited, 5*time.Millisecond), watchful)
+			}
+		}
+		if len(left) == 0 && shut {
 			if any {
 				l.log.Info("nobody of the fenced runs lives", "after", time.Duration(l.clock.Now()-began).String())
 			}
 			return any
+		}
+		if len(left) == 0 {
+			if !l.shut {
+				l.clock.Wait(ctx, l.clock.Now()+int64(pause))
+			}
+			continue
 		}
 		any = true
 		if pause >= 500*time.Millisecond {

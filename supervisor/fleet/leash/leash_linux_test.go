@@ -22,6 +22,7 @@ import (
 	"procman/actors/kernel"
 	"procman/actors/spawn"
 	"procman/messages"
+	"procman/supervisor/fleet/member"
 	"procman/test/fake"
 )
 
@@ -34,6 +35,10 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		l.Guard(context.Background())
+		return
+	}
+	if dir := os.Getenv(roleVariable); dir != "" {
+		halfway(messages.StateDir(dir))
 		return
 	}
 	flag.Parse()
@@ -124,21 +129,35 @@ type host struct {
 }
 
 func newHost(t *testing.T) *host {
-	h := &host{T: t, dir: messages.StateDir(t.TempDir()), clock: newClock()}
+	h := emptyHost(t)
 	var err error
 	h.spawner, err = spawn.Open(h.dir, spawn.Options{})
 	require.NoError(t, err)
-	_, h.boot, err = spawn.Records(h.dir)
-	require.NoError(t, err)
-	h.dir = h.spawner.Dir()
-	h.file = opened(t, h.dir)
 	t.Cleanup(func() {
-		for _, p := range h.alive() {
-			_ = syscall.Kill(p, syscall.SIGKILL)
-		}
+		h.kill()
 		require.NoError(t, h.spawner.Close())
 	})
 	return h
+}
+
+// emptyHost has no manager.
+func emptyHost(t *testing.T) *host {
+	h := &host{T: t, clock: newClock()}
+	var err error
+	h.dir, err = resolved(messages.StateDir(t.TempDir()))
+	require.NoError(t, err)
+	_, h.boot, err = spawn.Records(h.dir)
+	require.NoError(t, err)
+	h.file = opened(t, h.dir)
+	t.Cleanup(h.kill)
+	return h
+}
+
+// kill ends what shows the state directory.
+func (h *host) kill() {
+	for _, p := range h.alive() {
+		_ = syscall.Kill(p, syscall.SIGKILL)
+	}
 }
 
 // alive returns the processes that show the state directory.
@@ -169,7 +188,7 @@ func (h *host) fence(id messages.InstanceID) {
 }
 
 // renew puts a deadline of 8.5 s into force.
-func (h *host) renew() Deadline {
+func (h *host) renew() member.Record {
 	h.Helper()
 	d := sample(h.clock.Now())
 	d.Boot = h.boot
@@ -215,11 +234,11 @@ func TestAtTheDeadlineEveryFencedRunEndsAndNoOther(t *testing.T) {
 	fenced := []actors.Process{h.start("a", ""), h.start("b", "trap '' TERM")}
 	other := h.start("other", "")
 	h.guard()
-	require.Less(t, h.clock.rests(t), d.EndAt(), "it looks before the end")
-	h.clock.to(d.EndAt() - 1)
-	require.Equal(t, d.EndAt(), h.clock.rests(t))
+	require.Less(t, h.clock.rests(t), int64(d.KillAt), "it looks before the end")
+	h.clock.to(int64(d.KillAt) - 1)
+	require.Equal(t, int64(d.KillAt), h.clock.rests(t))
 	require.True(t, lives(fenced[0].PID()) && lives(fenced[1].PID()))
-	h.clock.to(d.EndAt())
+	h.clock.to(int64(d.KillAt))
 	for _, p := range fenced {
 		e := p.Wait()
 		require.Equal(t, "KILL", strings.TrimPrefix(e.Signal, "SIG"))
@@ -229,7 +248,7 @@ func TestAtTheDeadlineEveryFencedRunEndsAndNoOther(t *testing.T) {
 	e, err := EndingOf(h.dir, "a")
 	require.NoError(t, err)
 	require.Equal(t, 1, e.Run)
-	require.Equal(t, d.EndAt(), e.At)
+	require.Equal(t, int64(d.KillAt), e.At)
 	require.NotEmpty(t, e.Tag)
 	_, err = EndingOf(h.dir, "other")
 	require.ErrorIs(t, err, fs.ErrNotExist)
@@ -244,14 +263,14 @@ func TestARenewalMovesTheEndAlsoIfItComesAtTheLastMoment(t *testing.T) {
 	h.guard()
 	for range 5 {
 		h.clock.rests(t)
-		h.clock.to(d.EndAt() - 1)
+		h.clock.to(int64(d.KillAt) - 1)
 		h.clock.rests(t)
 		d = h.renew()
 		h.clock.to(h.clock.Now() + 1) // the end that was
 		require.Greater(t, h.clock.rests(t), h.clock.Now()+1)
 	}
 	require.True(t, lives(p.PID()))
-	h.clock.to(d.EndAt())
+	h.clock.to(int64(d.KillAt))
 	p.Wait()
 }
 
@@ -283,7 +302,7 @@ echo ready`)
 	})
 	h.guard()
 	h.clock.rests(t)
-	h.clock.to(d.EndAt())
+	h.clock.to(int64(d.KillAt))
 	h.clock.pass(t, "all end", func() bool {
 		for _, pid := range helpers {
 			if lives(pid) {
@@ -305,6 +324,11 @@ func TestNoDeadlineThatIsInForceIsOneThatHasPassed(t *testing.T) {
 			require.NoError(h, os.Mkdir(h.dir.Deadline(), 0o700))
 		},
 		"never written": func(h *host) { require.NoError(h, os.WriteFile(h.dir.Deadline(), make([]byte, 2*half), 0o600)) },
+		"void": func(h *host) {
+			d := h.renew()
+			d.KillAt, d.Deadline = d.Renewed, d.Renewed
+			require.NoError(h, h.file.Write(d))
+		},
 		"of later": func(h *host) {
 			d := sample(h.clock.Now() + int64(time.Minute))
 			d.Boot = h.boot
@@ -333,7 +357,7 @@ func TestARunThatShowsThatItIsFencedEndsAlsoWhenItsMarkAndItsRecordAreGone(t *te
 	h.guard()
 	h.clock.rests(t)
 	require.NoError(t, os.RemoveAll(h.dir.Instances()))
-	h.clock.to(d.EndAt())
+	h.clock.to(int64(d.KillAt))
 	p.Wait()
 	require.True(t, lives(other.PID()))
 }
@@ -345,7 +369,7 @@ func TestWhatIsStartedAfterTheDeadlineEndsAtOnceForAsLongAsItIsMarked(t *testing
 	d := h.renew()
 	h.guard()
 	h.clock.rests(t)
-	h.clock.to(d.EndAt())
+	h.clock.to(int64(d.KillAt))
 	h.clock.rests(t)
 	p := h.start("a", "") // by a daemon that was frozen on its way
 	h.clock.pass(t, "it ends", func() bool { return !lives(p.PID()) })
@@ -353,7 +377,7 @@ func TestWhatIsStartedAfterTheDeadlineEndsAtOnceForAsLongAsItIsMarked(t *testing
 
 	h.renew()
 	h.clock.to(h.clock.Now() + int64(time.Second))
-	require.Greater(t, h.clock.rests(t), h.clock.Now()+int64(2*time.Second), "a deadline is in force again")
+	require.Equal(t, h.clock.Now()+int64(alert), h.clock.rests(t), "a deadline is in force again")
 	app := messages.AppInstance{InstanceID: "a", Executable: "/bin/sleep", Args: []string{"1000"}}
 	again, err := h.spawner.Spawn(context.Background(), messages.Launch{App: app.WithDefaults(), Run: 2, Port: 43990})
 	require.NoError(t, err)
@@ -379,7 +403,7 @@ func TestAReusedPidIsNotTheRunOnRecord(t *testing.T) {
 	defer l.lock.Close()
 	newest := l.ender.newest
 	l.ender.newest = func(id messages.InstanceID) *kernel.Run { r := newest(id); r.PID = stranger.Process.Pid; return r }
-	h.clock.to(d.EndAt())
+	h.clock.to(int64(d.KillAt))
 	ended := make(chan struct{})
 	go func() { defer close(ended); l.end(context.Background(), ErrPassed) }()
 	h.clock.pass(t, "the run ends", func() bool {
@@ -414,7 +438,7 @@ func TestToldToGoALeashGoesWhenItGuardsNobody(t *testing.T) {
 		require.Fail(t, "a run lives")
 	default:
 	}
-	h.clock.to(d.EndAt())
+	h.clock.to(int64(d.KillAt))
 	p.Wait()
 	h.clock.pass(t, "it goes", func() bool {
 		select {
@@ -453,11 +477,12 @@ func TestAStateDirectoryHasOneLeashThatLivesOnWithoutWhomStartedIt(t *testing.T)
 
 	// By the real clock: the deadline ends what lives, and the leash lives on.
 	h.fence("a")
-	d := Deadline{Boot: h.boot, Asked: Now(), End: time.Second, Until: 2 * time.Second}
+	d := sample(Now())
+	d.Boot, d.KillAt = h.boot, d.Renewed+time.Second
 	require.NoError(t, h.file.Write(d))
 	p := h.start("a", "")
 	p.Wait()
-	require.GreaterOrEqual(t, Now(), d.EndAt())
+	require.GreaterOrEqual(t, Now(), int64(d.KillAt))
 	eventually(t, "it is written down", func() bool { _, err := EndingOf(h.dir, "a"); return err == nil })
 	log, err := os.Open(h.dir.LeashLog())
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"procman/messages"
+	"procman/supervisor/fleet/member"
 )
 
 var errUnsupported = errors.New("a leash needs Linux: pidfds and CLOCK_BOOTTIME")
@@ -35,10 +36,12 @@ type ender struct {
 	clean bool
 }
 
-func (*ender) read(time.Duration) (Deadline, error)   { return Deadline{}, errUnsupported }
-func (*ender) refresh(context.Context, time.Duration) {}
-func (*ender) alive(context.Context) int              { return 0 }
-func (*ender) marks() int                             { return 0 }
+func (*ender) read(time.Duration) (member.Record, error) { return member.Record{}, errUnsupported }
+func (*ender) refresh(context.Context, time.Duration)    {}
+func (*ender) alive(context.Context) int                 { return 0 }
+func (*ender) shut(bool) bool                            { return false }
+func (*ender) close()                                    {}
+func (*ender) marks() int                                { return 0 }
 func (*ender) round(context.Context, string, func() bool) ([]messages.Member, bool) {
 	return nil, false
 }

@@ -38,14 +38,10 @@ func New(dir messages.StateDir, o Options) (*Leash, error) {
 	if o.Clock == nil {
 		o.Clock = bootClock{}
 	}
-	path, err := filepath.Abs(string(dir))
-	if err == nil {
-		path, err = filepath.EvalSymlinks(path)
-	}
+	dir, err := resolved(dir)
 	if err != nil {
 		return nil, err
 	}
-	dir = messages.StateDir(path)
 	newest, boot, err := spawn.Records(dir)
 	if err != nil {
 		return nil, err
@@ -56,18 +52,31 @@ func New(dir messages.StateDir, o Options) (*Leash, error) {
 		}
 	}
 	unix.CloseOnExec(int(o.Lock.Fd()))
-	if err := sign(o.Lock); err != nil {
+	starts, err := openStarts(dir)
+	if err != nil {
 		return nil, errors.Join(err, o.Lock.Close())
 	}
+	if err := sign(o.Lock, os.Getpid()); err != nil {
+		return nil, errors.Join(err, o.Lock.Close(), starts.Close())
+	}
 	return &Leash{dir: dir, clock: o.Clock, log: o.Logger, lock: o.Lock, ender: &ender{
-		dir: dir, boot: boot, proc: "/proc", newest: newest, now: o.Clock.Now, log: o.Logger, disk: record.NewDisk("the state disk", 4),
+		dir: dir, boot: boot, proc: "/proc", newest: newest, now: o.Clock.Now, log: o.Logger, disk: record.NewDisk("the state disk", 4), starts: starts,
 		ending: map[string]bool{}, hung: map[int]uint64{},
 	}}, nil
 }
 
-// sign writes into the lock file whose it is.
-func sign(f *os.File) error {
-	line := strconv.Itoa(os.Getpid()) + "\n"
+// resolved returns the directory as a manager names it in the environment of what it starts.
+func resolved(dir messages.StateDir) (messages.StateDir, error) {
+	path, err := filepath.Abs(string(dir))
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	return messages.StateDir(path), err
+}
+
+// sign writes into the lock file whose it is; 0: it is not known yet.
+func sign(f *os.File, pid int) error {
+	line := strconv.Itoa(pid) + "\n"
 	if _, err := f.WriteAt([]byte(line), 0); err != nil {
 		return fmt.Errorf("the leash cannot say that it lives: %w", err)
 	}
@@ -134,6 +143,9 @@ func Start(dir messages.StateDir, program string) (*exec.Cmd, error) {
 		return nil, err
 	}
 	defer lock.Close() // the child has its own
+	if err := sign(lock, 0); err != nil {
+		return nil, err
+	}
 	path := dir.LeashLog()
 	flag := os.O_WRONLY | os.O_CREATE | os.O_APPEND
 	if info, err := os.Lstat(path); err == nil && info.Size() > maxLog {
@@ -148,6 +160,7 @@ func Start(dir messages.StateDir, program string) (*exec.Cmd, error) {
 	c.Dir = "/"
 	c.Env = []string{"GOMAXPROCS=1", "GOGC=20", "GOTRACEBACK=single"} // it is small, and stays so
 	c.Stdout, c.Stderr = log, log
+	c.Args[0] = "procman"
 	c.ExtraFiles = []*os.File{lock}
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := c.Start(); err != nil {
