@@ -36,6 +36,9 @@ const (
 	StateSaved         EventType = "state saved again" // and now it is
 	OutputMoved        EventType = "output moved"      // somebody moved or removed a file that the process writes to
 	OutputRemoved      EventType = "output removed"    // what an instance left that is known no more
+	FleetChanged       EventType = "fleet standing"    // of this host; Why says which and why
+	FleetClaimed       EventType = "fleet claimed"     // an instance is this host's from now on
+	FleetReleased      EventType = "fleet released"    // and now any other's
 	EventsLost         EventType = "events lost"       // in place of events that are no longer there
 )
 
@@ -43,7 +46,7 @@ const (
 func EventTypes() []EventType {
 	return []EventType{ManagerStarted, ManagerStopped, ConfigApplied, ConfigRejected, RemovalWaits, OperatorActed, InstanceStarted, InstanceReady,
 		InstanceAdopted, InstanceStopping, InstanceStopped, InstanceExited, InstanceUnhealthy, InstanceRestarting, StartFailed,
-		PortConflict, PortChanged, StateUnsaved, StateSaved, OutputMoved, OutputRemoved, EventsLost}
+		PortConflict, PortChanged, StateUnsaved, StateSaved, OutputMoved, OutputRemoved, FleetChanged, FleetClaimed, FleetReleased, EventsLost}
 }
 
 // Who causes events, beside operators, who are named by what their way of speaking knows of them: "uid 1000".

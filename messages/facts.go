@@ -230,6 +230,7 @@ const (
 	FaultNoPort            StartFault = "no free port"
 	FaultStateDir          StartFault = "state directory unusable"
 	FaultStalled           StartFault = "file system does not answer"
+	FaultFleet             StartFault = "not allowed by the fleet" // at this moment: the instance is another host's, or the lease has no time left
 	FaultOther             StartFault = "start failed"
 )
 
@@ -237,7 +238,7 @@ const (
 // a start waits until there is room, and that is no failed attempt.
 func (f StartFault) Host() bool {
 	switch f {
-	case FaultResources, FaultNoPort, FaultLocked, FaultUnclear, FaultNotTaken, FaultElsewhere, FaultStateDir, FaultStalled, FaultBusy:
+	case FaultResources, FaultNoPort, FaultLocked, FaultUnclear, FaultNotTaken, FaultElsewhere, FaultStateDir, FaultStalled, FaultBusy, FaultFleet:
 		return true
 	}
 	return false

@@ -59,6 +59,11 @@ func (d StateDir) Memory(id InstanceID) string { return filepath.Join(d.Instance
 // Fence marks an instance whose processes the leash ends at the deadline.
 func (d StateDir) Fence(id InstanceID) string { return filepath.Join(d.Instance(id), "fence.json") }
 
+// Assigned is what a fleet has assigned to this host of the instance.
+func (d StateDir) Assigned(id InstanceID) string {
+	return filepath.Join(d.Instance(id), "assigned.json")
+}
+
 // Ending is what the leash did last to a run of an instance.
 func (d StateDir) Ending(id InstanceID) string { return filepath.Join(d.Instance(id), "leash.json") }
 

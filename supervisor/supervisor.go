@@ -56,11 +56,7 @@ func New(c Config) (*Supervisor, error) {
 		listed: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	if s.system == nil {
-		// The throttle of dead letters keeps a goroutine asleep for its interval, also after the end.
-		s.system = actor.NewActorSystem(actor.WithDeadLetterThrottleInterval(time.Millisecond), actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
-			return slog.New(quiet{c.Logger.Handler()})
-		}))
-		slim(s.system.ProcessRegistry)
+		s.system = NewSystem(c.Logger)
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.teller = newTeller(c.Logger, s.system, c.Observe)
@@ -72,6 +68,16 @@ func New(c Config) (*Supervisor, error) {
 	}
 	go s.run(r)
 	return s, nil
+}
+
+// NewSystem returns an actor system that is small, and says of trouble only.
+func NewSystem(log *slog.Logger) *actor.ActorSystem {
+	// The throttle of dead letters keeps a goroutine asleep for its interval, also after the end.
+	system := actor.NewActorSystem(actor.WithDeadLetterThrottleInterval(time.Millisecond), actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+		return slog.New(quiet{log.Handler()})
+	}))
+	slim(system.ProcessRegistry)
+	return system
 }
 
 // slim gives the registry of an actor system that nobody uses yet one table of shards in place of its 1024, which take 2.8 MB

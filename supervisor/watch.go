@@ -113,7 +113,20 @@ func (d *doubts) judge(draft Draft, next []*plan.App) (apps, leaving []*plan.App
 	}
 	apps = slices.Clone(next)
 	var edited []*plan.App
+	before, after := len(d.last), len(next)
+	concerns := func(app *plan.App) bool { return draft.Concerns == nil || draft.Concerns(app.InstanceID) }
+	if draft.Concerns != nil {
+		for _, app := range next {
+			if !concerns(app) {
+				after--
+			}
+		}
+	}
 	for _, app := range d.last {
+		if !concerns(app) {
+			before--
+			continue
+		}
 		switch n, is := there[app.InstanceID]; {
 		case !is:
 			leaving = append(leaving, app)
@@ -122,7 +135,7 @@ func (d *doubts) judge(draft Draft, next []*plan.App) (apps, leaving []*plan.App
 		}
 	}
 	left := len(leaving)
-	if again, doubt = plan.Removal(draft, len(d.last), len(next), left); again == 0 {
+	if again, doubt = plan.Removal(draft, before, after, left); again == 0 {
 		leaving = nil
 	}
 	if left > 0 || d.some {

@@ -3,6 +3,8 @@ package plan
 import (
 	"fmt"
 	"time"
+
+	"procman/messages"
 )
 
 // Draft says how a list came about that nobody has confirmed: by watching files, say.
@@ -10,6 +12,8 @@ type Draft struct {
 	Whole   bool          // every file came to its place in one piece, so that nobody can have seen a part of it
 	Writing bool          // somebody has a file open for writing
 	Quiet   time.Duration // since a file changed last
+	// Concerns says which instances the list in doubt is about; nil: all. Others have another source, which is never in doubt.
+	Concerns func(messages.InstanceID) bool
 }
 
 // A list that was written in place must be quiet for so long before what it lacks is taken for removed. While that is in
