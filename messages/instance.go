@@ -164,7 +164,7 @@ func (a AppInstance) Clone() AppInstance {
 // Same reports whether a and b are the same in every field.
 func (a *AppInstance) Same(b *AppInstance) bool {
 	return a.InstanceID == b.InstanceID && a.WasmPath == b.WasmPath && a.DbName == b.DbName && a.Executable == b.Executable &&
-		a.WorkDir == b.WorkDir && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault && a.SamePolicy(*b) &&
+		a.WorkDir == b.WorkDir && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault && a.samePolicy(b) &&
 		slices.Equal(a.Args, b.Args) && slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Env, b.Env) && maps.Equal(a.Labels, b.Labels)
 }
 
@@ -281,7 +281,9 @@ func (a AppInstance) specHash(later table) string {
 }
 
 // SamePolicy reports whether a and b are run by the same rules.
-func (a AppInstance) SamePolicy(b AppInstance) bool {
+func (a AppInstance) SamePolicy(b AppInstance) bool { return a.samePolicy(&b) }
+
+func (a *AppInstance) samePolicy(b *AppInstance) bool {
 	return a.Health == b.Health && a.Restart == b.Restart && a.Start == b.Start && a.Stop == b.Stop
 }
 

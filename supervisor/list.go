@@ -3,7 +3,6 @@ package supervisor
 import (
 	"fmt"
 	"log/slog"
-	"maps"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -44,8 +43,7 @@ func (r *root) gotList(c actor.Context, l listed) {
 
 // takeIn notes what a list says, and returns the entries of which it says something else than the one before.
 func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) {
-	gone := maps.Clone(r.entries)
-	touched = make([]*entry, 0, len(l.apps))
+	r.lists++
 	leaving := make(map[messages.InstanceID]string, len(l.leaving))
 	for _, app := range l.leaving {
 		leaving[app.InstanceID] = l.doubt
@@ -53,7 +51,7 @@ func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) 
 	for _, app := range l.apps {
 		e := r.entry(app.InstanceID)
 		app = e.Read(app)
-		delete(gone, e.ID)
+		e.lists = r.lists
 		was := e.Leaving
 		if now := leaving[e.ID]; now != was {
 			e.change().Leaving = now
@@ -75,7 +73,10 @@ func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) 
 			r.unready[e.ID] = struct{}{}
 		}
 	}
-	for _, e := range gone {
+	for _, e := range r.entries {
+		if e.lists == r.lists {
+			continue
+		}
 		if e.Listed != nil {
 			removed++
 		}

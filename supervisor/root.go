@@ -79,6 +79,7 @@ type root struct {
 	booted   bool
 	first    *listed // a list that came before boot was over
 	listed   bool
+	lists    int                              // that have been taken in
 	adopting map[messages.InstanceID]struct{} // survivors that no actor has taken over yet; nil: Listed is closed
 	closing  bool                             // every instance is being stopped
 	leaving  bool                             // the root is being stopped, and its actors with it
@@ -98,6 +99,7 @@ type entry struct {
 	child         *actor.PID
 	alarm         actors.Alarm
 	recent        *actors.Recent
+	lists         int // see root.lists: of the newest list that it is in
 }
 
 // change returns the view to be changed, in place of the one that readers have.

@@ -107,6 +107,9 @@ const firstWait = 5 * time.Second
 // judge returns the list to be put in force for one that nobody has confirmed, with what is in doubt left as it was; and
 // when to ask again, if anything is.
 func (d *doubts) judge(draft Draft, next []*plan.App) (apps, leaving []*plan.App, again time.Duration, doubt string) {
+	if !d.some && slices.Equal(d.last, next) {
+		return next, nil, 0, ""
+	}
 	there := make(map[messages.InstanceID]int, len(next))
 	for n, app := range next {
 		there[app.InstanceID] = n
@@ -225,11 +228,17 @@ func acted(by string, id messages.InstanceID, command string) messages.Event {
 // accept takes a list as a whole or not at all. What it says as the list before is taken as it was, and costs no more than to
 // compare it.
 func accept(list []messages.AppInstance, before []*plan.App) ([]*plan.App, error) {
-	apps := make([]*plan.App, 0, len(list))
-	seen := make(map[messages.InstanceID]int, len(list))
-	known := knownIn(before)
+	same := 0 // so many are those of the list before, one after the other
+	for same < min(len(list), len(before)) && before[same].Same(&list[same]) {
+		same++
+	}
+	if same == len(list) && same == len(before) {
+		return before, nil
+	}
+	apps := append(make([]*plan.App, 0, len(list)), before[:same]...)
+	known, first := knownIn(before, same), firstOf(list, same)
 	var errs []error
-	for n := range list {
+	for n := same; n < len(list); n++ {
 		a := &list[n]
 		app := known(a)
 		if app == nil {
@@ -242,21 +251,44 @@ func accept(list []messages.AppInstance, before []*plan.App) ([]*plan.App, error
 				app.Share(&apps[len(apps)-1].AppInstance)
 			}
 		}
-		if first, twice := seen[a.InstanceID]; twice {
-			errs = append(errs, fmt.Errorf("instance %d: the id %q is already that of instance %d", n+1, string(a.InstanceID), first))
+		if is := first(n); is < n {
+			errs = append(errs, fmt.Errorf("instance %d: the id %q is already that of instance %d", n+1, string(a.InstanceID), is+1))
 		}
-		seen[a.InstanceID] = n + 1
 		apps = append(apps, app)
 	}
 	return apps, errors.Join(errs...)
 }
 
+// firstOf returns what finds the first instance of a list that has the id of number n. The first ones, so many, are known to differ.
+func firstOf(list []messages.AppInstance, differ int) func(n int) int {
+	const few = 8 // as many are compared with all others before a table of these is made
+	if len(list)-differ <= few {
+		return func(n int) int {
+			first := 0
+			for list[first].InstanceID != list[n].InstanceID {
+				first++
+			}
+			return first
+		}
+	}
+	at := make(map[messages.InstanceID]int, len(list))
+	for n := range list {
+		if _, twice := at[list[n].InstanceID]; !twice {
+			at[list[n].InstanceID] = n
+		}
+	}
+	return func(n int) int { return at[list[n].InstanceID] }
+}
+
 // knownIn returns what finds the app of a list that is the same as an instance; nil: there is none. It is quick for one that
-// follows the one before.
-func knownIn(list []*plan.App) func(*messages.AppInstance) *plan.App {
-	next := 0
+// follows the one before, or the first ones, of which so many are taken.
+func knownIn(list []*plan.App, taken int) func(*messages.AppInstance) *plan.App {
+	next := taken
 	var all map[messages.InstanceID]int
 	return func(a *messages.AppInstance) *plan.App {
+		if all == nil && next >= len(list) {
+			return nil // all are taken, in their order
+		}
 		if next >= len(list) || list[next].InstanceID != a.InstanceID {
 			if all == nil {
 				all = make(map[messages.InstanceID]int, len(list))

@@ -39,7 +39,11 @@ func (d *decoder) inPieces(read func(v value)) bool {
 	if d.asOne {
 		return false
 	}
-	l := cut(d.src.text)
+	about := 1 // a file grows by one
+	if known := d.before[d.where]; known != nil {
+		about += len(known.sums)
+	}
+	l := cut(d.src.text, about)
 	if l == nil || screenText([]byte(l.frame)) != nil {
 		return false
 	}
@@ -86,7 +90,7 @@ func (d *decoder) assemble(base *level) []messages.AppInstance {
 	find := known.finder()
 	for n := range l.pieces {
 		i := find(l.pieces[n].sum)
-		if last := len(all) - 1; i < 0 && last >= 0 && all[last].known < 0 && n-all[last].from < most {
+		if last := len(all) - 1; last >= 0 && all[last].goesOn(n, i) {
 			all[last].to++
 			continue
 		}
@@ -99,13 +103,22 @@ func (d *decoder) assemble(base *level) []messages.AppInstance {
 		if len(d.faults) > 0 {
 			break
 		}
-		switch {
-		case s.known < 0:
+		if s.known < 0 {
 			d.anew(now, s, next(), base)
-		case !d.again(now, s.from, known, s.known):
-			d.anew(now, s, l.read(d.src.text, s), base)
-		case s.known == s.from:
-			inPlace++
+			continue
+		}
+		copy(now.sums[s.from:s.to], known.sums[s.known:])
+		copy(now.costs[s.from:s.to], known.costs[s.known:])
+		copy(now.apps[s.from:s.to], known.apps[s.known:])
+		for n := s.from; n < s.to; n++ {
+			i := s.known + n - s.from
+			switch {
+			case !d.again(now, n, known, i):
+				one := stretch{from: n, to: n + 1}
+				d.anew(now, one, l.read(d.src.text, one), base)
+			case i == n:
+				inPlace++
+			}
 		}
 	}
 	if known != nil && inPlace == len(now.apps) && inPlace == len(known.apps) {
@@ -131,6 +144,8 @@ func (k *list) finder() func(sum) int {
 		case next < len(k.sums) && k.sums[next] == s:
 			next++
 			return next - 1
+		case all == nil && next+1 >= len(k.sums):
+			return -1 // all before is taken: what is behind it is new, and the last one is another once something follows it
 		case all == nil:
 			all = make(map[sum]int, len(k.sums))
 			for i, s := range k.sums {
@@ -146,7 +161,7 @@ func (k *list) finder() func(sum) int {
 	}
 }
 
-// again takes piece n as it is known, unless its env file is another one by now.
+// again reports whether piece n is as it is known. It is not if its env file is another one by now.
 func (d *decoder) again(now *list, n int, known *list, i int) bool {
 	if use, has := known.envs[i]; has {
 		if file := d.envFile(use.path); file.err != nil || file.sum != use.sum {
@@ -155,8 +170,7 @@ func (d *decoder) again(now *list, n int, known *list, i int) bool {
 		d.reads.file(use.path)
 		now.uses(n, use)
 	}
-	now.sums[n], now.costs[n], now.apps[n] = known.sums[i], known.costs[i], known.apps[i]
-	d.budget -= int(known.costs[i])
+	d.budget -= int(now.costs[n])
 	d.unique(now.apps[n].InstanceID, &token.Position{})
 	return true
 }
@@ -168,10 +182,18 @@ func (k *list) uses(n int, use envUse) {
 	k.envs[n] = use
 }
 
-// stretch are pieces that are read together: one that is known, or some that are not.
+// stretch are pieces that are taken together: some that are known one after the other, or some that are not and are parsed at once.
 type stretch struct {
 	from, to int
-	known    int // the number it is known by; -1: they are not
+	known    int // the number by which the first is known; -1: they are not
+}
+
+// goesOn reports whether piece n, which is known by that number, is the next one of the stretch.
+func (s stretch) goesOn(n, known int) bool {
+	if s.known < 0 {
+		return known < 0 && n-s.from < most
+	}
+	return known == s.known+n-s.from
 }
 
 // nodes are those of the pieces of a stretch; nil: see layout.items. moved is what layout.document returns.

@@ -48,11 +48,10 @@ const (
 
 const listKey = "instances:"
 
-// cut returns the layout of a text; nil: it has none.
-func cut(text string) *layout {
+// cut returns the layout of a text of about so many pieces; nil: it has none.
+func cut(text string, about int) *layout {
 	// Tabs and bare carriage returns mean different things in different places. What an anchor stands for may be used anywhere.
-	if strings.IndexByte(text, '\t') >= 0 || strings.IndexByte(text, '\r') >= 0 ||
-		strings.Contains(text, ": &") || strings.Contains(text, "- &") || strings.Contains(text, ": *") || strings.Contains(text, "- *") {
+	if strings.IndexByte(text, '\t') >= 0 || strings.IndexByte(text, '\r') >= 0 || isNode(text, '&') || isNode(text, '*') {
 		return nil
 	}
 	begin := 0
@@ -65,7 +64,7 @@ func cut(text string) *layout {
 	if rest = rest[len(listKey):]; strings.TrimLeft(rest, " ") != "" && !strings.HasPrefix(strings.TrimLeft(rest, " "), "#") || strings.HasPrefix(rest, "#") {
 		return nil
 	}
-	l := &layout{key: 1 + strings.Count(text[:begin], "\n"), indent: -1}
+	l := &layout{key: 1 + strings.Count(text[:begin], "\n"), indent: -1, pieces: make([]piece, 0, about)}
 	first, number := at, l.key
 	for at < len(text) {
 		here, next := lineAt(text, at)
@@ -91,6 +90,11 @@ func cut(text string) *layout {
 	return l.close(text, begin, len(text), number, thenNothing)
 }
 
+// isNode reports whether a node of the text may begin with the mark of an anchor or an alias.
+func isNode(text string, mark byte) bool {
+	return strings.IndexByte(text, mark) >= 0 && (strings.Contains(text, ": "+string(mark)) || strings.Contains(text, "- "+string(mark)))
+}
+
 // lineAt returns the line at a place of the text, and where the next one begins.
 func lineAt(text string, at int) (string, int) {
 	if n := strings.IndexByte(text[at:], '\n'); n >= 0 {
@@ -110,9 +114,11 @@ func (l *layout) close(text string, begin, end, lastLine, then int) *layout {
 		return nil
 	}
 	l.pieces[len(l.pieces)-1].to = end
+	var said []byte
 	for n := range l.pieces {
 		p := &l.pieces[n]
-		p.sum = sumOf([]byte(text[p.from:p.to]))
+		said = append(said[:0], text[p.from:p.to]...)
+		p.sum = sumOf(said)
 		if n == len(l.pieces)-1 {
 			p.sum[0] ^= byte(then)
 		}

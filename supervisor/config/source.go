@@ -10,23 +10,25 @@ import (
 
 // source is the text of a file, for showing lines of it.
 type source struct {
-	path  string
-	text  string
-	lines []string
+	path string
+	text string
+	// lines are asked for by who shows some of them: of a good file nobody does.
+	lines func() []string
 	// hidden is the byte from which a line is not shown, by line from 1: what follows may be secret.
 	hidden map[int]int
 }
 
 func newSource(path, text string) *source {
-	return &source{path: path, text: text, lines: strings.Split(text, "\n"), hidden: map[int]int{}}
+	return &source{path: path, text: text, hidden: map[int]int{}, lines: sync.OnceValue(func() []string { return strings.Split(text, "\n") })}
 }
 
 // hideValue keeps what follows the key at the column from being shown.
 func (s *source) hideValue(line, column int) {
-	if line < 1 || line > len(s.lines) {
+	lines := s.lines()
+	if line < 1 || line > len(lines) {
 		return
 	}
-	text := s.lines[line-1]
+	text := lines[line-1]
 	from := len(text)
 	for i := range text {
 		if column--; column == 0 {
@@ -52,10 +54,11 @@ const (
 
 // snippet shows a line with a caret below the column.
 func (s *source) snippet(line, column int) string {
-	if line < 1 || line > len(s.lines) {
+	lines := s.lines()
+	if line < 1 || line > len(lines) {
 		return ""
 	}
-	text := strings.TrimSuffix(s.lines[line-1], "\r")
+	text := strings.TrimSuffix(lines[line-1], "\r")
 	if strings.TrimSpace(text) == "" {
 		return ""
 	}
@@ -108,7 +111,7 @@ func (s *source) hideSecrets(ours map[string]bool) {
 		children int // indent of the keys within; -1 until the first is seen
 		brackets int // still open within
 	)
-	for i, text := range s.lines {
+	for i, text := range s.lines() {
 		if strings.TrimSpace(text) == "" {
 			continue
 		}
