@@ -16,7 +16,8 @@ type Code string
 // The codes.
 const (
 	CodeUnknownInstance Code = "unknown_instance" // 404
-	CodeNotFound        Code = "not_found"        // 404: no such path
+	CodeNotFound        Code = "not_found"        // 404: no such path, or no such host
+	CodeNoFleet         Code = "no_fleet"         // 404: the daemon's host is in none
 	CodeMethod          Code = "method_not_allowed"
 	CodeInvalid         Code = "invalid"             // 400: the request, or 422: the configuration
 	CodeForbidden       Code = "forbidden"           // 403: another user, or one who may only read
@@ -31,7 +32,7 @@ const (
 
 // Codes lists every code.
 func Codes() []Code {
-	return []Code{CodeUnknownInstance, CodeNotFound, CodeMethod, CodeInvalid, CodeForbidden, CodeConflict, CodeOther, CodeBusy, CodeEnding,
+	return []Code{CodeUnknownInstance, CodeNotFound, CodeNoFleet, CodeMethod, CodeInvalid, CodeForbidden, CodeConflict, CodeOther, CodeBusy, CodeEnding,
 		CodeNotReady, CodeTimeout, CodeFailed}
 }
 

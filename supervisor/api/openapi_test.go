@@ -49,7 +49,10 @@ func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
 	now := time.Now()
 	for name, value := range map[string]any{
 		"Document": Document{}, "Manager": Manager{Config: "x", Program: "x", ConfigError: "x", UpgradeFailed: "x", Waits: "x"}, "Ending": Ending{}, "Upgrading": Upgrading{Program: "x"}, "Reloaded": Reloaded{}, "Pruning": Pruning{}, "Pruned": messages.Pruned{Kept: "x"}, "Condition": Condition{},
-		"Why": Why{Missing: []string{"x"}}, "SeenProbe": SeenProbe{},
+		"FleetReport": FleetReport{}, "FleetHosts": FleetHosts{}, "FleetHost": messages.FleetHost{}, "FleetInstances": FleetInstances{},
+		"FleetInstance": messages.FleetInstance{Spec: []byte("{}")}, "FleetList": FleetList{}, "FleetChanges": FleetChanges{},
+		"FleetChange": messages.FleetChange{}, "FleetDrain": FleetDrain{},
+		"Why": Why{Fleet: &messages.FleetInstance{}, Missing: []string{"x"}}, "SeenProbe": SeenProbe{},
 		"Event": messages.Event{ID: "x", Command: "x", Phase: "x", Run: 1, PID: 1, Port: 1, Why: "x", Bad: true, OldPort: 1, Exit: &messages.Exit{}, Delay: 1, Attempt: 1},
 		"Plan":  Plan{}, "Proposal": Proposal{}, "ProposedFile": ProposedFile{[]byte("x"), "x", true}, "ProposedDir": ProposedDir{[]string{"x"}, "x", true}, "Change": messages.Change{}, "FieldChange": messages.FieldChange{}, "Error": Error{},
 		"Exit": messages.Exit{}, "Probe": messages.Probe{}, "Status": messages.Status{StartedAt: &now},
@@ -61,7 +64,7 @@ func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
 		require.NoError(t, json.Unmarshal(text, &fields))
 		schema := d.Components.Schemas[name]
 		require.ElementsMatch(t, slices.Collect(maps.Keys(fields)), slices.Collect(maps.Keys(schema.Properties)), name)
-		if !slices.Contains([]string{"OutputLine", "Event", "Why", "ProposedFile", "ProposedDir", "Upgrading", "Manager"}, name) {
+		if !slices.Contains([]string{"OutputLine", "Event", "Why", "ProposedFile", "ProposedDir", "Upgrading", "Manager", "FleetInstance"}, name) {
 			require.ElementsMatch(t, slices.Collect(maps.Keys(fields)), schema.Required, name)
 		}
 	}

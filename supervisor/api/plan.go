@@ -51,8 +51,11 @@ const maxProposal = 32 << 20
 
 // bodyLimit is how large the body of a request may be.
 func bodyLimit(r *http.Request) int64 {
-	if r.Method == http.MethodPost && r.URL.Path == "/v1/plan" {
+	switch {
+	case r.Method == http.MethodPost && r.URL.Path == "/v1/plan":
 		return maxProposal
+	case r.Method == http.MethodPut && r.URL.Path == fleetInstance:
+		return maxList
 	}
 	return maxBody
 }

@@ -28,7 +28,7 @@ type Supervisor interface {
 
 var _ Supervisor = (*supervisor.Supervisor)(nil)
 
-// Options are what a Server is made of. All but Pending, Metrics and Logger are required.
+// Options are what a Server is made of. All but Pending, Metrics, Fleet and Logger are required.
 type Options struct {
 	Supervisor Supervisor
 	Manager    Manager
@@ -49,6 +49,8 @@ type Options struct {
 	Waits func() string
 	// Holds reports whether a leased port is kept bound by the manager while its instance uses it. Nil: it is not.
 	Holds func() bool
+	// Fleet is the host's part in a fleet; nil: it is in none.
+	Fleet Fleet
 	// Metrics answers a scrape; nil: there are none.
 	Metrics http.Handler
 	// Shutdown begins the end of the daemon, on behalf of somebody, and returns at once. It may be called more than once.
@@ -88,6 +90,7 @@ type Server struct {
 	streams chan struct{} // a slot for each stream of output
 	plans   chan struct{} // a slot for each plan that is made
 	readers chan struct{} // a slot for each request of who may only read
+	lists   chan struct{} // a slot for each list of a fleet that is applied
 	life    context.Context
 	end     context.CancelFunc // ends the streams
 	http    *http.Server       // on the socket
@@ -125,7 +128,7 @@ func New(o Options) (*Server, error) {
 		o.heartbeat = heartbeat
 	}
 	s := &Server{options: o, log: o.Logger, mux: http.NewServeMux(), streams: make(chan struct{}, o.streams),
-		plans: make(chan struct{}, plansAtOnce)}
+		plans: make(chan struct{}, plansAtOnce), lists: make(chan struct{}, listsAtOnce)}
 	s.readers = make(chan struct{}, max(o.streams/2, 1)) // they keep nobody from following who may do everything
 	s.life, s.end = context.WithCancel(context.Background())
 	for _, r := range s.routes() {
@@ -158,7 +161,7 @@ type route struct {
 
 func (s *Server) routes() []route {
 	o := s.options.Supervisor
-	return []route{
+	return append(s.fleetRoutes(), []route{
 		{"GET", "/v1/instances", s.instances},
 		{"GET", "/v1/instances/{id}", s.instance},
 		{"POST", "/v1/instances/{id}/start", s.command(o.Start)},
@@ -176,7 +179,7 @@ func (s *Server) routes() []route {
 		{"GET", "/metrics", s.metrics},
 		{"GET", "/healthz", s.healthz},
 		{"GET", "/readyz", s.readyz},
-	}
+	}...)
 }
 
 // Handler returns the endpoints alone, to be mounted elsewhere. Who calls is checked by Serve, not by the Handler.

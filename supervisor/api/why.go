@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"regexp"
 	"slices"
@@ -27,6 +28,8 @@ type Why struct {
 	NowOut []messages.OutputLine `json:"stdout"`
 	// Events are what happened to the instance last, newest last.
 	Events []messages.Event `json:"events"`
+	// Fleet is how it stands with the fleet, without its spec; nil: it is not on the fleet's list.
+	Fleet *messages.FleetInstance `json:"fleet,omitempty"`
 	// Missing says what of the above could not be read.
 	Missing []string `json:"missing,omitempty"`
 }
@@ -97,6 +100,19 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 		d.Events = append(d.Events, e)
+	}
+	if s.options.Fleet != nil {
+		some, err := s.options.Fleet.Instances(ctx, id)
+		var own messages.ErrUnknownInstance
+		switch {
+		case errors.As(err, &own):
+		case err != nil:
+			d.Missing = append(d.Missing, "the fleet: "+err.Error())
+		case len(some) == 1:
+			of := shown(some[0])
+			of.Spec = nil
+			d.Fleet = &of
+		}
 	}
 	s.yes(w, r, http.StatusOK, d)
 }

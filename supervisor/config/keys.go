@@ -113,7 +113,7 @@ func (d *decoder) section(v value, keys []key, into *level) {
 		switch bare := joined("", e.key); {
 		case bare != e.key && strings.Contains(bare, mask):
 			d.src.hide(e.keyAt.Line, 0)
-		case joined(v.name, e.key) == bare || looksSecret(e.key):
+		case joined(v.name, e.key) == bare || messages.LooksSecret(e.key):
 			// An env mapping with a slip in its name or its indentation ends up here.
 			d.src.hideValue(e.keyAt.Line, e.keyAt.Column)
 		}

@@ -45,7 +45,7 @@ func single(k key) key {
 		k.read, k.schema = readArgs, map[string]any{"minItems": 1}
 	case "env":
 		k.read = readEnv
-		k.Doc += ". The value of a name is kept secret if one of its words (A_B has two) one of " + strings.Join(secretWords, ", ")
+		k.Doc += ". The value of a name is kept secret if one of its words (A_B has two) one of " + strings.Join(messages.SecretWords(), ", ")
 	case "env_file":
 		k.read, k.schema = readEnvPath, map[string]any{"minLength": 1}
 	case "db_name", "executable", "work_dir":
@@ -241,7 +241,7 @@ func (d *decoder) settleEnv(l *level) {
 		secret[name] = true
 	}
 	for name := range l.env {
-		if looksSecret(name) {
+		if messages.LooksSecret(name) {
 			secret[name] = true
 		}
 	}

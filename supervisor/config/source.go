@@ -6,6 +6,8 @@ import (
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"procman/messages"
 )
 
 // source is the text of a file, for showing lines of it.
@@ -160,7 +162,7 @@ func secretValues(line string, ours map[string]bool) int {
 	}
 	for _, at := range anyKey().FindAllStringSubmatchIndex(line, -1) {
 		name := line[at[2]:at[3]]
-		if !ours[name] && looksSecret(strings.ReplaceAll(name, "-", "_")) && (from < 0 || at[1] < from) {
+		if !ours[name] && messages.LooksSecret(strings.ReplaceAll(name, "-", "_")) && (from < 0 || at[1] < from) {
 			return at[1]
 		}
 	}
