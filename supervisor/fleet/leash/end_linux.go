@@ -40,7 +40,8 @@ type ender struct {
 	forks  uint64                         // of the host, when nobody was left
 	clean  bool                           // nobody was left
 	hung   map[int]uint64                 // processes that do not show their environment, and when they were started
-	ending map[string]bool                // the tags of runs of which it was written down that they were ended
+	ending map[string]bool                // the tags of runs of which it was written down that they were ended, or will be
+	ended  []victim                       // what is to be said and written down
 
 	seat     atomic.Pointer[starter] // who the start lock said that holds it
 	unseated starter                 // the daemon that was ended
@@ -67,6 +68,7 @@ type victim struct {
 	run   int
 	tag   string
 	leads bool
+	at    int64 // when it was sent KILL
 }
 
 // read returns the deadline. The error is errSlow if the disk does not answer.
@@ -132,6 +134,17 @@ func (e *ender) round(ctx context.Context, why string, moved func() bool) (left 
 	}
 	clean := e.clean
 	e.forks, e.clean = 0, false
+	defer e.note(why)
+	// Those that are known go first: the disk is asked after that who else is marked.
+	if known, _ := e.leaders(ctx); len(known) > 0 {
+		if moved() {
+			return nil, true
+		}
+		for _, v := range known {
+			e.kill(v)
+			left = append(left, messages.Member{PID: v.PID, Name: v.Name})
+		}
+	}
 	e.refresh(ctx, diskPatience)
 	if clean && len(e.runs) == 0 {
 		e.clean = true
@@ -148,7 +161,7 @@ func (e *ender) round(ctx context.Context, why string, moved func() bool) (left 
 			return nil, true
 		}
 		for _, v := range victims {
-			e.kill(v, why)
+			e.kill(v)
 			left = append(left, messages.Member{PID: v.PID, Name: v.Name})
 		}
 	}
@@ -187,7 +200,7 @@ func (e *ender) leaders(context.Context) (all []victim, _ error) {
 		verdict, _ := kernel.Judge(kernel.Evidence{Boot: e.boot, Record: &f.run, PID: p.PID, Stat: st})
 		if verdict == kernel.Leader && e.lives(p) {
 			f.last = e.now()
-			all = append(all, victim{p, id, f.run.Number, f.run.Tag, true})
+			all = append(all, victim{Process: p, id: id, run: f.run.Number, tag: f.run.Tag, leads: true})
 		}
 	}
 	return all, nil
@@ -228,7 +241,7 @@ func (e *ender) belonging(ctx context.Context) (all []victim, _ error) {
 		}
 		for pid := range f.seen {
 			if p := table[pid]; e.lives(p) {
-				all = append(all, victim{p, id, f.run.Number, f.run.Tag, false})
+				all = append(all, victim{Process: p, id: id, run: f.run.Number, tag: f.run.Tag})
 			}
 		}
 	}
@@ -351,7 +364,7 @@ func (e *ender) showing(ctx context.Context, q *enquiry) (all []victim, err erro
 	for tag, of := range runs {
 		for _, p := range kernel.Circle(table, kernel.Run{Boot: e.boot, Tag: tag, Number: of.Run}, false) {
 			if e.lives(p) {
-				all = append(all, victim{p, of.ID, of.Run, tag, p.Leads(p.PID) && p.Tag == tag})
+				all = append(all, victim{Process: p, id: of.ID, run: of.Run, tag: tag, leads: p.Leads(p.PID) && p.Tag == tag})
 			}
 		}
 	}
@@ -359,7 +372,7 @@ func (e *ender) showing(ctx context.Context, q *enquiry) (all []victim, err erro
 }
 
 // kill ends the process that was seen, and no other that was given its number.
-func (e *ender) kill(v victim, why string) {
+func (e *ender) kill(v victim) {
 	fd, err := kernel.OpenPidfd(v.PID)
 	if err == nil {
 		defer fd.Close()
@@ -385,20 +398,33 @@ func (e *ender) kill(v victim, why string) {
 	}
 	if !e.ending[v.tag] {
 		e.ending[v.tag] = true
-		e.log.Warn("a fenced run is ended", "instance", string(v.id), "run", v.run, "pid", v.PID, "why", why)
-		e.note(Ending{ID: v.id, Run: v.run, Tag: v.tag, At: e.now(), Was: time.Now().UTC(), Why: why})
+		v.at = e.now()
+		e.ended = append(e.ended, v)
 	}
 }
 
-// note writes down what was done. Nobody waits for it for long, and it is no reason not to go on.
-func (e *ender) note(n Ending) {
-	if n.ID.Validate() != nil {
-		return // it shows another's name, or none: there is no place for it
+// note says and writes down what was done, after it was. Nobody waits for the disk for long, and it is no reason not to go on.
+func (e *ender) note(why string) {
+	if len(e.ended) == 0 {
+		return
 	}
-	_, err := e.disk.Do(context.Background(), diskPatience/10, func() error {
-		return record.Write(e.dir.Ending(n.ID), endingKind, n, false)
-	}, nil)
-	if err != nil {
-		e.log.Error("it cannot be written down that a fenced run was ended", "instance", string(n.ID), "run", n.Run, "error", err)
+	var notes []Ending
+	for _, v := range e.ended {
+		e.log.Warn("a fenced run is ended", "instance", string(v.id), "run", v.run, "pid", v.PID, "why", why)
+		if v.id.Validate() == nil { // or it shows another's name, or none: there is no place for it
+			notes = append(notes, Ending{ID: v.id, Run: v.run, Tag: v.tag, At: v.at, Was: time.Now().UTC(), Why: why})
+		}
+	}
+	e.ended = nil
+	write := func() error {
+		for _, n := range notes {
+			if err := record.Write(e.dir.Ending(n.ID), endingKind, n, false); err != nil {
+				e.log.Error("it cannot be written down that a fenced run was ended", "instance", string(n.ID), "run", n.Run, "error", err)
+			}
+		}
+		return nil
+	}
+	if _, err := e.disk.Do(context.Background(), diskPatience, write, nil); err != nil {
+		e.log.Error("it is not written down yet which fenced runs were ended", "runs", len(notes), "error", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -252,6 +253,48 @@ func TestAtTheDeadlineEveryFencedRunEndsAndNoOther(t *testing.T) {
 	require.NotEmpty(t, e.Tag)
 	_, err = EndingOf(h.dir, "other")
 	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+// After is a log that lets nothing be said before something holds.
+type after struct {
+	slog.Handler
+	t     *testing.T
+	what  string
+	holds func() bool
+}
+
+func (a after) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == a.what {
+		eventually(a.t, a.what, a.holds)
+	}
+	return a.Handler.Handle(ctx, r)
+}
+
+func TestEverybodyIsSentKillBeforeAnythingIsSaidOrWrittenOfAnybody(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	d := h.renew()
+	var fenced []actors.Process
+	for _, id := range []messages.InstanceID{"a", "b", "c", "d"} {
+		h.fence(id)
+		fenced = append(fenced, h.start(id, ""))
+	}
+	nobody := func() bool {
+		return !slices.ContainsFunc(fenced, func(p actors.Process) bool { return lives(p.PID()) })
+	}
+	l, err := New(h.dir, Options{Clock: h.clock, Logger: slog.New(after{slog.DiscardHandler, t, "a fenced run is ended", nobody})})
+	require.NoError(t, err)
+	defer l.lock.Close()
+	defer l.ender.close()
+	l.known = d
+	l.ender.refresh(t.Context(), patience)
+	h.clock.to(int64(d.KillAt))
+	left, stop := l.ender.round(t.Context(), "it is over", func() bool { return false })
+	require.False(t, stop)
+	require.GreaterOrEqual(t, len(left), 4)
+	for _, id := range []messages.InstanceID{"a", "b", "c", "d"} {
+		eventually(t, "it is written down", func() bool { e, err := EndingOf(h.dir, id); return err == nil && e.Why == "it is over" })
+	}
 }
 
 func TestARenewalMovesTheEndAlsoIfItComesAtTheLastMoment(t *testing.T) {
