@@ -197,7 +197,7 @@ func TestWhoIsInTheGroupMayReadOnTheSocketAndChangesNothing(t *testing.T) {
 	group := 4711
 	w := newWorld("web")
 	o := w.options()
-	o.ReadGroup = &group
+	o.ReadGroup, o.Fleet = &group, newFleetWorld()
 	s, err := New(o)
 	require.NoError(t, err)
 	ask := func(p peer, method, path string) *httptest.ResponseRecorder {
@@ -211,7 +211,7 @@ func TestWhoIsInTheGroupMayReadOnTheSocketAndChangesNothing(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, ask(peer{groups: in.groups, err: errors.New("unknown")}, "GET", "/v1/instances").Code)
 	reads, changes := 0, 0
 	for _, r := range s.routes() {
-		path := strings.ReplaceAll(r.path, "{id}", "web")
+		path := strings.NewReplacer("{id}", "web", "{host}", "h1").Replace(r.path)
 		if r.method == "GET" {
 			if path != "/v1/events" && path != "/metrics" && path != "/readyz" {
 				require.Equal(t, http.StatusOK, ask(in, r.method, path).Code, path)
