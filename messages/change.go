@@ -70,8 +70,8 @@ func (f Field) entries(now, next *AppInstance, mask *Masker) (list []FieldChange
 	names := slices.AppendSeq(slices.Collect(maps.Keys(was)), maps.Keys(is))
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
-		before := f.Secret && slices.Contains(now.Secrets, name)
-		after := f.Secret && slices.Contains(next.Secrets, name)
+		before := f.Hidden || f.Secret && slices.Contains(now.Secrets, name)
+		after := f.Hidden || f.Secret && slices.Contains(next.Secrets, name)
 		from, had := was[name]
 		to, has := is[name]
 		if had == has && from == to && before == after {

@@ -2,6 +2,7 @@ package messages
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -18,6 +19,7 @@ type Field struct {
 	Doc    string // what it says, in a phrase
 	Effect Effect
 	Secret bool // of KindNames: the values of those in AppInstance.Secrets are shown nowhere
+	Hidden bool // of KindNames: no value is shown anywhere
 
 	Default any // taken in place of a zero value; nil: none is
 	// ZeroCounts makes zero a value that is meant, as long as anything else in the section is said.
@@ -27,6 +29,7 @@ type Field struct {
 	NotBelow   string // the key of another field, below which the value may not be; a default is raised to that
 
 	At      func(*AppInstance) any // a pointer to it, of the type that Kind says
+	Into    func(*AppInstance) any // a pointer to write it by; nil: At is one
 	Negated bool                   // the Go field says the opposite
 	check   func(*AppInstance) []error
 }
@@ -70,6 +73,7 @@ type Section struct{ Name, Doc string }
 func Sections() []Section {
 	return []Section{
 		{"health", "how instances are probed"},
+		{"health.tls", "for scheme https"},
 		{"restart", "when an instance that ended is started again"},
 		{"start", "how instances are started"},
 		{"stop", "how instances are ended"},
@@ -114,6 +118,16 @@ func (f Field) tooLow(a *AppInstance) bool {
 
 func (f Field) value(a *AppInstance) reflect.Value { return reflect.ValueOf(f.At(a)).Elem() }
 
+// Writable returns a pointer to write it by.
+func (f Field) Writable(a *AppInstance) any {
+	if f.Into != nil {
+		return f.Into(a)
+	}
+	return f.At(a)
+}
+
+func (f Field) set(a *AppInstance, v reflect.Value) { reflect.ValueOf(f.Writable(a)).Elem().Set(v) }
+
 // text returns the value as it is shown.
 func (f Field) text(a *AppInstance) string {
 	switch v := f.value(a).Interface().(type) {
@@ -123,6 +137,8 @@ func (f Field) text(a *AppInstance) string {
 		return strconv.FormatFloat(v, 'g', -1, 64)
 	case []string:
 		return strings.Join(v, " ")
+	case map[string]string:
+		return strings.Join(slices.Sorted(maps.Keys(v)), " ")
 	default:
 		return fmt.Sprint(v)
 	}
@@ -182,14 +198,14 @@ func (t table) fill(a *AppInstance) {
 	var unset []*Field
 	for i, f := range t {
 		section, _ := f.Section()
-		if f.Default != nil && f.value(a).IsZero() && (!f.ZeroCounts || t.blank(section, a)) {
+		if f.Default != nil && f.value(a).IsZero() && !(f.Into != nil && reflect.ValueOf(f.Default).IsZero()) && (!f.ZeroCounts || t.blank(section, a)) {
 			unset = append(unset, &t[i])
 		}
 	}
 	for _, f := range unset {
-		f.value(a).Set(reflect.ValueOf(f.Default))
+		f.set(a, reflect.ValueOf(f.Default))
 		if f.NotBelow != "" && f.tooLow(a) {
-			f.value(a).Set(fields.field(f.NotBelow).value(a))
+			f.set(a, fields.field(f.NotBelow).value(a))
 		}
 	}
 }

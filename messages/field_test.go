@@ -37,15 +37,26 @@ func TestEveryFieldOfAnInstanceIsDescribedOnce(t *testing.T) {
 			require.NotEmpty(t, at[v.Addr().Interface()], name)
 		}
 	}
+	var section func(v reflect.Value, name string)
+	section = func(v reflect.Value, name string) {
+		for i := range v.NumField() {
+			switch f, inner := v.Field(i), name+"."+v.Type().Field(i).Name; {
+			case inner == "Health.Check":
+				section(reflect.ValueOf(a.Health.Asks()).Elem(), inner)
+			case f.Kind() == reflect.Struct:
+				section(f, inner)
+			default:
+				described(f, inner)
+			}
+		}
+	}
 	v := reflect.ValueOf(&a).Elem()
 	for i := range v.NumField() {
 		if v.Field(i).Kind() != reflect.Struct {
 			described(v.Field(i), v.Type().Field(i).Name)
 			continue
 		}
-		for j := range v.Field(i).NumField() {
-			described(v.Field(i).Field(j), v.Type().Field(i).Name+"."+v.Field(i).Type().Field(j).Name)
-		}
+		section(v.Field(i), v.Type().Field(i).Name)
 	}
 }
 
@@ -92,5 +103,38 @@ func TestNoDefaultIsShared(t *testing.T) {
 func TestADifferenceKnowsItsEffect(t *testing.T) {
 	for field, effect := range map[string]Effect{"env.A": Respawns, "env_file": Noted, "args": Respawns, "restart.mode": Wished, "health.path": Applied, "labels.x": Noted} {
 		require.Equal(t, effect, FieldChange{Field: field}.Effect(), field)
+	}
+}
+
+func TestWhatFewSayOfTheirChecksTakesNoRoomWhereItIsNotSaid(t *testing.T) {
+	require.Nil(t, AppInstance{}.WithDefaults().Health.Check)
+	require.Nil(t, AppInstance{Health: HealthPolicy{Check: &HealthCheck{Method: "GET"}}}.WithDefaults().Health.Check, "it says the default")
+	a := AppInstance{Health: HealthPolicy{Check: &HealthCheck{Method: "HEAD"}}}.WithDefaults()
+	require.Equal(t, HealthCheck{Method: "HEAD", Status: "200", Host: "localhost", Headers: map[string]string{}, Scheme: SchemeHTTP, Command: []string{},
+		OnFailure: FailureRestart}, *a.Health.Check)
+	require.Equal(t, "GET", AppInstance{}.Health.Asks().Method)
+
+	b := a.Clone()
+	f := fields.field("health.headers")
+	_ = f.Writable(&b)
+	require.NotSame(t, a.Health.Check, b.Health.Check, "who writes has one of his own")
+	require.True(t, a.Same(&b))
+	a.Share(&b)
+	require.Same(t, a.Health.Check, b.Health.Check)
+}
+
+func TestWhatAHeaderHoldsIsShownNowhere(t *testing.T) {
+	with := func(v string) AppInstance {
+		return AppInstance{Health: HealthPolicy{Check: &HealthCheck{Headers: map[string]string{"Authorization": v}}}}.WithDefaults()
+	}
+	require.Equal(t, []FieldChange{{Field: "health.headers.Authorization", From: Masked, To: Masked}}, Diff(with("Bearer one"), with("Bearer two")))
+	require.Equal(t, []string{"Bearer one", "one"}, with("Bearer one").SecretValues())
+	require.Empty(t, AppInstance{Health: HealthPolicy{Check: &HealthCheck{Headers: map[string]string{"Accept": "text/html"}}}}.SecretValues())
+}
+
+func TestStatusesAreAcceptedOneByOneAndInRanges(t *testing.T) {
+	c := HealthCheck{Status: "204 300-302"}
+	for status, accepted := range map[int]bool{200: false, 204: true, 299: false, 300: true, 301: true, 302: true, 303: false} {
+		require.Equal(t, accepted, c.Accepts(status), status)
 	}
 }

@@ -82,7 +82,7 @@ var stopFields = fields.of("stop")
 
 // fields is the description of an instance, in the order of the configuration's keys. What is added to it needs a field of
 // its struct, and nothing else.
-var fields = table{
+var fields = slices.Concat(table{
 	{Key: "id", Kind: KindText, Doc: "unique; letters, digits, '.', '_' and '-'", check: wrongID,
 		Limits: []Limit{{Schema: map[string]any{"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "maxLength": MaxInstanceID}}},
 		At:     func(a *AppInstance) any { return &a.InstanceID }},
@@ -107,20 +107,21 @@ var fields = table{
 	{Key: "labels", Kind: KindNames, Doc: "free for you; shown in the status",
 		At: func(a *AppInstance) any { return &a.Labels }},
 
-	{Key: "health.kind", Kind: KindText, Effect: Applied, Default: HealthHTTP, Words: words(HealthHTTP), Doc: "how an instance is asked",
-		At: func(a *AppInstance) any { return &a.Health.Kind }},
-	{Key: "health.path", Kind: KindText, Effect: Applied, Default: "/api/status", Limits: urlPath, Doc: "what is asked for with GET",
+	{Key: "health.kind", Kind: KindText, Effect: Applied, Default: HealthHTTP, Words: words(HealthHTTP, HealthTCP, HealthCommand),
+		Doc: "how an instance is asked: by a request, a connection or a program",
+		At:  func(a *AppInstance) any { return &a.Health.Kind }},
+	{Key: "health.path", Kind: KindText, Effect: Applied, Default: "/api/status", Limits: urlPath, Doc: "what is asked for",
 		At: func(a *AppInstance) any { return &a.Health.Path }},
 	{Key: "health.interval", Kind: KindDuration, Effect: Applied, Default: 15 * time.Second, Limits: positive,
 		Doc: "between two probes of a running instance", At: func(a *AppInstance) any { return &a.Health.Interval }},
 	{Key: "health.timeout", Kind: KindDuration, Effect: Applied, Default: 5 * time.Second, Limits: positive,
 		Doc: "of one probe", At: func(a *AppInstance) any { return &a.Health.Timeout }},
 	{Key: "health.failures", Kind: KindInteger, Effect: Applied, Default: 3, Limits: []Limit{AtLeast(1)},
-		Doc: "so many failed probes in a row make it unhealthy: it is stopped and started again", At: func(a *AppInstance) any { return &a.Health.Failures }},
+		Doc: "so many failed probes in a row make it unhealthy", At: func(a *AppInstance) any { return &a.Health.Failures }},
 	{Key: "health.owner", Kind: KindText, Effect: Applied, Default: OwnerChild, Words: words(OwnerChild, OwnerAny),
 		Doc: "whose process must listen: one of the instance, or any, as of a daemon elsewhere",
 		At:  func(a *AppInstance) any { return &a.Health.Owner }},
-
+}, checkFields(), table{
 	{Key: "restart.initial", Kind: KindDuration, Effect: Wished, Default: time.Second, Limits: positive,
 		Doc: "the first delay", At: func(a *AppInstance) any { return &a.Restart.Initial }},
 	{Key: "restart.max", Kind: KindDuration, Effect: Wished, Default: 60 * time.Second, Limits: positive, NotBelow: "restart.initial",
@@ -150,7 +151,7 @@ var fields = table{
 	{Key: "stop.leftovers", Kind: KindText, Effect: Applied, Default: LeftoversEnd, Words: words(LeftoversEnd, LeftoversLeave),
 		Doc: "what becomes of those that outlive the first process in a session of their own",
 		At:  func(a *AppInstance) any { return &a.Stop.Leftovers }},
-}
+})
 
 // Clone returns a copy that shares no map or slice with a.
 func (a AppInstance) Clone() AppInstance {
@@ -183,6 +184,9 @@ func (a *AppInstance) Share(b *AppInstance) {
 	if maps.Equal(a.Labels, b.Labels) {
 		a.Labels = b.Labels
 	}
+	if a.Health.Check != nil && a.Health.Same(&b.Health) {
+		a.Health.Check = b.Health.Check
+	}
 	for _, text := range [][2]*string{{&a.WasmPath, &b.WasmPath}, {&a.DbName, &b.DbName}, {&a.Executable, &b.Executable}, {&a.WorkDir, &b.WorkDir}} {
 		if *text[0] == *text[1] {
 			*text[0] = *text[1]
@@ -195,6 +199,12 @@ func (a AppInstance) WithDefaults() AppInstance {
 	a = a.Clone()
 	fields.fill(&a)
 	a.Args = slices.Clone(a.Args) // the default is not to be shared
+	if usual := a.Health; usual.Check != nil {
+		usual.Check = nil
+		if a.Health.Same(&usual) {
+			a.Health = usual
+		}
+	}
 	return a
 }
 
@@ -203,7 +213,11 @@ var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)
 // Validate reports every reason why the instance, its defaults filled in, cannot be accepted. It reads no file: whether
 // a path exists is found out when the instance is started.
 func (a AppInstance) Validate() error {
-	return errors.Join(fields.wrong(&a)...)
+	errs := fields.wrong(&a)
+	for _, f := range a.Health.Faults() {
+		errs = append(errs, errors.New(f.Text))
+	}
+	return errors.Join(errs...)
 }
 
 func wrongID(a *AppInstance) []error { return []error{a.InstanceID.Validate()} }
@@ -211,18 +225,23 @@ func wrongID(a *AppInstance) []error { return []error{a.InstanceID.Validate()} }
 func wrongArgs(a *AppInstance) (errs []error) {
 	for _, arg := range a.Args {
 		errs = append(errs, noNUL(arg))
-		for _, p := range placeholder.FindAllString(arg, -1) {
-			switch p {
-			case "{id}", "{wasm_path}", "{db_name}", "{port}":
-			default:
-				errs = append(errs, fmt.Errorf("args: unknown placeholder %s; there are {id}, {wasm_path}, {db_name} and {port}", p))
-			}
-		}
+		errs = append(errs, unknownPlaceholders("args", arg)...)
 		if strings.Contains(arg, "{wasm_path}") && a.WasmPath == "" {
 			errs = append(errs, errors.New("wasm_path is empty, but the command line asks for it"))
 		}
 		if strings.Contains(arg, "{db_name}") && a.DbName == "" {
 			errs = append(errs, errors.New("db_name is empty, but the command line asks for it"))
+		}
+	}
+	return errs
+}
+
+func unknownPlaceholders(key, arg string) (errs []error) {
+	for _, p := range placeholder.FindAllString(arg, -1) {
+		switch p {
+		case "{id}", "{wasm_path}", "{db_name}", "{port}":
+		default:
+			errs = append(errs, fmt.Errorf("%s: unknown placeholder %s; there are {id}, {wasm_path}, {db_name} and {port}", key, p))
 		}
 	}
 	return errs
@@ -245,11 +264,16 @@ func noNUL(text string) error {
 }
 
 // CommandLine returns the arguments of the process, without the executable, for the port it was given.
-func (a AppInstance) CommandLine(port int) []string {
+func (a AppInstance) CommandLine(port int) []string { return a.filled(a.Args, port) }
+
+// CheckCommand returns the program and the arguments that ask a process with that port how it is.
+func (a AppInstance) CheckCommand(port int) []string { return a.filled(a.Health.Asks().Command, port) }
+
+func (a AppInstance) filled(line []string, port int) []string {
 	fill := strings.NewReplacer(
 		"{id}", string(a.InstanceID), "{wasm_path}", a.WasmPath, "{db_name}", a.DbName, "{port}", strconv.Itoa(port))
-	args := make([]string, len(a.Args))
-	for i, arg := range a.Args {
+	args := make([]string, len(line))
+	for i, arg := range line {
 		args[i] = fill.Replace(arg)
 	}
 	return args
@@ -284,35 +308,8 @@ func (a AppInstance) specHash(later table) string {
 func (a AppInstance) SamePolicy(b AppInstance) bool { return a.samePolicy(&b) }
 
 func (a *AppInstance) samePolicy(b *AppInstance) bool {
-	return a.Health == b.Health && a.Restart == b.Restart && a.Start == b.Start && a.Stop == b.Stop
+	return a.Health.Same(&b.Health) && a.Restart == b.Restart && a.Start == b.Start && a.Stop == b.Stop
 }
-
-// HealthPolicy says how an instance is probed once it runs. Defaults and limits of all policies: [Fields].
-type HealthPolicy struct {
-	Kind     HealthKind    // how it is asked
-	Path     string        // what is asked for with GET
-	Interval time.Duration // between two probes of a running instance
-	Timeout  time.Duration // of one probe
-	Failures int           // this many failures in a row make an instance unhealthy
-	Owner    Owner         // whose the listener must be
-}
-
-// HealthKind says how an instance is asked for its health.
-type HealthKind string
-
-// The kinds of health checks.
-const (
-	HealthHTTP HealthKind = "http" // GET Path
-)
-
-// Owner says whose process may answer an instance's health checks.
-type Owner string
-
-// The owners.
-const (
-	OwnerChild Owner = "child" // a process of the instance itself
-	OwnerAny   Owner = "any"   // whoever answers: a daemon elsewhere serves for the instance, as with `docker run`
-)
 
 // RestartMode says after which exits an instance is started again.
 type RestartMode string

@@ -140,6 +140,12 @@ func TestTwoInstancesAreTheSameIfEveryFieldIs(t *testing.T) {
 				f.SetBool(!f.Bool())
 			case reflect.Slice:
 				f.Set(reflect.ValueOf([]string{"another"}))
+			case reflect.Pointer:
+				said := HealthPolicy{Check: &HealthCheck{Method: "HEAD"}}
+				a.Health.Check = AppInstance{Health: said}.WithDefaults().Health.Check
+				f.Set(reflect.ValueOf(AppInstance{Health: said}.WithDefaults().Health.Check))
+				fields(f.Elem(), name+".")
+				continue
 			case reflect.Map:
 				f.Set(reflect.ValueOf(map[string]string{"A": "c"}))
 			default:

@@ -290,7 +290,7 @@ func (m *Masker) tracesIn(text string, lengths map[int]int) {
 	}
 }
 
-// SecretValues returns the values in Env whose names are in Secrets.
+// SecretValues returns the values in Env whose names are in Secrets, and what the headers of its probes have of that kind.
 func (a AppInstance) SecretValues() []string {
 	values := make([]string, 0, len(a.Secrets))
 	for _, name := range a.Secrets {
@@ -298,5 +298,5 @@ func (a AppInstance) SecretValues() []string {
 			values = append(values, v)
 		}
 	}
-	return values
+	return append(values, a.Health.Asks().secretHeaders()...)
 }

@@ -26,7 +26,7 @@
 //	| Launched | report, probe soon | ! | ! | ! | ! | ! |
 //	| LaunchFailed | report | ! | ! | ! | ! | ! |
 //	| ProbeDue | ! | probe | probe | . | . | . |
-//	| Probed | ! | 200: report ready, watch -> running; else probe again, after the deadline report unhealthy | 200: forget failures, watch; else count, probe again, at the threshold report unhealthy | . | . | . |
+//	| Probed | ! | healthy: report ready, watch -> running; else probe again, after the deadline report unhealthy | healthy: forget failures, watch; else count, probe again, at the threshold report unhealthy | . | . | . |
 //	| StopAsked | cancel, or TERM once launched | TERM, CONT, arm grace | TERM, CONT, arm grace | shorten grace | . | . |
 //	| GraceOver | ! | ! | ! | KILL, arm again | KILL again | . |
 //	| ProcessExited | ! | release, report; KILL first what outlives it | release, report; KILL first what outlives it | release, report, once nobody outlives it | release, report, once nobody outlives it; KILL | ! |

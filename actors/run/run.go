@@ -259,8 +259,10 @@ func probedStarting(m *move, e Event) {
 		m.watch()
 	case p.Conflict:
 		m.unhealthy(p.Error, true)
+		m.goOn()
 	case !m.now.Before(m.Deadline):
 		m.unhealthy(fmt.Sprintf("not healthy %v after its start: %s", m.Start.Deadline, p.Error), false)
+		m.goOn()
 	default:
 		m.Pace = min(m.Pace*3/2, slowest)
 		m.armProbe(earliest(m.now.Add(m.Pace), m.Deadline))
@@ -318,9 +320,20 @@ func (m *move) probed(e Event) messages.Probe {
 	return p
 }
 
+// unhealthy reports it, once.
 func (m *move) unhealthy(cause string, conflict bool) {
+	if m.Reported {
+		return
+	}
 	m.Reported = true
 	m.act(ReportUnhealthy{Cause: cause, Since: m.Since, Conflict: conflict})
+}
+
+// goOn has a run probed on that is not healthy after its start, and is not stopped for it.
+func (m *move) goOn() {
+	if m.Health.Asks().OnFailure == messages.FailureReport {
+		m.armProbe(m.now.Add(m.Health.Interval))
+	}
 }
 
 // spread is a time within the interval that depends on the id alone, so that a thousand instances adopted together are not
@@ -333,6 +346,9 @@ func policyChanged(m *move, e Event) {
 	p := e.(PolicyChanged)
 	before := m.Health.Interval
 	m.Deadline = m.Deadline.Add(p.Start.Deadline - m.Start.Deadline) // Starting: it counts from the same moment
+	if was := m.Health.Asks().OnFailure; was != p.Health.Asks().OnFailure {
+		m.Reported = false // what follows a report is another now
+	}
 	m.Health, m.Start, m.Leftovers = p.Health, p.Start, p.Stop.Leftovers
 	switch {
 	case m.Watched:

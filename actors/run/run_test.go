@@ -314,3 +314,40 @@ func TestWhateverHappensAProcessThatWasAskedToStopIsKilledAndItsEndIsReportedOnc
 		require.Equal(t, Exited, s.Phase)
 	})
 }
+
+func TestARunWhoseChecksAreOnlyReportedIsProbedOnAndReportedOnce(t *testing.T) {
+	s := begin()
+	s.Health.Check = &messages.HealthCheck{OnFailure: messages.FailureReport}
+	reports := func(actions []Action) (n int) {
+		for _, a := range actions {
+			if _, is := a.(ReportUnhealthy); is {
+				n++
+			}
+		}
+		return n
+	}
+	s, _ = play(s, start, Launched{})
+	late := start.Add(s.Start.Deadline)
+	s.ProbeAt = late
+	s, actions := play(s, late, ProbeDue{s.ProbeAt}, bad)
+	require.Equal(t, 1, reports(actions))
+	for range 3 {
+		require.Equal(t, late.Add(s.Health.Interval), s.ProbeAt, "it is probed on at the pace of one that runs")
+		late = s.ProbeAt
+		s, actions = play(s, late, ProbeDue{s.ProbeAt}, bad)
+		require.Zero(t, reports(actions), "that is said once")
+	}
+	s, actions = play(s, late, ProbeDue{s.ProbeAt}, good)
+	require.Contains(t, actions, ReportReady{})
+
+	s, actions = play(s, late, bad, ProbeDue{late.Add(s.Health.Interval)}, bad, ProbeDue{late.Add(s.Health.Interval)}, bad)
+	require.Equal(t, 1, reports(actions), "after health.failures")
+	s, actions = play(s, late, ProbeDue{s.ProbeAt}, bad)
+	require.Zero(t, reports(actions))
+
+	restart := s.Health
+	restart.Check = nil
+	s, _ = play(s, late, PolicyChanged{restart, s.Start, messages.StopPolicy{}})
+	_, actions = play(s, late, ProbeDue{s.ProbeAt}, bad)
+	require.Equal(t, 1, reports(actions), "an edit that has it restarted acts on what goes on failing")
+}

@@ -26,8 +26,8 @@ var table = map[string]row{
 	},
 	"Probed": {
 		New:      bug,
-		Starting: {"200: report ready, watch -> running; else probe again, after the deadline report unhealthy", probedStarting},
-		Running:  {"200: forget failures, watch; else count, probe again, at the threshold report unhealthy", probedRunning},
+		Starting: {"healthy: report ready, watch -> running; else probe again, after the deadline report unhealthy", probedStarting},
+		Running:  {"healthy: forget failures, watch; else count, probe again, at the threshold report unhealthy", probedRunning},
 		Stopping: ignore, Killing: ignore, Exited: ignore,
 	},
 	"StopAsked": {

@@ -21,7 +21,7 @@ type decoder struct {
 	faults []*fault
 
 	targets map[*ast.AliasNode]ast.Node
-	private map[ast.Node]bool // what is written under env
+	private map[ast.Node]bool // what is written under env, or headers
 
 	layout *layout // nil: it is read as one
 	// Of what is read now, what is on a line behind below is so many lines further on in the file.
@@ -99,7 +99,7 @@ func (a anchors) Visit(n ast.Node) ast.Visitor {
 		a.d.targets[n] = target
 		return nil
 	case *ast.MappingValueNode:
-		if keyText(n.Key) == "env" {
+		if key := keyText(n.Key); key == "env" || key == "headers" {
 			ast.Walk(private(a.d.private), n.Value)
 		}
 	}

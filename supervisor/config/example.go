@@ -64,8 +64,18 @@ func (k key) example() string {
 
 // shown is the default as it is written in a file.
 func (k key) shown() string {
+	if k.keys != nil {
+		inner := make([]string, len(k.keys))
+		for n, k := range k.keys {
+			inner[n] = k.name + ": " + k.shown()
+		}
+		return "{" + strings.Join(inner, ", ") + "}"
+	}
 	if k.Default == "" {
 		return `""`
+	}
+	if names, is := k.Default.(map[string]string); is && len(names) == 0 {
+		return "{}"
 	}
 	return fmt.Sprint(written(k.Default))
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -38,14 +39,14 @@ func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
 	body, _, fault := parseYAML(text)
 	require.Nil(t, fault)
 	root := body.(*ast.MappingNode)
-	collect := func(n ast.Node, prefix string) {
+	var collect func(n ast.Node, prefix string)
+	collect = func(n ast.Node, prefix string) {
 		for _, p := range n.(*ast.MappingNode).Values {
-			written = append(written, prefix+keyText(p.Key))
+			key := keyText(p.Key)
+			written = append(written, prefix+key)
 			// What defaults may hold is what an instance may.
-			if m, ok := p.Value.(*ast.MappingNode); ok && keyText(p.Key) != "env" && keyText(p.Key) != "labels" && keyText(p.Key) != "defaults" {
-				for _, q := range m.Values {
-					written = append(written, prefix+keyText(p.Key)+"."+keyText(q.Key))
-				}
+			if _, ok := p.Value.(*ast.MappingNode); ok && !slices.Contains([]string{"env", "labels", "headers", "defaults"}, key) {
+				collect(p.Value, prefix+key+".")
 			}
 		}
 	}
@@ -60,22 +61,20 @@ func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
 
 // declared returns the path of every key, as instances[].health.path.
 func declared() (list []string) {
-	for _, k := range everyKey().file {
-		prefix := k.name + "."
-		list = append(list, k.name)
-		switch {
-		case k.name == "defaults":
-			continue
-		case k.many:
-			prefix = k.name + "[]."
-		}
-		for _, inner := range k.keys {
-			list = append(list, prefix+inner.name)
-			for _, deep := range inner.keys {
-				list = append(list, prefix+inner.name+"."+deep.name)
+	var within func(keys []key, prefix string)
+	within = func(keys []key, prefix string) {
+		for _, k := range keys {
+			list = append(list, prefix+k.name)
+			switch {
+			case k.name == "defaults":
+			case k.many:
+				within(k.keys, prefix+k.name+"[].")
+			default:
+				within(k.keys, prefix+k.name+".")
 			}
 		}
 	}
+	within(everyKey().file, "")
 	return list
 }
 

@@ -20,6 +20,7 @@ type key struct {
 	keys     []key // of the section, or of each of the instances, that it is
 	many     bool  // it is a list of them
 	at       func(*level) any
+	into     func(*level) any // to write it; nil: at is it
 	// read reads what is more than one value; nil: Kind says how.
 	read   func(d *decoder, v value, into *level)
 	check  func(d *decoder, v value, of *level) // looks at a section as a whole
@@ -40,11 +41,12 @@ func tablesOf(fields []messages.Field) *tables {
 	var t tables
 	var own, shared []key
 	for _, f := range fields {
-		k := key{Field: f, at: func(l *level) any { return f.At(&l.app) }}
+		k := special(key{Field: f, at: func(l *level) any { return f.At(&l.app) }})
+		if f.Into != nil {
+			k.into = func(l *level) any { return f.Into(&l.app) }
+		}
 		if section, _ := f.Section(); section != "" {
 			shared = append(shared, k)
-		} else {
-			k = single(k)
 		}
 		own = append(own, k)
 	}
@@ -70,22 +72,32 @@ func tablesOf(fields []messages.Field) *tables {
 }
 
 // grouped puts keys that are in a section into the key that this is.
-func grouped(keys []key, sections []messages.Section) (list []key) {
+func grouped(keys []key, sections []messages.Section) []key { return groupedIn("", keys, sections) }
+
+// groupedIn is grouped within a section, whose name ends with a dot.
+func groupedIn(outer string, keys []key, sections []messages.Section) (list []key) {
 	for _, k := range keys {
-		section, name := k.Section()
-		if k.name = name; section == "" {
+		section, name, inner := strings.Cut(strings.TrimPrefix(k.Key, outer), ".")
+		if !inner {
+			k.name = section
 			list = append(list, k)
 			continue
 		}
+		k.name = name
 		i := slices.IndexFunc(list, func(k key) bool { return k.name == section })
 		if i < 0 {
-			of := slices.IndexFunc(sections, func(s messages.Section) bool { return s.Name == section })
+			of := slices.IndexFunc(sections, func(s messages.Section) bool { return s.Name == outer+section })
 			list, i = append(list, key{name: section, Field: messages.Field{Doc: sections[of].Doc}}), len(list)
 		}
 		if k.check != nil {
-			list[i].check, list[i].schema, k.schema = k.check, k.schema, nil
+			list[i].check, list[i].schema, k.schema, k.check = k.check, k.schema, nil, nil
 		}
 		list[i].keys = append(list[i].keys, k)
+	}
+	for i, k := range list {
+		if k.keys != nil {
+			list[i].keys = groupedIn(outer+k.name+".", k.keys, sections)
+		}
 	}
 	return list
 }
@@ -172,6 +184,9 @@ func (d *decoder) put(v value, k key, into *level) {
 // set puts a value, or the text of one, to where it belongs. A mapping goes over what is there.
 func (l *level) set(k key, v any) {
 	at := k.at(l)
+	if k.into != nil {
+		at = k.into(l)
+	}
 	if text, is := v.(string); is {
 		if special, may := at.(encoding.TextUnmarshaler); may {
 			_ = special.UnmarshalText([]byte(text)) // it is one of the words, or was read before

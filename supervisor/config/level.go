@@ -34,8 +34,8 @@ func (l *level) heir() *level {
 	return &level{app: l.app.Clone(), wasmDir: l.wasmDir, broken: l.broken}
 }
 
-// single adds to a field that is in no section what only a file can say of it, or get wrong.
-func single(k key) key {
+// special adds to a field what only a file can say of it, or get wrong.
+func special(k key) key {
 	switch k.Key {
 	case "id":
 		k.required, k.read = true, readID
@@ -43,6 +43,12 @@ func single(k key) key {
 		k.Limits, k.read = notEmpty, readWasm
 	case "args":
 		k.read, k.schema = readArgs, map[string]any{"minItems": 1}
+	case "health.kind":
+		k.check = checkHealth
+	case "health.command":
+		k.read = readCommand
+	case "health.headers":
+		k.read = readHeaders
 	case "env":
 		k.read = readEnv
 		k.Doc += ". The value of a name is kept secret if one of its words (A_B has two) one of " + strings.Join(messages.SecretWords(), ", ")
@@ -93,26 +99,35 @@ func readEnvPath(d *decoder, v value, l *level) {
 }
 
 func readArgs(d *decoder, v value, l *level) {
-	args, places, ok := d.texts(v)
-	if !ok {
-		return
-	}
-	if len(args) == 0 {
+	args, ok := d.commandLine(v, func(a *messages.AppInstance, arg string) { a.Args = []string{arg} })
+	if ok && len(args) == 0 {
 		d.failf(v.at, "args is empty; leave it out for the default command line, or give at least one argument")
 		return
+	}
+	if ok {
+		l.app.Args = args
+	}
+}
+
+// commandLine reads a list of arguments. The rules of each are those of an instance that has only this one, put there by put; only
+// the place in the file is ours.
+func (d *decoder) commandLine(v value, put func(a *messages.AppInstance, arg string)) ([]string, bool) {
+	args, places, ok := d.texts(v)
+	if !ok {
+		return nil, false
 	}
 	for n, arg := range args {
 		if len(arg) >= mostText() {
 			d.failf(places[n].at, "%s has %d bytes, and the kernel takes %d of one argument", places[n].name, len(arg), mostText())
 			continue
 		}
-		// The rules of placeholders are the instance's; only the place in the file is ours.
-		lone := messages.AppInstance{InstanceID: "x", WasmPath: "x", DbName: "x", Args: []string{arg}}
+		lone := messages.AppInstance{InstanceID: "x", WasmPath: "x", DbName: "x"}
+		put(&lone, arg)
 		if err := lone.WithDefaults().Validate(); err != nil {
 			d.refuse(places[n], err)
 		}
 	}
-	l.app.Args = args
+	return args, true
 }
 
 // refuse reports an error that quotes the value.
@@ -207,6 +222,9 @@ func (d *decoder) finish(l *level, item value) {
 	*a = a.WithDefaults()
 	if !l.broken {
 		d.requireUsed(a, item)
+		for _, f := range a.Health.Faults() {
+			d.failf(d.under(d.under(item, "health"), f.Key).at, "%s", f.Text)
+		}
 	}
 	here := d.relative && d.dir == "." // whoever reads the spec knows where that is
 	if a.WasmPath != "" && (a.WorkDir != "" || l.wasmDir != d.dir || d.relative && !here) {

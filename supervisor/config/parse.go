@@ -163,14 +163,8 @@ func (d *decoder) errors() Errors {
 		return nil
 	}
 	ours := map[string]bool{}
-	for _, keys := range [][]key{d.keys.file, d.keys.instance} {
-		for _, k := range keys {
-			ours[k.name] = true
-			for _, inner := range k.keys {
-				ours[inner.name] = true
-			}
-		}
-	}
+	own(d.keys.file, ours)
+	own(d.keys.instance, ours)
 	d.src.hideSecrets(ours)
 	errs := make(Errors, len(d.faults))
 	for i, f := range d.faults {
@@ -223,7 +217,7 @@ func (d *decoder) fault(f *fault) { d.faults = append(d.faults, f) }
 func (d *decoder) file(f *File, v value) {
 	all := &level{file: f}
 	each(d.keys.file, func(k key, _ string) {
-		if k.Default != nil && k.NotBelow == "" {
+		if k.Default != nil && k.NotBelow == "" && k.into == nil {
 			all.set(k, k.Default)
 		}
 	})
@@ -250,4 +244,12 @@ func (d *decoder) file(f *File, v value) {
 		f.Socket = d.abs(f.Socket)
 	}
 	d.reachable(v, f)
+}
+
+// own notes the names of the keys, and of those within.
+func own(keys []key, names map[string]bool) {
+	for _, k := range keys {
+		names[k.name] = true
+		own(k.keys, names)
+	}
 }

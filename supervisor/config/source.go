@@ -95,7 +95,7 @@ func pattern(text string) func() *regexp.Regexp {
 }
 
 var (
-	envKey   = pattern(`(?i)(?:(?:^|\W)(env\w*|secrets?)["']?[ \t]*[:={]?|env["']?[ \t]*:)`)
+	envKey   = pattern(`(?i)(?:(?:^|\W)(env\w*|headers|secrets?)["']?[ \t]*[:={]?|(?:env|headers)["']?[ \t]*:)`)
 	lineKey  = pattern(`^[ \t]*(?:- +)*["']?([^\s"'#{}\[\],:]+)["']?[ \t]*:(?:\s|$)`)
 	flowKey  = pattern(`^[ \t]*(?:- *)?[{\[][ \t{]*["']?(\w+)["']?[ \t]*:`)
 	anyKey   = pattern(`([\w-]+)["']?[ \t]*[:=]`)

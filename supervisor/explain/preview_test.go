@@ -135,6 +135,8 @@ func bump(v reflect.Value) {
 		v.Set(reflect.Append(v, reflect.ValueOf("LEVEL")))
 	case reflect.Map:
 		v.SetMapIndex(reflect.ValueOf("LEVEL"), reflect.ValueOf("bumped"))
+	case reflect.Pointer: // of its fields messages.Fields knows
+		v.Set(reflect.ValueOf(&messages.HealthCheck{Method: "HEAD"}))
 	default:
 		panic(v.Kind())
 	}

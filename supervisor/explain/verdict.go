@@ -95,9 +95,9 @@ func (j *judge) running() {
 		}
 		return
 	}
-	j.v.Next = fmt.Sprintf("it is probed every %v; when %d in a row have failed it is stopped, and %s",
-		health.Interval, health.Failures, j.again(j.future(j.now).unhealthy(failed[0].At)))
-	j.change("a probe that succeeds (GET %s answers 200 within %v) forgives those that failed", health.Path, health.Timeout)
+	j.v.Next = fmt.Sprintf("it is probed every %v; when %d in a row have failed %s",
+		health.Interval, health.Failures, j.unhealthy(failed[0].At, j.now))
+	j.change("a probe that succeeds (%s within %v) forgives those that failed", j.answer(), health.Timeout)
 	j.change("%s replaces it now", of(j.t.Restart, j.ID))
 }
 
@@ -107,19 +107,18 @@ func (j *judge) starting() {
 		j.waiting()
 	case j.Adopted:
 		j.v.Summary = "was started by an earlier daemon, and has not answered healthy yet"
-		j.v.Next = fmt.Sprintf("it is probed until it answers 200, for %v at the most; then it is stopped, and %s",
-			j.rules.Start.Deadline, j.again(j.future(j.now).unhealthy(j.now)))
+		j.v.Next = fmt.Sprintf("it is probed until %s, for %v at the most; then %s", j.healthy(), j.rules.Start.Deadline, j.unhealthy(j.now, j.now))
 	default:
 		deadline := j.StartedAt.Add(j.rules.Start.Deadline)
 		j.v.Summary = "has been started" + j.since(" ", j.s.StartedAt) + " ago, and has not answered healthy yet"
-		j.v.Next = fmt.Sprintf("it is probed until it answers 200, for another %v at the most (start.deadline is %v); then it is stopped, and %s",
-			round(deadline.Sub(j.now)), j.rules.Start.Deadline, j.again(j.future(deadline).unhealthy(deadline)))
+		j.v.Next = fmt.Sprintf("it is probed until %s, for another %v at the most (start.deadline is %v); then %s",
+			j.healthy(), round(deadline.Sub(j.now)), j.rules.Start.Deadline, j.unhealthy(deadline, deadline))
 	}
 	if p := j.LastProbe; p != nil && p.Error != "" {
 		j.v.Summary += ": " + p.Error
 	}
 	if j.PID != 0 {
-		j.change("a 200 for GET %s on port %d within %v makes it healthy", j.rules.Health.Path, j.Port, j.rules.Health.Timeout)
+		j.change("%s makes it healthy", j.needed())
 		j.change("a greater start.deadline gives it more time%s", j.t.edited())
 	}
 	j.change("%s holds it down", of(j.t.Stop, j.ID))

@@ -28,6 +28,15 @@ func TestAVerdictSaysWhyWhatNextAndWhatWouldChangeIt(t *testing.T) {
 	onFailure := app(func(a *messages.AppInstance) { a.Restart.Mode = messages.RestartOnFailure })
 	limited := app(func(a *messages.AppInstance) { a.Restart.MaxAttempts = 3 })
 	once := app(func(a *messages.AppInstance) { a.Restart.MaxAttempts = 1 })
+	reported := app(func(a *messages.AppInstance) {
+		a.Health.Kind, a.Health.Check = messages.HealthTCP, &messages.HealthCheck{OnFailure: messages.FailureReport}
+	})
+	asked := app(func(a *messages.AppInstance) {
+		a.Health.Kind, a.Health.Check = messages.HealthCommand, &messages.HealthCheck{Command: []string{"redis-cli", "-p", "{port}", "ping"}}
+	})
+	status := app(func(a *messages.AppInstance) {
+		a.Health.Check = &messages.HealthCheck{Method: "HEAD", Status: "204 300-399", Scheme: messages.SchemeHTTPS}
+	})
 	final := app(func(a *messages.AppInstance) { a.Restart.Final = "1 KILL" })
 	finalElse := app(func(a *messages.AppInstance) { a.Restart.Final = "78 KILL" })
 	disabled := app(func(a *messages.AppInstance) { a.Disabled = true })
@@ -83,6 +92,18 @@ func TestAVerdictSaysWhyWhatNextAndWhatWouldChangeIt(t *testing.T) {
 			"is running, but its last 2 probes failed: the answer is 500",
 			"it is probed every 15s; when 3 in a row have failed it is stopped, and it is started again at once",
 			[]string{"a probe that succeeds (GET /api/status answers 200 within 5s)", "`do restart web`"}},
+		{"connections fail, and it is only told", seen(reported, at{-time.Hour, launched}, at{-time.Hour, ready}, at{-45 * time.Second, ok}, at{-30 * time.Second, failed}),
+			"is running, but its last probe failed: the answer is 500",
+			"it is probed every 15s; when 3 in a row have failed that is said, and no process is touched: health.on_failure is report",
+			[]string{"a probe that succeeds (port 30001 accepts a connection within 5s)", "`do restart web`"}},
+		{"just started, and asked by a command", seen(asked, at{-20 * time.Second, launched}, at{-time.Second, refused}),
+			"has been started 20s ago, and has not answered healthy yet: connection refused",
+			"it is probed until health.command ends with 0, for another 40s at the most (start.deadline is 1m0s); then it is stopped, and it is started again after 1s",
+			[]string{"exit code 0 of `redis-cli -p 30001 ping` within 5s makes it healthy", "start.deadline", "`do stop web`"}},
+		{"just started, and asked for other statuses", seen(status, at{-20 * time.Second, launched}, at{-time.Second, refused}),
+			"has been started 20s ago, and has not answered healthy yet: connection refused",
+			"it is probed until it answers 204 or 300-399, for another 40s at the most (start.deadline is 1m0s); then it is stopped, and it is started again after 1s",
+			[]string{"a 204 or 300-399 for HEAD /api/status by https on port 30001 within 5s makes it healthy", "start.deadline", "`do stop web`"}},
 		{"just started", seen(always, at{-20 * time.Second, launched}, at{-time.Second, refused}),
 			"has been started 20s ago, and has not answered healthy yet: connection refused",
 			"it is probed until it answers 200, for another 40s at the most (start.deadline is 1m0s); then it is stopped, and it is started again after 1s",

@@ -25,7 +25,7 @@
 //	| LaunchFailed | ! | retry | ! | finish | ! | ! |
 //	| Ready | ! | -> running | . | . | ! | ! |
 //	| Probed | ! | note | note | . | ! | ! |
-//	| Unhealthy | ! | stop(unhealthy) | stop(unhealthy) | . | ! | ! |
+//	| Unhealthy | ! | stop(unhealthy), or only tell | stop(unhealthy), or only tell | . | ! | ! |
 //	| Lingers | ! | stop(exit) | stop(exit) | note who lives | ! | ! |
 //	| Exited | ! | retry | retry | finish | ! | ! |
 //	| Lost | ! | orphan: adopt | orphan: adopt | orphan: adopt, stop | ! | ! |

@@ -165,3 +165,36 @@ func TestAStopByProcmanIsNoExitThatIsFinal(t *testing.T) {
 	i, _ = Step(i, now, Exited{Exit: messages.Exit{Known: true, Code: -1, Signal: "TERM"}})
 	require.Equal(t, messages.Backoff, i.Phase)
 }
+
+func TestAnInstanceWhoseChecksAreOnlyReportedIsNotTouched(t *testing.T) {
+	app := newApp(t, func(a *messages.AppInstance) {
+		a.Health.Check = &messages.HealthCheck{OnFailure: messages.FailureReport}
+	})
+	start := time.Unix(1_000_000, 0)
+	for _, phase := range []messages.Phase{messages.Starting, messages.Running} {
+		for _, conflict := range []bool{false, true} {
+			i := New("web")
+			i.Phase, i.Want, i.Have, i.Spec, i.Attempts, i.Run, i.PID = phase, app, app, app.Spec, 2, 7, 4121
+			if phase == messages.Running {
+				i.HealthySince, i.Health = start.Add(-time.Hour), messages.Healthy
+			}
+			sick, actions := Step(i, start, Unhealthy{Cause: "3 probes failed", Since: start.Add(-time.Minute), Conflict: conflict})
+			require.Equal(t, phase, sick.Phase)
+			require.Equal(t, messages.NotHealthy, sick.Health)
+			require.Equal(t, "3 probes failed", sick.Reason)
+			require.Len(t, actions, 1, "it is told, and nothing else is done")
+			require.IsType(t, Tell{}, actions[0])
+
+			if phase == messages.Running {
+				well, actions := Step(sick, start.Add(time.Minute), Probed{Probe: messages.Probe{OK: true}})
+				require.Equal(t, messages.Healthy, well.Health)
+				require.Empty(t, well.Reason)
+				require.Equal(t, start.Add(time.Minute), well.HealthySince)
+				require.Equal(t, messages.InstanceReady, messages.Event(actions[0].(Tell)).What)
+				again, actions := Step(well, start.Add(2*time.Minute), Probed{Probe: messages.Probe{OK: true}})
+				require.Equal(t, start.Add(time.Minute), again.HealthySince)
+				require.Empty(t, actions, "it is told once")
+			}
+		}
+	}
+}

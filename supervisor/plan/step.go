@@ -230,7 +230,18 @@ func probed(m *move, e Event) {
 	m.LastProbe = &p
 	if m.Phase == messages.Running && p.OK {
 		m.Health, m.Losses = messages.Healthy, 0
+		m.recovered()
 	}
+}
+
+// recovered ends a time in which it was only reported that the run is not healthy.
+func (m *move) recovered() {
+	if m.HealthyUntil.IsZero() {
+		return
+	}
+	m.HealthySince, m.HealthyUntil, m.Reason = m.now, time.Time{}, ""
+	m.tell(messages.Event{What: messages.InstanceReady, Why: "healthy again"})
+	m.awaitStable()
 }
 
 // dueRunning comes when the run may be stable. While its probes fail that is not known.
@@ -250,6 +261,10 @@ func unhealthy(m *move, e Event) {
 		m.tell(messages.Event{What: messages.PortConflict, Why: u.Cause, Bad: true})
 	} else {
 		m.tell(messages.Event{What: messages.InstanceUnhealthy, Why: u.Cause, Bad: true})
+	}
+	if app := cmp.Or(m.Have, m.Want); app != nil && app.Health.Asks().OnFailure == messages.FailureReport {
+		m.Reason = u.Cause
+		return
 	}
 	m.stop(as, u.Cause)
 }

@@ -86,8 +86,8 @@ var table = map[string]row{
 	},
 	"Unhealthy": {
 		messages.Stopped:  bug,
-		messages.Starting: {"stop(unhealthy)", unhealthy},
-		messages.Running:  {"stop(unhealthy)", unhealthy},
+		messages.Starting: {"stop(unhealthy), or only tell", unhealthy},
+		messages.Running:  {"stop(unhealthy), or only tell", unhealthy},
 		messages.Stopping: ignore,
 		messages.Backoff:  bug,
 		messages.Failed:   bug,
