@@ -82,7 +82,7 @@ var usualCheck = HealthCheck{Status: "200", Method: "GET", Host: "localhost", He
 	OnFailure: FailureRestart}
 
 // Asks returns how an instance of the policy, whose defaults are filled in, is asked. It is not to be changed.
-func (p *HealthPolicy) Asks() *HealthCheck {
+func (p HealthPolicy) Asks() *HealthCheck {
 	if p.Check == nil {
 		return &usualCheck
 	}

@@ -25,7 +25,7 @@ var arrows = map[string][]string{
 	"actors/record":      {},
 	"actors/kernel":      {"messages"},
 	"actors/budget":      {"actors/kernel", "messages"},
-	"actors/health":      {"actors/kernel", "messages"},
+	"actors/health":      {"actors/kernel", "actors/record", "messages"},
 	"actors/port":        {"actors", "actors/kernel", "messages"},
 	"actors/spawn":       {"actors", "actors/kernel", "actors/record", "messages"},
 	"actors/output":      {"actors", "actors/record", "messages"},

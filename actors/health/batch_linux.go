@@ -74,7 +74,7 @@ const (
 )
 
 func newBatch(c *Checker, limit int) *batch {
-	http, is := c.probers[messages.HealthHTTP].(*overHTTP)
+	http, is := c.probers[plainHTTP].(*overHTTP)
 	if !is || limit < 1 {
 		return nil
 	}

@@ -17,10 +17,13 @@ func explain(ctx context.Context, err error, t target) (cause string, void bool)
 	var (
 		said    verdict
 		network *net.OpError
+		files   *filesError
 	)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return "the probe was broken off", true
+	case errors.As(err, &files):
+		return files.Error(), true
 	case errors.As(err, &said):
 		return said.verdict(t), false
 	case timedOut(err):

@@ -28,7 +28,7 @@ type Options struct {
 
 // Checker probes instances. It is safe for concurrent use and keeps nothing open between two probes.
 type Checker struct {
-	probers map[messages.HealthKind]prober
+	probers map[manner]prober
 	mask    func(messages.InstanceID) *messages.Masker // nil: nothing is masked
 	slots   chan struct{}                              // of Check; nil: no limit
 	owners  *owners                                    // nil: do not ask
@@ -57,10 +57,28 @@ type verdict interface {
 	verdict(t target) string
 }
 
+// manner is how an instance is asked: the kind of its policy, or for HTTP with TLS the scheme.
+type manner string
+
+const (
+	plainHTTP = manner(messages.HealthHTTP)
+	overTLS   = manner(messages.SchemeHTTPS)
+)
+
+func mannerOf(p messages.HealthPolicy) manner {
+	if p.Check != nil && p.Kind == messages.HealthHTTP && p.Check.Scheme == messages.SchemeHTTPS {
+		return overTLS
+	}
+	return manner(p.Kind)
+}
+
 // probers are the kinds of probes. A new kind is a line here, and a file of its own.
-func probers(o Options) map[messages.HealthKind]prober {
-	return map[messages.HealthKind]prober{
-		messages.HealthHTTP: newHTTP(o.MaxBody),
+func probers(o Options) map[manner]prober {
+	http := newHTTP(o.MaxBody)
+	return map[manner]prober{
+		plainHTTP:                  http,
+		overTLS:                    newHTTPS(http),
+		manner(messages.HealthTCP): overTCP{},
 	}
 }
 
@@ -138,7 +156,7 @@ func (c *Checker) Check(ctx context.Context, t messages.Target) messages.Probe {
 
 // aim returns how t is asked by when. Without a prober p says why it cannot be.
 func (c *Checker) aim(ctx context.Context, t messages.Target) (at target, by prober, p messages.Probe) {
-	if t.Policy.Kind == "" || t.Policy.Path == "" || t.Policy.Timeout <= 0 {
+	if c := t.Policy.Check; t.Policy.Kind == "" || t.Policy.Path == "" || t.Policy.Timeout <= 0 || c != nil && (c.Method == "" || c.Status == "" || c.Host == "") {
 		t.Policy = messages.AppInstance{Health: t.Policy}.WithDefaults().Health
 	}
 	p.At = time.Now()
@@ -146,7 +164,7 @@ func (c *Checker) aim(ctx context.Context, t messages.Target) (at target, by pro
 	if d, ok := ctx.Deadline(); ok && d.Before(at.deadline) {
 		at.deadline, at.Policy.Timeout = d, d.Sub(p.At).Round(time.Millisecond)
 	}
-	by, known := c.probers[t.Policy.Kind]
+	by, known := c.probers[mannerOf(t.Policy)]
 	if !known {
 		p.Error, p.Void = fmt.Sprintf("not probed: health.kind %q is not known here", t.Policy.Kind), true
 		return at, nil, p

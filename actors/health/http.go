@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,7 +24,7 @@ const (
 	keptBody       = 256      // of the body, in Probe.Body
 )
 
-// overHTTP makes the probes of messages.HealthHTTP.
+// overHTTP makes the probes of messages.HealthHTTP, without TLS.
 type overHTTP struct {
 	maxBody int64
 	readers sync.Pool
@@ -54,7 +57,7 @@ func (h *overHTTP) probe(ctx context.Context, t target, p *messages.Probe) (answ
 	defer interruptible(ctx, conn)()
 
 	// A server may answer and close without having read the request: the answer counts.
-	if _, err := conn.Write(request(nil, path, t.Port)); err != nil && !broken(err) {
+	if _, err := conn.Write(request(nil, path, t.Port, t.Policy.Check)); err != nil && !broken(err) {
 		return answerer, err
 	}
 	return answerer, h.answer(conn, t, p)
@@ -64,7 +67,7 @@ func (h *overHTTP) probe(ctx context.Context, t target, p *messages.Probe) (answ
 func (h *overHTTP) answer(conn stream, t target, p *messages.Probe) error {
 	r := h.readers.Get().(*reader)
 	defer h.readers.Put(r)
-	r.mask = t.mask
+	r.mask, r.check = t.mask, t.Policy.Check
 	whole, err := r.response(conn, h.maxBody, t.deadline, p)
 	p.Latency = time.Since(p.At)
 	if whole {
@@ -73,12 +76,43 @@ func (h *overHTTP) answer(conn stream, t target, p *messages.Probe) error {
 	return err
 }
 
-// request appends what asks for path. Connection: close lets the server be the first to close, in its own time, so that the reset meets no
-// program.
-func request(b []byte, path string, port int) []byte {
+// request appends what asks for path; a check that is nil asks as usual. Connection: close lets the server be the first to close, in its
+// own time, so that the reset meets no program.
+func request(b []byte, path string, port int, check *messages.HealthCheck) []byte {
+	if check != nil {
+		return requestOf(b, path, port, check)
+	}
 	b = append(append(append(b, "GET "...), path...), " HTTP/1.1\r\nHost: localhost:"...)
 	return append(strconv.AppendInt(b, int64(port), 10), "\r\nUser-Agent: procman\r\nAccept: */*\r\nConnection: close\r\n\r\n"...)
 }
+
+func requestOf(b []byte, path string, port int, check *messages.HealthCheck) []byte {
+	b = append(append(append(b, check.Method...), ' '), path...)
+	b = append(append(b, " HTTP/1.1\r\nHost: "...), check.Host...)
+	if check.Host == usualHost {
+		b = strconv.AppendInt(append(b, ':'), int64(port), 10)
+	}
+	agent, accept := "procman", "*/*"
+	for _, name := range slices.Sorted(maps.Keys(check.Headers)) {
+		switch value := check.Headers[name]; {
+		case strings.EqualFold(name, "User-Agent"):
+			agent = value
+		case strings.EqualFold(name, "Accept"):
+			accept = value
+		default:
+			b = append(append(append(append(b, "\r\n"...), name...), ": "...), value...)
+		}
+	}
+	b = append(append(b, "\r\nUser-Agent: "...), agent...)
+	b = append(append(b, "\r\nAccept: "...), accept...)
+	if check.Method == http.MethodPost || check.Method == http.MethodPut || check.Method == http.MethodPatch {
+		b = append(b, "\r\nContent-Length: 0"...) // or a server may wait for a body, or refuse
+	}
+	return append(b, "\r\nConnection: close\r\n\r\n"...)
+}
+
+// usualHost is the host that is asked for by default.
+const usualHost = "localhost"
 
 // requestTarget returns the path, with its query, as it goes into the request line.
 func requestTarget(path string) (string, error) {
@@ -118,18 +152,19 @@ func (e pathError) Error() string {
 
 func (e pathError) verdict(target) string { return e.Error() }
 
-// statusError is a response that is complete, but not 200.
+// statusError is a response that is complete, but has no status that is accepted.
 type statusError struct {
 	status   int
 	location string
+	accepted string // the statuses that are, for a person
 }
 
 func (e *statusError) Error() string {
 	switch {
 	case e.status >= 300 && e.status < 400 && e.location != "":
 		return "redirect to " + printable(e.location)
-	case e.status >= 200 && e.status < 300:
-		return fmt.Sprintf("status %d, only 200 is healthy", e.status)
+	case e.status >= 200 && e.status < 300 || e.accepted != "200":
+		return fmt.Sprintf("status %d, only %s is healthy", e.status, e.accepted)
 	default:
 		return fmt.Sprintf("status %d", e.status)
 	}

@@ -213,7 +213,7 @@ func (l *loop) ask(f *flight) {
 		l.unreached(f, &net.OpError{Op: "dial", Net: network, Addr: f.address(), Err: os.NewSyscallError(call, err)})
 		return
 	}
-	l.asked = request(l.asked[:0], f.path, f.Port)
+	l.asked = request(l.asked[:0], f.path, f.Port, f.Policy.Check)
 	f.unsent = l.asked
 	l.fresh = append(l.fresh, f)
 	l.flies[f.kind()]++
@@ -288,7 +288,7 @@ func (l *loop) read(f *flight, closed bool, end error) {
 	if f.got == nil {
 		so.got = l.scratch[:0]
 	}
-	l.reader.mask = f.mask
+	l.reader.mask, l.reader.check = f.mask, f.Policy.Check
 	whole, err := l.reader.response(&so, l.http.maxBody, f.deadline, &f.probe)
 	if f.got == nil {
 		l.scratch = so.got[:0]

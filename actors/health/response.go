@@ -23,7 +23,8 @@ var errHeader = fmt.Errorf("the response headers are larger than %d KiB", maxHea
 // reader reads one response at a time in memory of a fixed size.
 type reader struct {
 	limit io.LimitedReader
-	mask  *messages.Masker // of the instance that answers
+	mask  *messages.Masker      // of the instance that answers
+	check *messages.HealthCheck // by which it is asked; nil: as usual
 	buf   *bufio.Reader
 	chunk [4 << 10]byte
 }
@@ -49,30 +50,37 @@ func (r *reader) response(conn stream, maxBody int64, deadline time.Time, p *mes
 	if _, err := r.buf.Peek(1); err != nil {
 		return false, r.head(err)
 	}
-	if closes, is := r.plain(maxBody, p); is {
-		return closes, nil
+	if r.check == nil {
+		if closes, is := r.plain(maxBody, p); is {
+			return closes, nil
+		}
 	}
 	return r.any(conn, maxBody, deadline, p)
 }
 
 // any is response for whatever a server may answer.
 func (r *reader) any(conn stream, maxBody int64, deadline time.Time, p *messages.Probe) (done bool, err error) {
+	asks := messages.HealthPolicy{Check: r.check}.Asks()
+	var asked *http.Request // nil: by GET
+	if r.check != nil {
+		asked = &http.Request{Method: asks.Method}
+	}
 	var resp *http.Response
 	for resp == nil || resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
 		if _, err := r.buf.Peek(1); err != nil {
 			return false, r.head(err)
 		}
-		if resp, err = http.ReadResponse(r.buf, nil); err != nil {
+		if resp, err = http.ReadResponse(r.buf, asked); err != nil {
 			return false, r.head(err)
 		}
 	}
 	p.Status = resp.StatusCode
 	r.limit.N = maxBody
-	if resp.StatusCode != http.StatusOK {
+	if !asks.Accepts(resp.StatusCode) {
 		// The verdict is in. The body may tell why, but is not worth waiting for.
 		shorten(conn, deadline)
 		whole, _ := r.body(resp.Body, maxBody, p)
-		return whole && resp.Close, &statusError{resp.StatusCode, r.mask.Mask(resp.Header.Get("Location"))}
+		return whole && resp.Close, &statusError{resp.StatusCode, r.mask.Mask(resp.Header.Get("Location")), messages.Alternatives(asks.Status.Words())}
 	}
 	whole, err := r.body(resp.Body, maxBody, p)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"procman/messages"
@@ -55,7 +56,7 @@ func ParseInstance(path string, settings *File, spec []byte) (messages.AppInstan
 	r.forFleet, r.asOne = true, true
 	base := &level{file: &File{}}
 	each(r.keys.file, func(k key, _ string) {
-		if k.Default != nil && k.NotBelow == "" {
+		if k.Default != nil && k.NotBelow == "" && k.into == nil {
 			base.set(k, k.Default)
 		}
 	})
@@ -73,33 +74,39 @@ func ParseInstance(path string, settings *File, spec []byte) (messages.AppInstan
 // is by default is left out. Instances that are the same have the same text.
 func Spec(app *messages.AppInstance) (json.RawMessage, error) {
 	plain := messages.AppInstance{}.WithDefaults()
-	text, open := []byte("{"), "" // the section that is open
+	text := []byte("{")
+	var open []string // the sections that are
+	comma := func() {
+		if text[len(text)-1] != '{' {
+			text = append(text, ',')
+		}
+	}
 	for _, f := range messages.Fields() {
 		v, usual := reflect.ValueOf(f.At(app)).Elem(), reflect.ValueOf(f.At(&plain)).Elem()
 		if reflect.DeepEqual(v.Interface(), usual.Interface()) || v.Kind() == reflect.Map && v.Len() == 0 {
 			continue
 		}
-		section, name := f.Section()
-		if open != "" && section != open {
-			text = append(text, '}')
+		sections := strings.Split(f.Key, ".")
+		name := sections[len(sections)-1]
+		sections = sections[:len(sections)-1]
+		same := 0
+		for same < min(len(sections), len(open)) && sections[same] == open[same] {
+			same++
 		}
-		if len(text) > 1 {
-			text = append(text, ',')
-		}
-		if section != "" && section != open {
+		text = append(text, strings.Repeat("}", len(open)-same)...)
+		for _, section := range sections[same:] {
+			comma()
 			text = fmt.Appendf(text, "%q:{", section)
 		}
-		open = section
+		open = sections
 		value, err := inJSON(v, f.Negated)
 		if err != nil {
 			return nil, fmt.Errorf("instance %s: %s has no JSON form: %w", app.InstanceID, f.Key, err)
 		}
+		comma()
 		text = append(fmt.Appendf(text, "%q:", name), value...)
 	}
-	if open != "" {
-		text = append(text, '}')
-	}
-	return append(text, '}'), nil
+	return append(text, strings.Repeat("}", len(open)+1)...), nil
 }
 
 // inJSON is a value as a configuration has it, in JSON.
