@@ -99,6 +99,25 @@ func (p *HealthPolicy) Same(q *HealthPolicy) bool {
 	return one == other && reflect.DeepEqual(p.Asks(), q.Asks())
 }
 
+// Used returns the policy without what its kind makes no use of, as it may be inherited.
+func (p HealthPolicy) Used() HealthPolicy {
+	if p.Check == nil {
+		return p
+	}
+	c := *p.Check
+	if p.Kind != HealthCommand {
+		c.Command = usualCheck.Command
+	}
+	if p.Kind != HealthHTTP && p.Kind != "" {
+		c.Scheme = usualCheck.Scheme
+	}
+	if c.Scheme != SchemeHTTPS {
+		c.TLS = TLSFiles{}
+	}
+	p.Check = &c
+	return p
+}
+
 // Accepts reports whether an answer with that status is healthy.
 func (c *HealthCheck) Accepts(status int) bool {
 	for word := range strings.FieldsSeq(string(c.Status)) {

@@ -168,3 +168,21 @@ func TestAListIsRefusedWithEveryErrorInItsPlace(t *testing.T) {
 	_, err = ParseList("list.yaml", []byte("instances: []"), Host{Getenv: func(string) string { return "" }})
 	require.NoError(t, err, "it needs no state directory")
 }
+
+func TestTheTextOfAnInstanceHasItsChecksInFull(t *testing.T) {
+	list := listed(t, `defaults: {health: {kind: command, command: [redis-cli, -p, "{port}"], headers: {A: b}}}
+instances:
+  - {id: a, wasm_path: w, db_name: d}
+  - {id: b, wasm_path: w, db_name: d, health: {kind: http, scheme: https, status: [200-299], tls: {ca_file: /ca, server_name: x}, on_failure: report}}`, nil)
+	for n, want := range []string{
+		`"health":{"kind":"command","headers":{"A":"b"},"command":["redis-cli","-p","{port}"]}`,
+		`"health":{"status":["200-299"],"headers":{"A":"b"},"scheme":"https","tls":{"ca_file":"/ca","server_name":"x"},"on_failure":"report"}`,
+	} {
+		spec, err := Spec(&list[n])
+		require.NoError(t, err)
+		require.Contains(t, string(spec), want)
+		got, err := ParseInstance("spec/a", hostOf(t, ""), spec)
+		require.NoError(t, err, string(spec))
+		require.True(t, list[n].Health.Same(&got.Health), string(spec))
+	}
+}

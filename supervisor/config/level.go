@@ -219,6 +219,7 @@ func (d *decoder) finish(l *level, item value) {
 	if l.idAt == nil {
 		d.failf(item.at, "id is missing; every instance has one")
 	}
+	a.Health = a.Health.Used()
 	*a = a.WithDefaults()
 	if !l.broken {
 		d.requireUsed(a, item)
