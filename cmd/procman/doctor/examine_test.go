@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -32,6 +33,8 @@ func healthy() Facts {
 		Init: Init{PID: 812, Comm: "systemd"},
 		OOM:  new(int64),
 		Core: new(int64),
+		Fleet: &Fleet{Grace: time.Second, Clock: Clock{Rate: new(1.0), Synced: true}, Store: works, Said: "etcd 3.6.5",
+			Leash: Leash{Able: works, PID: 900, Lives: true, Fenced: []string{"a"}, Left: 7 * time.Second}},
 	}
 }
 
@@ -44,16 +47,22 @@ func TestAGoodHostHasNothingToBeSaidAbout(t *testing.T) {
 }
 
 func TestWhatIsNotKnownIsNoFaultAndNotOK(t *testing.T) {
-	for _, f := range Examine(Facts{Wants: healthy().Wants}) {
-		if f.Check == "configuration" || f.Check == "port range" {
+	for _, f := range Examine(Facts{Wants: healthy().Wants, Fleet: &Fleet{}}) {
+		if f.Check == "configuration" || f.Check == "port range" || f.Check == "fleet grace" {
 			continue // they are of what is wanted alone
 		}
 		require.Equal(t, Unknown, f.Verdict, f)
 	}
 }
 
+func TestOfAHostWithoutAFleetNothingIsSaidOfOne(t *testing.T) {
+	f := healthy()
+	f.Fleet = nil
+	require.Len(t, Examine(f), len(Examine(healthy()))-4)
+}
+
 func TestEveryCheckHasItsOwnNameAndTheSamePlace(t *testing.T) {
-	good, blank := Examine(healthy()), Examine(Facts{})
+	good, blank := Examine(healthy()), Examine(Facts{Fleet: &Fleet{}})
 	seen := map[string]bool{}
 	for n, f := range good {
 		require.Equal(t, f.Check, blank[n].Check)
@@ -115,6 +124,16 @@ func TestEachFaultIsFoundAndSaysWhatToDo(t *testing.T) {
 		{"socket", func(f *Facts) { f.Socket.Mode = mode(0o600) }, Fault, "no socket", "", "rm /s/procman.sock"},
 		{"socket", func(f *Facts) { f.Socket.Mode = mode(fs.ModeSocket | 0o660) }, Warning, "mode 0660", "", "chmod 600"},
 		{"out of memory", func(f *Facts) { f.OOM = new(int64(-900)) }, OK, "-900; instances are not protected", "", ""},
+
+		{"fleet store", func(f *Facts) { f.Fleet.Store = no(errors.New("etcd is 3.5.1")) }, Fault, "etcd is 3.5.1", "no member", "fleet.endpoints"},
+		{"fleet clock", func(f *Facts) { f.Fleet.Clock.Rate = new(1.006) }, Fault, "+6000 ppm", "another host could start", "chrony"},
+		{"fleet clock", func(f *Facts) { f.Fleet.Clock.Synced = false }, Warning, "+0 ppm, and nothing holds the wall clock", "leases do not need it", "chrony"},
+		{"fleet grace", func(f *Facts) { f.Fleet.Cut = []string{"a", "b", "c", "d", "e", "f", "g"} }, Warning, "1s between TERM and KILL in a partition; stop.grace is longer of a, b, c, d, e and 2 more", "killed", "fleet.grace"},
+		{"leash", func(f *Facts) { f.Fleet.Leash.Able = no(unix.EPERM) }, Fault, "operation not permitted", "does not join", "seccomp"},
+		{"leash", func(f *Facts) { f.Daemon.Answers = false }, Warning, "process 900, without a daemon; fenced and running: a", "it ends them in 7s", "procman run"},
+		{"leash", func(f *Facts) { f.Daemon.Answers, f.Fleet.Leash.Over = false, errors.New("it is void") }, Warning, "without a daemon", "it ends them now: it is void", "procman run"},
+		{"leash", func(f *Facts) { f.Fleet.Leash.Lives = false }, Fault, "none; fenced and running: a", "nobody ends them", "end them by hand"},
+		{"leash", func(f *Facts) { f.Fleet.Leash.Lives, f.Fleet.Leash.Fenced = false, nil }, Fault, "none, though the daemon runs", "does not join", "leash.log"},
 
 		{"pid 1", func(f *Facts) { f.Init.PID = 1 }, Fault, "the daemon is pid 1", "kernel kills every instance", "docker run --init"},
 		{"pid 1", func(f *Facts) { f.Init.Comm = "node" }, Warning, "node is not known as an init", "zombie", "tini"},

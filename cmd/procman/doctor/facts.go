@@ -23,6 +23,7 @@ type Facts struct {
 	OOM     *int64 // the daemon's oom_score_adj
 	Core    *int64 // the size of a core dump, in bytes
 	Foreign []Foreign
+	Fleet   *Fleet // nil: the host is of none
 }
 
 // Unlimited is the value of a limit that is none.
@@ -178,4 +179,5 @@ type Options struct {
 	Adopted  []int    // those of them that an earlier daemon has started
 	Brief    []string // a command that ends at once, for a trial; nil: the trial is not made
 	Foreign  []Foreign
+	Fleet    *Fleet
 }

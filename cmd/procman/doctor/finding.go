@@ -33,10 +33,11 @@ type Finding struct {
 // Examine returns one finding for every check, always in the same order.
 func Examine(f Facts) []Finding {
 	findings := append([]Finding{configuration(f), daemon(f)}, foreign(f)...)
-	return append(append(findings, Adoption(f)...),
+	findings = append(append(findings, Adoption(f)...),
 		pidfds(f), groupSignals(f), exitStatus(f),
 		openFiles(f), processes(f), inotify(f), portRange(f), outgoingPorts(f),
 		stateDirectory(f), fileSystem(f), diskSpace(f), socket(f), outOfMemory(f), coreDumps(f))
+	return append(findings, inFleet(f)...)
 }
 
 // Adoption returns the findings on what would void adoption. They need Facts.Unit and Facts.Init only.

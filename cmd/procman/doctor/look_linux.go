@@ -14,7 +14,7 @@ import (
 
 // Look finds the facts. What it cannot find out is nil in them. It ends early, with the error of ctx, if ctx ends.
 func Look(ctx context.Context, o Options) (Facts, error) {
-	f := Facts{Foreign: o.Foreign, Config: o.Config, Wants: o.Wants, Daemon: o.Daemon, Socket: lookSocket(o.Socket), Kernel: lookKernel(ctx, o.Brief)}
+	f := Facts{Foreign: o.Foreign, Fleet: o.Fleet, Config: o.Config, Wants: o.Wants, Daemon: o.Daemon, Socket: lookSocket(o.Socket), Kernel: lookKernel(ctx, o.Brief)}
 	f.Dir = lookDir(string(o.StateDir))
 	if sameDir(f.Daemon.StateDir, f.Dir.Path) {
 		f.Daemon.StateDir = f.Dir.Path

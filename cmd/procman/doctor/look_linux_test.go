@@ -70,6 +70,12 @@ func TestALookTriesEverythingAndLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestTheKernelTellsHowItsClockRuns(t *testing.T) {
+	c := LookClock()
+	require.NoError(t, c.Err)
+	require.InDelta(t, 1, *c.Rate, 0.11, "it can be changed by a tenth")
+}
+
 func TestAMissingStateDirectoryIsNotMade(t *testing.T) {
 	dir := t.TempDir()
 	d := lookDir(filepath.Join(dir, "a", "b"))

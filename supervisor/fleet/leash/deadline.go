@@ -6,15 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"time"
 
 	"procman/actors/record"
 	"procman/messages"
 	"procman/supervisor/fleet/member"
 )
-
-// longest is more than any lease that can be meant: what says more is damaged.
-const longest = time.Hour
 
 // Check returns why the record is of no lease that is in force, on this boot of the host and at this time of its CLOCK_BOOTTIME;
 // nil: it is.
@@ -26,8 +22,8 @@ func Check(r member.Record, boot string, now int64) error {
 		return errors.New("the deadline was asked for later than now")
 	case r.Void():
 		return ErrVoid
-	case r.KillAt <= r.Renewed || r.KillAt > r.Deadline || r.Deadline-r.Renewed > longest:
-		return fmt.Errorf("the deadline makes no sense: %v of %v", r.KillAt-r.Renewed, r.Deadline-r.Renewed)
+	case r.KillAt <= r.Renewed || r.KillAt > r.Deadline || r.Deadline-r.Renewed > r.TTL:
+		return fmt.Errorf("the deadline makes no sense: %v of %v, of a lease of %v", r.KillAt-r.Renewed, r.Deadline-r.Renewed, r.TTL)
 	case now >= int64(r.KillAt):
 		return ErrPassed
 	}

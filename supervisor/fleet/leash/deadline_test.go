@@ -63,7 +63,7 @@ func TestADeadlineIsInForceOnItsBootFromWhenItWasAskedForUntilItsEnd(t *testing.
 	require.Error(t, Check(r, "b", 999), "asked for later than now")
 	for _, change := range []func(*member.Record){
 		func(r *member.Record) { r.KillAt = r.Renewed }, func(r *member.Record) { r.KillAt = r.Deadline + 1 },
-		func(r *member.Record) { r.Deadline = r.Renewed + 2*time.Hour }, func(r *member.Record) { r.Renewed = -1 },
+		func(r *member.Record) { r.Deadline = r.Renewed + 10*time.Second }, func(r *member.Record) { r.Renewed = -1 },
 		func(r *member.Record) { *r = member.Record{} },
 	} {
 		r := sample(1000)

@@ -128,7 +128,7 @@ func TestWhatADaemonWroteOfItsLeaseIsLoadedByTheNextAsItWas(t *testing.T) {
 	require.Zero(t, r)
 	s, err := member.NewSchedule(want.TTL, want.Grace)
 	require.NoError(t, err)
-	require.NoError(t, Check(member.Record{Boot: "b", Renewed: 1, KillAt: 1 + s.Kill, Deadline: 1 + s.Deadline}, "b", 2), "what the schedule says is a deadline")
+	require.NoError(t, Check(member.Record{Boot: "b", TTL: s.TTL, Renewed: 1, KillAt: 1 + s.Kill, Deadline: 1 + s.Deadline}, "b", 2), "what the schedule says is a deadline")
 }
 
 func TestAMarkIsWrittenOnlyWhenItSaysSomethingElse(t *testing.T) {
@@ -185,7 +185,7 @@ func TestWhoeverKillsLeashesTheOneThatIsThereEndsWhatIsFencedAlsoWithoutADaemon(
 func (h *host) renewFor(d time.Duration) member.Record {
 	h.Helper()
 	r := sample(Now())
-	r.Boot, r.KillAt, r.Deadline = h.boot, r.Renewed+d, r.Renewed+d
+	r.Boot, r.KillAt, r.Deadline, r.TTL = h.boot, r.Renewed+d, r.Renewed+d, d
 	require.NoError(h, h.file.Write(r))
 	return r
 }

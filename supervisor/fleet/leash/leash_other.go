@@ -45,3 +45,9 @@ func (*ender) marks() int                                { return 0 }
 func (*ender) round(context.Context, string, func() bool) ([]messages.Member, bool) {
 	return nil, false
 }
+
+// Look returns an error.
+func Look(messages.StateDir) (Report, error) { return Report{}, errUnsupported }
+
+// Able returns why: this is not Linux.
+func Able() error { return errUnsupported }
