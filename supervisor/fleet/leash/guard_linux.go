@@ -33,7 +33,7 @@ type Guard struct {
 	watching sync.WaitGroup
 	mu       sync.Mutex
 	closed   bool
-	watched  map[*os.File]bool
+	watched  map[*os.File]int // its pid, by its pidfd
 }
 
 // NewGuard touches no file. program is the binary that has the command; empty: the one that runs, whatever its name means by now.
@@ -53,7 +53,7 @@ func NewGuard(dir messages.StateDir, program string) (*Guard, error) {
 	if program == "" {
 		program = "/proc/self/exe"
 	}
-	return &Guard{dir: dir, program: program, self: starter{Boot: boot, PID: os.Getpid(), Start: st.Start}, watched: map[*os.File]bool{}}, nil
+	return &Guard{dir: dir, program: program, self: starter{Boot: boot, PID: os.Getpid(), Start: st.Start}, watched: map[*os.File]int{}}, nil
 }
 
 // Boot returns what tells this boot of the host from any other.
@@ -70,8 +70,9 @@ func (g *Guard) Load() (member.Record, error) {
 }
 
 // Write puts the record into force; it is on disk when Write returns nil. It may hang for as long as the disk does. One goroutine
-// calls it.
+// calls it. A leash that was stopped, which guards nobody, is woken.
 func (g *Guard) Write(r member.Record) error {
+	g.wake()
 	if g.file == nil {
 		f, err := Open(g.dir)
 		if err != nil {
@@ -80,6 +81,21 @@ func (g *Guard) Write(r member.Record) error {
 		g.file = f
 	}
 	return g.file.Write(r)
+}
+
+// wake has a leash go on that somebody has stopped.
+func (g *Guard) wake() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for fd, pid := range g.watched {
+		st, err := kernel.Procfs("/proc").Stat(pid)
+		if err != nil || st.State != 'T' {
+			continue
+		}
+		if raw, err := fd.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), unix.SIGCONT, nil, 0) }) // or it is tried at the next renewal
+		}
+	}
 }
 
 // Fence marks the instance, if it is not marked so already. It must have succeeded before a process of it is started.
@@ -238,7 +254,7 @@ func (g *Guard) watch(fd *os.File, pid int, gone func(why string)) error {
 	if g.closed {
 		return errors.Join(os.ErrClosed, fd.Close())
 	}
-	g.watched[fd] = true
+	g.watched[fd] = pid
 	g.watching.Go(func() {
 		over := false
 		err := raw.Read(func(fd uintptr) bool { over = ended(fd); return over })

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"procman/actors/kernel"
 	"procman/messages"
 	"procman/supervisor/fleet/member"
 )
@@ -69,6 +70,24 @@ func TestAGuardFindsTheLeashThatIsThereOrStartsOneAndHearsOfItsEndOnce(t *testin
 	require.NoError(t, g.Close())
 	require.NoError(t, successor.Close())
 	require.Empty(t, ends)
+}
+
+func TestALeashThatIsStoppedIsWokenByTheNextRenewal(t *testing.T) {
+	t.Parallel()
+	h := emptyHost(t)
+	g := newGuard(t, h)
+	require.NoError(t, g.Ensure(func(string) {}))
+	pid := h.leashOf()
+	stopped := func() bool {
+		st, err := kernel.Procfs("/proc").Stat(pid)
+		require.NoError(t, err)
+		return st.State == 'T'
+	}
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	eventually(t, "it is stopped", stopped)
+	require.NoError(t, g.Write(sample(Now())))
+	eventually(t, "it goes on", func() bool { return !stopped() })
+	require.NoError(t, g.Close())
 }
 
 func TestTwoThatWantALeashAtOnceHaveOne(t *testing.T) {
