@@ -68,7 +68,6 @@ func (l *Leash) Guard(ctx context.Context) {
 			}
 			l.say("")
 			l.ender.clean = false
-			l.shut = false
 			now, until := l.clock.Now(), int64(l.known.KillAt)
 			if now >= until-int64(l.known.KillAt-l.known.Renewed)/4 {
 				l.ender.refresh(ctx, time.Second) // so that at the end nothing depends on how fast a busy host reads a file
@@ -101,7 +100,9 @@ func (l *Leash) inForce() error {
 	if err != nil {
 		return err
 	}
-	l.known = d
+	if d != l.known { // one that has come and gone unseen, while we were stopped, has allowed starts, too
+		l.known, l.shut = d, false
+	}
 	return Check(d, l.ender.boot, l.clock.Now())
 }
 
@@ -122,7 +123,7 @@ func (l *Leash) end(ctx context.Context, why error) (any bool) {
 	began := l.clock.Now()
 	patience := startPatience
 	if why == ErrPassed {
-		patience = (l.known.Deadline - l.known.KillAt) / 2
+		patience = (l.known.KillAt+l.known.Deadline)/2 - time.Duration(began)
 	}
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		shut := l.shut // before the round: what was started until then, it finds

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -91,6 +92,34 @@ func TestADaemonThatIsFrozenBetweenTheQuestionAndTheForkNeverComesToIt(t *testin
 	s, err := spawn.Open(h.dir, spawn.Options{})
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
+}
+
+func TestALeashThatWasStoppedItselfTellsByTheDeadlineThatThereMayBeStarts(t *testing.T) {
+	t.Parallel()
+	h := emptyHost(t)
+	l, err := New(h.dir, Options{Clock: h.clock})
+	require.NoError(t, err)
+	defer l.lock.Close()
+	defer l.ender.close()
+	d := h.renew()
+	h.clock.to(int64(d.KillAt))
+	require.False(t, l.end(t.Context(), l.inForce()))
+	require.True(t, l.shut)
+	h.clock.to(h.clock.Now() + int64(time.Minute))
+	d = h.renew() // it does not see it in force
+	daemon, _ := h.frozen()
+	h.clock.to(int64(d.Deadline))
+	ended := make(chan struct{})
+	go func() { defer close(ended); l.end(t.Context(), l.inForce()) }()
+	require.ErrorContains(t, daemon.Wait(), "killed", "at once: others may start by now")
+	h.clock.pass(t, "it has seen to it", func() bool {
+		select {
+		case <-ended:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 func TestWhatADaemonStartsThatWakesInTimeIsEndedAndTheDaemonLives(t *testing.T) {
