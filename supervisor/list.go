@@ -50,7 +50,9 @@ func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) 
 	}
 	for _, app := range l.apps {
 		e := r.entry(app.InstanceID)
-		app = e.Read(app)
+		if app.EnvFault != "" {
+			app = e.Read(app)
+		}
 		e.lists = r.lists
 		was := e.Leaving
 		if now := leaving[e.ID]; now != was {

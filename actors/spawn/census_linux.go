@@ -31,6 +31,8 @@ type census struct {
 	young []int     // who showed no tag, and may execute a program that does
 	live  int       // how many processes there were when all were looked at
 
+	buffers sync.Pool // see enquiry
+
 	mu        sync.Mutex
 	leaders   map[int]*process // of the newest runs, by pid
 	kept      map[int]relative // by pid; who has ended since may be among them
@@ -78,7 +80,7 @@ func (c *census) read() error {
 		}
 		pids = append(slices.Clone(c.young), pids...)
 	}
-	e := enquiry{tags: c.tags}
+	e := enquiry{tags: c.tags, buffers: &c.buffers}
 	defer e.end()
 	for range 10 { // who is forked meanwhile may be the only one left of its family
 		if err := c.visit(pids, &e); err != nil {

@@ -97,9 +97,13 @@ func tagsByLock(proc kernel.Procfs, pid int, buffer []byte) kernel.Tags {
 // end. That one goes without; all others are asked, however long that takes on a busy host.
 const tagPatience = time.Second
 
+// environPart is how much of an environment is read at a time.
+const environPart = 16 << 10
+
 // enquiry asks processes for their tags. Its goroutine ends with it, unless it hangs in the kernel: then it is left there.
 type enquiry struct {
 	tags    func(pid int, buffer []byte) kernel.Tags
+	buffers *sync.Pool // of *[environPart]byte
 	pids    chan int
 	answers chan kernel.Tags
 }
@@ -109,10 +113,14 @@ func (e *enquiry) ask(pid int) (tags kernel.Tags, answered bool) {
 		pids, answers := make(chan int), make(chan kernel.Tags, 1)
 		e.pids, e.answers = pids, answers
 		go func() {
-			buffer := make([]byte, 16<<10)
-			for pid := range pids {
-				answers <- e.tags(pid, buffer)
+			buffer, _ := e.buffers.Get().(*[environPart]byte)
+			if buffer == nil {
+				buffer = new([environPart]byte)
 			}
+			for pid := range pids {
+				answers <- e.tags(pid, buffer[:])
+			}
+			e.buffers.Put(buffer) // not the one of an enquiry that hangs
 		}()
 	}
 	e.pids <- pid

@@ -48,6 +48,7 @@ type daemon struct {
 	socketNow  chan struct{} // the socket is to be looked at now
 	good       *lastGoodWriter
 	pendingIO  *PendingIO
+	env        func(string) string
 	ending     bool
 	farewell   string // what became of the instances at its end
 	end        sync.WaitGroup
@@ -77,7 +78,7 @@ type handover struct {
 // touched.
 func open(path string, file *config.File, log log, left handover) (_ *daemon, err error) {
 	d := &daemon{
-		log: log, origin: left.origin, served: make(chan error, 8), socketNow: make(chan struct{}, 1),
+		log: log, env: left.Env, origin: left.origin, served: make(chan error, 8), socketNow: make(chan struct{}, 1),
 		ends: make(chan api.Mode, 1), upgrades: make(chan *successor, 1), reloads: make(chan struct{}, 1),
 	}
 	defer func() {

@@ -13,8 +13,8 @@ const (
 	// heapGrowth is in percent of what is in use: a quarter of what Go takes by itself. A manager has little to do, and is one of
 	// many on a host.
 	heapGrowth = 25
-	// heapOpening is as much while a daemon opens: what it reads then is garbage by the next instance, and to collect it again
-	// and again took a tenth of the time until all are adopted.
+	// heapOpening is as much while a daemon opens or ends: what it reads then is garbage by the next instance, and to collect it
+	// again and again took a tenth of the time until all are adopted, and more of that until all are stopped.
 	heapOpening = 200
 
 	heapQuiet = 2 * time.Second  // without a word, after which a burst is over

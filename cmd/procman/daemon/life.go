@@ -131,6 +131,7 @@ func (d *daemon) begin(stopping context.Context, mode api.Mode) {
 		return
 	}
 	d.ending = true
+	mayGrow(heapOpening, d.env) // it is over before much of it is worth collecting
 	d.log.Info("manager stopping", "mode", string(mode))
 	d.notifier.Ending(d.mode(mode), d.grace())
 	d.end.Go(func() {
