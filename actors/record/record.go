@@ -3,11 +3,13 @@ package record
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -18,7 +20,7 @@ var (
 	ErrSchema = errors.New("the record was written by another version of procman")
 )
 
-// schema is the version of what records hold. A record of another one is reported and left alone.
+// schema is the version of what records hold, also in head. A record of another one is reported and left alone.
 const schema = 1
 
 // maxRecord is more than any record has: a greater file is none.
@@ -33,21 +35,28 @@ type envelope struct {
 
 // Seal returns the record that holds body. The kind is part of the checksum: no record can be taken for one of another kind.
 func Seal(kind string, body any) ([]byte, error) {
-	raw, err := json.Marshal(body)
-	if err != nil {
+	var line bytes.Buffer
+	line.WriteString(head)
+	if err := json.NewEncoder(&line).Encode(body); err != nil {
 		return nil, err
 	}
-	return sealRaw(kind, raw), nil
+	return seal(kind, line.Bytes()), nil
 }
 
-// sealRaw puts the envelope around a body as json.Marshal does: that one would read the body once more.
-func sealRaw(kind string, raw []byte) []byte {
+// head is what stands before a body, with a checksum that is none. json.Marshal of an envelope makes the same of it, but would
+// read the body once more.
+const (
+	headSum = `{"schema":1,"checksum":"`
+	head    = headSum + "00000000000000000000000000000000" + `","body":`
+)
+
+// seal makes the record of the head, a body and the end of a line.
+func seal(kind string, line []byte) []byte {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s %d ", kind, schema)
-	sum.Write(raw)
-	line := make([]byte, 0, len(raw)+96)
-	line = fmt.Appendf(line, `{"schema":%d,"checksum":"%x","body":`, schema, sum.Sum(nil)[:16])
-	return append(append(line, raw...), "}\n"...)
+	sum.Write(line[len(head) : len(line)-1])
+	hex.Encode(line[len(headSum):], sum.Sum(nil)[:16])
+	return append(line[:len(line)-1], "}\n"...)
 }
 
 // Unseal fills body with what the record holds. It accepts exactly what Seal wrote, to the bit.
@@ -60,7 +69,7 @@ func Unseal(kind string, record []byte, body any) error {
 		return fmt.Errorf("%w: its schema is %d, this one's is %d", ErrSchema, e.Schema, schema)
 	}
 	// To seal again and compare also finds what the checksum does not cover.
-	if !bytes.Equal(sealRaw(kind, e.Body), record) {
+	if !bytes.Equal(seal(kind, slices.Concat([]byte(head), e.Body, []byte{'\n'})), record) {
 		return fmt.Errorf("%w: its checksum is wrong", ErrDamaged)
 	}
 	if err := json.Unmarshal(e.Body, body); err != nil {

@@ -55,7 +55,7 @@ func TestNothingThatMayLieInARecordPanics(t *testing.T) {
 		require.Error(t, Unseal("run", record, &sample{}))
 		var raw json.RawMessage
 		if json.Unmarshal(record, &raw) == nil {
-			_ = Unseal("run", sealRaw("run", raw), &sample{})
+			_ = Unseal("run", seal("run", []byte(head+string(raw)+"\n")), &sample{})
 		}
 	})
 }

@@ -83,7 +83,7 @@ func (d *decoder) assemble(base *level) []messages.AppInstance {
 		known = nil
 	}
 	d.below = 0
-	if len(d.ids) == 0 {
+	if len(d.ids) == 0 && known == nil {
 		d.ids = make(map[messages.InstanceID]site, len(l.pieces))
 	}
 	var all []stretch
@@ -98,7 +98,7 @@ func (d *decoder) assemble(base *level) []messages.AppInstance {
 	}
 	next, end := l.ahead(d.src.text, all)
 	defer end()
-	inPlace := 0
+	inPlace, taken := 0, 0
 	for _, s := range all {
 		if len(d.faults) > 0 {
 			break
@@ -110,6 +110,17 @@ func (d *decoder) assemble(base *level) []messages.AppInstance {
 		copy(now.sums[s.from:s.to], known.sums[s.known:])
 		copy(now.costs[s.from:s.to], known.costs[s.known:])
 		copy(now.apps[s.from:s.to], known.apps[s.known:])
+		if s.known >= taken && len(known.envs) == 0 { // each is taken once, and all were of one configuration
+			taken = s.known + s.to - s.from
+			d.keepApart(now.apps[s.from:s.to])
+			for _, cost := range now.costs[s.from:s.to] {
+				d.budget -= int(cost)
+			}
+			if s.known == s.from {
+				inPlace += s.to - s.from
+			}
+			continue
+		}
 		for n := s.from; n < s.to; n++ {
 			i := s.known + n - s.from
 			switch {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +78,9 @@ func TestWhatIsReadInPiecesIsWhatIsReadAsOne(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		head, list, _ := strings.Cut(aList, "instances:")
 		list, tail, _ := strings.Cut(list, "health:")
+		if rapid.Bool().Draw(t, "without env files") {
+			list = strings.NewReplacer("    env_file: a.env\n", "", "    env_file: none.env\n", "").Replace(list)
+		}
 		if rapid.Bool().Draw(t, "indented less") {
 			list = strings.ReplaceAll(list, "\n  ", "\n")
 		}
@@ -139,6 +143,33 @@ func TestWhatIsReadInPiecesIsWhatIsReadAsOne(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestAnIdThatIsThereTwiceIsFoundWhereverTheSecondStands(t *testing.T) {
+	item := func(id, more string) string { return "  - id: " + id + "\n    wasm_path: w\n    db_name: d\n" + more }
+	const head = "state_dir: /s\ninstances:\n"
+	first, _, err := parse("/f", []byte(head+item("a", "")+item("b", "")+item("c", "")), host(nil), nil)
+	require.NoError(t, err)
+	other := "    labels: {l: m}\n"
+	var many string
+	for n := range 20 {
+		many += item(fmt.Sprintf("more-%d", n), "")
+	}
+	for name, list := range map[string]string{
+		"before":          item("a", "") + item("b", other) + item("b", "") + item("c", ""),
+		"behind":          item("a", "") + item("b", "") + item("c", "") + item("b", other),
+		"the same":        item("a", "") + item("b", "") + item("b", "") + item("c", ""),
+		"moved":           item("b", "") + item("a", "") + item("c", "") + item("b", ""),
+		"among many":      item("a", "") + many + item("b", "") + item("c", "") + item("a", other),
+		"both are new":    item("a", "") + item("b", "") + item("x", "") + item("x", other),
+		"behind what is":  many + item("c", other) + item("a", "") + item("b", "") + item("c", ""),
+		"before the last": item("a", "") + item("c", other) + item("b", "") + item("c", ""),
+	} {
+		_, _, err := parse("/f", []byte(head+list), host(nil), first)
+		_, _, want := asOne(t, head+list, host(nil))
+		require.ErrorContains(t, err, "ids must be unique", name)
+		require.Equal(t, want, err, name)
+	}
 }
 
 func TestAFileThatSaysTheSameAgainIsKeptOnce(t *testing.T) {

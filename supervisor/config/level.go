@@ -204,6 +204,8 @@ type site struct {
 func (d *decoder) unique(id messages.InstanceID, at *token.Position) {
 	first, twice := d.ids[id]
 	switch {
+	case !twice && d.isApart(id):
+		d.failf(at, "the instance %s is there twice", clip(string(id))) // where, likewise
 	case !twice:
 		d.ids[id] = site{d.src.path, at.Line}
 	case first.path == d.src.path:
@@ -211,6 +213,42 @@ func (d *decoder) unique(id messages.InstanceID, at *token.Position) {
 	default:
 		d.failf(at, "the instance %s is already in %s:%d; ids must be unique", clip(string(id)), first.path, first.line)
 	}
+}
+
+// keepApart takes instances that differ from each other, and from all of apart.
+func (d *decoder) keepApart(apps []messages.AppInstance) {
+	for n := range apps {
+		if len(d.ids) == 0 {
+			break
+		}
+		if _, twice := d.ids[apps[n].InstanceID]; twice {
+			d.fault(&fault{1, 1, "an instance is there twice"}) // which, and where, says who reads the whole
+		}
+	}
+	d.apart = append(d.apart, apps)
+}
+
+// isApart reports whether an instance of apart has the id. Few are looked for among thousands; for many a table is made.
+func (d *decoder) isApart(id messages.InstanceID) bool {
+	const few = 8
+	if d.looks++; d.looks > few {
+		for _, part := range d.apart {
+			for n := range part {
+				d.ids[part[n].InstanceID] = site{}
+			}
+		}
+		d.apart = nil
+		_, is := d.ids[id]
+		return is
+	}
+	for _, part := range d.apart {
+		for n := range part {
+			if part[n].InstanceID == id {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // finish fills in what follows from several keys of an instance.
