@@ -106,8 +106,10 @@ func (p patient) Write(record []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	limit := min(p.limit/2, logAhead)
-	for !p.room(len(record), limit) && !p.blocked && !p.hurry && !p.closed {
-		p.flushLocked()
+	for first := true; !p.room(len(record), limit) && !p.blocked && !p.hurry && !p.closed; first = false {
+		if first || !p.due {
+			p.flushLocked()
+		}
 		p.change.Wait()
 	}
 	p.put(record, limit)
@@ -125,11 +127,14 @@ func (p patient) Write(record []byte) (int, error) {
 func (w *logWriter) Settled() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for upTo := w.taken; w.settled < upTo; w.change.Wait() {
+	upTo := w.taken
+	if w.settled < upTo {
+		w.flushLocked() // once: all who wait would wake each other as long as a write takes
+	}
+	for ; w.settled < upTo; w.change.Wait() {
 		if w.blocked {
 			return false
 		}
-		w.flushLocked()
 	}
 	return true
 }

@@ -332,3 +332,23 @@ func TestAFloodWaitsForNobodyAndIsWrittenInPieces(t *testing.T) {
 		require.LessOrEqual(t, cap(w.pending)+cap(w.spare), 4*logAhead, "what a flood has needed is let go of")
 	})
 }
+
+func TestThoseWhoWaitForTheSameWriteDoNotKeepEachOtherAwake(t *testing.T) {
+	defer time.AfterFunc(time.Minute, func() { panic("they do: none of them ever sleeps") }).Stop()
+	synctest.Test(t, func(t *testing.T) {
+		v := newValve(false)
+		w := newLogWriter(v, 12, note)
+		record(t, w, "one")
+		synctest.Wait() // it is on its way, and stuck
+		var waiting sync.WaitGroup
+		for range 3 {
+			waiting.Go(func() { w.Settled() })
+			waiting.Go(func() { record(t, w.Patient(), "patient") })
+		}
+		synctest.Wait() // it returns once all of them sleep
+		close(v.open)
+		waiting.Wait()
+		w.Close(time.Second)
+		require.Equal(t, 3, strings.Count(v.String(), "patient\n"))
+	})
+}
