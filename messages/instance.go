@@ -75,6 +75,8 @@ type AppInstance struct {
 	Restart RestartPolicy
 	Start   StartPolicy
 	Stop    StopPolicy
+
+	Placement *Placement // nil: nothing is said of it, see Place
 }
 
 // stopFields are those of a StopPolicy.
@@ -106,6 +108,14 @@ var fields = slices.Concat(table{
 		At: func(a *AppInstance) any { return &a.EnvFault }},
 	{Key: "labels", Kind: KindNames, Doc: "free for you; shown in the status",
 		At: func(a *AppInstance) any { return &a.Labels }},
+	{Key: "movable", Kind: KindBool, check: wrongPlacement,
+		Doc: "in a fleet: another host may start it when its own is lost, since its data is there, too; default false: it waits for its host",
+		At:  func(a *AppInstance) any { return &a.place().Movable }, Into: func(a *AppInstance) any { return &a.placed().Movable }},
+	{Key: "fence", Kind: KindText, check: nothing, Words: words(FenceLeash, FenceNone),
+		Doc: "of one that may move: leash ends it when its host's lease is over, so that there are never two, none does not; default leash",
+		At:  func(a *AppInstance) any { return &a.place().Fence }, Into: func(a *AppInstance) any { return &a.placed().Fence }},
+	{Key: "hosts", Kind: KindNames, check: nothing, Limits: []Limit{HostLabels()},
+		Doc: "in a fleet: the labels that its host must have", At: func(a *AppInstance) any { return &a.place().Hosts }, Into: func(a *AppInstance) any { return &a.placed().Hosts }},
 
 	{Key: "health.kind", Kind: KindText, Effect: Applied, Default: HealthHTTP, Words: words(HealthHTTP, HealthTCP, HealthCommand),
 		Doc: "how an instance is asked: by a request, a connection or a program",
@@ -159,6 +169,7 @@ func (a AppInstance) Clone() AppInstance {
 	a.Env = maps.Clone(a.Env)
 	a.Secrets = slices.Clone(a.Secrets)
 	a.Labels = maps.Clone(a.Labels)
+	a.Placement = a.Placement.clone()
 	return a
 }
 
@@ -166,7 +177,8 @@ func (a AppInstance) Clone() AppInstance {
 func (a *AppInstance) Same(b *AppInstance) bool {
 	return a.InstanceID == b.InstanceID && a.WasmPath == b.WasmPath && a.DbName == b.DbName && a.Executable == b.Executable &&
 		a.WorkDir == b.WorkDir && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault && a.samePolicy(b) &&
-		slices.Equal(a.Args, b.Args) && slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Env, b.Env) && maps.Equal(a.Labels, b.Labels)
+		slices.Equal(a.Args, b.Args) && slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Env, b.Env) && maps.Equal(a.Labels, b.Labels) &&
+		a.Placement.Same(b.Placement)
 }
 
 // Share has a use the maps, the slices and the longer texts of b where they say the same: of thousands that differ in little most
@@ -186,6 +198,9 @@ func (a *AppInstance) Share(b *AppInstance) {
 	}
 	if a.Health.Check != nil && a.Health.Same(&b.Health) {
 		a.Health.Check = b.Health.Check
+	}
+	if a.Placement != nil && b.Placement != nil && a.Placement.Same(b.Placement) {
+		a.Placement = b.Placement
 	}
 	for _, text := range [][2]*string{{&a.WasmPath, &b.WasmPath}, {&a.DbName, &b.DbName}, {&a.Executable, &b.Executable}, {&a.WorkDir, &b.WorkDir}} {
 		if *text[0] == *text[1] {

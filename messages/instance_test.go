@@ -109,6 +109,13 @@ func TestValidateSaysEverythingThatIsWrong(t *testing.T) {
 		},
 		func(a *AppInstance) { a.Start.Deadline = -1 },
 		func(a *AppInstance) { a.Stop.Grace, a.Stop.Leftovers = -1, "x" },
+		func(a *AppInstance) {
+			a.Placement = &Placement{Movable: true, Fence: "x", Hosts: map[string]string{"": ""}}
+		},
+		func(a *AppInstance) { a.Placement = &Placement{Fence: FenceNone, Hosts: map[string]string{"a": "\n"}} },
+		func(a *AppInstance) {
+			a.Placement = &Placement{Hosts: map[string]string{"a": strings.Repeat("x", 257)}}
+		},
 	} {
 		a := AppInstance{InstanceID: "users", WasmPath: "w", DbName: "d"}.WithDefaults()
 		set(&a)
@@ -119,7 +126,7 @@ func TestValidateSaysEverythingThatIsWrong(t *testing.T) {
 
 func TestTwoInstancesAreTheSameIfEveryFieldIs(t *testing.T) {
 	var fields func(at reflect.Value, path string)
-	a := AppInstance{InstanceID: "a", Env: map[string]string{"A": "b"}}.WithDefaults()
+	a := AppInstance{InstanceID: "a", Env: map[string]string{"A": "b"}, Placement: &Placement{}}.WithDefaults()
 	b := a.Clone()
 	require.True(t, a.Same(&b))
 	fields = func(at reflect.Value, path string) {
@@ -141,6 +148,10 @@ func TestTwoInstancesAreTheSameIfEveryFieldIs(t *testing.T) {
 			case reflect.Slice:
 				f.Set(reflect.ValueOf([]string{"another"}))
 			case reflect.Pointer:
+				if name == "Placement" {
+					fields(f.Elem(), name+".")
+					continue
+				}
 				said := HealthPolicy{Check: &HealthCheck{Method: "HEAD"}}
 				a.Health.Check = AppInstance{Health: said}.WithDefaults().Health.Check
 				f.Set(reflect.ValueOf(AppInstance{Health: said}.WithDefaults().Health.Check))

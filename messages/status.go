@@ -147,6 +147,8 @@ type Status struct {
 	WasmPath string            `json:"wasm_path"`
 	DbName   string            `json:"db_name"`
 	Labels   map[string]string `json:"labels"`
+
+	Placement *Placement `json:"placement,omitempty"` // nil: nothing is said of it
 }
 
 // Well reports whether an instance is as it should be: it runs, and its last probe said that it is healthy.

@@ -49,7 +49,11 @@ func (s *Status) AppendJSON(b []byte) []byte {
 			put(name, s.Labels[name])
 		}
 	}
-	return append(b, `}}`...)
+	b = append(b, '}')
+	if s.Placement != nil { // that of few
+		b = appendAny(append(b, `,"placement":`...), s.Placement)
+	}
+	return append(b, '}')
 }
 
 func appendExit(b []byte, e *Exit) []byte {

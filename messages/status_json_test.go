@@ -36,6 +36,9 @@ func TestAStatusIsWrittenAsEncodingJSONWritesIt(t *testing.T) {
 			s.LastProbe = &Probe{OK: rapid.Bool().Draw(t, "ok"), Status: some.Draw(t, "status"), Latency: time.Duration(rapid.Int64Range(0, 1<<40).Draw(t, "latency")) >> rapid.IntRange(0, 40).Draw(t, "shift"),
 				Error: text.Draw(t, "error"), Body: "not told", At: moment.Draw(t, "probed")}
 		}
+		if rapid.Bool().Draw(t, "placement") {
+			s.Placement = &Placement{Movable: rapid.Bool().Draw(t, "movable"), Fence: Fence(text.Draw(t, "fence")), Hosts: rapid.MapOf(text, text).Draw(t, "hosts")}
+		}
 		want, err := json.Marshal(s)
 		require.NoError(t, err)
 		require.Equal(t, string(want), string(s.AppendJSON(nil)))

@@ -33,7 +33,7 @@ var arrows = map[string][]string{
 	"supervisor/plan":    {"messages"},
 	"supervisor/explain": {"supervisor/plan", "messages"},
 	"supervisor":         {"supervisor/explain", "supervisor/plan", "actors", "messages"},
-	"supervisor/config":  {"supervisor", "actors/record", "messages"},
+	"supervisor/config":  {"supervisor", "supervisor/fleet/member", "actors/record", "messages"},
 	"supervisor/api":     {"supervisor", "messages"},
 	"supervisor/events":  {"actors/record", "messages"},
 	"supervisor/metrics": {"supervisor", "messages"},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -29,22 +30,36 @@ func (t *tables) example() string {
 	}
 	for _, k := range t.instance {
 		if k.keys != nil {
-			var values []string
-			for _, inner := range k.keys {
-				values = append(values, inner.name+": "+inner.shown())
-			}
-			line := "    # " + k.name + ": {"
-			for n, v := range values {
-				if n > 0 && len(line)+len(v) > 100 {
-					own.WriteString(line + "\n")
-					line = "    #   "
-				}
-				line += v + map[bool]string{true: ", ", false: "}"}[n < len(values)-1]
-			}
-			own.WriteString(line + "\n")
+			own.WriteString(k.commented("    # "))
 		}
 	}
 	return strings.NewReplacer("# (settings)\n", settings.String(), "    # (sections)\n", own.String()).Replace(frame)
+}
+
+// commented is the lines of a section that is not there unless somebody writes it.
+func (k key) commented(indent string) string {
+	lines, line := "", indent+k.name+": {"
+	for n, inner := range k.keys {
+		v := inner.flow()
+		if n > 0 && len(line)+len(v) > 100 {
+			lines += line + "\n"
+			line = indent + "  "
+		}
+		line += v + map[bool]string{true: ", ", false: "}"}[n < len(k.keys)-1]
+	}
+	return lines + line + "\n"
+}
+
+// flow is a key as it is written within braces.
+func (k key) flow() string {
+	if k.keys == nil {
+		return k.name + ": " + cmp.Or(k.sample, k.shown())
+	}
+	inner := make([]string, len(k.keys))
+	for i, k := range k.keys {
+		inner[i] = k.flow()
+	}
+	return k.name + ": {" + strings.Join(inner, ", ") + "}"
 }
 
 // example is the lines of a setting, or of a section.
@@ -54,6 +69,9 @@ func (k key) example() string {
 	}
 	if k.keys == nil {
 		return k.name + ": " + k.shown() + "\n"
+	}
+	if k.begin != nil {
+		return k.commented("# ")
 	}
 	lines := k.name + ":\n"
 	for _, inner := range k.keys {

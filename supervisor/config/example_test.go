@@ -45,7 +45,7 @@ func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
 			key := keyText(p.Key)
 			written = append(written, prefix+key)
 			// What defaults may hold is what an instance may.
-			if _, ok := p.Value.(*ast.MappingNode); ok && !slices.Contains([]string{"env", "labels", "headers", "defaults"}, key) {
+			if _, ok := p.Value.(*ast.MappingNode); ok && !slices.Contains([]string{"env", "labels", "hosts", "headers", "defaults"}, key) {
 				collect(p.Value, prefix+key+".")
 			}
 		}

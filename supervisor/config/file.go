@@ -3,6 +3,8 @@ package config
 import (
 	"log/slog"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"procman/messages"
@@ -24,6 +26,7 @@ type File struct {
 	Log        Log
 	Metrics    Metrics
 	API        API
+	Fleet      *Fleet // nil: the host is in none
 	// Instances are complete and valid: the policies above are merged with the defaults and each instance's own, key by
 	// key. Those of Path come first, then those of each fragment. The list may be replaced but is not changed: a provider that is
 	// given the configuration knows by it what it need not read again.
@@ -103,5 +106,9 @@ func (t *tables) restartNeeded(old, new *File) (keys []string) {
 			keys = append(keys, name)
 		}
 	})
+	if (old.Fleet == nil) != (new.Fleet == nil) {
+		keys = slices.DeleteFunc(keys, func(name string) bool { return strings.HasPrefix(name, "fleet.") })
+		keys = append(keys, "fleet")
+	}
 	return keys
 }

@@ -55,11 +55,7 @@ func ParseInstance(path string, settings *File, spec []byte) (messages.AppInstan
 	r := newReading(Host{}, everyKey())
 	r.forFleet, r.asOne = true, true
 	base := &level{file: &File{}}
-	each(r.keys.file, func(k key, _ string) {
-		if k.Default != nil && k.NotBelow == "" && k.into == nil {
-			base.set(k, k.Default)
-		}
-	})
+	base.fill(r.keys.file)
 	base.app.Executable = settings.Executable
 	d := r.open(path, settings.Path, spec)
 	var app messages.AppInstance

@@ -21,6 +21,7 @@ var ErrNotFound = errors.New("no configuration found")
 // Host is what a configuration depends on beside its own text.
 type Host struct {
 	Getenv   func(name string) string
+	Hostname func() (string, error)            // nil: it is not known
 	Root     bool                              // the daemon runs as root
 	ReadFile func(path string) ([]byte, error) // for env files, the token file and fragments
 	// ReadDir returns the names of the regular files in a directory, and of links to them, in their order. A link that
@@ -44,6 +45,7 @@ func DaemonHost() Host {
 func ThisHost() Host {
 	return Host{
 		Getenv:   os.Getenv,
+		Hostname: os.Hostname,
 		Root:     os.Geteuid() == 0,
 		ReadFile: readRegular,
 		ReadDir:  readDir,

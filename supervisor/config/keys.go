@@ -23,6 +23,7 @@ type key struct {
 	into     func(*level) any // to write it; nil: at is it
 	// read reads what is more than one value; nil: Kind says how.
 	read   func(d *decoder, v value, into *level)
+	begin  func(*File)                          // makes room for a section that need not be there
 	check  func(d *decoder, v value, of *level) // looks at a section as a whole
 	schema map[string]any                       // what neither kind nor limits say of it
 	sample string                               // shown where there is no default to show
@@ -60,7 +61,7 @@ func tablesOf(fields []messages.Field) *tables {
 	t.fragment = []key{
 		{name: "defaults", keys: t.defaults, read: func(_ *decoder, v value, l *level) { l.defaults = &v },
 			Field: messages.Field{Doc: "what holds for every instance of this file and of those it includes, unless the instance says otherwise, key by key; " +
-				"env and labels are merged name by name"}},
+				"env, labels and hosts are merged name by name"}},
 		{name: "instances", keys: t.instance, many: true, required: true, read: func(_ *decoder, v value, l *level) { l.instances = &v },
 			Field: messages.Field{Doc: "what should run; [] for nothing"}},
 	}
@@ -90,7 +91,8 @@ func groupedIn(outer string, keys []key, sections []messages.Section) (list []ke
 			list, i = append(list, key{name: section, Field: messages.Field{Doc: sections[of].Doc}}), len(list)
 		}
 		if k.check != nil {
-			list[i].check, list[i].schema, k.schema, k.check = k.check, k.schema, nil, nil
+			list[i].begin, list[i].check, list[i].schema = k.begin, k.check, k.schema
+			k.begin, k.check, k.schema = nil, nil, nil
 		}
 		list[i].keys = append(list[i].keys, k)
 	}
@@ -140,6 +142,10 @@ func (d *decoder) key(v value, k key, into *level) {
 	case k.keys == nil:
 		d.put(v, k, into)
 	default:
+		if k.begin != nil {
+			k.begin(into.file)
+			into.fill(k.keys)
+		}
 		before := len(d.faults)
 		d.section(v, k.keys, into)
 		if len(d.faults) == before {
@@ -172,13 +178,26 @@ func (d *decoder) put(v value, k key, into *level) {
 		return
 	}
 	if complaint := k.Complaint(got); complaint != "" {
-		d.failf(v.at, "%s is %s; %s", v.name, v.spoken(got), complaint)
+		if _, names := got.(map[string]string); names {
+			d.failf(v.at, "%s: %s", v.name, complaint)
+		} else {
+			d.failf(v.at, "%s is %s; %s", v.name, v.spoken(got), complaint)
+		}
 		return
 	}
 	if is, boolean := got.(bool); boolean {
 		got = is != k.Negated
 	}
 	into.set(k, got)
+}
+
+// fill puts the defaults of keys to where they belong.
+func (l *level) fill(keys []key) {
+	each(keys, func(k key, _ string) {
+		if k.Default != nil && k.NotBelow == "" && k.into == nil {
+			l.set(k, k.Default)
+		}
+	})
 }
 
 // set puts a value, or the text of one, to where it belongs. A mapping goes over what is there.

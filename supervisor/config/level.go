@@ -273,7 +273,25 @@ func (d *decoder) finish(l *level, item value) {
 	if a.WorkDir == "" && !here {
 		a.WorkDir = d.dir
 	}
+	d.settlePlacement(a, item)
 	d.settleEnv(l)
+}
+
+// settlePlacement drops a fence that is inherited and has no use.
+func (d *decoder) settlePlacement(a *messages.AppInstance, item value) {
+	p := a.Placement
+	if p == nil {
+		return
+	}
+	if p.Fence != "" && !p.Movable {
+		if own := d.under(item, "fence"); own.node != item.node {
+			d.failf(own.at, "fence is for an instance that may move; write movable: true beside it, or leave it out")
+		}
+		p.Fence = ""
+	}
+	if p.Same(nil) {
+		a.Placement = nil
+	}
 }
 
 // requireUsed reports what the command line asks for and the instance does not say.

@@ -216,11 +216,7 @@ func (d *decoder) fault(f *fault) { d.faults = append(d.faults, f) }
 // file reads the settings, what holds for all instances, and these.
 func (d *decoder) file(f *File, v value) {
 	all := &level{file: f}
-	each(d.keys.file, func(k key, _ string) {
-		if k.Default != nil && k.NotBelow == "" && k.into == nil {
-			all.set(k, k.Default)
-		}
-	})
+	all.fill(d.keys.file)
 	d.section(v, d.keys.file, all)
 	all.app.Executable = d.executable(all.app.Executable)
 	base, apps := d.body(all, all, v)

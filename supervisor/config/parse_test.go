@@ -23,7 +23,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // host has no environment but a home, and the files given.
 func host(files map[string]string) Host {
 	return Host{
-		Getenv: func(name string) string { return map[string]string{"HOME": "/home/u"}[name] },
+		Getenv:   func(name string) string { return map[string]string{"HOME": "/home/u"}[name] },
+		Hostname: func() (string, error) { return "h", nil },
 		ReadFile: func(path string) ([]byte, error) {
 			text, ok := files[path]
 			if !ok {

@@ -178,18 +178,32 @@ func TestTheSchemaAdmitsEveryValueThatTheReaderAccepts(t *testing.T) {
 	pool := []any{nil, true, false, 0, 1, -1, 7, 80, 4000, 65535, 65536, 0.5, 1.5, 999.0, -0.5, 1e9, "", " ", "a", "a b", "true", "7", "/", "/e", "/t", "/d", "/x y", "ü", "=", "naïve",
 		"1s", "+1s", ".5s", "1.h", "1h2m3s", "1µs", "1μs", "1 s", "0s", "-1s", "1", "1B", "1 KiB", "2  MiB", "0MiB", "9TiB", "16MB", "4000-4001", " 4000 - 4001 ", "4000", "+4000", "04000-05000",
 		":1", "[::1]:80", "localhost:65536", "h:+1", "stop", "leave", "always", "never", "on-failure", "child", "any", "http", "https", "tcp", "report", "HEAD", 200, "200-299", "end", "info", "text", "json", strings.Repeat("x", 99), strings.Repeat("ü", 49), strings.Repeat("x", 128),
-		[]any{}, []any{"a"}, []any{1, true, "x"}, []any{"/d"}, []any{"{id}"}, []any{"{no}"}, []any{nil}, map[string]any{}, map[string]any{"A": "b"}, map[string]any{"A": 1, "B": true}, map[string]any{"A=": 1}, map[string]any{"": 1}}
+		"leash", "none", []any{"http://h"}, []any{}, []any{"a"}, []any{1, true, "x"}, []any{"/d"}, []any{"{id}"}, []any{"{no}"}, []any{nil}, map[string]any{}, map[string]any{"A": "b"}, map[string]any{"A": 1, "B": true}, map[string]any{"A=": 1}, map[string]any{"": 1}}
 	for _, path := range paths {
 		for _, v := range pool {
 			file := smallFile()
+			if names, is := v.(map[string]any); is {
+				v = maps.Clone(names)
+			}
 			if put(file, path, v); strings.HasPrefix(path, "api.") {
 				put(file, "api.token_file", "/t")
 				put(file, path, v)
 			}
-			if section, _, of := strings.Cut(path, "tls."); of { // nothing that is not used is accepted
+			if section, _, of := strings.Cut(path, "tls."); of && !strings.HasPrefix(path, "fleet") { // nothing that is not used is accepted
 				put(file, section+"scheme", "https")
 			} else if section, is := strings.CutSuffix(path, "health.command"); is {
 				put(file, section+"health.kind", "command")
+			}
+			for needs, others := range map[string]map[string]any{"fleet": {"endpoints": []any{"http://h"}}, "fleet.user": {"password_file": "p"}, "fleet.password_file": {"user": "u"},
+				"fleet.tls": {"endpoints": []any{"https://h"}}, "fleet.tls.cert_file": {"tls.key_file": "k"}, "fleet.tls.key_file": {"tls.cert_file": "c"}} {
+				for name, other := range others {
+					if strings.HasPrefix(path, needs) && path != "fleet."+name {
+						put(file, "fleet."+name, other)
+					}
+				}
+			}
+			if section, is := strings.CutSuffix(path, "fence"); is {
+				put(file, section+"movable", true)
 			}
 			if admitted(t, tree, file) {
 				accepted[path] = true

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,6 +18,8 @@ func sections() []messages.Section {
 		{Name: "log", Doc: "the daemon's own log, on its stderr"},
 		{Name: "metrics", Doc: "where metrics are served beside the socket"},
 		{Name: "api", Doc: "where the HTTP API is served beside the socket"},
+		{Name: "fleet", Doc: "the fleet of hosts that this one is a member of; without it, none"},
+		{Name: "fleet.tls", Doc: "the connection to etcd"},
 	}
 }
 
@@ -69,7 +72,7 @@ func services() []key {
 	metricsGroup := setting(messages.Field{Key: "metrics.group", Kind: messages.KindText, Effect: messages.NewDaemon, Default: "",
 		Doc: "who is in this group may read at metrics.socket; empty: the daemon's user only"}, func(f *File) any { return &f.Metrics.Group })
 	metricsGroup.check = checkMetrics
-	return []key{
+	return slices.Concat([]key{
 		setting(messages.Field{Key: "start.parallel", Kind: messages.KindInteger, Effect: messages.NewDaemon, Default: 0, Limits: []messages.Limit{messages.AtLeast(0)},
 			Doc: "how many instances may use the processor for their start at a time; 0: chosen from the cores"}, func(f *File) any { return &f.Start.Parallel }),
 		setting(messages.Field{Key: "output.max_size", Kind: kindSize, Effect: messages.NewDaemon, Default: int64(16 << 20), Limits: []messages.Limit{messages.AtLeast(int64(1))},
@@ -91,7 +94,7 @@ func services() []key {
 		metricsSocket, metricsGroup,
 		setting(api, func(f *File) any { return &f.API.Listen }),
 		token, readToken, readGroup,
-	}
+	}, fleetKeys())
 }
 
 // maxSocket is the limit of the kernel, whose own complaint is "invalid argument": of 103 bytes that every system takes, some

@@ -107,6 +107,9 @@ func (d *decoder) read(v value, k messages.Kind, words []string) (any, bool) {
 			return b.Value, true
 		}
 		return parsed(d, v, aBool, func(string, bool) (bool, error) { return false, errForm })
+	case messages.KindTexts:
+		list, _, ok := d.texts(v)
+		return list, ok
 	case messages.KindNames:
 		return d.names(v)
 	case messages.KindWords:
@@ -238,7 +241,7 @@ func (d *decoder) duration(v value) (time.Duration, bool) {
 		return 0, false
 	}
 	t, err := time.ParseDuration(text)
-	if err == nil {
+	if err == nil && strings.TrimLeft(text, "+-0") != "" {
 		return t, true
 	}
 	if _, err := strconv.ParseFloat(text, 64); err == nil && !v.private {

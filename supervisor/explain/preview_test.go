@@ -98,16 +98,24 @@ func TestEveryFieldOfAnInstanceShowsInAPreview(t *testing.T) {
 		if name == "InstanceID" {
 			continue
 		}
-		if v.Field(n).Kind() != reflect.Struct {
-			a := was.Clone()
-			bump(reflect.ValueOf(&a).Elem().Field(n))
+		part := func(a *messages.AppInstance) reflect.Value {
+			f := reflect.ValueOf(a).Elem().Field(n)
+			if f.Kind() == reflect.Pointer { // what few have
+				f.Set(reflect.New(f.Type().Elem()))
+			}
+			return reflect.Indirect(f)
+		}
+		a := was.Clone()
+		if kind := part(&a).Kind(); kind != reflect.Struct {
+			bump(part(&a))
 			requireShown(t, was, a, name)
 			continue
 		}
-		for m := range v.Field(n).NumField() {
+		for m := range part(&a).NumField() {
 			a := was.Clone()
-			bump(reflect.ValueOf(&a).Elem().Field(n).Field(m))
-			requireShown(t, was, a, name+"."+v.Field(n).Type().Field(m).Name)
+			field := part(&a)
+			bump(field.Field(m))
+			requireShown(t, was, a, name+"."+field.Type().Field(m).Name)
 		}
 	}
 }
@@ -134,6 +142,9 @@ func bump(v reflect.Value) {
 	case reflect.Slice:
 		v.Set(reflect.Append(v, reflect.ValueOf("LEVEL")))
 	case reflect.Map:
+		if v.IsNil() {
+			v.Set(reflect.MakeMap(v.Type()))
+		}
 		v.SetMapIndex(reflect.ValueOf("LEVEL"), reflect.ValueOf("bumped"))
 	case reflect.Pointer: // of its fields messages.Fields knows
 		v.Set(reflect.ValueOf(&messages.HealthCheck{Method: "HEAD"}))

@@ -61,7 +61,7 @@ func (v View) Status(t Terms) messages.Status {
 	s := v.Instance.Status()
 	s.Held, s.Unsaved = v.Hold.On, v.Unsaved
 	if app := v.Listed; app != nil {
-		s.WasmPath, s.DbName, s.Labels, s.Disabled = app.WasmPath, app.DbName, app.Labels, app.Disabled
+		s.WasmPath, s.DbName, s.Labels, s.Placement, s.Disabled = app.WasmPath, app.DbName, app.Labels, app.Placement, app.Disabled
 		if s.Phase == messages.Stopped && (s.Reason == "" || s.Left() != "") {
 			why := ""
 			switch {

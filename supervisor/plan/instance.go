@@ -33,7 +33,7 @@ func (a *App) wishes(b *App) bool { return a.Spec != b.Spec || a.Rule != b.Rule 
 // Equal reports whether a and b say the same. It hashes nothing: a list of thousands is compared in the root's mailbox.
 func (a *App) Equal(b *App) bool {
 	return a == b || a.Spec == b.Spec && a.SamePolicy(b.AppInstance) && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault &&
-		slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Labels, b.Labels)
+		slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Labels, b.Labels) && a.Placement.Same(b.Placement)
 }
 
 // As returns the app as one whose specification is that one.
@@ -143,7 +143,7 @@ func (i Instance) Status() messages.Status {
 		s.StartedAt = moment(i.StartedAt)
 	}
 	if app := i.shown(); app != nil {
-		s.WasmPath, s.DbName, s.Labels = app.WasmPath, app.DbName, app.Labels
+		s.WasmPath, s.DbName, s.Labels, s.Placement = app.WasmPath, app.DbName, app.Labels, app.Placement
 	}
 	return s
 }

@@ -87,7 +87,7 @@ func (a *app) look(ctx context.Context) (_ []messages.Status, owner int, _ error
 			s.Reason = fmt.Sprintf("by the records; the daemon, process %d, does not answer", owner)
 		}
 		app := listed[t.ID]
-		s.WasmPath, s.DbName, s.Labels = app.WasmPath, app.DbName, app.Labels
+		s.WasmPath, s.DbName, s.Labels, s.Placement = app.WasmPath, app.DbName, app.Labels, app.Placement
 		if s.Labels == nil {
 			s.Labels = map[string]string{}
 		}
