@@ -6,6 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"procman/supervisor/fleet/store"
 )
 
@@ -19,32 +22,36 @@ func (s *Store) Grant(ctx context.Context, ttl time.Duration) (store.Lease, time
 	if err := store.CheckTTL(ttl); err != nil {
 		return 0, 0, invalid(op, "", err)
 	}
-	a, err := s.ask(ctx, request{
-		op: op, method: "Lease/LeaseGrant", message: numberRequest(1, int64(ttl/time.Second)), again: true, decode: grantAnswer,
-	})
-	return a.lease, time.Duration(a.ttl) * time.Second, err
+	a, err := s.ask(ctx, request{op: op, again: true, do: func(ctx context.Context, c *connection) (answer, error) {
+		got, err := c.Client.Grant(ctx, int64(ttl/time.Second))
+		if err != nil {
+			return answer{}, err
+		}
+		return answer{lease: store.Lease(got.ID), ttl: time.Duration(got.TTL) * time.Second}, nil
+	}})
+	return a.lease, a.ttl, err
 }
 
 // KeepAlive renews the lease.
 func (s *Store) KeepAlive(ctx context.Context, l store.Lease) (time.Duration, error) {
-	const op = "renew the lease"
-	a, err := s.ask(ctx, request{
-		op: op, method: "Lease/LeaseKeepAlive", message: numberRequest(1, int64(l)), again: true, decode: leaseAnswer,
-	})
-	if err == nil && a.ttl <= 0 {
-		err = &store.Error{Op: op, Kind: store.ErrLeaseLost}
-	}
-	if err != nil {
-		return 0, err
-	}
-	return time.Duration(a.ttl) * time.Second, nil
+	a, err := s.ask(ctx, request{op: "renew the lease", again: true, do: func(ctx context.Context, c *connection) (answer, error) {
+		ctx, cancel := oneAttempt(ctx)
+		defer cancel()
+		got, err := c.KeepAliveOnce(ctx, clientv3.LeaseID(l))
+		if err != nil {
+			return answer{}, err
+		}
+		return answer{ttl: time.Duration(got.TTL) * time.Second}, nil
+	}})
+	return a.ttl, err
 }
 
 // Revoke ends the lease.
 func (s *Store) Revoke(ctx context.Context, l store.Lease) error {
-	_, err := s.ask(ctx, request{
-		op: "give up the lease", method: "Lease/LeaseRevoke", message: numberRequest(1, int64(l)), decode: leaseAnswer,
-	})
+	_, err := s.ask(ctx, request{op: "give up the lease", do: func(ctx context.Context, c *connection) (answer, error) {
+		_, err := c.Client.Revoke(ctx, clientv3.LeaseID(l))
+		return answer{}, err
+	}})
 	return err
 }
 
@@ -54,13 +61,13 @@ func (s *Store) Get(ctx context.Context, key string) (store.Entry, store.Revisio
 	if key == "" {
 		return store.Entry{}, 0, invalid(op, "", fmt.Errorf("the key is empty"))
 	}
-	a, err := s.ask(ctx, request{
-		op: op, key: key, method: "KV/Range", message: rangeRequest(s.o.Prefix+key, "", 0, 0), again: true, decode: rangeAnswer,
-	})
+	a, err := s.ask(ctx, request{op: op, key: key, again: true, do: func(ctx context.Context, c *connection) (answer, error) {
+		return s.read(c.Client.Get(ctx, s.o.Prefix+key))
+	}})
 	if err != nil || len(a.entries) == 0 {
 		return store.Entry{}, a.revision, err
 	}
-	return s.own(a.entries[0]), a.revision, nil
+	return a.entries[0], a.revision, nil
 }
 
 // page is how many entries are read at once: etcd answers with all at once otherwise, and has them in memory several times.
@@ -71,22 +78,20 @@ func (s *Store) List(ctx context.Context, prefix string) (store.Snapshot, error)
 	var all store.Snapshot
 	from, to := s.bounds(prefix)
 	for {
-		a, err := s.ask(ctx, request{
-			op: "read", key: prefix, method: "KV/Range", message: rangeRequest(from, to, page, all.Revision), again: true, decode: rangeAnswer,
-		})
+		a, err := s.ask(ctx, request{op: "read", key: prefix, again: true, do: func(ctx context.Context, c *connection) (answer, error) {
+			return s.read(c.Client.Get(ctx, from, clientv3.WithRange(to), clientv3.WithLimit(page), clientv3.WithRev(int64(all.Revision))))
+		}})
 		if err != nil {
 			return store.Snapshot{}, err
 		}
 		if all.Revision == 0 {
 			all.Revision = a.revision
 		}
-		for _, e := range a.entries {
-			all.Entries = append(all.Entries, s.own(e))
-		}
+		all.Entries = append(all.Entries, a.entries...)
 		if !a.more || len(a.entries) == 0 {
 			return all, nil
 		}
-		from = a.entries[len(a.entries)-1].Key + "\x00"
+		from = s.o.Prefix + a.entries[len(a.entries)-1].Key + "\x00"
 	}
 }
 
@@ -96,13 +101,25 @@ func (s *Store) bounds(prefix string) (from, to string) {
 	if from == "" {
 		return "\x00", "\x00"
 	}
-	return from, after(from)
+	return from, clientv3.GetPrefixRangeEnd(from)
 }
 
-// own returns the entry as callers know it.
-func (s *Store) own(e store.Entry) store.Entry {
-	e.Key = strings.TrimPrefix(e.Key, s.o.Prefix)
-	return e
+// read is the answer to a read.
+func (s *Store) read(got *clientv3.GetResponse, err error) (answer, error) {
+	if err != nil {
+		return answer{}, err
+	}
+	a := answer{revision: store.Revision(got.Header.Revision), more: got.More}
+	for _, kv := range got.Kvs {
+		a.entries = append(a.entries, s.entry(kv))
+	}
+	return a, nil
+}
+
+// entry is a key as callers know it.
+func (s *Store) entry(kv *mvccpb.KeyValue) store.Entry {
+	return store.Entry{Key: strings.TrimPrefix(string(kv.Key), s.o.Prefix), Value: string(kv.Value), Created: store.Revision(kv.CreateRevision),
+		Modified: store.Revision(kv.ModRevision), Lease: store.Lease(kv.Lease)}
 }
 
 // Commit carries out the transaction.
@@ -111,8 +128,40 @@ func (s *Store) Commit(ctx context.Context, t store.Transaction) (store.Outcome,
 	if err := t.Check(); err != nil {
 		return store.Outcome{}, invalid(op, "", err)
 	}
-	a, err := s.ask(ctx, request{op: op, method: "KV/Txn", message: txnRequest(s.o.Prefix, t), decode: txnAnswer})
+	conditions, ops := s.transaction(t)
+	a, err := s.ask(ctx, request{op: op, do: func(ctx context.Context, c *connection) (answer, error) {
+		got, err := c.Txn(ctx).If(conditions...).Then(ops...).Commit()
+		if err != nil {
+			return answer{}, err
+		}
+		return answer{done: got.Succeeded, revision: store.Revision(got.Header.Revision)}, nil
+	}})
 	return store.Outcome{Done: a.done, Revision: a.revision}, err
+}
+
+// transaction is t in the words of etcd.
+func (s *Store) transaction(t store.Transaction) (conditions []clientv3.Cmp, ops []clientv3.Op) {
+	for _, c := range t.If {
+		key := s.o.Prefix + c.Key
+		switch c.Is {
+		case store.IsUnchanged:
+			conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(key), "=", int64(c.Modified)))
+		case store.IsAbsent:
+			conditions = append(conditions, clientv3.Compare(clientv3.CreateRevision(key), "=", 0))
+		case store.IsPresent:
+			conditions = append(conditions, clientv3.Compare(clientv3.CreateRevision(key), ">", 0))
+		case store.IsValued:
+			conditions = append(conditions, clientv3.Compare(clientv3.Value(key), "=", c.Value))
+		}
+	}
+	for _, o := range t.Then {
+		if o.Delete {
+			ops = append(ops, clientv3.OpDelete(s.o.Prefix+o.Key))
+		} else {
+			ops = append(ops, clientv3.OpPut(s.o.Prefix+o.Key, o.Value, clientv3.WithLease(clientv3.LeaseID(o.Lease))))
+		}
+	}
+	return conditions, ops
 }
 
 // Watch tells what happens.
@@ -144,7 +193,7 @@ func (s *Store) Watch(ctx context.Context, prefix string, after store.Revision, 
 		case ctx.Err() != nil:
 		case unauthenticated(err) && s.o.User != "" && !renewed:
 			renewed = true
-			s.forget()
+			s.tokens.set("")
 		case kind == store.ErrUnavailable || elsewhere(err) && len(s.servers) > 1:
 			s.next(at)
 			if quiet {

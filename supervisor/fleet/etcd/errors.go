@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"strings"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
+
 	"procman/supervisor/fleet/store"
 )
 
@@ -20,29 +24,26 @@ func kindOf(err error) (advice string, kind error) {
 	if _, is := errors.AsType[*tooOldError](err); is {
 		return fmt.Sprintf("upgrade every member of etcd to %s or later", oldest), store.ErrTooOld
 	}
-	if errors.Is(err, errInvalid) {
-		return "", store.ErrInvalid
-	}
 	st, is := errors.AsType[*status](err)
 	if !is {
 		return "", store.ErrUnavailable
 	}
 	says := func(text string) bool { return strings.Contains(st.message, text) }
 	switch st.code {
-	case codeNotFound:
+	case codes.NotFound:
 		if says("lease not found") {
 			return "", store.ErrLeaseLost
 		}
-	case codeOutOfRange:
+	case codes.OutOfRange:
 		if says("compacted") {
 			return "", store.ErrCompacted
 		}
 		return "", store.ErrInvalid
-	case codePermissionDenied:
+	case codes.PermissionDenied:
 		return "grant the user the role to read and write the keys of the fleet", store.ErrRefused
-	case codeUnauthenticated:
+	case codes.Unauthenticated:
 		return "", store.ErrRefused // what to do was said where it was tried to authenticate
-	case codeInvalidArgument:
+	case codes.InvalidArgument:
 		if says("user name is empty") {
 			return "etcd wants a user: set fleet.user and fleet.password_file", store.ErrRefused
 		}
@@ -53,7 +54,7 @@ func kindOf(err error) (advice string, kind error) {
 			return "", store.ErrRefused
 		}
 		return "", store.ErrInvalid
-	case codeResourceExhausted:
+	case codes.ResourceExhausted:
 		if says("space exceeded") {
 			return "compact and defragment etcd, or raise its quota, and disarm the alarm (etcdctl alarm disarm)", store.ErrFull
 		}
@@ -64,7 +65,7 @@ func kindOf(err error) (advice string, kind error) {
 // unauthenticated reports whether the server did nothing because it does not know who asks, and may if it is told anew.
 func unauthenticated(err error) bool {
 	st, is := errors.AsType[*status](err)
-	return is && (st.code == codeUnauthenticated || st.code == codeInvalidArgument &&
+	return is && (st.code == codes.Unauthenticated || st.code == codes.InvalidArgument &&
 		(strings.Contains(st.message, "user name is empty") || strings.Contains(st.message, "revision of auth store is old")))
 }
 
@@ -77,7 +78,29 @@ func elsewhere(err error) bool {
 		return true
 	}
 	st, is := errors.AsType[*status](err)
-	return is && st.code == codeUnavailable && st.message == "etcdserver: no leader"
+	return is && st.code == codes.Unavailable && st.message == "etcdserver: no leader"
 }
 
-var errInvalid = errors.New("it is not valid")
+// status is what a server has said of a call.
+type status struct {
+	code    codes.Code
+	message string
+}
+
+func (s *status) Error() string { return s.message }
+
+// said returns the error as what a server has said, if one has. What gRPC says by itself has the same form, and other words.
+func said(err error) error {
+	if e, is := errors.AsType[rpctypes.EtcdError](err); is {
+		return &status{e.Code(), e.Error()}
+	}
+	if st, is := grpcstatus.FromError(err); is && strings.HasPrefix(st.Message(), "etcdserver: ") {
+		return &status{st.Code(), st.Message()}
+	}
+	return err
+}
+
+// notSentError says that the server has not got the request.
+type notSentError struct{ error }
+
+func (e notSentError) Unwrap() error { return e.error }

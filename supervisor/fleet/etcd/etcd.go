@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"procman/supervisor/fleet/store"
 )
 
@@ -24,10 +26,11 @@ type Store struct {
 	end   context.CancelFunc
 	calls sync.WaitGroup
 
+	tokens tokens
+
 	mu     sync.Mutex
 	closed bool
-	at     int    // of servers: the one that is asked
-	token  string // of the user; empty: to be asked for
+	at     int // of servers: the one that is asked
 }
 
 var _ store.Store = (*Store)(nil)
@@ -73,13 +76,21 @@ func (s *Store) enter(ctx context.Context) (_ context.Context, leave func(), ok 
 	return ctx, func() { stop(); cancel(nil); s.calls.Done() }, true
 }
 
-// request is one call of one of etcd's methods.
+// request is one call of etcd's.
 type request struct {
 	op, key string // for the error
-	method  string
-	message message
-	again   bool // it may be sent twice
-	decode  func([]byte) (answer, error)
+	again   bool   // it may be sent twice
+	do      func(ctx context.Context, c *connection) (answer, error)
+}
+
+// answer is what of one is needed.
+type answer struct {
+	revision store.Revision
+	entries  []store.Entry
+	more     bool // there are more entries
+	done     bool // the transaction was carried out
+	lease    store.Lease
+	ttl      time.Duration
 }
 
 // ask returns the answer of whichever server gives one.
@@ -115,7 +126,7 @@ func (s *Store) ask(ctx context.Context, r request) (answer, error) {
 		case ctx.Err() != nil: // that is said at the top
 		case unauthenticated(err) && s.o.User != "" && !renewed:
 			renewed = true
-			s.forget()
+			s.tokens.set("")
 		case elsewhere(err) || r.again && kind == store.ErrUnavailable:
 			if s.next(at); n+1 >= len(s.servers) && old {
 				return fail(store.ErrTooOld, err, advice)
@@ -165,13 +176,6 @@ func (s *Store) next(at int) {
 	}
 }
 
-// forget has the user authenticate anew.
-func (s *Store) forget() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.token = ""
-}
-
 // try asks one server.
 func (s *Store) try(ctx context.Context, server *server, r request) (a answer, err error) {
 	if r.again && len(s.servers) > 1 {
@@ -179,51 +183,46 @@ func (s *Store) try(ctx context.Context, server *server, r request) (a answer, e
 		ctx, cancel = context.WithTimeout(ctx, s.o.Patience)
 		defer cancel()
 	}
-	c, err := server.connection(s.o.tls)
-	if err != nil {
-		return a, notSentError{err}
-	}
-	stream, done, err := s.open(ctx, server, c, r, false)
+	c, err := s.open(ctx, server)
 	if err != nil {
 		return a, err
 	}
-	m, err := stream.one()
-	stream.close()
-	if done(err); err != nil {
-		return a, err
-	}
-	return r.decode(m)
+	a, err = r.do(clientv3.WithRequireLeader(ctx), c) // or a server that was cut off from the others answers what it remembers
+	return a, s.judge(ctx, server, c, err)
 }
 
-// open sends the request over a connection to a server that is known to be of a good version. done tells what became of it.
-func (s *Store) open(ctx context.Context, server *server, c *connection, r request, stays bool) (_ *stream, done func(error), err error) {
-	done = func(err error) {
-		_, said := errors.AsType[*status](err)
-		cause := context.Cause(ctx)
-		if err != nil && !said && (cause == nil || errors.Is(cause, context.DeadlineExceeded)) {
-			server.distrust(c)
-		}
+// judge returns the error of a call over a connection, and gives that up if nothing was said over it.
+func (s *Store) judge(ctx context.Context, server *server, c *connection, err error) error {
+	if err == nil {
+		return nil
 	}
-	s.mu.Lock()
-	token := s.token
-	s.mu.Unlock()
-	if s.o.User != "" && token == "" {
-		if token, err = s.authenticate(ctx, server, c); err != nil {
-			done(err)
-			return nil, nil, err
+	err = said(err)
+	_, answered := errors.AsType[*status](err)
+	_, old := errors.AsType[*tooOldError](err)
+	cause := context.Cause(ctx)
+	if !answered && !old && (cause == nil || errors.Is(cause, context.DeadlineExceeded)) {
+		server.distrust(c)
+	}
+	return err
+}
+
+// open returns a connection to the server, which is known to be of a good version and to know who asks.
+func (s *Store) open(ctx context.Context, server *server) (*connection, error) {
+	c, err := server.connection(&s.o, &s.tokens)
+	if err != nil {
+		return nil, notSentError{err}
+	}
+	if s.o.User != "" && s.tokens.get() == "" {
+		if err := s.authenticate(ctx, c); err != nil {
+			return nil, before(s.judge(ctx, server, c, err))
 		}
 	}
 	if !c.good.Load() {
-		if err = server.verify(ctx, c, token); err != nil {
-			done(err)
-			return nil, nil, before(err)
+		if err := server.verify(ctx, c); err != nil {
+			return nil, before(s.judge(ctx, server, c, err))
 		}
 	}
-	stream, err := call(ctx, c, server.url, r.method, token, r.message, stays)
-	if err != nil {
-		done(err)
-	}
-	return stream, done, err
+	return c, nil
 }
 
 // before is the error of what has to be done before a request is sent: the request was not.
@@ -232,31 +231,4 @@ func before(err error) error {
 		return notSentError{err}
 	}
 	return err
-}
-
-// authenticate returns a token. It is empty if etcd asks nobody who he is.
-func (s *Store) authenticate(ctx context.Context, server *server, c *connection) (string, error) {
-	password, err := s.o.password()
-	if err != nil {
-		return "", notSentError{err}
-	}
-	stream, err := call(ctx, c, server.url, "Auth/Authenticate", "", authenticateRequest(s.o.User, password), false)
-	if err == nil {
-		defer stream.close()
-		var m []byte
-		if m, err = stream.one(); err == nil {
-			a, err := textAnswer(m)
-			if err != nil {
-				return "", notSentError{err}
-			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.token = a.token
-			return a.token, nil
-		}
-	}
-	if st, is := errors.AsType[*status](err); is && st.code == codeFailedPrecondition {
-		return "", nil
-	}
-	return "", before(err)
 }

@@ -5,18 +5,24 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 )
 
 // oldest is the version that a server must have at least: one before may answer the renewal of a lease that it has revoked.
 const oldest = "3.6.5"
 
-// server is one endpoint, and the connection to it.
+// server is one endpoint, and the connection to it. Each has a client of its own: one that has several chooses by itself which
+// server it asks, and asks one whose version nobody has looked at.
 type server struct {
 	url string
 
@@ -24,39 +30,83 @@ type server struct {
 	now *connection // nil: the next call makes one
 }
 
-// connection is what calls to a server go over.
+// connection is a client over one connection: it makes no second one, to a server that may be another by then.
 type connection struct {
-	*http.Transport
+	*clientv3.Client
 	trusted context.Context // ends when a call over it was not answered
 	end     context.CancelFunc
+	dialed  atomic.Bool
 	good    atomic.Bool // the server's version is
 }
 
-// connection returns that of the server. tls returns what it is made with, if it has to be.
-func (s *server) connection(tls func() (*tls.Config, error)) (*connection, error) {
+// connection returns that of the server.
+func (s *server) connection(o *Options, tokens *tokens) (*connection, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c := s.now; c != nil && c.good.Load() && c.ActiveConnection().GetState() != connectivity.Ready {
+		s.now = nil
+		c.close()
+	}
 	if s.now == nil {
-		config, err := tls()
+		c, err := o.connect(s.url, tokens)
 		if err != nil {
 			return nil, err
 		}
-		c := &connection{Transport: newTransport(config)}
-		c.trusted, c.end = context.WithCancel(context.Background())
 		s.now = c
 	}
 	return s.now, nil
 }
 
-// distrust gives the connection up. Calls that are under way on it go on, but for watches: these might wait for long.
+// connect returns a connection that the first call over it makes.
+func (o *Options) connect(url string, tokens *tokens) (*connection, error) {
+	var config *tls.Config
+	if strings.HasPrefix(url, "https:") {
+		var err error
+		if config, err = o.tls(); err != nil {
+			return nil, err
+		}
+	}
+	c := &connection{}
+	dialer := &net.Dialer{Timeout: 3 * time.Second}
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{url}, TLS: config, Logger: zap.NewNop(),
+		// A watch is silent while nothing happens, so somebody has to find out that its server is gone. Less than ten seconds
+		// gRPC does not take.
+		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
+		MaxUnaryRetries: 1, // what is sent again, and to whom, is decided here
+		DialOptions: []grpc.DialOption{
+			grpc.WithPerRPCCredentials(tokens), grpc.WithChainStreamInterceptor(once),
+			grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+				if c.dialed.Swap(true) {
+					return nil, errGone
+				}
+				return dialer.DialContext(ctx, "tcp", address)
+			}),
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.Client = client
+	c.trusted, c.end = context.WithCancel(context.Background())
+	return c, nil
+}
+
+var errGone = errors.New("the connection is gone")
+
+// distrust gives the connection up. What is under way on it ends: it would not be answered any sooner than another call.
 func (s *server) distrust(c *connection) {
 	s.mu.Lock()
 	if s.now == c {
 		s.now = nil
 	}
 	s.mu.Unlock()
+	c.close()
+}
+
+func (c *connection) close() {
 	c.end()
-	c.CloseIdleConnections()
+	_ = c.Close() // it says that its own context has ended
 }
 
 // close ends the connection. No call may be under way.
@@ -69,37 +119,15 @@ func (s *server) close() {
 	}
 }
 
-func newTransport(config *tls.Config) *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP2(true)
-	protocols.SetUnencryptedHTTP2(true)
-	dialer := &net.Dialer{Timeout: 3 * time.Second}
-	return &http.Transport{
-		Proxy: nil, DialContext: dialer.DialContext, TLSClientConfig: config, TLSHandshakeTimeout: 3 * time.Second,
-		Protocols: protocols, DisableCompression: true, IdleConnTimeout: 90 * time.Second,
-		// A watch is silent while nothing happens, so somebody has to find out that its server is gone. etcd takes pings
-		// every five seconds, and no more often.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 6 * time.Second, PingTimeout: 3 * time.Second, WriteByteTimeout: 3 * time.Second},
-	}
-}
-
 // verify asks the server for its version, unless that was done on this connection.
-func (s *server) verify(ctx context.Context, c *connection, token string) error {
-	call, err := call(ctx, c, s.url, "Maintenance/Status", token, nil, false)
+func (s *server) verify(ctx context.Context, c *connection) error {
+	// The client's own Status asks over a connection that it makes for that.
+	a, err := pb.NewMaintenanceClient(c.ActiveConnection()).Status(ctx, &pb.StatusRequest{})
 	if err != nil {
 		return err
 	}
-	defer call.close()
-	m, err := call.one()
-	if err != nil {
-		return err
-	}
-	a, err := textAnswer(m)
-	if err != nil {
-		return err
-	}
-	if older(a.version, oldest) {
-		return &tooOldError{s.url, a.version}
+	if older(a.Version, oldest) {
+		return &tooOldError{s.url, a.Version}
 	}
 	c.good.Store(true)
 	return nil

@@ -3,8 +3,14 @@ package etcd
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
 
 	"procman/supervisor/fleet/store"
 )
@@ -24,55 +30,52 @@ func (w *watch) follow(ctx context.Context, server *server) error {
 	// A server that is cut off may take the request and never begin.
 	late := time.AfterFunc(3*w.store.o.Patience, func() { cancel(context.DeadlineExceeded) })
 	defer late.Stop()
-	c, err := server.connection(w.store.o.tls)
-	if err != nil {
-		return notSentError{err}
-	}
-	// While nothing happens a watch is as silent as a dead one. Other calls find out sooner.
-	defer context.AfterFunc(c.trusted, func() { cancel(errDistrusted) })()
-	from, to := w.store.bounds(w.prefix)
-	r := request{method: "Watch/Watch", message: watchRequest(from, to, w.after+1)}
-	stream, done, err := w.store.open(ctx, server, c, r, true)
+	c, err := w.store.open(ctx, server)
 	if err != nil {
 		return err
 	}
-	defer stream.close()
-	for {
-		m, err := stream.receive()
-		if err == nil {
+	// While nothing happens a watch is as silent as a dead one. Other calls find out sooner.
+	defer context.AfterFunc(c.trusted, func() { cancel(errDistrusted) })()
+	// The client's own watcher goes on by itself, and on the server that it has.
+	stream, err := pb.NewWatchClient(c.ActiveConnection()).Watch(clientv3.WithRequireLeader(ctx))
+	if err == nil {
+		from, to := w.store.bounds(w.prefix)
+		err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
+			Key: []byte(from), RangeEnd: []byte(to), StartRevision: int64(w.after) + 1, ProgressNotify: true}}})
+		if errors.Is(err, io.EOF) {
+			err = nil // why the stream has ended is said by receiving
+		}
+	}
+	for err == nil {
+		var m *pb.WatchResponse
+		if m, err = stream.Recv(); err == nil {
 			late.Stop()
 			err = w.take(m)
 		}
-		if err != nil {
-			done(err)
-			if cause := context.Cause(ctx); cause != nil {
-				err = cause
-			}
-			return err
-		}
 	}
+	err = w.store.judge(ctx, server, c, err)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return err
 }
 
 var errDistrusted = errors.New("the server did not answer another call")
 
 // take tells what the message says.
-func (w *watch) take(m []byte) error {
-	a, err := watchAnswer(m)
+func (w *watch) take(m *pb.WatchResponse) error {
 	switch {
-	case err != nil:
-		return err
-	case a.compacted != 0:
-		return &status{codeOutOfRange, "etcdserver: mvcc: required revision has been compacted"}
-	case a.canceled:
-		return cancellation(a.reason)
-	case a.created:
+	case m.CompactRevision != 0:
+		return &status{codes.OutOfRange, "etcdserver: mvcc: required revision has been compacted"}
+	case m.Canceled:
+		return cancellation(m.CancelReason)
+	case m.Created:
 		return nil // what it says of the revision is true of the server, and not of what was told
 	}
-	c := store.Changes{Revision: a.revision}
-	for _, e := range a.events {
-		e.Entry = w.store.own(e.Entry)
-		c.Events = append(c.Events, e)
-		c.Revision = e.Entry.Modified
+	c := store.Changes{Revision: store.Revision(m.GetHeader().GetRevision())}
+	for _, e := range m.Events {
+		c.Events = append(c.Events, store.Event{Entry: w.store.entry(e.Kv), Deleted: e.Type == mvccpb.Event_DELETE})
+		c.Revision = store.Revision(e.Kv.ModRevision)
 	}
 	if c.Revision > w.after {
 		w.after = c.Revision
@@ -83,13 +86,13 @@ func (w *watch) take(m []byte) error {
 
 // cancellation is why a server ended a watch, which it says in words.
 func cancellation(reason string) error {
-	for text, code := range map[string]int{
-		"permission denied": codePermissionDenied, "invalid auth token": codeUnauthenticated,
-		"user name is empty": codeInvalidArgument, "revision of auth store is old": codeInvalidArgument,
+	for text, code := range map[string]codes.Code{
+		"permission denied": codes.PermissionDenied, "invalid auth token": codes.Unauthenticated,
+		"user name is empty": codes.InvalidArgument, "revision of auth store is old": codes.InvalidArgument,
 	} {
 		if strings.Contains(reason, text) {
 			return &status{code, reason}
 		}
 	}
-	return &status{codeUnavailable, "the server ended the watch: " + reason}
+	return &status{codes.Unavailable, "the server ended the watch: " + reason}
 }
