@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -23,6 +24,8 @@ var _ Supervisor = (*supervisor.Supervisor)(nil)
 
 // Options are what a Collector is made of. All may be left out.
 type Options struct {
+	// Fleet returns how the host stands with its fleet, and never waits. Nil: it is in none, and there are no metrics of it.
+	Fleet    func() messages.FleetStanding
 	Version  string // of the program
 	Revision string // of its source
 	// Output returns how many bytes of output were forwarded so far, and how many skipped.
@@ -42,6 +45,7 @@ type Collector struct {
 	processes  *processes
 
 	plain     []prometheus.Collector // those without an instance
+	fleet     []prometheus.Collector // none without a fleet
 	listed    prometheus.Gauge
 	accepted  prometheus.Gauge
 	adopted   prometheus.Counter
@@ -84,6 +88,7 @@ func New(o Options) *Collector {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "procman_build_info", Help: "Always 1; the labels say which program this is.",
 		ConstLabels: prometheus.Labels{"version": o.Version, "revision": o.Revision, "goversion": runtime.Version()}})
 	build.Set(1)
+	c.fleet = ofFleet(o.Fleet)
 	c.plain = []prometheus.Collector{c.listed, c.accepted, c.adopted, c.reconcile, c.probe, build,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_output_bytes_total",
 			Help: "Bytes of output that were forwarded into the log."},
@@ -100,7 +105,7 @@ func (c *Collector) Watch(s Supervisor) { c.supervisor.Store(&s) }
 
 // Describe sends the description of every metric.
 func (c *Collector) Describe(to chan<- *prometheus.Desc) {
-	for _, m := range c.plain {
+	for _, m := range slices.Concat(c.plain, c.fleet) {
 		m.Describe(to)
 	}
 	to <- c.perPhase
@@ -109,7 +114,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 
 // Collect sends every metric as it is now.
 func (c *Collector) Collect(to chan<- prometheus.Metric) {
-	for _, m := range c.plain {
+	for _, m := range slices.Concat(c.plain, c.fleet) {
 		m.Collect(to)
 	}
 	all := c.snapshot()

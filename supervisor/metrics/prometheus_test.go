@@ -50,7 +50,7 @@ func promtool(t *testing.T, stdin string, args ...string) string {
 func target(t *testing.T) *httptest.Server {
 	t.Helper()
 	started := time.Now()
-	c := New(Options{Version: "v1", Output: func() (int64, int64) { return time.Since(started).Milliseconds(), 0 }})
+	c := New(Options{Version: "v1", Fleet: standing, Output: func() (int64, int64) { return time.Since(started).Milliseconds(), 0 }})
 	c.Watch(snapshot{
 		"web":   {ID: "web", Phase: messages.Running, Health: messages.Healthy, PID: os.Getpid(), StartedAt: &started},
 		"users": {ID: "users", Phase: messages.Backoff},
@@ -79,7 +79,7 @@ func TestPromtoolFindsNothingInTheExposition(t *testing.T) {
 }
 
 func TestPromtoolAcceptsTheRulesAndTheScrapeConfiguration(t *testing.T) {
-	require.Contains(t, promtool(t, "", "check", "rules", "alerts.yaml"), "SUCCESS: 8 rules found")
+	require.Contains(t, promtool(t, "", "check", "rules", "alerts.yaml"), "SUCCESS: 11 rules found")
 	require.Contains(t, promtool(t, "", "check", "config", "prometheus.yaml"), "SUCCESS: prometheus.yaml is valid")
 }
 

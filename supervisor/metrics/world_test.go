@@ -131,7 +131,7 @@ func (s sampled) restarts(id string) map[string]float64 {
 func names() []string {
 	descs := make(chan *prometheus.Desc)
 	go func() {
-		New(Options{}).Describe(descs)
+		New(Options{Fleet: standing}).Describe(descs)
 		close(descs)
 	}()
 	var all []string

@@ -87,17 +87,8 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or
 5 the daemon cannot be reached, 6 (plan) there are changes, 75 (run) another daemon holds the state directory, 124 timed out.`,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			message := fmt.Sprintf("unknown command %q", args[0])
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				message += "; did you mean " + strings.Join(near, " or ") + "?"
-			}
-			return usage("%s", message)
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:              onlyCommands,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			return a.settle(cmd)
 		},
@@ -118,6 +109,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or
 	}{
 		{"The daemon:", []*cobra.Command{a.runCommand(), a.shutdownCommand(), a.detachCommand(), a.upgradeCommand(), a.doctorCommand()}},
 		{"The configuration:", []*cobra.Command{a.initCommand(), a.validateCommand(), a.planCommand(), a.reloadCommand(), a.schemaCommand()}},
+		{"The fleet:", []*cobra.Command{a.fleetCommand()}},
 		{"What runs, and why:", []*cobra.Command{a.statusCommand(), a.whyCommand(), a.eventsCommand(), a.logsCommand(), a.waitCommand()}},
 		{"Steering:", []*cobra.Command{a.startCommand(), a.stopCommand(), a.restartCommand(), a.pruneCommand()}},
 		{"The program:", []*cobra.Command{a.versionCommand(), a.completionCommand(), a.manCommand()}},
@@ -131,6 +123,18 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or
 	root.SetHelpCommandGroupID("The program:")
 	root.AddCommand(a.preflightCommand())
 	return root
+}
+
+// onlyCommands is the argument check of a command that has others.
+func onlyCommands(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	message := fmt.Sprintf("unknown command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		message += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usage("%s", message)
 }
 
 // settle fills in from the environment what no flag says.

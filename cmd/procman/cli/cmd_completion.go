@@ -2,10 +2,13 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"procman/supervisor/api"
 )
 
 func (a *app) completionCommand() *cobra.Command {
@@ -31,7 +34,18 @@ func (a *app) completionCommand() *cobra.Command {
 }
 
 // completeIDs offers the ids of the daemon's instances, if it answers at once.
-func (a *app) completeIDs(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+func (a *app) completeIDs(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(cmd, begun, func(ctx context.Context, c *api.Client) (ids []string, err error) {
+		d, err := c.Instances(ctx)
+		for _, s := range d.Instances {
+			ids = append(ids, string(s.ID))
+		}
+		return ids, err
+	})
+}
+
+// complete offers those of the names that begin so, if a daemon answers at once.
+func (a *app) complete(cmd *cobra.Command, begun string, names func(context.Context, *api.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
 	defer cancel()
 	if a.settle(cmd) != nil {
@@ -42,17 +56,11 @@ func (a *app) completeIDs(cmd *cobra.Command, args []string, begun string) ([]st
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	defer client.Close()
-	d, err := client.Instances(ctx)
+	all, err := names(ctx, client)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	var ids []string
-	for _, s := range d.Instances {
-		if strings.HasPrefix(string(s.ID), begun) {
-			ids = append(ids, string(s.ID))
-		}
-	}
-	return ids, cobra.ShellCompDirectiveNoFileComp
+	return slices.DeleteFunc(all, func(name string) bool { return !strings.HasPrefix(name, begun) }), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeWords has the words offered for a flag.

@@ -40,6 +40,15 @@ They carry no date, unless SOURCE_DATE_EPOCH says one: the same program writes t
 	}
 }
 
+// all returns a command with those below it.
+func all(cmd *cobra.Command) []*cobra.Command {
+	list := []*cobra.Command{cmd}
+	for _, c := range cmd.Commands() {
+		list = append(list, all(c)...)
+	}
+	return list
+}
+
 // writeManual writes a page for every command that is not hidden and one for the configuration, and returns how many.
 func (a *app) writeManual(root *cobra.Command, dir string) (int, error) {
 	date := time.Unix(0, 0).UTC()
@@ -48,7 +57,7 @@ func (a *app) writeManual(root *cobra.Command, dir string) (int, error) {
 	}
 	root.DisableAutoGenTag = true
 	n := 0
-	for _, cmd := range append([]*cobra.Command{root}, root.Commands()...) {
+	for _, cmd := range all(root) {
 		if !cmd.IsAvailableCommand() && cmd != root {
 			continue
 		}

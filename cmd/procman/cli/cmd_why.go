@@ -92,6 +92,11 @@ func (a *app) unknown(ctx context.Context, c *api.Client, id messages.InstanceID
 		return err
 	}
 	_, unknown := a.choose(d.Instances, []string{string(id)})
+	if unknown != nil && id.Validate() == nil {
+		if f, err := c.FleetInstance(ctx, id); err == nil {
+			return exit{exitUnknown, fmt.Errorf("no such instance on this host: %q; it is one of the fleet's, and %s: %s", string(id), f.Why, a.word("fleet why "+string(id)))}
+		}
+	}
 	return unknown
 }
 
@@ -141,6 +146,9 @@ func whyText(w api.Why, now time.Time, colours bool) string {
 	}
 	if i.Unsaved != "" {
 		s.fact("not saved", "%s", i.Unsaved)
+	}
+	if w.Fleet != nil {
+		s.fact("fleet", "%s", w.Fleet.Why)
 	}
 	s.fact("restarts", "%d; failures since it was last stable: %d", i.Restarts, i.ConsecutiveFailures)
 	switch {

@@ -30,7 +30,7 @@ func (a *app) client() (*api.Client, error) {
 		a.say("the daemon is asked at %s", at.socket)
 	}
 	if strings.HasPrefix(at.socket, "http://") {
-		token, err := a.token()
+		token, err := a.tokenOf("")
 		return api.NewRemoteClient(at.socket, token), err
 	}
 	a.awaitSocket(at)
@@ -64,15 +64,18 @@ func (a *app) owner(dir messages.StateDir) int {
 	return spawn.Owner(dir)
 }
 
-// token reads what a daemon on TCP is to be shown.
-func (a *app) token() (string, error) {
-	path := a.Env("PROCMAN_TOKEN_FILE")
+// tokenOf reads what a daemon on TCP is to be shown, from the file that is named, or that the environment names.
+func (a *app) tokenOf(path string) (string, error) {
+	from := "--token-file"
+	if path == "" {
+		path, from = a.Env("PROCMAN_TOKEN_FILE"), "PROCMAN_TOKEN_FILE"
+	}
 	if path == "" {
 		return "", usage("a daemon on TCP wants a token: set PROCMAN_TOKEN_FILE to the file of its api.token_file")
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("the token of PROCMAN_TOKEN_FILE cannot be read: %w", err)
+		return "", fmt.Errorf("the token of %s cannot be read: %w", from, err)
 	}
 	return strings.TrimSpace(string(text)), nil
 }

@@ -12,10 +12,13 @@ import (
 )
 
 // column is one column of the status table.
-type column struct {
+type column = columnOf[messages.Status]
+
+// columnOf is one column of a table of rows.
+type columnOf[T any] struct {
 	head string
-	cell func(s messages.Status, now time.Time) string
-	ink  func(s messages.Status) string // the colour; nil: none
+	cell func(row T, now time.Time) string
+	ink  func(row T) string // the colour; nil: none
 }
 
 const (
@@ -57,13 +60,13 @@ func columns() []column {
 
 // table lays the columns out, two blanks apart. An empty cell is a dash, except in the last column, so that every
 // line has as many fields as its head.
-func table(columns []column, statuses []messages.Status, now time.Time, colours bool) string {
-	cells := make([][]string, len(statuses))
+func table[T any](columns []columnOf[T], rows []T, now time.Time, colours bool) string {
+	cells := make([][]string, len(rows))
 	widths := make([]int, len(columns))
 	for c, col := range columns {
 		widths[c] = len(col.head)
 	}
-	for r, s := range statuses {
+	for r, s := range rows {
 		cells[r] = make([]string, 0, len(columns))
 		for c, col := range columns {
 			text := words.Printable(col.cell(s, now))
@@ -93,7 +96,7 @@ func table(columns []column, statuses []messages.Status, now time.Time, colours 
 		put(c, col.head, "")
 	}
 	end()
-	for r, s := range statuses {
+	for r, s := range rows {
 		for c, col := range columns {
 			ink := ""
 			if col.ink != nil {
