@@ -382,7 +382,7 @@ func (i *instance) ask(c actor.Context) {
 // target is whom a probe asks. The policy may be another for the next one.
 func (i *instance) target() messages.Target {
 	p := i.process
-	return messages.Target{ID: i.id(), PID: p.PID(), Tag: p.Tag(), Port: p.Port(), Policy: i.state.Health}
+	return messages.Target{ID: i.id(), PID: p.PID(), Tag: p.Tag(), Port: p.Port(), Policy: i.state.Health, App: i.order.App}
 }
 
 func (i *instance) signal(s run.Signal) {

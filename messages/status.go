@@ -174,6 +174,7 @@ type Target struct {
 	Tag    string // of that run; empty: not known
 	Port   int
 	Policy HealthPolicy // how it is asked; a field that is zero has its default
+	App    *AppInstance // whose environment and directory its command gets; nil: it has none. It is not changed.
 	Proved bool         // that the listener is the run's own was proved by an earlier probe, which is relied upon
 	Steady bool         // it was well the last time
 }

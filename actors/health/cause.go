@@ -18,12 +18,15 @@ func explain(ctx context.Context, err error, t target) (cause string, void bool)
 		said    verdict
 		network *net.OpError
 		files   *filesError
+		notRun  *notRunError
 	)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return "the probe was broken off", true
 	case errors.As(err, &files):
 		return files.Error(), true
+	case errors.As(err, &notRun):
+		return notRun.Error(), true
 	case errors.As(err, &said):
 		return said.verdict(t), false
 	case timedOut(err):

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -22,6 +23,9 @@ type Options struct {
 	// At most so many probes are made at a time; 0: any number. On Linux a third is for Check, and of what is begun a third each
 	// for targets that are steady and for others: those that hang in their start keep nobody waiting who is well.
 	Concurrency int
+	// Command runs the commands of messages.HealthCommand, so many at a time; nil: there are none. Commands: 0: four for each core.
+	Command  Command
+	Commands int
 	// Mask gives what hides the secrets of an instance in what it answers, nil if it has none. Nil: nothing is masked.
 	Mask func(messages.InstanceID) *messages.Masker
 }
@@ -31,6 +35,7 @@ type Checker struct {
 	probers map[manner]prober
 	mask    func(messages.InstanceID) *messages.Masker // nil: nothing is masked
 	slots   chan struct{}                              // of Check; nil: no limit
+	running chan struct{}                              // of commands
 	owners  *owners                                    // nil: do not ask
 	batch   *batch                                     // nil: there is none
 }
@@ -63,6 +68,7 @@ type manner string
 const (
 	plainHTTP = manner(messages.HealthHTTP)
 	overTLS   = manner(messages.SchemeHTTPS)
+	commanded = manner(messages.HealthCommand)
 )
 
 func mannerOf(p messages.HealthPolicy) manner {
@@ -79,6 +85,7 @@ func probers(o Options) map[manner]prober {
 		plainHTTP:                  http,
 		overTLS:                    newHTTPS(http),
 		manner(messages.HealthTCP): overTCP{},
+		commanded:                  byCommand{o.Command},
 	}
 }
 
@@ -89,6 +96,7 @@ func New(o Options) *Checker {
 		c.owners = newOwners()
 	}
 	most := cmp.Or(max(o.Concurrency, 0), noLimit)
+	c.running = make(chan struct{}, min(cmp.Or(max(o.Commands, 0), 4*runtime.GOMAXPROCS(0)), most))
 	share := most / 3
 	if c.batch = newBatch(c, share); c.batch == nil {
 		share = 0
@@ -142,10 +150,14 @@ func (c *Checker) Check(ctx context.Context, t messages.Target) messages.Probe {
 	if prober == nil {
 		return p
 	}
-	if err := c.enter(ctx, at.deadline); err != nil {
+	slots := c.slots
+	if at.Policy.Kind == messages.HealthCommand { // one that takes its time keeps no other kind waiting
+		slots = c.running
+	}
+	if err := enter(ctx, slots, at.deadline); err != nil {
 		return messages.Probe{At: p.At, Error: err.Error(), Void: true}
 	}
-	defer c.leave()
+	defer leave(slots)
 	p.At = time.Now()
 	answerer, err := prober.probe(ctx, at, &p)
 	c.judge(ctx, at, &p, err)
@@ -219,24 +231,24 @@ func (c *Checker) identify(ctx context.Context, t target, answerer *net.TCPAddr,
 	}
 }
 
-func (c *Checker) enter(ctx context.Context, deadline time.Time) error {
-	if c.slots == nil {
+func enter(ctx context.Context, slots chan struct{}, deadline time.Time) error {
+	if slots == nil {
 		return nil
 	}
 	late := time.NewTimer(time.Until(deadline))
 	defer late.Stop()
 	select {
-	case c.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("not probed: %w", ctx.Err())
 	case <-late.C:
-		return fmt.Errorf("not probed: the limit of %d probes at a time was reached all along", cap(c.slots))
+		return fmt.Errorf("not probed: the limit of %d probes at a time was reached all along", cap(slots))
 	}
 }
 
-func (c *Checker) leave() {
-	if c.slots != nil {
-		<-c.slots
+func leave(slots chan struct{}) {
+	if slots != nil {
+		<-slots
 	}
 }

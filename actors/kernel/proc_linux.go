@@ -113,7 +113,7 @@ func (p Procfs) TaggedTable(ctx context.Context) (map[int]Process, error) {
 	return table, nil
 }
 
-// Tagged looks at every process once and returns those that show tags of procman, of whatever state directory. That one
+// Tagged looks at every process once and returns those that show tags of procman, of whatever state directory, also of a check. That one
 // cannot be looked at is no error: it has ended, or it is another user's.
 func (p Procfs) Tagged(ctx context.Context) ([]Process, error) {
 	pids, err := p.PIDs()
@@ -135,7 +135,7 @@ func (p Procfs) Tagged(ctx context.Context) ([]Process, error) {
 
 func (p Procfs) tagged(pid int, buffer []byte) (Process, bool) {
 	text, err := p.read(pid, "environ", buffer)
-	if err != nil || len(text) < len(buffer) && !bytes.Contains(text, []byte(EnvTag+"=")) {
+	if err != nil || len(text) < len(buffer) && !bytes.Contains(text, []byte(EnvTag+"=")) && !bytes.Contains(text, []byte(EnvCheck+"=")) {
 		return Process{}, false
 	}
 	env := Environ(text)
@@ -145,7 +145,7 @@ func (p Procfs) tagged(pid int, buffer []byte) (Process, bool) {
 		}
 	}
 	tags := env.Tags()
-	if tags.Tag == "" {
+	if tags.Tag == "" && tags.Check == "" {
 		return Process{}, false
 	}
 	st, err := p.Stat(pid)

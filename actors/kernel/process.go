@@ -23,6 +23,9 @@ const (
 	EnvFence = "PROCMAN_FENCE" // who ends it when the host's lease is over
 )
 
+// EnvCheck marks what runs for a health check, in place of those: it is no process of the instance.
+const EnvCheck = "PROCMAN_CHECK"
+
 // LockFD is the descriptor by which a process holds the lock of its instance.
 const LockFD = 3
 
@@ -114,7 +117,8 @@ func (e Environ) Lookup(name string) (string, bool) {
 type Tags struct {
 	Dir, Tag, Spec string
 	ID             messages.InstanceID
-	Run, Port      int // 0: not shown, or no number
+	Run, Port      int    // 0: not shown, or no number
+	Check          string // of a health check
 }
 
 // Tags returns what the environment shows of them.
@@ -129,7 +133,7 @@ func (e Environ) Tags() Tags {
 	}
 	return Tags{
 		Dir: text(EnvStateDir), Tag: text(EnvTag), Spec: text(EnvSpec), ID: messages.InstanceID(text(EnvInstance)),
-		Run: number(EnvRun), Port: number("PORT"),
+		Run: number(EnvRun), Port: number("PORT"), Check: text(EnvCheck),
 	}
 }
 

@@ -16,14 +16,8 @@ import (
 // environment returns what a process is started with: procman's marks and those of who launches it, which nothing overrides, then the
 // instance's own variables, then those of the manager that are passed on.
 func (s *Spawner) environment(l messages.Launch, r runRecord) []string {
-	var env []string
-	seen := map[string]bool{}
-	put := func(name, value string) {
-		if !seen[name] {
-			seen[name] = true
-			env = append(env, name+"="+value)
-		}
-	}
+	var e environment
+	put := e.put
 	put(EnvStateDir, string(s.dir))
 	put(EnvInstance, string(l.App.InstanceID))
 	put(EnvRun, strconv.Itoa(l.Run))
@@ -35,16 +29,55 @@ func (s *Spawner) environment(l messages.Launch, r runRecord) []string {
 		put(name, value)
 	}
 	// Nobody else says so of a run: what shows that it is fenced is ended as such, and who trusts an epoch trusts procman.
-	seen[kernel.EnvEpoch], seen[kernel.EnvFence] = true, true
-	for _, name := range slices.Sorted(maps.Keys(l.App.Env)) {
-		put(name, l.App.Env[name])
+	e.keep(kernel.EnvEpoch, kernel.EnvFence)
+	return e.with(l.App, s.env)
+}
+
+// checkEnvironment returns what the command of a health check is started with: what the instance has, but for the marks of its run,
+// for it is none of its processes.
+func (s *Spawner) checkEnvironment(app messages.AppInstance, port int) []string {
+	var e environment
+	e.put(EnvCheck, s.checks.mark+"@"+string(s.dir))
+	e.put(EnvInstance, string(app.InstanceID))
+	e.put("PORT", strconv.Itoa(port))
+	e.keep(EnvStateDir, EnvRun, EnvTag, EnvSpec, kernel.EnvEpoch, kernel.EnvFence)
+	return e.with(app, s.env)
+}
+
+// environment is one in the making: what is there first is not overridden.
+type environment struct {
+	list []string
+	seen map[string]bool
+}
+
+func (e *environment) put(name, value string) {
+	if !e.seen[name] {
+		e.keep(name)
+		e.list = append(e.list, name+"="+value)
 	}
-	for _, name := range s.env {
+}
+
+// keep has nobody put variables of these names.
+func (e *environment) keep(names ...string) {
+	if e.seen == nil {
+		e.seen = map[string]bool{}
+	}
+	for _, name := range names {
+		e.seen[name] = true
+	}
+}
+
+// with adds the variables of the instance, and those of the manager that are passed on.
+func (e *environment) with(app messages.AppInstance, passed []string) []string {
+	for _, name := range slices.Sorted(maps.Keys(app.Env)) {
+		e.put(name, app.Env[name])
+	}
+	for _, name := range passed {
 		if value, ok := os.LookupEnv(name); ok {
-			put(name, value)
+			e.put(name, value)
 		}
 	}
-	return env
+	return e.list
 }
 
 func newTag() string {

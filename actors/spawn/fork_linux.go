@@ -156,12 +156,16 @@ var errShared = errors.New("a thread cannot have a table of descriptors of its o
 // threadFiles shows what the calling thread has open.
 const threadFiles = "/proc/thread-self/fd"
 
-// fork starts the command, with /dev/null and those descriptors as its own from 0 on; until it executes its program it has the lock, too. fork
+// fork starts the command, with /dev/null and those descriptors as its own from 0 on; until it executes its program it has the lock, too, if
+// that is not -1. fork
 // returns once the program is executed, or could not be. The command has no handle of the process, which is watched by a pidfd.
 func (f *forker) fork(cmd *exec.Cmd, lock int, files ...int) (pid int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	all := append(files, lock)
+	all := files
+	if lock >= 0 {
+		all = append(all, lock)
+	}
 	if f.send >= 0 {
 		if err := unix.Sendmsg(f.send, []byte{0}, unix.UnixRights(all...), nil, unix.MSG_NOSIGNAL); err != nil {
 			return 0, fmt.Errorf("files cannot be handed to the thread that forks: %w", err)

@@ -72,6 +72,7 @@ func manage() error {
 		Dir      messages.StateDir
 		Launches []messages.Launch
 		Remember []messages.Memory
+		Checks   []messages.Target
 	}
 	if err := json.NewDecoder(os.Stdin).Decode(&order); err != nil {
 		return err
@@ -94,6 +95,9 @@ func manage() error {
 		if err := s.Remember(m); err != nil {
 			return err
 		}
+	}
+	for _, t := range order.Checks {
+		go func() { _, _, _ = s.RunCheck(context.Background(), t) }()
 	}
 	fmt.Println("done")
 	select {}
@@ -295,6 +299,7 @@ type order struct {
 	Dir      messages.StateDir
 	Launches []messages.Launch
 	Remember []messages.Memory
+	Checks   []messages.Target
 }
 
 // predecessor returns a manager that has carried out the order and lives.

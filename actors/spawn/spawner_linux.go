@@ -46,6 +46,7 @@ type Spawner struct {
 
 	exits    *exits
 	forker   *forker
+	checks   checks
 	census   *census
 	readings *readings // of census
 	first    sync.Once // begins a reading at the first start: the first end need not wait until all of the host are looked at
@@ -148,6 +149,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		s.claims["handed over"] = old
 		s.log.Error("the state directory was moved or replaced before this manager took over", "dir", string(dir), "moved_to", movedTo(old))
 	}
+	s.checks.mark = newTag()
 	s.census = newCensus(s.proc, s.log)
 	s.census.quit = s.quit
 	if s.exits, err = newExits(s.work.Go); err != nil {
@@ -226,7 +228,7 @@ func (s *Spawner) Close() error {
 	}
 	clear(s.fds)
 	s.exits.close()
-	closed := s.forker.close()
+	closed := errors.Join(s.forker.close(), s.checks.close())
 	for _, f := range s.stored {
 		if f != nil {
 			_ = f.Close() // the store has its own

@@ -50,6 +50,11 @@ func (*Spawner) Adopt(context.Context, messages.InstanceID, int) (actors.Process
 	return nil, errUnsupported
 }
 
+// RunCheck returns an error.
+func (*Spawner) RunCheck(context.Context, messages.Target) (output []byte, exit messages.Exit, err error) {
+	return nil, messages.Exit{}, errUnsupported
+}
+
 // Survivors returns an error.
 func (*Spawner) Survivors(context.Context) ([]messages.Survivor, error) { return nil, errUnsupported }
 

@@ -60,6 +60,7 @@ func (s *Spawner) Survivors(ctx context.Context) ([]messages.Survivor, error) {
 	s.mu.Unlock()
 	surveyed, err := s.search(ctx, records, true, looks)
 	errs = append(errs, err)
+	s.endStrays()
 	if err == nil {
 		s.searched.Store(true)
 		s.tidy()
@@ -317,7 +318,14 @@ func (s *Spawner) scan(ctx context.Context, records map[messages.InstanceID]*run
 	ours := s.oursByName()
 	seen := map[messages.InstanceID][]kernel.Process{}
 	others := map[messages.InstanceID][]kernel.Process{}
+	var strays []kernel.Process
 	for _, x := range tagged {
+		if x.Tag == "" {
+			if s.strayCheck(x, ours) {
+				strays = append(strays, x)
+			}
+			continue
+		}
 		if x.ID.Validate() != nil {
 			continue
 		}
@@ -331,6 +339,7 @@ func (s *Spawner) scan(ctx context.Context, records map[messages.InstanceID]*run
 			others[x.ID] = append(others[x.ID], x)
 		}
 	}
+	s.checks.note(strays)
 	if err == nil {
 		s.mu.Lock()
 		s.others = others

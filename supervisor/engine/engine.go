@@ -92,7 +92,11 @@ func (p *Parts) Supervise(c supervisor.Config) (*supervisor.Supervisor, error) {
 		c.Budget = p.room
 	}
 	if c.Health == nil {
-		c.Health = health.New(*cmp.Or(p.options.Health, &health.Options{Owner: true, Concurrency: budget.Of(budget.Limit()).Probes}))
+		o := *cmp.Or(p.options.Health, &health.Options{Owner: true, Concurrency: budget.Of(budget.Limit()).Probes})
+		if o.Command == nil {
+			o.Command = p.Spawner.RunCheck
+		}
+		c.Health = health.New(o)
 	}
 	return supervisor.New(c)
 }

@@ -174,9 +174,11 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	heap := newHeap()
 	d.opened("what gives memory back", heap.Close)
 	d.supervisor, err = parts.Supervise(supervisor.Config{
-		Provider:      d.provider,
-		Spawner:       remembering{spawner, "the state directory " + string(file.StateDir), left.PendingIO},
-		Health:        collector.Checker(health.New(health.Options{Owner: true, Concurrency: shares.Probes, Mask: d.provider.secrets.Mask})),
+		Provider: d.provider,
+		Spawner:  remembering{spawner, "the state directory " + string(file.StateDir), left.PendingIO},
+		Health: collector.Checker(health.New(health.Options{
+			Owner: true, Concurrency: shares.Probes, Command: parts.Spawner.RunCheck, Mask: d.provider.secrets.Mask,
+		})),
 		StartParallel: file.Start.Parallel, Budget: room, Terms: Terms(), Keep: func() time.Duration { return d.provider.File().Output.Keep },
 		Observe: []supervisor.Observer{{Event: d.events.Append}, collector.Observer(), {Reconciled: d.good.reconciled},
 			{Reconciled: d.provider.reconciled}, {Event: held.event}, {Event: heap.event, Reconciled: heap.reconciled}},
