@@ -4,7 +4,14 @@
 //   - How it is asked is the kind of its policy, see probers: a kind is a file of its own, and what it hears that is not healthy
 //     it says itself, as a verdict. Slots, the deadline, whose the listener is and what is not the instance's fault are the
 //     same for all.
-//   - A probe over HTTP is one GET on a literal loopback address. No proxy, no redirect, no resolver, no compression.
+//   - A probe over HTTP is one request, a GET unless the policy says otherwise, on a literal loopback address. No proxy, no redirect, no
+//     resolver, no compression. What a policy says beyond the usual costs only those that say it.
+//   - With TLS the server's certificate is verified, on loopback too. Files of certificates are looked at before each such probe, off its
+//     path if their disk does not answer, and read again when they have changed; one of a pair that is being replaced is not
+//     taken for a minute. What they lack is not the instance's fault.
+//   - A TCP probe is a connection that is accepted, by the kernel for a listener that is the instance's own; it is ended by a reset.
+//   - A command is run by who forks, see package spawn; here it has its slots, its timeout and its words. That it cannot be run is not
+//     the instance's fault.
 //   - A probe ends within its timeout, reads a bounded number of bytes and allocates a few kilobytes, whatever the server
 //     does. Check runs in its caller's goroutine; while it connects there may be one more.
 //   - Begin is Check for many at a time, with sockets that never wait and one goroutine for all, on Linux; elsewhere it is a

@@ -34,6 +34,10 @@
 //     by its environment all the same. What was read badly is reported, and no reason to stop.
 //   - A look at the files of a program may hang on a dead mount: it is made where nobody but that start waits for it, and no
 //     start of another program.
+//   - The command of a health check is no process of its instance: no tag of a run, no lock, no record, a session of its own. There is one of
+//     an instance at a time. Its group gets KILL when its time is over, and when its first process has ended. It outlives the
+//     manager by nothing: the kernel ends its first process with the thread that forked it (Pdeathsig), and what that had started
+//     shows EnvCheck, by which the next manager finds and ends it as it looks for survivors.
 //   - A child has no signal blocked and the soft limits the manager was started with, whatever became of the manager's own.
 //   - A death is reported before it is recorded, and no lock that a report takes is held over a call to a file system. A start
 //     has to wait for the state disk, and is told when that does not answer.
