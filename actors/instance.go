@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +80,7 @@ type instance struct {
 	cancel context.CancelFunc
 	parted atomic.Bool // the start is over, or the actor is: whoever comes second sees to what is held
 
+	listed   *messages.AppInstance // as the list has it since; nil: as in the order. Of one that was adopted that may say nothing.
 	process  Process
 	launched *messages.Launched // what is being reported of it
 	held     holdings
@@ -129,7 +131,10 @@ func (i *instance) Receive(c actor.Context) {
 	case messages.GoFirst:
 		i.held.urge()
 	case messages.SetPolicy:
-		i.step(c, run.PolicyChanged(m))
+		if m.App != nil {
+			i.listed = m.App
+		}
+		i.step(c, run.PolicyChanged{Health: m.Health, Start: m.Start, Stop: m.Stop})
 	case run.Probed:
 		i.unask = nil
 		i.step(c, m)
@@ -382,7 +387,7 @@ func (i *instance) ask(c actor.Context) {
 // target is whom a probe asks. The policy may be another for the next one.
 func (i *instance) target() messages.Target {
 	p := i.process
-	return messages.Target{ID: i.id(), PID: p.PID(), Tag: p.Tag(), Port: p.Port(), Policy: i.state.Health, App: i.order.App}
+	return messages.Target{ID: i.id(), PID: p.PID(), Tag: p.Tag(), Port: p.Port(), Policy: i.state.Health, App: cmp.Or(i.listed, i.order.App)}
 }
 
 func (i *instance) signal(s run.Signal) {

@@ -69,6 +69,7 @@ type GoFirst struct{}
 
 // SetPolicy tells an instance actor new rules for the process that it already runs.
 type SetPolicy struct {
+	App    *AppInstance // the instance in full; nil: as it was
 	Health HealthPolicy
 	Start  StartPolicy
 	Stop   StopPolicy

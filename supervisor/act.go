@@ -110,7 +110,7 @@ func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 	case plan.Urge:
 		r.tell(c, e, messages.GoFirst{})
 	case plan.Apply:
-		r.tell(c, e, messages.SetPolicy{Health: a.App.Health, Start: a.App.Start, Stop: a.App.Stop})
+		r.tell(c, e, messages.SetPolicy{App: &a.App.AppInstance, Health: a.App.Health, Start: a.App.Start, Stop: a.App.Stop})
 	case plan.Drop:
 		if e.child != nil {
 			c.Stop(e.child)
