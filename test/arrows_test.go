@@ -51,7 +51,7 @@ var arrows = map[string][]string{
 	"cmd/procman/cli": {"supervisor/fleet/leash", "supervisor/explain", "supervisor/config", "supervisor/api", "supervisor/events", "actors/output", "actors/spawn",
 		"cmd/procman/daemon", "cmd/procman/doctor", "cmd/procman/systemd", "cmd/procman/words", "messages"},
 	"cmd/procman/daemon": {"supervisor", "supervisor/explain", "supervisor/engine", "supervisor/config", "supervisor/api", "supervisor/events",
-		"supervisor/metrics", "actors/budget", "actors/spawn", "actors/output", "actors/health", "actors/kernel", "actors/port", "actors/record",
+		"supervisor/metrics", "supervisor/fleet", "supervisor/fleet/leash", "supervisor/fleet/member", "supervisor/fleet/store", "actors", "actors/budget", "actors/spawn", "actors/output", "actors/health", "actors/kernel", "actors/port", "actors/record",
 		"cmd/procman/doctor", "cmd/procman/systemd", "cmd/procman/words", "messages"},
 	"cmd/procman/words":              {},
 	"cmd/procman/systemd":            {"cmd/procman/words", "supervisor", "supervisor/api", "actors/spawn", "messages"},

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"procman/actors"
 	"procman/actors/budget"
 	"procman/actors/health"
 	"procman/actors/output"
@@ -23,6 +24,7 @@ import (
 	"procman/supervisor/api"
 	"procman/supervisor/config"
 	"procman/supervisor/engine"
+	"procman/supervisor/fleet"
 )
 
 // daemon is a supervisor with all that it needs, and the API in front of it.
@@ -33,6 +35,7 @@ type daemon struct {
 	ports      *port.Ports
 	events     eventLog
 	supervisor *supervisor.Supervisor
+	fleet      *fleet.Host // nil: this host is in none
 	notifier   *systemd.Notifier
 	server     *api.Server
 	served     chan error
@@ -173,15 +176,23 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	d.opened("the look at held ports", held.Close)
 	heap := newHeap()
 	d.opened("what gives memory back", heap.Close)
+	remembers := remembering{spawner, "the state directory " + string(file.StateDir), left.PendingIO}
+	if err := d.openFleet(left.Options, file, remembers, build.String()); err != nil {
+		return nil, err
+	}
+	provides, spawns, observers := supervisor.AppInstanceProvider(d.provider), actors.Spawner(remembers), []supervisor.Observer(nil)
+	if d.fleet != nil {
+		provides, spawns, observers = d.fleet.Provider(), d.fleet.Spawner(), []supervisor.Observer{d.fleet.Observer()}
+	}
 	d.supervisor, err = parts.Supervise(supervisor.Config{
-		Provider: d.provider,
-		Spawner:  remembering{spawner, "the state directory " + string(file.StateDir), left.PendingIO},
+		Provider: provides, Spawner: spawns, Memory: remembers, Archive: remembers,
 		Health: collector.Checker(health.New(health.Options{
 			Owner: true, Concurrency: shares.Probes, Command: parts.Spawner.RunCheck, Mask: d.provider.secrets.Mask,
 		})),
 		StartParallel: file.Start.Parallel, Budget: room, Terms: Terms(), Keep: func() time.Duration { return d.provider.File().Output.Keep },
-		Observe: []supervisor.Observer{{Event: d.events.Append}, collector.Observer(), {Reconciled: d.good.reconciled},
-			{Reconciled: d.provider.reconciled}, {Event: held.event}, {Event: heap.event, Reconciled: heap.reconciled}},
+		Observe: append(observers, supervisor.Observer{Event: d.events.Append}, collector.Observer(), supervisor.Observer{Reconciled: d.good.reconciled},
+			supervisor.Observer{Reconciled: d.provider.reconciled}, supervisor.Observer{Event: held.event},
+			supervisor.Observer{Event: heap.event, Reconciled: heap.reconciled}),
 	})
 	if err != nil {
 		return nil, err

@@ -137,10 +137,14 @@ func (d *daemon) begin(stopping context.Context, mode api.Mode) {
 	d.end.Go(func() {
 		d.farewell = "its instances run on"
 		if mode == api.ModeLeave {
+			d.letGoOfFleet()
 			_ = d.supervisor.Detach(context.Background()) // its error is that of Err
 			return
 		}
-		if err := d.supervisor.Shutdown(stopping); err != nil {
+		left := d.leaveFleet(stopping)
+		err := d.supervisor.Shutdown(stopping)
+		left()
+		if err != nil {
 			d.farewell = "what had not ended of its instances runs on"
 			d.log.Warn("the end came before every instance had ended", "error", err.Error())
 			return

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 
 	"procman/supervisor/config"
 	"procman/supervisor/explain"
+	"procman/supervisor/fleet/store"
 )
 
 // Options are what a command line says of the daemon that it means, or is.
@@ -17,6 +19,8 @@ type Options struct {
 	Config, Socket string              // as they are named; empty: they are looked for
 	Verbose, Quiet bool
 	PendingIO      *PendingIO
+	// FleetStore opens what the hosts of a fleet share. nil: this program has no part in one.
+	FleetStore func(config.Fleet, *slog.Logger) (store.Store, error)
 
 	signals  signals // that are open already; nil: none
 	standsIn bool    // it is a guard that goes on in the place of a daemon

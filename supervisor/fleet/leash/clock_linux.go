@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// HostClock is the host's CLOCK_BOOTTIME, which goes on while the host sleeps.
+func HostClock() Clock { return bootClock{} }
+
 // bootClock is the host's.
 type bootClock struct{}
 

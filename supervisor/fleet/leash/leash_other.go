@@ -28,6 +28,9 @@ func Living(messages.StateDir) (int, bool, error) { return 0, false, nil }
 // Start returns an error.
 func Start(messages.StateDir, string) (*exec.Cmd, error) { return nil, errUnsupported }
 
+// HostClock returns none.
+func HostClock() Clock { return nil }
+
 // Now returns nothing.
 func Now() int64 { return 0 }
 

@@ -1,0 +1,97 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"procman/actors"
+	"procman/messages"
+	"procman/supervisor/config"
+	"procman/supervisor/fleet"
+	"procman/supervisor/fleet/leash"
+	"procman/supervisor/fleet/member"
+)
+
+// errNoStore says that this program cannot reach the store of a fleet.
+var errNoStore = errors.New("this program is built without the store of a fleet: a host with `fleet:` runs procman-fleet")
+
+// openFleet makes this host a member of its fleet, if it has one. It waits for nobody.
+func (d *daemon) openFleet(o *Options, file *config.File, spawner actors.Spawner, version string) error {
+	f := file.Fleet
+	if f == nil {
+		return nil
+	}
+	if o.FleetStore == nil {
+		return errNoStore
+	}
+	schedule, err := member.NewSchedule(f.TTL, f.Grace)
+	if err != nil {
+		return err
+	}
+	shared, err := o.FleetStore(*f, d.log.Logger)
+	if err != nil {
+		return fmt.Errorf("the store of fleet %s cannot be used: %w", f.Name, err)
+	}
+	d.opened("the store of the fleet", shared.Close)
+	guard, err := leash.NewGuard(d.spawner.Dir(), "")
+	if err != nil {
+		return err
+	}
+	d.opened("the guard of the leash", guard.Close)
+	settings := file.Settings()
+	api := ""
+	if file.API.Listen != "" {
+		api = file.API.Listen
+	}
+	d.fleet, err = fleet.Open(fleet.Config{
+		Fleet: f.Name, Name: f.Host, Capacity: f.Capacity, Labels: f.Labels, API: api, Version: version, Schedule: schedule,
+		Store: shared, Guard: guard, Clock: leash.HostClock(), StateDir: d.spawner.Dir(), Spawner: spawner, Provider: d.provider,
+		Parse: func(id messages.InstanceID, spec []byte) (messages.AppInstance, error) {
+			return config.ParseInstance("the fleet's list, "+string(id), settings, spec)
+		},
+		Tell: d.tell, Logger: d.log.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	d.opened("the part in the fleet", d.fleet.Close)
+	return nil
+}
+
+// fleetLeave is how long a host may take to give back what it has, once everything here has ended.
+const fleetLeave = 12 * time.Second
+
+// leaveFleet begins to leave the fleet, and returns what waits for that, when everything here has been told to end.
+func (d *daemon) leaveFleet(stopping context.Context) (wait func()) {
+	if d.fleet == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(stopping)
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		_ = d.fleet.Leave(ctx) // how it went is told
+	}()
+	return func() {
+		defer cancel()
+		late := time.NewTimer(fleetLeave)
+		defer late.Stop()
+		select {
+		case <-left:
+		case <-late.C:
+			d.log.Warn("the store was not told that this host leaves its fleet: others wait until its lease ends")
+		}
+	}
+}
+
+// letGoOfFleet leaves everything as it is, for a successor.
+func (d *daemon) letGoOfFleet() {
+	if d.fleet == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), partPatience)
+	defer cancel()
+	_ = d.fleet.Detach(ctx) // the record is on disk since the last renewal
+}
