@@ -76,9 +76,8 @@ type hostActor struct {
 	first   bool           // nothing was read yet
 
 	own         map[messages.InstanceID]*run // what is on the list here, or waits for its file
-	unkept      []messages.InstanceID
-	all         bool // nothing of the fleet's may run: the host leaves
-	round       int  // of the End that is under way; 0: none
+	all         bool                         // nothing of the fleet's may run: the host leaves
+	round       int                          // of the End that is under way; 0: none
 	roundAll    bool
 	rebalances  bool
 	calm        time.Duration // nothing is decided before

@@ -58,20 +58,19 @@ func newWorld(t *testing.T) *world {
 // host is a machine of the fleet: its processes, its disk and its leash outlive its daemon.
 type host struct {
 	*fleet.Host
-	w        *world
-	name     string
-	store    *memory.Client
-	spawner  *fake.Spawner
-	memory   *fake.Memory
-	guard    *guard
-	log      *fake.Log
-	local    *fake.Provider
-	dir      messages.StateDir
-	change   func(*fleet.Config)
-	daemon   *supervisor.Supervisor
-	mu       sync.Mutex
-	told     []messages.Event
-	launches map[messages.InstanceID][]string // the extra environment of the newest
+	w       *world
+	name    string
+	store   *memory.Client
+	spawner *fake.Spawner
+	memory  *fake.Memory
+	guard   *guard
+	log     *fake.Log
+	local   *fake.Provider
+	dir     messages.StateDir
+	change  func(*fleet.Config)
+	daemon  *supervisor.Supervisor
+	mu      sync.Mutex
+	told    []messages.Event
 }
 
 // start begins a host with its daemon.
