@@ -49,10 +49,13 @@ type world struct {
 	server *memory.Server
 	clock  clock
 	hosts  map[string]*host
+
+	mu     sync.Mutex
+	ledger map[messages.InstanceID][]life
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{t: t, server: memory.New(nil), clock: clock{time.Now()}, hosts: map[string]*host{}}
+	return &world{t: t, server: memory.New(nil), clock: clock{time.Now()}, hosts: map[string]*host{}, ledger: map[messages.InstanceID][]life{}}
 }
 
 // host is a machine of the fleet: its processes, its disk and its leash outlive its daemon.
@@ -94,16 +97,21 @@ func (w *world) begins(h *host, p *fake.Process) {
 	if p.App.Labels["twice"] != "" {
 		return
 	}
-	for name, other := range w.hosts {
-		if name == h.name {
-			continue
-		}
-		for _, x := range other.spawner.Live() {
-			if x.App.InstanceID == p.App.InstanceID {
-				w.t.Errorf("%s is started at %s while it lives at %s", x.App.InstanceID, h.name, name)
-			}
+	w.mu.Lock() // and not that of a spawner: two hosts may start at once
+	defer w.mu.Unlock()
+	id := p.App.InstanceID
+	for _, x := range w.ledger[id] {
+		if x.host != h && x.process.Alive() {
+			w.t.Errorf("%s is started at %s while it lives at %s", id, h.name, x.host.name)
 		}
 	}
+	w.ledger[id] = append(w.ledger[id], life{h, p})
+}
+
+// life is that of one process.
+type life struct {
+	host    *host
+	process *fake.Process
 }
 
 func parse(id messages.InstanceID, spec []byte) (messages.AppInstance, error) {
