@@ -48,6 +48,7 @@ var arrows = map[string][]string{
 	"supervisor/fleet/etcd":            {"supervisor/fleet/store", "actors/record"},
 	"supervisor/fleet/leash":           {"supervisor/fleet/member", "actors/kernel", "actors/record", "actors/spawn", "messages"},
 	"cmd/procman":                      {"cmd/procman/cli"},
+	"cmd/procman-fleet":                {"cmd/procman/cli", "supervisor/config", "supervisor/fleet/etcd", "supervisor/fleet/store"},
 	"cmd/procman/cli": {"supervisor/fleet/leash", "supervisor/explain", "supervisor/config", "supervisor/api", "supervisor/events", "actors/output", "actors/spawn",
 		"cmd/procman/daemon", "cmd/procman/doctor", "cmd/procman/systemd", "cmd/procman/words", "messages"},
 	"cmd/procman/daemon": {"supervisor", "supervisor/explain", "supervisor/engine", "supervisor/config", "supervisor/api", "supervisor/events",

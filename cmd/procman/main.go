@@ -8,4 +8,4 @@ import (
 	"procman/cmd/procman/cli"
 )
 
-func main() { os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr, os.Getenv)) }
+func main() { os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr, os.Getenv, nil)) }

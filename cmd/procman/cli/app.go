@@ -15,12 +15,13 @@ import (
 	"procman/supervisor/fleet/leash"
 )
 
-// Main runs the command line and returns its exit code. Nothing is read from stdin.
-func Main(args []string, stdout, stderr io.Writer, env func(string) string) int {
+// Main runs the command line and returns its exit code. Nothing is read from stdin. store opens what the hosts of a fleet share;
+// nil: this program has no part in one.
+func Main(args []string, stdout, stderr io.Writer, env func(string) string, store daemon.FleetStore) int {
 	if len(args) > 0 && args[0] == leash.Command {
 		return guard(args[1:], stderr)
 	}
-	a := &app{Options: daemon.Options{Stdout: stdout, Stderr: stderr, Env: env}}
+	a := &app{Options: daemon.Options{Stdout: stdout, Stderr: stderr, Env: env, FleetStore: store}}
 	a.HearEarly()
 	return a.execute(args)
 }

@@ -188,7 +188,7 @@ func TestWithoutADaemonItIsSaidWhereOneWasLookedFor(t *testing.T) {
 // main1 calls Main in this process.
 func main1(env map[string]string, args ...string) result {
 	var stdout, stderr bytes.Buffer
-	code := Main(args, &stdout, &stderr, func(name string) string { return env[name] })
+	code := Main(args, &stdout, &stderr, func(name string) string { return env[name] }, nil)
 	return result{code, stdout.String(), stderr.String()}
 }
 

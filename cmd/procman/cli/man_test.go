@@ -17,7 +17,7 @@ func TestEveryCommandHasAManualPageThatManIsPleasedWith(t *testing.T) {
 	real(t)
 	dir := t.TempDir()
 	var stderr strings.Builder
-	require.Zero(t, Main([]string{"man", dir}, os.Stdout, &stderr, func(string) string { return "" }), stderr.String())
+	require.Zero(t, Main([]string{"man", dir}, os.Stdout, &stderr, func(string) string { return "" }, nil), stderr.String())
 	root := (&app{Options: daemon.Options{Env: os.Getenv}}).root()
 	for _, cmd := range root.Commands() {
 		page := filepath.Join(dir, "procman-"+cmd.Name()+".1")
@@ -51,20 +51,20 @@ func TestEveryCommandHasAManualPageThatManIsPleasedWith(t *testing.T) {
 func TestTheSameProgramWritesTheSamePages(t *testing.T) {
 	one, two := t.TempDir(), t.TempDir()
 	for _, dir := range []string{one, two} {
-		require.Zero(t, Main([]string{"-q", "man", dir}, os.Stdout, os.Stderr, func(string) string { return "" }))
+		require.Zero(t, Main([]string{"-q", "man", dir}, os.Stdout, os.Stderr, func(string) string { return "" }, nil))
 	}
 	a, err := os.ReadFile(filepath.Join(one, "procman-run.1"))
 	require.NoError(t, err)
 	b, err := os.ReadFile(filepath.Join(two, "procman-run.1"))
 	require.NoError(t, err)
 	require.Equal(t, string(a), string(b))
-	require.NotZero(t, Main([]string{"man", filepath.Join(one, "nowhere")}, os.Stdout, os.Stderr, func(string) string { return "" }))
+	require.NotZero(t, Main([]string{"man", filepath.Join(one, "nowhere")}, os.Stdout, os.Stderr, func(string) string { return "" }, nil))
 }
 
 func TestTheCompletionScriptsAreAcceptedByTheirShells(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		var script strings.Builder
-		require.Zero(t, Main([]string{"completion", shell}, &script, os.Stderr, os.Getenv))
+		require.Zero(t, Main([]string{"completion", shell}, &script, os.Stderr, os.Getenv, nil))
 		path, err := exec.LookPath(shell)
 		if err != nil {
 			continue // its script was written, and nobody here can judge it

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -14,17 +13,11 @@ import (
 	"procman/supervisor/fleet/member"
 )
 
-// errNoStore says that this program cannot reach the store of a fleet.
-var errNoStore = errors.New("this program is built without the store of a fleet: a host with `fleet:` runs procman-fleet")
-
 // openFleet makes this host a member of its fleet, if it has one. It waits for nobody.
 func (d *daemon) openFleet(o *Options, file *config.File, spawner actors.Spawner, version string) error {
 	f := file.Fleet
 	if f == nil {
 		return nil
-	}
-	if o.FleetStore == nil {
-		return errNoStore
 	}
 	schedule, err := member.NewSchedule(f.TTL, f.Grace)
 	if err != nil {

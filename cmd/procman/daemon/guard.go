@@ -129,10 +129,18 @@ func (g *guard) arm() (string, error) {
 	if g == nil {
 		return "", nil
 	}
+	variable, err := g.pass()
+	if err == nil {
+		_, err = g.line.Write([]byte{armed})
+	}
+	return variable, err
+}
+
+// pass returns the variable by which another program in this process knows the guard.
+func (g *guard) pass() (string, error) {
 	fd, err := syscall.Dup(int(g.line.Fd())) // which stays open over an exec
 	if err == nil {
 		g.passed = os.NewFile(uintptr(fd), "guard")
-		_, err = g.line.Write([]byte{armed})
 	}
 	return fmt.Sprintf("%s=%d,%d", guardVariable, fd, g.pid), err
 }

@@ -19,12 +19,14 @@ type Options struct {
 	Config, Socket string              // as they are named; empty: they are looked for
 	Verbose, Quiet bool
 	PendingIO      *PendingIO
-	// FleetStore opens what the hosts of a fleet share. nil: this program has no part in one.
-	FleetStore func(config.Fleet, *slog.Logger) (store.Store, error)
+	FleetStore     FleetStore // nil: this program has no part in a fleet
 
 	signals  signals // that are open already; nil: none
 	standsIn bool    // it is a guard that goes on in the place of a daemon
 }
+
+// FleetStore opens what the hosts of a fleet share. It waits for nobody.
+type FleetStore func(config.Fleet, *slog.Logger) (store.Store, error)
 
 // HearEarly hears signals from now on, if this program takes over from a daemon: what that is told counts from the first instant
 // on.

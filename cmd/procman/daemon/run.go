@@ -41,6 +41,9 @@ func (o *Options) Run() error {
 	if file == nil {
 		return err
 	}
+	if file.Fleet != nil && o.FleetStore == nil {
+		return o.toFleet(g, e)
+	}
 	if o.Socket != "" {
 		if file.Socket, err = filepath.Abs(o.Socket); err != nil {
 			return fmt.Errorf("the socket %s cannot be located: %w", o.Socket, err)
