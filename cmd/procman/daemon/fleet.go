@@ -7,6 +7,7 @@ import (
 
 	"procman/actors"
 	"procman/messages"
+	"procman/supervisor/api"
 	"procman/supervisor/config"
 	"procman/supervisor/fleet"
 	"procman/supervisor/fleet/leash"
@@ -34,12 +35,8 @@ func (d *daemon) openFleet(o *Options, file *config.File, spawner actors.Spawner
 	}
 	d.opened("the guard of the leash", guard.Close)
 	settings := file.Settings()
-	api := ""
-	if file.API.Listen != "" {
-		api = file.API.Listen
-	}
 	d.fleet, err = fleet.Open(fleet.Config{
-		Fleet: f.Name, Name: f.Host, Capacity: f.Capacity, Labels: f.Labels, API: api, Version: version, Schedule: schedule,
+		Fleet: f.Name, Name: f.Host, Capacity: f.Capacity, Labels: f.Labels, API: file.API.Listen, Version: version, Schedule: schedule,
 		Store: shared, Guard: guard, Clock: leash.HostClock(), StateDir: d.spawner.Dir(), Spawner: spawner, Provider: d.provider,
 		Parse: func(id messages.InstanceID, spec []byte) (messages.AppInstance, error) {
 			return config.ParseInstance("the fleet's list, "+string(id), settings, spec)
@@ -87,4 +84,12 @@ func (d *daemon) letGoOfFleet() {
 	ctx, cancel := context.WithTimeout(context.Background(), partPatience)
 	defer cancel()
 	_ = d.fleet.Detach(ctx) // the record is on disk since the last renewal
+}
+
+// fleetForAPI is what the API tells of the fleet; nil: this host is in none.
+func (d *daemon) fleetForAPI() api.Fleet {
+	if d.fleet == nil {
+		return nil
+	}
+	return d.fleet
 }
