@@ -3,8 +3,11 @@
 package main
 
 import (
+	"io"
 	"log/slog"
 	"os"
+
+	"google.golang.org/grpc/grpclog"
 
 	"procman/cmd/procman/cli"
 	"procman/supervisor/config"
@@ -12,7 +15,11 @@ import (
 	"procman/supervisor/fleet/store"
 )
 
-func main() { os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr, os.Getenv, open)) }
+func main() {
+	// It would write to the daemon's log what is no record of it. What matters of it is an error of a call, too.
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr, os.Getenv, open))
+}
 
 func open(f config.Fleet, log *slog.Logger) (store.Store, error) {
 	return etcd.Open(etcd.Options{

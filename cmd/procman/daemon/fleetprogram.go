@@ -15,9 +15,9 @@ const fleetProgram = "procman-fleet"
 // errNoStore says that this program cannot reach the store of a fleet.
 var errNoStore = errors.New("the configuration has `fleet:`, and this program has no part of etcd's client")
 
-// toFleet puts the program that has the store of a fleet in the place of this one, which has touched nothing. It returns only if
-// that fails.
-func (o *Options) toFleet(g *guard, e signals) error {
+// toFleet puts the program that has the store of a fleet in the place of this one, which has touched nothing. It is told more, in its
+// environment. It returns only if that fails.
+func (o *Options) toFleet(more []string, e signals) error {
 	running, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoStore, err)
@@ -32,14 +32,6 @@ func (o *Options) toFleet(g *guard, e signals) error {
 				errNoStore, fleetProgram, running, filepath.Dir(running))
 		}
 	}
-	env := os.Environ()
-	if g != nil {
-		line, err := g.pass()
-		if err != nil {
-			return err
-		}
-		env = append(env, line)
-	}
-	err = execute(program, append([]string{program}, os.Args[1:]...), env, e)
+	err = execute(program, append([]string{program}, os.Args[1:]...), append(os.Environ(), more...), e)
 	return fmt.Errorf("%s cannot be executed: %w", program, err)
 }

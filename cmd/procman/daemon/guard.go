@@ -256,6 +256,16 @@ func (o *Options) Preflight() (goesOn bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if file.Fleet != nil && o.FleetStore == nil { // it is that program which would take over, and stands by
+		var env []string
+		e := o.signals
+		if stands {
+			env = []string{standVariable + "=1"}
+		} else {
+			e = newSignals()
+		}
+		return false, o.toFleet(env, e)
+	}
 	if err := spawn.Check(file.StateDir); err != nil {
 		return false, fmt.Errorf("the state directory cannot be taken over: %w", err)
 	}

@@ -42,7 +42,15 @@ func (o *Options) Run() error {
 		return err
 	}
 	if file.Fleet != nil && o.FleetStore == nil {
-		return o.toFleet(g, e)
+		var known []string
+		if g != nil {
+			line, err := g.pass()
+			if err != nil {
+				return err
+			}
+			known = []string{line}
+		}
+		return o.toFleet(known, e)
 	}
 	if o.Socket != "" {
 		if file.Socket, err = filepath.Abs(o.Socket); err != nil {
