@@ -181,6 +181,9 @@ func (d *decoder) again(now *list, n int, known *list, i int) bool {
 		d.reads.file(use.path)
 		now.uses(n, use)
 	}
+	if p := now.apps[n].Placement; p != nil && p.Movable && !d.inFleet && !d.forFleet {
+		return false // the section may be gone since
+	}
 	d.budget -= int(now.costs[n])
 	d.unique(now.apps[n].InstanceID, &token.Position{})
 	return true

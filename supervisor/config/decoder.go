@@ -45,6 +45,7 @@ type reading struct {
 	before   memory
 	asOne    bool // nothing is read in pieces
 	cut      bool // something was
+	inFleet  bool // the host is in one
 	forFleet bool // nothing is said that is not for the store of a fleet
 	relative bool // paths are, to the directory of the file that a list begins with
 }

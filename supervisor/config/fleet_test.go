@@ -90,6 +90,7 @@ func TestASettingOfTheFleetNeedsANewDaemon(t *testing.T) {
 
 func TestWhereAnInstanceMayRunIsMergedNameByName(t *testing.T) {
 	f := good(t, `
+fleet: {endpoints: [https://h], host: h}
 defaults: {movable: true, fence: none, hosts: {disk: ssd, zone: a}}
 instances:
   - {id: a, args: [x]}
@@ -101,4 +102,29 @@ instances:
 	require.Equal(t, &messages.Placement{Hosts: map[string]string{"disk": "ssd", "zone": "a"}}, f.Instances[2].Placement, "an inherited fence has no use")
 	plain := good(t, "instances: [{id: a, args: [x], movable: false, hosts: {}}]")
 	require.Nil(t, plain.Instances[0].Placement, "what says nothing costs nothing")
+}
+
+func TestAnInstanceMayMoveOnlyInAFleetOrOnItsList(t *testing.T) {
+	const text = "instances:\n  - {id: a, args: [x], movable: true}\n"
+	require.Equal(t, []string{"f:2:33: movable is for the instances of a fleet, and the configuration has no section fleet; leave it out, or write that"}, bad(t, text))
+	_, err := ParseList("f", []byte(text), host(nil))
+	require.NoError(t, err)
+	_, err = ParseInstance("spec/a", hostOf(t, ""), []byte(`{"id":"a","args":["x"],"movable":true}`))
+	require.NoError(t, err)
+	in, err := Parse("/f", []byte(text+"fleet: {endpoints: [https://h], host: h}\n"), host(nil))
+	require.NoError(t, err)
+	_, _, err = parse("/f", []byte(text), host(nil), in)
+	require.ErrorContains(t, err, "/f:2:33: movable is for the instances of a fleet", "also if the instance itself is as it was")
+}
+
+func TestWhatIsFencedLeavesNothingBehind(t *testing.T) {
+	for text, want := range map[string]string{
+		"instances:\n  - {id: a, args: [x], movable: true, stop: {leftovers: leave}}": "f:2:57: stop.leftovers is leave, but what this instance leaves would outlive",
+		"stop: {leftovers: leave}\ninstances:\n  - {id: a, args: [x], movable: true}": "f:3:5: stop.leftovers is leave",
+	} {
+		_, err := ParseList("f", []byte(text), host(nil))
+		require.ErrorContains(t, err, want)
+	}
+	_, err := ParseList("f", []byte("instances: [{id: a, args: [x], movable: true, fence: none, stop: {leftovers: leave}}, {id: b, args: [x], stop: {leftovers: leave}}]"), host(nil))
+	require.NoError(t, err)
 }

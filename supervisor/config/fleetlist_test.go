@@ -85,6 +85,7 @@ func TestAnInstanceOfAListIsOnAHostWhatItWouldBeInTheHostsOwnFile(t *testing.T) 
 	rapid.Check(t, func(t *rapid.T) {
 		fields := messages.Fields()
 		file := smallFile()
+		file["fleet"] = map[string]any{"endpoints": []string{"https://h"}, "host": "h"}
 		for range rapid.IntRange(0, 8).Draw(t, "keys") {
 			f := fields[rapid.IntRange(0, len(fields)-1).Draw(t, "field")]
 			if f.Key == "env_file" || f.Key == "id" {
@@ -112,7 +113,7 @@ func TestAnInstanceOfAListIsOnAHostWhatItWouldBeInTheHostsOwnFile(t *testing.T) 
 		got, err := ParseInstance("spec/a", hostOf(t, ""), spec)
 		require.NoError(t, err, string(spec))
 		require.True(t, own.Instances[0].Same(&got), "%s: %+v is not %+v", spec, got, own.Instances[0])
-		again, err := Parse("/etc/procman/procman.yaml", []byte("instances: ["+string(spec)+"]"), host(nil))
+		again, err := Parse("/etc/procman/procman.yaml", []byte("fleet: {endpoints: [https://h], host: h}\ninstances: ["+string(spec)+"]"), host(nil))
 		require.NoError(t, err, string(spec))
 		require.True(t, own.Instances[0].Same(&again.Instances[0]), "%s: %+v is not %+v", spec, again.Instances[0], own.Instances[0])
 	})

@@ -289,6 +289,13 @@ func (d *decoder) settlePlacement(a *messages.AppInstance, item value) {
 		}
 		p.Fence = ""
 	}
+	if p.Fenced() && a.Stop.Leftovers == messages.LeftoversLeave {
+		d.failf(d.under(d.under(item, "stop"), "leftovers").at, "stop.leftovers is leave, but what this instance leaves would outlive the lease of its host, and "+
+			"there would be two; write end, or fence: none if it may run twice")
+	}
+	if p.Movable && !d.forFleet && !d.inFleet {
+		d.failf(d.under(item, "movable").at, "movable is for the instances of a fleet, and the configuration has no section fleet; leave it out, or write that")
+	}
 	if p.Same(nil) {
 		a.Placement = nil
 	}

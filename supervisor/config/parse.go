@@ -218,6 +218,7 @@ func (d *decoder) file(f *File, v value) {
 	all := &level{file: f}
 	all.fill(d.keys.file)
 	d.section(v, d.keys.file, all)
+	d.inFleet = f.Fleet != nil
 	all.app.Executable = d.executable(all.app.Executable)
 	base, apps := d.body(all, all, v)
 	f.Instances = apps

@@ -204,6 +204,8 @@ func TestTheSchemaAdmitsEveryValueThatTheReaderAccepts(t *testing.T) {
 			}
 			if section, is := strings.CutSuffix(path, "fence"); is {
 				put(file, section+"movable", true)
+				put(file, "fleet.endpoints", []any{"https://h"})
+				put(file, "fleet.host", "h")
 			}
 			if admitted(t, tree, file) {
 				accepted[path] = true
