@@ -3,12 +3,16 @@ package cli
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"procman/actors/spawn"
+	"procman/cmd/procman/doctor"
 	"procman/messages"
 	"procman/supervisor/fleet/leash"
 	"procman/supervisor/fleet/member"
@@ -45,6 +49,47 @@ func TestTheHiddenCommandGuardsADirectoryUntilItIsDismissed(t *testing.T) {
 	}
 	require.NoError(t, leash.Dismiss(dir))
 	require.Contains(t, <-gone, "has ended")
+}
+
+func TestTheDoctorLooksAtTheLeashOfAHostThatIsOfAFleet(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "fleet: {endpoints: ['http://127.0.0.1:1'], host: h, grace: 1s}")
+	before := s.findings()
+	require.Equal(t, doctor.OK, before["leash"].Verdict, before["leash"])
+	require.Contains(t, before["leash"].What, "none runs")
+	require.NotEmpty(t, before["fleet clock"].What)
+	require.NotContains(t, newSite(t, "").findings(), "leash")
+
+	dir := messages.StateDir(filepath.Join(s.dir, "state"))
+	spawner, err := spawn.Open(dir, spawn.Options{})
+	require.NoError(t, err)
+	defer spawner.Close()
+	g, err := leash.NewGuard(dir, binary)
+	require.NoError(t, err)
+	defer g.Close()
+	now := time.Duration(leash.Now())
+	require.NoError(t, g.Write(member.Record{Boot: g.Boot(), TTL: time.Hour, Renewed: now, KillAt: now + time.Hour, Deadline: now + time.Hour}))
+	require.NoError(t, g.Fence("x", leash.Mark{Epoch: 1}))
+	app := messages.AppInstance{InstanceID: "x", Executable: "/bin/sleep", Args: []string{"1000"}}
+	x, err := spawner.Spawn(t.Context(), messages.Launch{App: app, Run: 1, Port: s.first})
+	require.NoError(t, err)
+	defer func() { _ = syscall.Kill(x.PID(), syscall.SIGKILL) }()
+	require.NoError(t, spawner.Remember(messages.Memory{ID: "x", Run: 1, Stop: messages.StopPolicy{Grace: 10 * time.Second}}))
+	none := s.findings()
+	require.Equal(t, doctor.Fault, none["leash"].Verdict)
+	require.Contains(t, none["leash"].What, "none; fenced and running: x")
+	require.Contains(t, none["fleet grace"].What, "stop.grace is longer of x")
+
+	gone := make(chan string, 1)
+	require.NoError(t, g.Ensure(func(why string) { gone <- why }))
+	alone := s.findings()["leash"]
+	require.Equal(t, doctor.Warning, alone.Verdict)
+	require.Contains(t, alone.What, "without a daemon; fenced and running: x")
+	require.Regexp(t, "it ends them in [0-9hm.]+s", alone.Means)
+	require.NoError(t, syscall.Kill(x.PID(), syscall.SIGKILL))
+	x.Wait()
+	require.NoError(t, leash.Dismiss(dir))
+	<-gone
 }
 
 func TestTheHiddenCommandWantsADirectory(t *testing.T) {

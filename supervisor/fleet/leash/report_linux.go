@@ -3,6 +3,7 @@ package leash
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -17,6 +18,9 @@ import (
 // learned is returned beside an error.
 func Look(dir messages.StateDir) (Report, error) {
 	dir, err := resolved(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Report{Over: ErrNone}, nil
+	}
 	if err != nil {
 		return Report{}, err
 	}
