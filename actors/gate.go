@@ -29,7 +29,6 @@ func NewGate(places int) *Gate {
 // passage is one start's way through the gate.
 type passage struct {
 	gate.Start
-	id   messages.InstanceID
 	call chan struct{} // closed when it may go on
 	work Worker        // nil: nobody can tell; set before it is begun
 }
@@ -49,15 +48,28 @@ func (g *Gate) Waits(id messages.InstanceID) messages.Queue {
 	return messages.Queue{Waits: true, Precedence: p.Precedence(), Busy: busy, Places: places}
 }
 
+// gatherTime is how long those are waited for that come at the same moment: longer than a thousand take.
+const gatherTime = 20 * time.Millisecond
+
+// Gather has those that come in a moment go on in the order of their priorities, and not in that in which they happen to come.
+func (g *Gate) Gather() {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.core.Gather(time.Now().Add(gatherTime))
+}
+
 // enter returns when the start may go on.
-func (g *Gate) enter(ctx context.Context, id messages.InstanceID, precedence func() messages.Precedence) (*passage, error) {
+func (g *Gate) enter(ctx context.Context, id messages.InstanceID, priority int, precedence func() messages.Precedence) (*passage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p := &passage{id: id}
-	p.Of = p
+	p := &passage{}
+	p.Of, p.ID = p, id
 	g.mu.Lock()
-	g.core.Arrive(&p.Start, precedence())
+	g.core.ArriveWith(&p.Start, precedence(), priority)
 	now := time.Now()
 	if next := g.core.Next(now); next != &p.Start {
 		p.call = make(chan struct{})
@@ -92,8 +104,8 @@ func (g *Gate) began(p *passage, process Process) {
 func (g *Gate) leave(p *passage) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.waiting[p.id] == p {
-		delete(g.waiting, p.id)
+	if g.waiting[p.ID] == p {
+		delete(g.waiting, p.ID)
 	}
 	g.core.Leave(&p.Start)
 	g.call(time.Now())
@@ -109,7 +121,7 @@ func (g *Gate) call(now time.Time) {
 
 func (g *Gate) pass(s *gate.Start) {
 	p := s.Of.(*passage)
-	delete(g.waiting, p.id)
+	delete(g.waiting, p.ID)
 	close(p.call)
 }
 
@@ -177,14 +189,15 @@ type slot struct {
 	gate       *Gate
 	id         messages.InstanceID
 	precedence messages.Precedence // guarded by the gate
-	passage    *passage            // nil: it has not passed
+	priority   int
+	passage    *passage // nil: it has not passed
 }
 
 func (s *slot) Acquire(ctx context.Context, _ *messages.Launch) (err error) {
 	if s.gate == nil {
 		return ctx.Err()
 	}
-	s.passage, err = s.gate.enter(ctx, s.id, func() messages.Precedence { return s.precedence })
+	s.passage, err = s.gate.enter(ctx, s.id, s.priority, func() messages.Precedence { return s.precedence })
 	return err
 }
 

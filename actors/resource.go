@@ -67,7 +67,7 @@ func (w World) resources(o Order) holdings {
 		return kept // what a start needs and nothing else, a process that is found has done without
 	}
 	return append(holdings{
-		{Resource: &slot{gate: w.Gate, id: id, precedence: o.Precedence}, until: ready},
+		{Resource: &slot{gate: w.Gate, id: id, precedence: o.Precedence, priority: o.App.Start.Priority}, until: ready},
 		{Resource: &room{budget: w.Budget}, until: begun},
 	}, kept...)
 }

@@ -156,6 +156,11 @@ var fields = slices.Concat(table{
 	{Key: "start.deadline", Kind: KindDuration, Effect: Applied, Default: 60 * time.Second, Limits: positive,
 		Doc: "from the start of an instance to its first healthy answer", At: func(a *AppInstance) any { return &a.Start.Deadline }},
 
+	{Key: "start.priority", Kind: KindInteger, Effect: Noted, Default: 0, Limits: []Limit{Must(func(n int) string {
+		return when(n < -mostPriority || n > mostPriority, fmt.Sprintf("it must be from %d to %d", -mostPriority, mostPriority))
+	}, map[string]any{"minimum": -mostPriority, "maximum": mostPriority})},
+		Doc: "of instances that start together those with more go first, then by id", At: func(a *AppInstance) any { return &a.Start.Priority }},
+
 	{Key: "stop.grace", Kind: KindDuration, Effect: Applied, Default: 10 * time.Second, Limits: positive,
 		Doc: "between TERM and KILL", At: func(a *AppInstance) any { return &a.Stop.Grace }},
 	{Key: "stop.leftovers", Kind: KindText, Effect: Applied, Default: LeftoversEnd, Words: words(LeftoversEnd, LeftoversLeave),
@@ -372,10 +377,14 @@ func (a AppInstance) wishHash(later table) string {
 	return fmt.Sprintf("%016x", h.Sum64())
 }
 
-// StartPolicy says how long an instance may take to become healthy.
+// StartPolicy says how an instance is started.
 type StartPolicy struct {
 	Deadline time.Duration // from its start to its first 200
+	Priority int           `json:",omitempty"` // of those that start together, who has more goes first, then by id
 }
+
+// mostPriority is the greatest priority; the least is as far below 0.
+const mostPriority = 1000
 
 // StopPolicy says how an instance is ended. It is on record with its run, see [Memory]: the run may have to be ended when
 // nobody lists its instance any more.

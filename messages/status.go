@@ -144,6 +144,8 @@ type Status struct {
 	LastExit            *Exit      `json:"last_exit"`
 	LastProbe           *Probe     `json:"last_probe"`
 
+	Use *Use `json:"use,omitempty"` // if it is asked for, and there is a process that shows it
+
 	WasmPath string            `json:"wasm_path"`
 	DbName   string            `json:"db_name"`
 	Labels   map[string]string `json:"labels"`
@@ -186,4 +188,10 @@ type Transition struct {
 	From, To Phase
 	Event    string // the name of what happened: Want, Launched, Ready, Exited, …
 	Status   Status // after the change
+}
+
+// Use is what the process of an instance, with its threads, uses of the host.
+type Use struct {
+	CPU    float64 `json:"cpu_seconds"`  // user and system time since its start
+	Memory int64   `json:"memory_bytes"` // resident
 }

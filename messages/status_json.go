@@ -29,6 +29,9 @@ func (s *Status) AppendJSON(b []byte) []byte {
 	b = appendMoment(append(b, `,"next_start_at":`...), s.NextStartAt)
 	b = appendExit(append(b, `,"last_exit":`...), s.LastExit)
 	b = appendProbe(append(b, `,"last_probe":`...), s.LastProbe)
+	if s.Use != nil {
+		b = appendAny(append(b, `,"use":`...), *s.Use)
+	}
 	b = appendText(append(b, `,"wasm_path":`...), s.WasmPath)
 	b = appendText(append(b, `,"db_name":`...), s.DbName)
 	b = append(b, `,"labels":{`...)

@@ -1,8 +1,10 @@
 package supervisor
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -28,6 +30,7 @@ func (r *root) gotList(c actor.Context, l listed) {
 			Why:     fmt.Sprintf("%s: %d added, %d changed, %d removed", counted(len(l.apps)), added, changed, removed),
 			Details: []slog.Attr{slog.Int("instances", len(l.apps)), slog.Int("added", added), slog.Int("changed", changed), slog.Int("removed", removed)}})
 	}
+	r.prioritize(touched)
 	for _, e := range touched {
 		r.reconcile(c, e)
 		r.discard(e)
@@ -87,6 +90,23 @@ func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) 
 		touched = append(touched, e)
 	}
 	return touched, added, changed, removed
+}
+
+// prioritize puts those first that are to start first, if anything is said of that.
+func (r *root) prioritize(touched []*entry) {
+	priority := func(e *entry) int {
+		if e.Listed == nil {
+			return 0
+		}
+		return e.Listed.Start.Priority
+	}
+	if !slices.ContainsFunc(touched, func(e *entry) bool { return priority(e) != 0 }) {
+		return
+	}
+	slices.SortFunc(touched, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(priority(b), priority(a)), cmp.Compare(a.ID, b.ID))
+	})
+	r.world.Gate.Gather()
 }
 
 // absent reports whether an instance is not in the list and has nothing left.

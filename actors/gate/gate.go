@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"slices"
 	"time"
 
 	"procman/messages"
@@ -44,8 +45,10 @@ type Use struct {
 // Start is one start on its way. The zero Start has not come to the gate yet; one that has left does not come again.
 type Start struct {
 	Of any // the caller's own
+	ID messages.InstanceID
 
 	precedence messages.Precedence
+	priority   int32
 	stage      stage
 	place      place
 	at         int // in looks; -1: it is not looked at
@@ -111,6 +114,7 @@ type Gate struct {
 	waiting int
 	lines   []line
 	looks   looks
+	gathers time.Time // until then nobody goes on
 }
 
 // New returns a gate with so many places, at least one.
@@ -125,6 +129,23 @@ type line struct {
 }
 
 func (g *Gate) line(p messages.Precedence) *line { return &g.lines[p-messages.PrecedenceUrgent] }
+
+// add puts a start where it belongs.
+func (l *line) add(s *Start) {
+	n := len(l.starts)
+	for n > 0 && s.before(l.starts[n-1]) {
+		n--
+	}
+	l.starts = slices.Insert(l.starts, n, s)
+}
+
+// before reports whether the start goes before another one that came to the same line before it.
+func (s *Start) before(o *Start) bool {
+	if s.priority != o.priority {
+		return s.priority > o.priority
+	}
+	return s.priority != 0 && s.ID < o.ID
+}
 
 // first returns who is first in line; nil: nobody waits there.
 func (l *line) first(p messages.Precedence) *Start {
@@ -141,24 +162,30 @@ func (l *line) first(p messages.Precedence) *Start {
 
 // Arrive puts a start at the end of its line. Next says when it may go on.
 func (g *Gate) Arrive(s *Start, p messages.Precedence) {
-	*s = Start{Of: s.Of, precedence: p, stage: waits, at: -1}
-	g.waiting++
-	l := g.line(p)
-	l.starts = append(l.starts, s)
+	g.ArriveWith(s, p, 0)
 }
+
+// ArriveWith has a start that comes go before those in its line of which the priority is less; among equals that is not 0, by id.
+func (g *Gate) ArriveWith(s *Start, p messages.Precedence, priority int) {
+	*s = Start{Of: s.Of, ID: s.ID, precedence: p, priority: int32(priority), stage: waits, at: -1}
+	g.waiting++
+	g.line(p).add(s)
+}
+
+// Gather has all that come until then wait, so that who goes first does not depend on who came a moment before.
+func (g *Gate) Gather(until time.Time) { g.gathers = until }
 
 // Urge has a start that waits go before all those that nobody has urged.
 func (g *Gate) Urge(s *Start) {
 	if s.stage == waits && s.precedence != messages.PrecedenceUrgent {
 		s.precedence = messages.PrecedenceUrgent
-		l := g.line(s.precedence)
-		l.starts = append(l.starts, s)
+		g.line(s.precedence).add(s)
 	}
 }
 
 // Next returns a start that may go on now, which by that has a place; nil: there is none.
 func (g *Gate) Next(now time.Time) *Start {
-	if g.waiting == 0 || !g.room(g.all, g.places) {
+	if g.waiting == 0 || now.Before(g.gathers) || !g.room(g.all, g.places) {
 		return nil
 	}
 	var next *Start
@@ -232,7 +259,12 @@ func (g *Gate) put(s *Start, p place) {
 
 // LookAt returns when somebody has to be looked at; false: nobody, as long as nothing happens.
 func (g *Gate) LookAt() (time.Time, bool) {
-	if g.waiting == 0 || len(g.looks) == 0 {
+	switch {
+	case g.waiting == 0:
+		return time.Time{}, false
+	case !g.gathers.IsZero():
+		return g.gathers, true
+	case len(g.looks) == 0:
 		return time.Time{}, false
 	}
 	return g.looks[0].due, true
@@ -240,6 +272,9 @@ func (g *Gate) LookAt() (time.Time, bool) {
 
 // Due returns whose process is to be looked at now, the one that is overdue most first. What is seen of them is for Saw.
 func (g *Gate) Due(now time.Time) []Look {
+	if !now.Before(g.gathers) {
+		g.gathers = time.Time{}
+	}
 	var due []Look
 	for g.waiting > 0 && len(due) < looksOnce && len(g.looks) > 0 && !now.Before(g.looks[0].due) {
 		s := g.looks[0]

@@ -26,7 +26,11 @@ type Client struct {
 	config string // see For
 	file   string // see fileID
 	http   *http.Client
+	use    bool // see WithUse
 }
+
+// WithUse has Instances say what each process uses of the host.
+func (c *Client) WithUse() { c.use = true }
 
 // NewClient returns a client. It connects when it is used.
 func NewClient(socket string) *Client {
@@ -71,12 +75,17 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 //
 // With ids it is of these only; those that are not known are left out.
 func (c *Client) Instances(ctx context.Context, ids ...messages.InstanceID) (d Document, err error) {
-	path := "/v1/instances"
-	if len(ids) > 0 && len(ids) <= maxIDs {
-		v := url.Values{}
+	v := url.Values{}
+	if len(ids) <= maxIDs {
 		for _, id := range ids {
 			v.Add("id", string(id))
 		}
+	}
+	if c.use {
+		v.Set("use", "true")
+	}
+	path := "/v1/instances"
+	if len(v) > 0 {
 		path += "?" + v.Encode()
 	}
 	err = c.receive(ctx, http.MethodGet, path, "", nil, func(from *json.Decoder) (err error) {

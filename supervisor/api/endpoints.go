@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 
 	"procman/messages"
 	"procman/supervisor"
@@ -18,6 +20,11 @@ func (s *Server) instances(w http.ResponseWriter, r *http.Request) {
 	all, err := s.asked(r.Context(), r.URL.Query()["id"])
 	if err != nil {
 		s.no(w, r, answerTo(err))
+		return
+	}
+	use, err := strconv.ParseBool(cmp.Or(r.URL.Query().Get("use"), "false"))
+	if err != nil {
+		s.no(w, r, refuse("use is %.100q; it must be true or false", r.URL.Query().Get("use")))
 		return
 	}
 	head, err := json.Marshal(Document{Schema: Schema, Manager: s.manager(), Instances: []messages.Status{}})
@@ -31,7 +38,13 @@ func (s *Server) instances(w http.ResponseWriter, r *http.Request) {
 		if n > 0 {
 			text = append(text, ',')
 		}
-		text = all[n].AppendJSON(text)
+		if use && s.options.Use != nil && all[n].PID != 0 {
+			shown := all[n] // the list is everybody's
+			shown.Use = s.options.Use(shown.PID)
+			text = shown.AppendJSON(text)
+		} else {
+			text = all[n].AppendJSON(text)
+		}
 		if len(text) >= pieceOfAnswer {
 			if _, err := w.Write(text); err != nil {
 				s.unsent(r, err)

@@ -55,7 +55,7 @@ func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
 		"Why": Why{Fleet: &messages.FleetInstance{}, Missing: []string{"x"}}, "SeenProbe": SeenProbe{},
 		"Event": messages.Event{ID: "x", Command: "x", Phase: "x", Run: 1, PID: 1, Port: 1, Why: "x", Bad: true, OldPort: 1, Exit: &messages.Exit{}, Delay: 1, Attempt: 1},
 		"Plan":  Plan{}, "Proposal": Proposal{}, "ProposedFile": ProposedFile{[]byte("x"), "x", true}, "ProposedDir": ProposedDir{[]string{"x"}, "x", true}, "Change": messages.Change{}, "FieldChange": messages.FieldChange{}, "Error": Error{},
-		"Exit": messages.Exit{}, "Probe": messages.Probe{}, "Status": messages.Status{StartedAt: &now, Placement: &messages.Placement{}}, "Placement": messages.Placement{Movable: true, Fence: "x", Hosts: map[string]string{"x": "y"}},
+		"Exit": messages.Exit{}, "Probe": messages.Probe{}, "Status": messages.Status{StartedAt: &now, Placement: &messages.Placement{}, Use: &messages.Use{}}, "Placement": messages.Placement{Movable: true, Fence: "x", Hosts: map[string]string{"x": "y"}},
 		"OutputLine": outputLine{OutputLine: messages.OutputLine{Skipped: 1, Cursor: "x", At: now}, Error: "x", Code: CodeFailed},
 	} {
 		text, err := json.Marshal(value)

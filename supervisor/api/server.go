@@ -51,6 +51,8 @@ type Options struct {
 	Holds func() bool
 	// Fleet is the host's part in a fleet; nil: it is in none.
 	Fleet Fleet
+	// Use returns what a process uses of the host; nil: it is not known. Nil: it never is.
+	Use func(pid int) *messages.Use
 	// Metrics answers a scrape; nil: there are none.
 	Metrics http.Handler
 	// Shutdown begins the end of the daemon, on behalf of somebody, and returns at once. It may be called more than once.

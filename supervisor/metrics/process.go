@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"github.com/prometheus/procfs"
+
+	"procman/messages"
 )
 
 // processes reads what processes use.
@@ -45,6 +47,15 @@ func (p *processes) usage(pid int) (cpu, memory float64, known bool) {
 		return 0, 0, false
 	}
 	return stat.CPUTime(), float64(stat.ResidentMemory()), true
+}
+
+// Use returns what the process of an instance uses; nil: there is none, or it is not shown.
+func (c *Collector) Use(pid int) *messages.Use {
+	cpu, memory, known := c.processes.usage(pid)
+	if !known || pid == 0 {
+		return nil
+	}
+	return &messages.Use{CPU: cpu, Memory: int64(memory)}
 }
 
 func (p *processes) stat(pid int) (procfs.ProcStat, error) {

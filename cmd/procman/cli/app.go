@@ -73,6 +73,7 @@ type app struct {
 	output   format
 	selector selector // which instances, for the commands that ask
 	noColor  bool
+	sort     string // of status: by what; empty: by id
 }
 
 func (a *app) root() *cobra.Command {

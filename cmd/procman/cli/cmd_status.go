@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +16,7 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	watch := false
+	watch, by := false, ""
 	cmd := &cobra.Command{
 		Use:     "status [ID...|-l SELECTOR]",
 		Aliases: []string{"ps", "ls"},
@@ -27,15 +28,26 @@ tell: what still runs, unsupervised. With --watch it goes on until a daemon answ
 
 The form is a table, a wider one with -o wide, one JSON document with -o json, or one for each instance with -o jsonl. With
 --watch, a table on a terminal is drawn in place, and elsewhere again only when more than times has changed; -o jsonl gives
-every instance, and then each one that has changed.`,
+every instance, and then each one that has changed.
+
+-o wide shows what each process uses, too: the part of one processor that it has used since its start, and its resident memory.
+With --sort those with most come first; equals, and all without it, are in the order of their ids.`,
 		Example: `  procman status                 # all instances
   procman status -w              # and again whenever it changes
   procman status users           # exit code 3 unless it is running and healthy
   procman status -l app=shop     # of the instances with this label
+  procman status -o wide --sort memory
   procman status -o json | jq -r '.instances[] | select(.health != "healthy") | .id'`,
 		ValidArgsFunction: a.completeIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if by != "" && !slices.Contains(orders(), by) {
+				return usage("--sort is %q; it must be %s", by, messages.Alternatives(orders()))
+			}
+			a.sort = by
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+				if a.output == formatWide || by == byCPU || by == byMemory {
+					c.WithUse()
+				}
 				if watch {
 					return a.watch(ctx, c, args)
 				}
@@ -48,6 +60,8 @@ every instance, and then each one that has changed.`,
 		},
 	}
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again whenever it changes")
+	cmd.Flags().StringVar(&by, "sort", "", "the `ORDER`: "+messages.Alternatives(orders()))
+	completeWords(cmd, "sort", orders()...)
 	a.selects(cmd)
 	return cmd
 }
@@ -114,6 +128,7 @@ func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Wr
 
 // show writes a document in the form that is asked for.
 func (a *app) show(to io.Writer, d api.Document) error {
+	order(d.Instances, a.sort, time.Now())
 	switch a.output {
 	case formatJSON:
 		return writeDocument(to, d)

@@ -33,7 +33,10 @@ func TestWhatIsAskedForIsDone(t *testing.T) {
 	again := strings.Split(s.ok("ps", "a"), "\n")
 	require.Equal(t, lines[0], again[0])
 	require.Equal(t, strings.Fields(lines[1])[:6], strings.Fields(again[1])[:6], "an alias; the time up goes on")
-	require.Len(t, strings.Fields(strings.ReplaceAll(strings.Split(s.ok("ls", "-o", "wide"), "\n")[0], "LAST ", "")), 13)
+	require.Len(t, strings.Fields(strings.ReplaceAll(strings.Split(s.ok("ls", "-o", "wide"), "\n")[0], "LAST ", "")), 15)
+	require.Regexp(t, `a +running +healthy .* \d+\.\d% +\d+[KM]iB `, s.ok("ls", "-o", "wide"), "what the processes use")
+	require.Regexp(t, `"use":\{"cpu_seconds":[\d.e-]+,"memory_bytes":\d+\}`, s.ok("ls", "-o", "jsonl", "--sort", "memory"))
+	require.NotContains(t, s.ok("ls", "-o", "jsonl"), `"use"`)
 	var one messages.Status
 	require.NoError(t, json.Unmarshal([]byte(s.ok("status", "b", "-o", "jsonl")), &one))
 	require.Equal(t, messages.InstanceID("b"), one.ID)
@@ -195,7 +198,7 @@ func main1(env map[string]string, args ...string) result {
 func TestWhatIsNotUnderstoodIsAUsageError(t *testing.T) {
 	for _, args := range []string{
 		"frobnicate", "--frobnicate", "start", "start a --all", "stop --timeout=-1s a", "restart --max-parallel=-1 a", "start --wait=perhaps a",
-		"status -o xml", "logs --stream stdin", "logs --since=-1s", "logs --since=2999-01-01", "logs --until=soon", "logs -f --until=1h", "run now", "validate x", "init a b", "reload x", "shutdown x",
+		"status -o xml", "logs --stream stdin", "status --sort size", "logs --since=-1s", "logs --since=2999-01-01", "logs --until=soon", "logs -f --until=1h", "run now", "validate x", "init a b", "reload x", "shutdown x",
 		"detach x", "version x", "completion", "completion tcsh", "status -v -q", "logs -n many",
 	} {
 		r := main1(nil, strings.Fields(args)...)

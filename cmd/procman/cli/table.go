@@ -38,6 +38,8 @@ func narrow() []column {
 
 func wide() []column {
 	return append(columns(),
+		column{head: "CPU", cell: cpuCell},
+		column{head: "MEMORY", cell: memoryCell},
 		column{head: "RUN", cell: func(s messages.Status, _ time.Time) string { return number(s.Run) }},
 		column{head: "LAST EXIT", cell: lastExit},
 		column{head: "LAST PROBE", cell: lastProbe},

@@ -186,7 +186,7 @@ func key(p picture, f format) string {
 
 // line is the instance without the times, which pass, or differ a little from one reading of the clock to the next.
 func line(s messages.Status) string {
-	s.StartedAt, s.HealthySince = nil, nil
+	s.StartedAt, s.HealthySince, s.Use = nil, nil, nil
 	if s.LastProbe != nil {
 		p := *s.LastProbe
 		p.At, p.Latency = time.Time{}, 0

@@ -226,7 +226,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	d.server, err = api.New(api.Options{
 		Supervisor: d.supervisor, Fleet: d.fleetForAPI(), Logs: parts.Outputs.Read, Events: d.events.Read, Metrics: scrape, Plan: d.plan, Holds: holds,
 		Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, ConfigError: d.provider.fault, Waits: d.waits, Logger: log.Logger,
-		Connections: shares.Connections, Opened: room.Lend, ReadGroup: listeners.readers,
+		Connections: shares.Connections, Opened: room.Lend, ReadGroup: listeners.readers, Use: collector.Use,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir,
 			Config: file.Path, Program: left.origin.running, UpgradeFailed: left.failed},
 	})
