@@ -24,6 +24,7 @@ var arrows = map[string][]string{
 	"actors/gate":        {"messages"},
 	"actors/record":      {},
 	"actors/kernel":      {"messages"},
+	"actors/command":     {},
 	"actors/budget":      {"actors/kernel", "messages"},
 	"actors/health":      {"actors/kernel", "actors/record", "messages"},
 	"actors/port":        {"actors", "actors/kernel", "messages"},
