@@ -52,6 +52,13 @@ func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
 	}
 	collect(root, "")
 	for _, p := range root.Values {
+		if keyText(p.Key) == "hooks" {
+			hooks := p.Value.(*ast.SequenceNode).Values
+			require.Len(t, hooks, 2)
+			require.Len(t, f.Hooks, 2)
+			collect(hooks[0], "hooks[].")
+			written = append(written, "hooks[].url") // of the other one
+		}
 		if keyText(p.Key) == "instances" {
 			collect(p.Value.(*ast.SequenceNode).Values[0], "instances[].")
 		}

@@ -27,6 +27,7 @@ type File struct {
 	Metrics    Metrics
 	API        API
 	Fleet      *Fleet // nil: the host is in none
+	Hooks      []Hook
 	// Instances are complete and valid: the policies above are merged with the defaults and each instance's own, key by
 	// key. Those of Path come first, then those of each fragment. The list may be replaced but is not changed: a provider that is
 	// given the configuration knows by it what it need not read again.

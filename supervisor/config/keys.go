@@ -66,6 +66,7 @@ func tablesOf(fields []messages.Field) *tables {
 			Field: messages.Field{Doc: "what should run; [] for nothing"}},
 	}
 	t.file = slices.Concat(grouped(slices.Concat(places(), shared, services()), slices.Concat(messages.Sections(), sections())), []key{
+		{name: "hooks", keys: hookKeys(), many: true, read: readHooks, Field: messages.Field{Doc: "who is told what happens, by a command or a webhook"}},
 		{name: "include", read: func(_ *decoder, v value, l *level) { l.include = &v }, Field: messages.Field{Kind: kindDirs,
 			Doc: "directories whose *.yaml and *.yml files add defaults and instances of their own; hidden files are passed over"}},
 	}, t.fragment)

@@ -24,6 +24,8 @@ type level struct {
 	envFile *value
 	envPath string // what envFile says
 
+	hook *Hook // of a hook alone
+
 	// Of a file alone.
 	file                         *File // its settings
 	include, defaults, instances *value

@@ -31,6 +31,10 @@ shows what an edit would do.
 .SH KEYS OF THE FILE
 `, date.Format("January 2006"))
 	each(t.file, func(k key, name string) { k.entry(&b, name) })
+	b.WriteString(".SH KEYS OF A HOOK\n")
+	for _, k := range hookKeys() {
+		k.entry(&b, "hooks[]."+k.name)
+	}
 	b.WriteString(".SH KEYS OF AN INSTANCE, AND OF DEFAULTS\nThe sections, for this instance alone, and:\n")
 	for _, k := range t.instance {
 		if k.keys == nil {
@@ -72,6 +76,9 @@ func (t *tables) reference() string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, shown, strings.NewReplacer("|", `\|`, "*", `\*`).Replace(k.meaning()), k.edit())
 	}
 	each(t.file, row)
+	for _, k := range hookKeys() {
+		row(k, "hooks[]."+k.name)
+	}
 	for _, k := range t.instance {
 		if k.keys == nil {
 			row(k, "instances[]."+k.name)

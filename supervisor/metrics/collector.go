@@ -30,6 +30,8 @@ type Options struct {
 	Revision string // of its source
 	// Output returns how many bytes of output were forwarded so far, and how many skipped.
 	Output func() (forwarded, skipped int64)
+	// Hooks returns how many calls of hooks there were so far, how many of them failed, and how many were dropped.
+	Hooks  func() (called, failed, dropped int64)
 	Logger *slog.Logger // nil: what cannot be measured is not told
 	proc   string       // where the kernel tells of processes; default /proc
 }
@@ -68,6 +70,9 @@ func New(o Options) *Collector {
 	if o.Output == nil {
 		o.Output = func() (int64, int64) { return 0, 0 }
 	}
+	if o.Hooks == nil {
+		o.Hooks = func() (int64, int64, int64) { return 0, 0, 0 }
+	}
 	c := &Collector{
 		log: o.Logger, processes: newProcesses(o), tallies: map[messages.InstanceID]*tally{},
 		listed: prometheus.NewGauge(prometheus.GaugeOpts{Name: "procman_instances_desired",
@@ -96,6 +101,12 @@ func New(o Options) *Collector {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_output_skipped_bytes_total",
 			Help: "Bytes of output that came too fast to be forwarded, and are lost to the log."},
 			func() float64 { _, skipped := o.Output(); return float64(skipped) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_hook_calls_total", Help: "Calls of hooks that were begun."},
+			func() float64 { called, _, _ := o.Hooks(); return float64(called) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_hook_failures_total", Help: "Calls of hooks that failed."},
+			func() float64 { _, failed, _ := o.Hooks(); return float64(failed) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_hook_dropped_total", Help: "Calls of hooks for which there was no room."},
+			func() float64 { _, _, dropped := o.Hooks(); return float64(dropped) }),
 	}
 	return c
 }

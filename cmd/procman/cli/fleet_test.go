@@ -171,7 +171,7 @@ func fleetOfTwo(t *testing.T) (f *sharedFleet, socket string) {
 func fleetCall(t *testing.T, socket string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := Main(append([]string{"--socket", socket, "fleet"}, args...), &stdout, &stderr, func(string) string { return "" })
+	code := Main(append([]string{"--socket", socket, "fleet"}, args...), &stdout, &stderr, func(string) string { return "" }, nil)
 	return result{code, stdout.String(), stderr.String()}
 }
 

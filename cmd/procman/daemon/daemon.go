@@ -18,6 +18,7 @@ import (
 	"procman/actors/output"
 	"procman/actors/port"
 	"procman/actors/spawn"
+	"procman/cmd/procman/hooks"
 	"procman/cmd/procman/systemd"
 	"procman/messages"
 	"procman/supervisor"
@@ -50,6 +51,7 @@ type daemon struct {
 	serving    sync.WaitGroup
 	socketNow  chan struct{} // the socket is to be looked at now
 	good       *lastGoodWriter
+	hooks      *hooks.Hooks
 	pendingIO  *PendingIO
 	env        func(string) string
 	ending     bool
@@ -158,7 +160,11 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		log.Warn("the manager is short of threads", "error", err.Error())
 	}
 	build := VersionOf(debug.ReadBuildInfo())
-	collector := newCollector(build, parts.Outputs.Counters, log.Logger)
+	told := hooks.New(hooks.Options{Hooks: func() []config.Hook { return d.provider.File().Hooks }, Host: hostName(), StateDir: string(file.StateDir),
+		Env: os.LookupEnv, Logger: log.Logger})
+	d.opened("the hooks", told.Close)
+	d.hooks = told
+	collector := newCollector(build, parts.Outputs.Counters, told.Counters, log.Logger)
 	scrape := collector.Handler()
 	d.tell(messages.Event{What: messages.ManagerStarted, By: messages.ByManager, Why: fmt.Sprintf("version %s, pid %d", build, os.Getpid()),
 		Details: []slog.Attr{slog.String("version", build.String()), slog.Int("pid", os.Getpid()), slog.String("config", file.Path),
@@ -191,7 +197,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		})),
 		StartParallel: file.Start.Parallel, Budget: room, Terms: Terms(), Keep: func() time.Duration { return d.provider.File().Output.Keep },
 		Observe: append(observers, supervisor.Observer{Event: d.events.Append}, collector.Observer(), supervisor.Observer{Reconciled: d.good.reconciled},
-			supervisor.Observer{Reconciled: d.provider.reconciled}, supervisor.Observer{Event: held.event},
+			supervisor.Observer{Reconciled: d.provider.reconciled}, supervisor.Observer{Event: held.event}, supervisor.Observer{Event: told.Event},
 			supervisor.Observer{Event: heap.event, Reconciled: heap.reconciled}),
 	})
 	if err != nil {
@@ -352,6 +358,15 @@ func (d *daemon) tell(e messages.Event) {
 	e.At = time.Now()
 	e.Log(d.log.Logger)
 	d.events.Append(e)
+	if d.hooks != nil {
+		d.hooks.Event(e)
+	}
+}
+
+// hostName is what this host is called; empty: it has no name.
+func hostName() string {
+	name, _ := os.Hostname() // without one it is not said
+	return name
 }
 
 // outputMoved tells the event log, and with it `why`, that an output file is not what its process writes to.
