@@ -59,6 +59,7 @@ func TestTheNamesAreThoseOfTheContract(t *testing.T) {
 	require.ElementsMatch(t, []string{"procman_instances", "procman_instances_desired", "procman_instance_up", "procman_instance_healthy",
 		"procman_instance_restarts_total", "procman_instance_start_time_seconds", "procman_probe_duration_seconds", "procman_probe_failures_total",
 		"procman_adopted_total", "procman_reconcile_duration_seconds", "procman_output_bytes_total", "procman_output_skipped_bytes_total",
+		"procman_hook_calls_total", "procman_hook_failures_total", "procman_hook_dropped_total",
 		"procman_config_last_reload_successful", "procman_build_info", "procman_instance_cpu_seconds_total", "procman_instance_memory_bytes",
 		"procman_fleet_deadline_seconds", "procman_fleet_suspect", "procman_fleet_assignments", "procman_fleet_takeovers_total"}, names())
 }

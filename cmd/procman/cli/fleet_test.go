@@ -243,7 +243,7 @@ func TestWhyAnInstanceOfAFleetIsAsItIsIsAskedOfItsHost(t *testing.T) {
 
 	var stdout, stderr bytes.Buffer
 	env := func(string) string { return "" }
-	require.Zero(t, Main([]string{"--socket", socket, "why", "a"}, &stdout, &stderr, env))
+	require.Zero(t, Main([]string{"--socket", socket, "why", "a"}, &stdout, &stderr, env, nil))
 	require.Contains(t, stdout.String(), "fleet        runs at h1 since epoch 11\n")
 	require.Equal(t, exitUnknown, Main([]string{"--socket", socket, "why", "b"}, &stdout, &stderr, env))
 	require.Contains(t, stderr.String(), "it is one of the fleet's, and runs at h2 since epoch 12: `procman fleet why b --socket")

@@ -256,7 +256,6 @@ func TestAWebhookIsPostedThePayloadAndOnlyAGoodStatusIsGood(t *testing.T) {
 	server.Close()
 	h.Event(failed("web"))
 	require.Eventually(t, func() bool { return counted(h) == [3]int64{5, 4} }, time.Minute, 5*time.Millisecond)
-	require.Eventually(t, func() bool { return strings.Contains(l.String(), "connection refused") }, time.Minute, 5*time.Millisecond)
 	require.NotContains(t, l.String(), "hunter", "the address may hold a secret")
 }
 
