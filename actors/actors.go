@@ -58,6 +58,13 @@ type Worker interface {
 	Runs() (runs, family bool)
 }
 
+// Sender is a Process that can be sent a signal on somebody's behalf.
+type Sender interface {
+	// Send sends sig to the process group of the run's first process, if that lives, and to no other: what is away is not
+	// meant. The error is a *messages.GoneError if it has ended.
+	Send(sig syscall.Signal) error
+}
+
 // Notifier is a Process that says when it has ended, so that nobody needs to wait for it.
 type Notifier interface {
 	Process

@@ -61,8 +61,8 @@ func NewMaker(w World) *Maker {
 }
 
 // Spawn makes the actor that carries out the order, a child of the root c. It reports to its parent, by Request, with
-// messages.Launched, Refused, LaunchFailed, Probed, Ready, Unhealthy, Lingers and Exited; it takes messages.StopRun, SetPolicy
-// and GoFirst.
+// messages.Launched, Refused, LaunchFailed, Probed, Ready, Unhealthy, Lingers and Exited; it takes messages.StopRun, SetPolicy,
+// SendSignal, which it answers with Signalled, and GoFirst.
 func (m *Maker) Spawn(c actor.SpawnerContext, name string, o Order) (*actor.PID, error) {
 	m.next = &o
 	defer func() { m.next = nil }()
@@ -128,6 +128,8 @@ func (i *instance) Receive(c actor.Context) {
 		i.gotLaunch(c, m)
 	case messages.StopRun:
 		i.step(c, run.StopAsked(m))
+	case messages.SendSignal:
+		i.send(c, m)
 	case messages.GoFirst:
 		i.held.urge()
 	case messages.SetPolicy:
@@ -394,6 +396,16 @@ func (i *instance) signal(s run.Signal) {
 	if err := i.process.Signal(s.Signal, s.Leftovers); err != nil {
 		i.log().Error("the process could not be signalled; its end is waited for all the same", "signal", s.Signal.String(), "error", err)
 	}
+}
+
+// send is signal for somebody who asked, and is told.
+func (i *instance) send(c actor.Context, m messages.SendSignal) {
+	s := messages.Signalled{ID: i.id(), Run: i.order.Run, Signal: m.Signal, Ticket: m.Ticket, Err: messages.ErrNotRunning{ID: i.id()}}
+	if p, may := i.process.(Sender); may {
+		s.PID, s.Port = i.process.PID(), i.process.Port()
+		s.Err = p.Send(m.Signal.Number())
+	}
+	i.report(c, s)
 }
 
 // release gives back what the run held, and reports its end. That may take system calls, so it is done aside.

@@ -63,3 +63,24 @@ var exits = []Limit{Must(func(l WordList) string {
 	}
 	return ""
 }, nil)}
+
+// The files of which a change can restart an instance.
+const (
+	ExecutableFile = "executable"
+	WasmFile       = "wasm"
+	EnvFile        = "env_file" // what it says is part of what runs: a change of that restarts the instance, whether it is listed here or not
+)
+
+// changeable is the limit of a list of such files.
+var changeable = []Limit{Must(func(l WordList) string {
+	known := []string{ExecutableFile, WasmFile, EnvFile}
+	for _, word := range l.Words() {
+		if !slices.Contains(known, word) {
+			return fmt.Sprintf("%.40q is no file of an instance; there are %s", word, Alternatives(known))
+		}
+	}
+	return ""
+}, nil)}
+
+// Has reports whether the word is in the list.
+func (l WordList) Has(word string) bool { return slices.Contains(l.Words(), word) }

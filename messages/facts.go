@@ -61,8 +61,25 @@ type Memory struct {
 	LastExit     *Exit
 }
 
-// StopRun tells an instance actor to end its process: TERM, the grace period, KILL.
+// StopRun tells an instance actor to end its process: its signal, the grace period, KILL.
 type StopRun StopPolicy
+
+// SendSignal tells an instance actor to send a signal to the process group of its run. It is answered by [Signalled].
+type SendSignal struct {
+	Signal SignalName
+	Ticket uint64 // of the answer
+}
+
+// Signalled says what came of a [SendSignal]. The error is an [ErrNotRunning] if there is no process.
+type Signalled struct {
+	ID     InstanceID
+	Run    int
+	PID    int
+	Port   int
+	Signal SignalName
+	Ticket uint64
+	Err    error
+}
 
 // GoFirst tells an instance actor that its start is to go before others, should it have to wait for its turn.
 type GoFirst struct{}
@@ -220,6 +237,7 @@ const (
 	FaultWrongFormat       StartFault = "wrong format"        // another architecture, or no program at all
 	FaultInterpreter       StartFault = "interpreter missing" // of a script
 	FaultWasmMissing       StartFault = "wasm file missing"
+	FaultProcess           StartFault = "process: cannot be met" // no such user, or not allowed here
 	FaultEnvFile           StartFault = "env file unusable"
 	FaultDirMissing        StartFault = "directory missing"
 	FaultBusy              StartFault = "executable is being written" // ETXTBSY
@@ -335,4 +353,14 @@ type ErrDisabled struct{ ID InstanceID }
 
 func (e ErrDisabled) Error() string {
 	return fmt.Sprintf("instance %q is disabled in the configuration; enable it there", string(e.ID))
+}
+
+// ErrNotRunning is the answer to a request about the process of an instance that has none.
+type ErrNotRunning struct {
+	ID    InstanceID
+	Phase Phase
+}
+
+func (e ErrNotRunning) Error() string {
+	return fmt.Sprintf("instance %q is %s: it has no process", string(e.ID), e.Phase)
 }

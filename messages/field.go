@@ -49,6 +49,7 @@ const (
 	KindTexts    Kind = "texts"    // a []string
 	KindNames    Kind = "names"    // a map[string]string
 	KindWords    Kind = "words"    // a WordList
+	KindLimits   Kind = "limits"   // Limits
 )
 
 // Effect is what an edit of a field does.
@@ -77,6 +78,7 @@ func Sections() []Section {
 		{"restart", "when an instance that ended is started again"},
 		{"start", "how instances are started"},
 		{"stop", "how instances are ended"},
+		{"process", "as whom their processes run, and within which bounds"},
 	}
 }
 

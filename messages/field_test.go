@@ -23,7 +23,7 @@ func TestEveryFieldOfAnInstanceIsDescribedOnce(t *testing.T) {
 		}
 		require.Contains(t, map[Kind][]reflect.Kind{
 			KindText: {reflect.String}, KindPath: {reflect.String}, KindProgram: {reflect.String}, KindDuration: {reflect.Int64}, KindInteger: {reflect.Int},
-			KindNumber: {reflect.Float64}, KindBool: {reflect.Bool}, KindTexts: {reflect.Slice}, KindNames: {reflect.Map}, KindWords: {reflect.String},
+			KindNumber: {reflect.Float64}, KindBool: {reflect.Bool}, KindTexts: {reflect.Slice}, KindNames: {reflect.Map}, KindWords: {reflect.String}, KindLimits: {reflect.String},
 		}[f.Kind], f.value(&a).Kind(), f.Key)
 		if f.Default != nil {
 			require.Equal(t, f.value(&a).Type(), reflect.TypeOf(f.Default), f.Key)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -75,6 +76,7 @@ type AppInstance struct {
 	Restart RestartPolicy
 	Start   StartPolicy
 	Stop    StopPolicy
+	Process ProcessPolicy
 
 	Placement *Placement // nil: nothing is said of it, see Place
 }
@@ -152,6 +154,9 @@ var fields = slices.Concat(table{
 	{Key: "restart.final", Kind: KindWords, Effect: Wished, Default: WordList(""), Limits: exits,
 		Doc: "exit codes and signals after which it is failed at once",
 		At:  func(a *AppInstance) any { return &a.Restart.Final }},
+	{Key: "restart.on_change", Kind: KindWords, Effect: Applied, Default: WordList(""), Limits: changeable,
+		Doc: "changed files that restart it: executable, wasm; env_file does in any case",
+		At:  func(a *AppInstance) any { return &a.Restart.OnChange }},
 
 	{Key: "start.deadline", Kind: KindDuration, Effect: Applied, Default: 60 * time.Second, Limits: positive,
 		Doc: "from the start of an instance to its first healthy answer", At: func(a *AppInstance) any { return &a.Start.Deadline }},
@@ -162,10 +167,26 @@ var fields = slices.Concat(table{
 		Doc: "of instances that start together those with more go first, then by id", At: func(a *AppInstance) any { return &a.Start.Priority }},
 
 	{Key: "stop.grace", Kind: KindDuration, Effect: Applied, Default: 10 * time.Second, Limits: positive,
-		Doc: "between TERM and KILL", At: func(a *AppInstance) any { return &a.Stop.Grace }},
+		Doc: "between stop.signal and KILL", At: func(a *AppInstance) any { return &a.Stop.Grace }},
+	{Key: "stop.signal", Kind: KindText, Effect: Applied, Default: SignalName("TERM"), Limits: endsWith,
+		Doc: "by which an instance is asked to end: TERM, INT, QUIT, HUP, USR1, RTMIN+3 ...", At: func(a *AppInstance) any { return &a.Stop.Signal }},
 	{Key: "stop.leftovers", Kind: KindText, Effect: Applied, Default: LeftoversEnd, Words: words(LeftoversEnd, LeftoversLeave),
 		Doc: "what becomes of those that outlive the first process in a session of their own",
 		At:  func(a *AppInstance) any { return &a.Stop.Leftovers }},
+
+	{Key: "process.user", Kind: KindText, Effect: Respawns, Default: "", Limits: account,
+		Doc: "name or number of the user it runs as, with all groups of that; default: the daemon's",
+		At:  func(a *AppInstance) any { return &a.Process.User }},
+	{Key: "process.group", Kind: KindText, Effect: Respawns, Default: "", Limits: account,
+		Doc: "name or number of its group; default: the user's own", At: func(a *AppInstance) any { return &a.Process.Group }},
+	{Key: "process.umask", Kind: KindText, Effect: Respawns, Default: "", Limits: octal,
+		Doc: "permissions that its new files do not get, octal as 027; default: the daemon's", At: func(a *AppInstance) any { return &a.Process.Umask }},
+	{Key: "process.nice", Kind: KindInteger, Effect: Respawns, Default: 0, Limits: niceness,
+		Doc: "from -20, before others, to 19, behind them; 0: the daemon's", At: func(a *AppInstance) any { return &a.Process.Nice }},
+	{Key: "process.oom_score_adj", Kind: KindInteger, Effect: Respawns, Default: 0, Limits: oomScore,
+		Doc: "from -1000, never, to 1000, first, to be killed for want of memory", At: func(a *AppInstance) any { return &a.Process.OOMScoreAdj }},
+	{Key: "process.limits", Kind: KindLimits, Effect: Respawns, Default: Limits(""),
+		Doc: "resource limits, soft and hard, as in {nofile: 1024, core: 0}; or unlimited", At: func(a *AppInstance) any { return &a.Process.Limits }},
 })
 
 // Clone returns a copy that shares no map or slice with a.
@@ -181,7 +202,7 @@ func (a AppInstance) Clone() AppInstance {
 // Same reports whether a and b are the same in every field.
 func (a *AppInstance) Same(b *AppInstance) bool {
 	return a.InstanceID == b.InstanceID && a.WasmPath == b.WasmPath && a.DbName == b.DbName && a.Executable == b.Executable &&
-		a.WorkDir == b.WorkDir && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault && a.samePolicy(b) &&
+		a.WorkDir == b.WorkDir && a.Process == b.Process && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault && a.samePolicy(b) &&
 		slices.Equal(a.Args, b.Args) && slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Env, b.Env) && maps.Equal(a.Labels, b.Labels) &&
 		a.Placement.Same(b.Placement)
 }
@@ -283,6 +304,18 @@ func noNUL(text string) error {
 	return nil
 }
 
+// Module returns the path of the module, as the manager sees it; empty if the command line does not name it. Its defaults are
+// filled in.
+func (a *AppInstance) Module() string {
+	if a.WasmPath == "" || !slices.ContainsFunc(a.Args, func(arg string) bool { return strings.Contains(arg, "{wasm_path}") }) {
+		return ""
+	}
+	if filepath.IsAbs(a.WasmPath) {
+		return a.WasmPath
+	}
+	return filepath.Join(a.WorkDir, a.WasmPath)
+}
+
 // CommandLine returns the arguments of the process, without the executable, for the port it was given.
 func (a AppInstance) CommandLine(port int) []string { return a.filled(a.Args, port) }
 
@@ -319,7 +352,7 @@ func (a AppInstance) specHash(later table) string {
 		put(name, a.Env[name])
 	}
 	for _, f := range later {
-		put(f.Key, fmt.Sprintf("%q", f.value(&a).Interface()))
+		put(f.Key, strconv.Quote(f.text(&a)))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
@@ -353,6 +386,7 @@ type RestartPolicy struct {
 	Mode        RestartMode   // after which exits
 	Success     WordList      // exit codes and signals that count as clean
 	Final       WordList      // exit codes and signals after which it stays down
+	OnChange    WordList      // files of which a change restarts it, as ExecutableFile; an edit of this starts nothing
 }
 
 // WithDefaults returns p with its zero fields filled in, as the type says.
@@ -389,8 +423,9 @@ const mostPriority = 1000
 // StopPolicy says how an instance is ended. It is on record with its run, see [Memory]: the run may have to be ended when
 // nobody lists its instance any more.
 type StopPolicy struct {
-	Grace     time.Duration `json:"grace_ns"`            // between TERM and KILL
-	Leftovers Leftovers     `json:"leftovers,omitempty"` // what becomes of processes that outlive the first one
+	Grace     time.Duration `json:"grace_ns"`              // between Signal and KILL
+	Leftovers Leftovers     `json:"leftovers,omitempty"`   // what becomes of processes that outlive the first one
+	Signal    SignalName    `json:"stop_signal,omitempty"` // by which it is asked to end; empty: TERM
 }
 
 // Leftovers says what becomes of what a run has started, once its first process has ended. Its session and its process

@@ -135,6 +135,9 @@ type Status struct {
 	// Unsaved is a sentence, without its subject, if what a later manager must know of it (counters, a delay, a hold) is not on
 	// disk, with the reason; empty: it is.
 	Unsaved string `json:"unsaved"`
+	// Outdated are the files of the instance that have changed since its process was started: executable, wasm. It is known to
+	// who asks the API, for to find it out takes a look at them.
+	Outdated WordList `json:"outdated"`
 
 	Restarts            int        `json:"restarts"`             // every start after the first
 	ConsecutiveFailures int        `json:"consecutive_failures"` // runs that failed since the instance was last stable

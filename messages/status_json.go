@@ -22,6 +22,7 @@ func (s *Status) AppendJSON(b []byte) []byte {
 	b = strconv.AppendBool(append(b, `,"held":`...), s.Held)
 	b = strconv.AppendBool(append(b, `,"disabled":`...), s.Disabled)
 	b = appendText(append(b, `,"unsaved":`...), s.Unsaved)
+	b = appendText(append(b, `,"outdated":`...), string(s.Outdated))
 	b = strconv.AppendInt(append(b, `,"restarts":`...), int64(s.Restarts), 10)
 	b = strconv.AppendInt(append(b, `,"consecutive_failures":`...), int64(s.ConsecutiveFailures), 10)
 	b = appendMoment(append(b, `,"started_at":`...), s.StartedAt)

@@ -26,7 +26,7 @@ func TestAStatusIsWrittenAsEncodingJSONWritesIt(t *testing.T) {
 		some := rapid.Int()
 		s := Status{ID: InstanceID(text.Draw(t, "id")), Phase: Phase(text.Draw(t, "phase")), Health: Health(text.Draw(t, "health")), Reason: text.Draw(t, "reason"),
 			PID: some.Draw(t, "pid"), Port: some.Draw(t, "port"), Run: some.Draw(t, "run"), Adopted: rapid.Bool().Draw(t, "adopted"), Held: rapid.Bool().Draw(t, "held"),
-			Disabled: rapid.Bool().Draw(t, "disabled"), Unsaved: text.Draw(t, "unsaved"), Restarts: some.Draw(t, "restarts"), ConsecutiveFailures: some.Draw(t, "failures"),
+			Disabled: rapid.Bool().Draw(t, "disabled"), Unsaved: text.Draw(t, "unsaved"), Outdated: WordList(text.Draw(t, "outdated")), Restarts: some.Draw(t, "restarts"), ConsecutiveFailures: some.Draw(t, "failures"),
 			StartedAt: maybe("started"), HealthySince: maybe("since"), NextStartAt: maybe("next"), WasmPath: text.Draw(t, "wasm"), DbName: text.Draw(t, "db"),
 			Labels: rapid.MapOf(text, text).Draw(t, "labels")}
 		if rapid.Bool().Draw(t, "exit") {

@@ -46,6 +46,7 @@ type ProcessController interface {
 	Start(ctx context.Context, id messages.InstanceID) error
 	Stop(ctx context.Context, id messages.InstanceID) error
 	Restart(ctx context.Context, id messages.InstanceID) error
+	Signal(ctx context.Context, id messages.InstanceID, signal messages.SignalName) error
 	Status(ctx context.Context) ([]messages.Status, error)
 }
 

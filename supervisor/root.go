@@ -39,6 +39,19 @@ type (
 		reply chan<- error // what came of it
 		saved chan<- error // whether it is on disk; follows a reply of nil
 	}
+	// signalling: an operator's wish to have a signal sent.
+	signalling struct {
+		id     messages.InstanceID
+		signal messages.SignalName
+		by     string
+		reply  chan<- error
+	}
+	// renewing: the wish that what runs is started anew, for it is older than it could be.
+	renewing struct {
+		id    messages.InstanceID
+		why   string
+		reply chan<- error
+	}
 	// unsaved: what is remembered of an instance cannot be written, or is written again.
 	unsaved struct {
 		id  messages.InstanceID
@@ -83,6 +96,8 @@ type root struct {
 	adopting map[messages.InstanceID]struct{} // survivors that no actor has taken over yet; nil: Listed is closed
 	closing  bool                             // every instance is being stopped
 	leaving  bool                             // the root is being stopped, and its actors with it
+	tickets  map[uint64]signalling            // that wait for an instance actor; nil: none ever did
+	ticket   uint64                           // of the newest of them
 	unready  map[messages.InstanceID]struct{} // desired, and never healthy yet; nil: Ready is closed
 	live     int                              // instances with a process or an actor
 	by       string                           // who causes what is being done
@@ -192,6 +207,12 @@ func (r *root) Receive(c actor.Context) {
 		r.gotList(c, m)
 	case command:
 		r.gotCommand(c, m)
+	case signalling:
+		r.gotSignalling(c, m)
+	case renewing:
+		r.gotRenewing(c, m)
+	case messages.Signalled:
+		r.gotSignalled(m)
 	case unsaved:
 		r.gotUnsaved(m)
 	case due:
@@ -236,6 +257,7 @@ func (r *root) gotLost(c actor.Context, child *actor.PID) {
 	}
 	r.log.Error("bug: an instance actor was lost; its process is adopted by another", "instance", string(e.ID), "run", e.Run)
 	r.dropChild(e)
+	r.unheard(e.ID)
 	r.step(c, e, plan.Lost{})
 }
 
@@ -297,6 +319,9 @@ func (r *root) settle(c actor.Context) {
 }
 
 func (r *root) gotStopped() {
+	for _, m := range r.tickets {
+		m.reply <- ErrStopped
+	}
 	for _, e := range r.entries {
 		e.alarm.Stop()
 	}

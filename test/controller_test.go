@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,6 +131,65 @@ func TestAStopDuringABackoffStaysDown(t *testing.T) {
 		w.Pass(time.Hour)
 		require.Equal(t, 1, w.Spawns("web"))
 		require.Equal(t, messages.Stopped, w.Of("web").Phase)
+	})
+}
+
+func TestASignalGoesToTheProcessAndAnEventSaysWhoSentIt(t *testing.T) {
+	bubble(t, "procman signal", func(t *testing.T) {
+		var heard []messages.Event
+		w := fake.NewWorld(t, fake.Answering(), fake.Backoff(time.Second), fake.With(func(c *supervisor.Config) {
+			c.Observe = append(c.Observe, supervisor.Observer{Event: func(e messages.Event) {
+				if e.What == messages.OperatorActed {
+					heard = append(heard, e)
+				}
+			}})
+		}))
+		ctx := supervisor.WithOperator(t.Context(), "uid 1000")
+		w.Want("web")
+		w.Pass(time.Second)
+		p := w.Process("web")
+		require.NoError(t, w.Signal(ctx, "web", "SIGHUP"))
+		require.Equal(t, []syscall.Signal{syscall.SIGHUP}, p.Signals())
+		require.Len(t, heard, 1)
+		require.Equal(t, []any{"uid 1000", "signal", p.PID(), 1}, []any{heard[0].By, heard[0].Command, heard[0].PID, heard[0].Run})
+		require.Contains(t, heard[0].Why, "HUP to process")
+		require.Equal(t, messages.Running, w.Of("web").Phase)
+
+		for _, refused := range []messages.SignalName{"STOP", "SIGTSTP", "TTIN", "9", "", "hup"} {
+			require.Error(t, w.Signal(ctx, "web", refused), refused)
+		}
+		require.ErrorIs(t, w.Signal(ctx, "nobody", "HUP"), messages.ErrUnknownInstance{ID: "nobody"})
+		require.Len(t, p.Signals(), 1, "nothing else was sent")
+
+		require.NoError(t, w.Signal(ctx, "web", "KILL"))
+		w.Pass(time.Millisecond)
+		require.Equal(t, messages.ReasonSignal, w.Of("web").LastExit.Reason, "it is no stop: restart says what follows")
+		w.Pass(time.Minute)
+		require.Equal(t, messages.Running, w.Of("web").Phase)
+
+		require.NoError(t, w.Stop(ctx, "web"))
+		w.Pass(time.Second)
+		require.ErrorIs(t, w.Signal(ctx, "web", "HUP"), messages.ErrNotRunning{ID: "web", Phase: messages.Stopped})
+		require.Equal(t, "stop", heard[len(heard)-1].Command, "what was not done is not told")
+	})
+}
+
+func TestWhatIsRenewedIsRestartedAsChangedAndWhatDoesNotRunIsLeftAlone(t *testing.T) {
+	bubble(t, "restart.on_change", func(t *testing.T) {
+		ctx := t.Context()
+		w := fake.NewWorld(t, fake.Answering())
+		w.Want("web")
+		w.Pass(time.Second)
+		require.NoError(t, w.Renew(ctx, "web", "wasm changed"))
+		w.Pass(time.Second)
+		require.Equal(t, 2, w.Of("web").Run)
+		require.Equal(t, messages.ReasonChanged, w.Of("web").LastExit.Reason)
+		require.Zero(t, w.Of("web").ConsecutiveFailures)
+		require.Contains(t, w.Log.Records("instance stopping", "web")[0].Attrs["detail"], "wasm changed")
+		require.NoError(t, w.Stop(ctx, "web"))
+		w.Pass(time.Second)
+		require.ErrorIs(t, w.Renew(ctx, "web", "wasm changed"), messages.ErrNotRunning{ID: "web", Phase: messages.Stopped})
+		require.True(t, w.Of("web").Held, "a hold outlives it")
 	})
 }
 

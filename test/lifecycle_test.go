@@ -63,6 +63,31 @@ func TestAStopIsTermThenContThenAfterTheGraceKill(t *testing.T) {
 	})
 }
 
+func TestAStopAsksByTheSignalOfThePolicyAndTheExitIsNoFailure(t *testing.T) {
+	bubble(t, "stop.signal", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering(), fake.Each(func(a *messages.AppInstance) { a.Stop.Signal = "SIGQUIT" }))
+		w.Want("web")
+		p := w.Process("web")
+		w.Pass(time.Second)
+		w.KillManager() // the policy is the list's, also of a process that was adopted
+		w.StartManager()
+		w.Pass(time.Second)
+		require.NoError(t, w.Restart(t.Context(), "web"))
+		w.Pass(time.Second)
+		require.Equal(t, []syscall.Signal{syscall.SIGQUIT, syscall.SIGCONT}, p.Signals())
+		require.Equal(t, messages.ReasonStopped, w.Of("web").LastExit.Reason)
+		require.Zero(t, w.Of("web").ConsecutiveFailures)
+
+		q := w.Process("web")
+		w.Pass(time.Second)
+		w.KillManager()
+		w.Provider.Set()
+		w.StartManager() // nobody lists it any more: by what is on record with the run
+		w.Pass(time.Second)
+		require.Equal(t, []syscall.Signal{syscall.SIGQUIT, syscall.SIGCONT}, q.Signals())
+	})
+}
+
 func TestAStopDuringAStartIsNeverReportedRunning(t *testing.T) {
 	bubble(t, "5.2 Stopping", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.Answering())

@@ -9,7 +9,7 @@
 //   - While it is well it is probed steadily, by a Schedule, and nobody hears of it: not this core, until a probe is not good,
 //     and not the root, which is told when good turns into bad or bad into good. What it is not well any more for is probed
 //     on a timer of its own, an interval after the probe before.
-//   - A run is its first process and all that belong to it (kernel.Circle). A stop is TERM (then CONT, for a process that was
+//   - A run is its first process and all that belong to it (kernel.Circle). A stop is stop.signal, mostly TERM (then CONT, for a process that was
 //     stopped), the grace period, KILL, and KILL again: each to all of them. Those that outlive the first one keep what is
 //     left of the grace. Nothing ends a run but the end of all, except that what has begun a session of its own may be left by
 //     policy, and then that is said.
@@ -27,7 +27,7 @@
 //	| LaunchFailed | report | ! | ! | ! | ! | ! |
 //	| ProbeDue | ! | probe | probe | . | . | . |
 //	| Probed | ! | healthy: report ready, watch -> running; else probe again, after the deadline report unhealthy | healthy: forget failures, watch; else count, probe again, at the threshold report unhealthy | . | . | . |
-//	| StopAsked | cancel, or TERM once launched | TERM, CONT, arm grace | TERM, CONT, arm grace | shorten grace | . | . |
+//	| StopAsked | cancel, or stop.signal once launched | stop.signal, CONT, arm grace | stop.signal, CONT, arm grace | shorten grace | . | . |
 //	| GraceOver | ! | ! | ! | KILL, arm again | KILL again | . |
 //	| ProcessExited | ! | release, report; KILL first what outlives it | release, report; KILL first what outlives it | release, report, once nobody outlives it | release, report, once nobody outlives it; KILL | ! |
 //	| RestChanged | ! | ! | ! | release, report, once nobody is left | release, report, once nobody is left | . |

@@ -17,7 +17,7 @@ const (
 	New      Phase = "new"      // being started or found again
 	Starting Phase = "starting" // has a process, not healthy yet
 	Running  Phase = "running"  // has been healthy
-	Stopping Phase = "stopping" // has been sent TERM
+	Stopping Phase = "stopping" // has been sent TERM, or what its policy says in its place
 	Killing  Phase = "killing"  // has been sent KILL
 	Exited   Phase = "exited"
 )
@@ -44,6 +44,7 @@ type State struct {
 	Ready  bool // the process was healthy before it was adopted; until its first probe
 
 	Leftovers messages.Leftovers // what becomes of those that are away
+	Ask       syscall.Signal     // New: by which it is asked to end, should a stop have come
 
 	Deadline time.Time     // Starting: when it must have been healthy
 	Pace     time.Duration // Starting: until the next probe
@@ -210,7 +211,7 @@ func launched(m *move, _ Event) {
 	m.act(ReportLaunched{})
 	switch {
 	case m.Asked:
-		m.terminate(m.Grace, m.Leftovers)
+		m.terminate(m.Grace, m.Leftovers, m.Ask)
 	case m.Ready:
 		m.Phase = Running
 		m.probe()
@@ -360,17 +361,20 @@ func policyChanged(m *move, e Event) {
 
 func stopBeforeLaunch(m *move, e Event) {
 	s := e.(StopAsked)
-	m.Asked, m.Grace, m.Leftovers = true, s.Grace, s.Leftovers
+	m.Asked, m.Grace, m.Leftovers, m.Ask = true, s.Grace, s.Leftovers, messages.StopPolicy(s).Asks().Number()
 	m.act(Cancel{})
 }
 
-func stop(m *move, e Event) { m.terminate(e.(StopAsked).Grace, e.(StopAsked).Leftovers) }
+func stop(m *move, e Event) {
+	s := e.(StopAsked)
+	m.terminate(s.Grace, s.Leftovers, messages.StopPolicy(s).Asks().Number())
+}
 
-func (m *move) terminate(grace time.Duration, leftovers messages.Leftovers) {
+func (m *move) terminate(grace time.Duration, leftovers messages.Leftovers, ask syscall.Signal) {
 	m.unwatch()
 	m.Phase, m.ProbeAt, m.Leftovers = Stopping, time.Time{}, leftovers
 	// CONT, or a stopped process would sleep through its grace period.
-	m.signal(syscall.SIGTERM)
+	m.signal(ask)
 	m.signal(syscall.SIGCONT)
 	m.KillAt = m.now.Add(grace)
 	m.act(ArmGrace{m.KillAt})

@@ -31,8 +31,8 @@ var table = map[string]row{
 		Stopping: ignore, Killing: ignore, Exited: ignore,
 	},
 	"StopAsked": {
-		New:      {"cancel, or TERM once launched", stopBeforeLaunch},
-		Starting: {"TERM, CONT, arm grace", stop}, Running: {"TERM, CONT, arm grace", stop},
+		New:      {"cancel, or stop.signal once launched", stopBeforeLaunch},
+		Starting: {"stop.signal, CONT, arm grace", stop}, Running: {"stop.signal, CONT, arm grace", stop},
 		Stopping: {"shorten grace", stopAgain}, Killing: ignore, Exited: ignore,
 	},
 	"GraceOver": {

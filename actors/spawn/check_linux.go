@@ -193,7 +193,7 @@ func (s *Spawner) startCheck(ctx context.Context, c *checked, t messages.Target)
 	cmd := &exec.Cmd{Path: program, Args: line, Env: env, Dir: app.WorkDir, SysProcAttr: s.checkAttributes(app)}
 	known := s.forks()
 	defer known()
-	pid, err := forker.fork(cmd, -1, pipe[1], pipe[1])
+	pid, err := forker.fork(cmd, nil, -1, pipe[1], pipe[1])
 	_ = writer.Close() // the check has it
 	if err != nil {
 		_ = reader.Close() // nothing was read

@@ -146,7 +146,7 @@ func (e *enquiry) end() {
 type rest struct {
 	mu      sync.Mutex
 	seen    map[int]member // that belong to it, by pid; those that have ended are taken out at each look
-	sent    sending        // TERM or KILL, if that was sent: who is forked later gets it too
+	sent    sending        // what ends it, if that was sent: who is forked later gets it too
 	at      time.Time      // when
 	waiting []sending      // what the worker has to send
 	working bool
@@ -155,7 +155,7 @@ type rest struct {
 // member is a process of the run.
 type member struct {
 	kernel.Process
-	told bool // it was sent TERM on its own: once is enough, some programs take a second for impatience
+	told bool // it was asked to end on its own: once is enough, some programs take a second for impatience
 }
 
 type sending struct {
@@ -163,6 +163,9 @@ type sending struct {
 	leftovers messages.Leftovers
 	group     bool // the group has it already
 }
+
+// asks reports whether it asks a process to end: whatever is sent to all of a run does, but for what ends it, and what wakes it.
+func (s sending) asks() bool { return s.Signal != syscall.SIGKILL && s.Signal != syscall.SIGCONT }
 
 // circle picks the living processes of the run beside its first one. p.rest is locked.
 func (p *process) circle(table map[int]kernel.Process) map[int]kernel.Process {
@@ -210,7 +213,7 @@ func (p *process) circle(table map[int]kernel.Process) map[int]kernel.Process {
 // away reports whether a process of the run has left its session and its group.
 func (p *process) away(x kernel.Process) bool { return x.Session != p.pid && x.Group != p.pid }
 
-// look brings what is known of the run's others up to date. Those that were forked after all were sent TERM or KILL get it
+// look brings what is known of the run's others up to date. Those that were forked after all were sent what ends them get it
 // now. since is when the table may have been read at the earliest.
 func (p *process) look(since time.Time) {
 	if err := p.home.readings.after(since); errors.Is(err, ErrClosed) {
@@ -300,10 +303,10 @@ func (p *process) send(to []int, s sending) {
 	for _, pid := range to {
 		p.rest.mu.Lock()
 		x, known := p.rest.seen[pid]
-		if x.told && s.Signal == syscall.SIGTERM || s.leftovers == messages.LeftoversLeave && p.away(x.Process) {
+		if x.told && s.asks() || s.leftovers == messages.LeftoversLeave && p.away(x.Process) {
 			known = false
 		}
-		if known && s.Signal == syscall.SIGTERM {
+		if known && s.asks() {
 			x.told = true
 			p.rest.seen[pid] = x
 		}
@@ -312,7 +315,7 @@ func (p *process) send(to []int, s sending) {
 			continue
 		}
 		err := p.home.signalMember(x.Process, s.Signal)
-		if s.Signal == syscall.SIGTERM && err == nil {
+		if s.asks() && err == nil {
 			err = p.home.signalMember(x.Process, syscall.SIGCONT) // or one that is stopped would sleep through its grace
 		}
 		if err != nil && !errors.Is(err, unix.ESRCH) {
@@ -328,7 +331,7 @@ func (p *process) signalRest(s sending) {
 	p.rest.mu.Lock()
 	defer p.rest.mu.Unlock()
 	p.rest.waiting = append(p.rest.waiting, s)
-	if s.Signal == syscall.SIGTERM || s.Signal == syscall.SIGKILL {
+	if s.Signal != syscall.SIGCONT {
 		p.rest.sent, p.rest.at = s, time.Now()
 	}
 	if p.rest.working {

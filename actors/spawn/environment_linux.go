@@ -10,12 +10,13 @@ import (
 	"strings"
 
 	"procman/actors/kernel"
+	"procman/actors/runas"
 	"procman/messages"
 )
 
 // environment returns what a process is started with: procman's marks and those of who launches it, which nothing overrides, then the
-// instance's own variables, then those of the manager that are passed on.
-func (s *Spawner) environment(l messages.Launch, r runRecord) []string {
+// instance's own variables, then those of the user it runs as, if that is another one, and those of the manager that are passed on.
+func (s *Spawner) environment(l messages.Launch, r runRecord, as *runas.Settings) []string {
 	var e environment
 	put := e.put
 	put(EnvStateDir, string(s.dir))
@@ -30,7 +31,7 @@ func (s *Spawner) environment(l messages.Launch, r runRecord) []string {
 	}
 	// Nobody else says so of a run: what shows that it is fenced is ended as such, and who trusts an epoch trusts procman.
 	e.keep(kernel.EnvEpoch, kernel.EnvFence)
-	return e.with(l.App, s.env)
+	return e.with(l.App, as, s.env)
 }
 
 // checkEnvironment returns what the command of a health check is started with: what the instance has, but for the marks of its run,
@@ -41,7 +42,7 @@ func (s *Spawner) checkEnvironment(app messages.AppInstance, port int) []string 
 	e.put(EnvInstance, string(app.InstanceID))
 	e.put("PORT", strconv.Itoa(port))
 	e.keep(EnvStateDir, EnvRun, EnvTag, EnvSpec, kernel.EnvEpoch, kernel.EnvFence)
-	return e.with(app, s.env)
+	return e.with(app, nil, s.env)
 }
 
 // environment is one in the making: what is there first is not overridden.
@@ -67,10 +68,13 @@ func (e *environment) keep(names ...string) {
 	}
 }
 
-// with adds the variables of the instance, and those of the manager that are passed on.
-func (e *environment) with(app messages.AppInstance, passed []string) []string {
+// with adds the variables of the instance, those of the user it runs as, and those of the manager that are passed on.
+func (e *environment) with(app messages.AppInstance, as *runas.Settings, passed []string) []string {
 	for _, name := range slices.Sorted(maps.Keys(app.Env)) {
 		e.put(name, app.Env[name])
+	}
+	for name, value := range as.Environ() {
+		e.put(name, value)
 	}
 	for _, name := range passed {
 		if value, ok := os.LookupEnv(name); ok {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"procman/actors/kernel"
+	"procman/actors/runas"
 )
 
 // forker starts commands, one after the other, on a thread of its own that has a table of descriptors of its own with next to
@@ -156,10 +157,12 @@ var errShared = errors.New("a thread cannot have a table of descriptors of its o
 // threadFiles shows what the calling thread has open.
 const threadFiles = "/proc/thread-self/fd"
 
-// fork starts the command, with /dev/null and those descriptors as its own from 0 on; until it executes its program it has the lock, too, if
-// that is not -1. fork
-// returns once the program is executed, or could not be. The command has no handle of the process, which is watched by a pidfd.
-func (f *forker) fork(cmd *exec.Cmd, lock int, files ...int) (pid int, err error) {
+// fork starts the command, with /dev/null and those descriptors as its own from 0 on; until it executes its program it
+// has the lock, too, if that is not -1. fork returns once the program is executed, or could not be. The command has no handle of the process, which is watched by a pidfd.
+func (f *forker) fork(cmd *exec.Cmd, as *runas.Settings, lock int, files ...int) (pid int, err error) {
+	if as != nil {
+		return forkAs(cmd, as, lock, files...)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	all := files
@@ -185,6 +188,31 @@ func (f *forker) fork(cmd *exec.Cmd, lock int, files ...int) (pid int, err error
 		return cmd.Process.Release() // its handle is of this thread's table
 	})
 	return pid, err
+}
+
+// forkAs is fork for a command that is started as its settings say, by a thread that has the table of all: they may need one that
+// nobody uses afterwards.
+func forkAs(cmd *exec.Cmd, as *runas.Settings, lock int, files ...int) (pid int, err error) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return 0, err
+	}
+	defer null.Close() // nothing was written
+	fds, err := duplicates(append(files, lock))
+	given := make([]*os.File, 0, len(fds))
+	for _, fd := range fds {
+		given = append(given, os.NewFile(uintptr(fd), ""))
+	}
+	defer closeAll(given)
+	if err != nil {
+		return 0, err
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = null, given[0], given[1], given[2:len(files)]
+	if err := as.Start(cmd); err != nil {
+		return 0, err
+	}
+	pid = cmd.Process.Pid // not after it is released
+	return pid, cmd.Process.Release()
 }
 
 func closeAll(files []*os.File) {

@@ -104,7 +104,7 @@ func BenchmarkAForkBesideDescriptors(b *testing.B) {
 				for b.Loop() {
 					cmd, pid, fd := &exec.Cmd{Path: "/bin/true", SysProcAttr: &syscall.SysProcAttr{Setsid: true}}, 0, int(null.Fd())
 					if table == "own" {
-						pid, err = f.fork(cmd, fd, fd, fd)
+						pid, err = f.fork(cmd, nil, fd, fd, fd)
 						require.NoError(b, err)
 					} else {
 						require.NoError(b, cmd.Start())

@@ -181,15 +181,15 @@ func (s *Spawner) obstructed(ctx context.Context, i *instance, a messages.AppIns
 	var waits []string
 	for _, x := range left {
 		waits = append(waits, fmt.Sprintf("%s of run %d", messages.Members([]messages.Member{{PID: x.PID, Name: x.Name}}), x.Run))
-		s.endLeftover(i, x, a.Stop.Grace)
+		s.endLeftover(i, x, a.Stop)
 	}
 	slices.Sort(waits)
-	return fault(messages.FaultLocked, "", fmt.Errorf("waits for %s, which holds the lock; it was sent TERM, and gets KILL when its grace of %v is over",
-		strings.Join(waits, ", "), a.Stop.Grace), "")
+	return fault(messages.FaultLocked, "", fmt.Errorf("waits for %s, which holds the lock; it was sent %s, and gets KILL when its grace of %v is over",
+		strings.Join(waits, ", "), a.Stop.Asks().Plain(), a.Stop.Grace), "")
 }
 
-// endLeftover ends the process and all of its run, in a goroutine of its own: TERM, a grace period, KILL.
-func (s *Spawner) endLeftover(i *instance, x kernel.Process, grace time.Duration) {
+// endLeftover ends the process and all of its run, in a goroutine of its own: the signal of the policy, its grace period, KILL.
+func (s *Spawner) endLeftover(i *instance, x kernel.Process, policy messages.StopPolicy) {
 	s.mu.Lock()
 	twice := s.ending[x.Tag]
 	s.ending[x.Tag] = true
@@ -208,7 +208,7 @@ func (s *Spawner) endLeftover(i *instance, x kernel.Process, grace time.Duration
 			delete(s.ending, x.Tag)
 		}()
 		p.look(time.Now())
-		sig := syscall.SIGTERM
+		sig, grace := policy.Asks().Number(), policy.Grace
 		for p.Signal(sig, messages.LeftoversEnd) == nil && !p.emptied(grace) {
 			sig, grace = syscall.SIGKILL, killAgain
 		}

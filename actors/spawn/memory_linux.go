@@ -57,6 +57,9 @@ func memorize(m messages.Memory, boot string, c clock) memoryRecord {
 		StopAs: m.StopAs, KillAt: c.nanos(m.KillAt),
 		Held: m.Held, HeldBy: m.HeldBy, HeldAt: m.HeldAt.Round(0),
 	}
+	if r.Signal == "TERM" { // as versions have it that know no other
+		r.Signal = ""
+	}
 	if e := m.LastExit; e != nil {
 		r.LastExit = &memoryExit{Code: e.Code, Signal: e.Signal, Known: e.Known, At: c.nanos(e.At), Reason: e.Reason}
 	}
@@ -66,6 +69,9 @@ func memorize(m messages.Memory, boot string, c clock) memoryRecord {
 func (r memoryRecord) recall(boot string, c clock) messages.Memory {
 	if r.Boot != boot {
 		r.DueAt, r.HealthySince, r.KillAt = nil, nil, nil
+	}
+	if r.StopPolicy != (messages.StopPolicy{}) {
+		r.Signal = r.Asks()
 	}
 	m := messages.Memory{
 		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Rule: r.Rule, Starts: r.Starts, Counted: r.Counted, Stop: r.StopPolicy, Attempts: r.Attempts,

@@ -30,7 +30,7 @@ func recalled(t testing.TB, s *Spawner) []messages.Memory {
 func fullMemory(t testing.TB) messages.Memory {
 	now := time.Now()
 	m := messages.Memory{
-		ID: "a", Run: 4, Exited: true, Spec: "spec", Rule: "rule", Starts: 3, Counted: true, Stop: messages.StopPolicy{Grace: time.Second, Leftovers: messages.LeftoversLeave}, Attempts: 2, Phase: messages.Backoff, Reason: "why",
+		ID: "a", Run: 4, Exited: true, Spec: "spec", Rule: "rule", Starts: 3, Counted: true, Stop: messages.StopPolicy{Grace: time.Second, Leftovers: messages.LeftoversLeave, Signal: "QUIT"}, Attempts: 2, Phase: messages.Backoff, Reason: "why",
 		DueAt: now.Add(time.Minute), HealthySince: now.Add(-time.Hour), StopAs: messages.ReasonChanged, KillAt: now.Add(time.Second), Held: true,
 		HeldBy: "uid 1000", HeldAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 		LastExit: &messages.Exit{Code: -1, Signal: "SEGV", Known: true, At: now.Add(-time.Second), Reason: messages.ReasonSignal},
@@ -250,7 +250,7 @@ func TestAContainerThatWasStartedAgainIsAnotherBootThoughTheBootIDIsTheHosts(t *
 func TestAMemoryIsOnDiskAsItAlwaysWas(t *testing.T) {
 	t.Parallel()
 	const fixed = `{"instance":"a","boot_id":"boot","run":4,"exited":true,"spec_hash":"spec","restart_hash":"rule","starts":3,"counted":true,` +
-		`"grace_ns":1000000000,"leftovers":"leave","attempts":2,"phase":"backoff","reason":"why","due_ns":7,"healthy_since_ns":7,"stop_as":"changed",` +
+		`"grace_ns":1000000000,"leftovers":"leave","stop_signal":"QUIT","attempts":2,"phase":"backoff","reason":"why","due_ns":7,"healthy_since_ns":7,"stop_as":"changed",` +
 		`"kill_ns":7,"held":true,"held_by":"uid 1000","held_at":"2026-01-02T03:04:05.000000006Z",` +
 		`"last_exit":{"code":-1,"signal":"SEGV","known":true,"at_ns":7,"reason":"signal"}}`
 	c := clock{now: time.Now(), mono: 7}
@@ -262,4 +262,13 @@ func TestAMemoryIsOnDiskAsItAlwaysWas(t *testing.T) {
 	var r memoryRecord
 	require.NoError(t, json.Unmarshal([]byte(fixed), &r))
 	require.Equal(t, m, r.recall("boot", c))
+
+	m.Stop.Signal = "TERM" // as it is without being said: on disk it is as before there was a choice
+	before := strings.Replace(fixed, `"stop_signal":"QUIT",`, "", 1)
+	text, err = json.Marshal(memorize(m, "boot", c))
+	require.NoError(t, err)
+	require.Equal(t, before, string(text))
+	r = memoryRecord{}
+	require.NoError(t, json.Unmarshal([]byte(before), &r))
+	require.Equal(t, m, r.recall("boot", c), "and nothing is written anew for it")
 }

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -22,6 +21,7 @@ import (
 
 	"procman/actors/kernel"
 	"procman/actors/record"
+	"procman/actors/runas"
 	"procman/messages"
 )
 
@@ -36,6 +36,7 @@ const (
 type inspection struct {
 	spec    string // of the app
 	program string
+	as      *runas.Settings // as whom it runs; nil: as this process
 	err     error
 	at      time.Time
 }
@@ -49,9 +50,9 @@ type looking struct {
 // preflight is check, for which nobody waits long: what lies on a file system that does not answer keeps only those starts
 // waiting that need it. Of those that need the same, two looks may hang, and not one for each instance and try. The answer of
 // one that is merely slow serves the next try.
-func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppInstance) (string, error) {
+func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppInstance) (string, *runas.Settings, error) {
 	if app.EnvFault != "" {
-		return "", fault(messages.FaultEnvFile, "", errors.New(app.EnvFault), "correct the file; it is watched, and what waits for it is started then")
+		return "", nil, fault(messages.FaultEnvFile, "", errors.New(app.EnvFault), "correct the file; it is watched, and what waits for it is started then")
 	}
 	key := app.Executable + "\x00" + app.WorkDir + "\x00" + filepath.Dir(app.WasmPath)
 	found := &inspection{}
@@ -60,7 +61,7 @@ func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppIn
 	i.inspection = nil
 	if late != nil && time.Since(late.at) < lateTime && late.spec == app.SpecHash() {
 		s.mu.Unlock()
-		return late.program, late.err
+		return late.program, late.as, late.err
 	}
 	looks := s.looks[key]
 	if looks == nil {
@@ -75,7 +76,7 @@ func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppIn
 		}
 	}
 	left, err := looks.disk.Do(ctx, programPatience, func() error {
-		found.program, found.err = check(app)
+		found.program, found.as, found.err = check(app)
 		return nil
 	}, func() {
 		found.spec, found.at = app.SpecHash(), time.Now()
@@ -92,28 +93,65 @@ func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppIn
 	var stalled *record.StalledError
 	switch {
 	case errors.As(err, &stalled):
-		return "", fault(messages.FaultStalled, app.Executable, err, "look at that mount: `df`, `dmesg`")
+		return "", nil, fault(messages.FaultStalled, app.Executable, err, "look at that mount: `df`, `dmesg`")
 	case left || err != nil:
-		return "", err
+		return "", nil, err
 	}
-	return found.program, found.err
+	return found.program, found.as, found.err
 }
 
 // check finds out before the fork what exec would not say, or of which file it would not say it, and returns the program as
 // an absolute path. To read the program here also keeps one that lies on a dead file system from blocking every fork of the
 // manager: what exec then refuses, see explain, it refuses at once.
-func check(app messages.AppInstance) (string, error) {
+func check(app messages.AppInstance) (string, *runas.Settings, error) {
 	program, err := findProgram(app.Executable)
 	if err != nil {
-		return "", err
+		return "", nil, err
+	}
+	as, err := runas.Resolve(app.Process)
+	if err != nil {
+		return "", nil, fault(messages.FaultProcess, "", err, "correct process")
 	}
 	if err := checkProgram(program, app.WorkDir); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if err := checkDir(app.WorkDir); err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return program, checkWasm(app)
+	if err := checkWasm(app); err != nil {
+		return "", nil, err
+	}
+	if as.Name() == "" {
+		return program, as, nil
+	}
+	return program, as, checkAs(as, program, app)
+}
+
+// checkAs finds out what another user may not do with the files of the app.
+func checkAs(as *runas.Settings, program string, app messages.AppInstance) error {
+	may := func(f messages.StartFault, path string, mode uint32, what string) error {
+		err := as.Access(path, mode)
+		if err == nil {
+			return nil
+		}
+		help := fmt.Sprintf("let %s %s it", as.Name(), what)
+		if dir := as.Refused(path); dir != "" {
+			help = fmt.Sprintf("let %s enter %s", as.Name(), dir)
+		}
+		return missing(f, path, err, help)
+	}
+	if app.WorkDir != "" {
+		if err := may(messages.FaultDirMissing, app.WorkDir, runas.Enter, "enter"); err != nil {
+			return err
+		}
+	}
+	if err := may(messages.FaultNotExecutable, program, runas.Execute, "execute"); err != nil {
+		return err
+	}
+	if path := app.Module(); path != "" {
+		return may(messages.FaultWasmMissing, path, runas.Read, "read")
+	}
+	return nil
 }
 
 func fault(f messages.StartFault, path string, err error, help string) error {
@@ -235,22 +273,13 @@ func checkDir(dir string) error {
 	return nil
 }
 
-// uses reports whether the placeholder stands in the command line.
-func uses(app messages.AppInstance, placeholder string) bool {
-	args := app.Args
-	if len(args) == 0 {
-		args = messages.DefaultArgs()
-	}
-	return slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(arg, placeholder) })
-}
-
 func checkWasm(app messages.AppInstance) error {
-	path := app.WasmPath
-	if path == "" || !uses(app, "{wasm_path}") {
-		return nil
+	if len(app.Args) == 0 {
+		app.Args = messages.DefaultArgs()
 	}
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(app.WorkDir, path)
+	path := app.Module()
+	if path == "" {
+		return nil
 	}
 	const help = "build it, or correct wasm_path"
 	info, err := os.Stat(path)
@@ -285,6 +314,10 @@ func cause(err error) error {
 
 // startError says what an error of a system call means for a start whose preflight went well.
 func startError(err error, path string) *messages.StartError {
+	var setting *runas.SettingError
+	if errors.As(err, &setting) {
+		return &messages.StartError{Fault: messages.FaultProcess, Err: err, Help: "correct it, or let the daemon do that"}
+	}
 	e := &messages.StartError{Fault: messages.FaultOther, Path: path, Err: cause(err)}
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {

@@ -31,6 +31,7 @@ type process struct {
 var (
 	_ actors.Notifier = (*process)(nil)
 	_ actors.Worker   = (*process)(nil)
+	_ actors.Sender   = (*process)(nil)
 )
 
 func (p *process) PID() int             { return p.pid }
@@ -98,6 +99,26 @@ func (p *process) Signal(sig syscall.Signal, leftovers messages.Leftovers) error
 		return nil // it is closed when the group is gone
 	}
 	return fmt.Errorf("instance %q: signal %s to the group of process %d: %w", string(p.id), signalName(sig), p.pid, err)
+}
+
+// Send sends sig to the group, as long as its leader lives. It is no wish that the run ends, and nobody who is forked later
+// gets it.
+func (p *process) Send(sig syscall.Signal) error {
+	if p.fd == nil || p.ended() {
+		return &messages.GoneError{Exit: p.exit}
+	}
+	leave, err := p.home.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if p.fd.Ended() {
+		return &messages.GoneError{Exit: unknownExit(time.Now())}
+	}
+	if _, err := p.home.signal(&p.group, sig); err != nil {
+		return fmt.Errorf("instance %q: signal %s to the group of process %d: %w", string(p.id), signalName(sig), p.pid, err)
+	}
+	return nil
 }
 
 // watch has the run concluded when the process has ended, or the Spawner was closed.
@@ -211,19 +232,16 @@ func exitOf(status syscall.WaitStatus, known bool, at time.Time) messages.Exit {
 	return unknownExit(at)
 }
 
-// sigrtmin is the first realtime signal that programs can use; the C library keeps those before it.
-const sigrtmin = 34
-
 // signalName returns TERM, KILL, RTMIN+1, …
 func signalName(sig syscall.Signal) string {
 	name := unix.SignalName(sig)
 	switch {
 	case name != "":
 		return strings.TrimPrefix(name, "SIG")
-	case sig == sigrtmin:
+	case sig == messages.SIGRTMIN:
 		return "RTMIN"
-	case sig > sigrtmin:
-		return "RTMIN+" + strconv.Itoa(int(sig)-sigrtmin)
+	case sig > messages.SIGRTMIN:
+		return "RTMIN+" + strconv.Itoa(int(sig)-messages.SIGRTMIN)
 	}
 	return strconv.Itoa(int(sig))
 }

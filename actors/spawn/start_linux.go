@@ -15,6 +15,7 @@ import (
 	"procman/actors"
 	"procman/actors/kernel"
 	"procman/actors/record"
+	"procman/actors/runas"
 	"procman/messages"
 )
 
@@ -47,7 +48,7 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	if err := s.elsewhere(l.App); err != nil {
 		return nil, err
 	}
-	program, err := s.preflight(ctx, i, l.App)
+	program, as, err := s.preflight(ctx, i, l.App)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +64,7 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	args := append([]string{l.App.Executable}, l.App.CommandLine(l.Port)...)
 	r := s.intent(l, args)
 	s.inscribe(f.lock, func() { s.note(f.lock, r) })
-	p, err := s.start(ctx, i, l, program, args, r, f)
+	p, err := s.start(ctx, i, l, command{program, args, as}, r, f)
 	if err != nil {
 		s.inscribe(f.lock, func() { s.annul(f.lock) }) // nothing was begun: no run is to be looked for, and none has ended
 		return nil, err
@@ -199,23 +200,28 @@ func openOrMake[F any](path string, flag int, open func(string, int, fs.FileMode
 	return f, err
 }
 
+// command is what is executed.
+type command struct {
+	program string
+	args    []string
+	as      *runas.Settings // as whom; nil: as this process
+}
+
 // start forks. It closes nothing it was given.
-func (s *Spawner) start(
-	ctx context.Context, i *instance, l messages.Launch, program string, args []string, r runRecord, f *files,
-) (*process, error) {
-	env := s.environment(l, r)
+func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, c command, r runRecord, f *files) (*process, error) {
+	env := s.environment(l, r, c.as)
 	for pause := 5 * time.Millisecond; ; pause *= 2 {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		cmd := &exec.Cmd{
-			Path: program, Args: args, Env: env, Dir: l.App.WorkDir,
+			Path: c.program, Args: c.args, Env: env, Dir: l.App.WorkDir,
 			SysProcAttr: &syscall.SysProcAttr{Setsid: true}, // no Pdeathsig: a process outlives us
 		}
 		failpoint("before-fork")
 		known := s.forks()
 		// Files, not pipes: a process must neither die nor wait because we do.
-		pid, err := s.forker.fork(cmd, f.held, f.stdout, f.stderr, int(f.lock.Fd()))
+		pid, err := s.forker.fork(cmd, c.as, f.held, f.stdout, f.stderr, int(f.lock.Fd()))
 		if err == nil {
 			defer known()
 			failpoint("after-fork")
@@ -223,7 +229,7 @@ func (s *Spawner) start(
 		}
 		known()
 		// Whoever forks while a program is being copied holds it open for writing for an instant.
-		if e := explain(startError(err, program), l.App.WorkDir, program, args, env); e.Fault != messages.FaultBusy || pause > 100*time.Millisecond {
+		if e := explain(startError(err, c.program), l.App.WorkDir, c.program, c.args, env); e.Fault != messages.FaultBusy || pause > 100*time.Millisecond {
 			return nil, e
 		}
 		if err := s.pause(ctx, pause); err != nil && ctx.Err() != nil {

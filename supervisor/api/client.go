@@ -166,6 +166,11 @@ func (c *Client) Restart(ctx context.Context, id messages.InstanceID) (s message
 	return s, c.ask(ctx, http.MethodPost, place(id, "/restart"), id, &s)
 }
 
+// Signal sends a signal to the process group of the instance. The *Error has CodeNotRunning if there is no process.
+func (c *Client) Signal(ctx context.Context, id messages.InstanceID, signal messages.SignalName) (s messages.Status, err error) {
+	return s, c.ask(ctx, http.MethodPost, place(id, "/signal")+"?signal="+url.QueryEscape(string(signal)), id, &s)
+}
+
 // Reload has the configuration read again and applied. It returns when that is decided.
 func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
 	return r, c.ask(ctx, http.MethodPost, "/v1/reload", "", &r)

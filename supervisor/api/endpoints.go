@@ -27,6 +27,7 @@ func (s *Server) instances(w http.ResponseWriter, r *http.Request) {
 		s.no(w, r, refuse("use is %.100q; it must be true or false", r.URL.Query().Get("use")))
 		return
 	}
+	s.outdated(r.Context(), all)
 	head, err := json.Marshal(Document{Schema: Schema, Manager: s.manager(), Instances: []messages.Status{}})
 	if err != nil {
 		s.noForm(w, r, err)
@@ -83,7 +84,9 @@ func (s *Server) instance(w http.ResponseWriter, r *http.Request) {
 		s.no(w, r, answerTo(messages.ErrUnknownInstance{ID: id}))
 		return
 	}
-	s.yes(w, r, http.StatusOK, whole(status))
+	one := []messages.Status{status}
+	s.outdated(r.Context(), one)
+	s.yes(w, r, http.StatusOK, whole(one[0]))
 }
 
 // command returns the endpoint that has do done to an instance and answers what then is known of it.
@@ -109,6 +112,18 @@ func (s *Server) command(do func(context.Context, messages.InstanceID) error) ht
 		}
 		s.yes(w, r, http.StatusOK, whole(status))
 	}
+}
+
+// signal has the signal sent that the query names.
+func (s *Server) signal(w http.ResponseWriter, r *http.Request) {
+	name := messages.SignalName(r.URL.Query().Get("signal"))
+	if err := name.Check(); err != nil {
+		s.no(w, r, refuse("%v", err))
+		return
+	}
+	s.command(func(ctx context.Context, id messages.InstanceID) error {
+		return s.options.Supervisor.Signal(ctx, id, name)
+	})(w, r)
 }
 
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {

@@ -146,10 +146,12 @@ func TestTheClientAsksEveryEndpoint(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, messages.InstanceID("web"), s.ID)
 	}
+	_, err = c.Signal(ctx, "web", "RTMIN+1")
+	require.NoError(t, err)
 	r, err := c.Reload(ctx)
 	require.NoError(t, err)
 	require.Equal(t, 2, r.Instances)
-	require.Equal(t, []string{"start web", "stop web", "restart web", "reload"}, w.said())
+	require.Equal(t, []string{"start web", "stop web", "restart web", "signal RTMIN+1 web", "reload"}, w.said())
 	require.NoError(t, c.Healthy(ctx))
 
 	var e *Error
@@ -179,6 +181,14 @@ func TestTheClientsErrorsAreTyped(t *testing.T) {
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, Error{Message: messages.ErrDisabled{ID: "web"}.Error(), Code: CodeConflict, Status: 409}, *e)
+
+	_, err = c.Signal(t.Context(), "web", "STOP")
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, CodeInvalid, e.Code, "before the supervisor is asked")
+	w.fail = messages.ErrNotRunning{ID: "web", Phase: messages.Backoff}
+	_, err = c.Signal(t.Context(), "web", "HUP")
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, Error{Message: `instance "web" is backoff: it has no process`, Code: CodeNotRunning, Status: 409}, *e)
 
 	stranger := NewClient(socket + "-is-elsewhere")
 	_, err = stranger.Instances(t.Context())

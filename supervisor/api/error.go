@@ -22,6 +22,7 @@ const (
 	CodeInvalid         Code = "invalid"             // 400: the request, or 422: the configuration
 	CodeForbidden       Code = "forbidden"           // 403: another user, or one who may only read
 	CodeConflict        Code = "conflict"            // 409: not as things stand
+	CodeNotRunning      Code = "not_running"         // 409: it has no process
 	CodeOther           Code = "other_configuration" // 409: the request is for a daemon that runs by another
 	CodeBusy            Code = "busy"                // 503: too many streams at once
 	CodeEnding          Code = "ending"              // 503: the daemon is on its way out
@@ -32,7 +33,7 @@ const (
 
 // Codes lists every code.
 func Codes() []Code {
-	return []Code{CodeUnknownInstance, CodeNotFound, CodeNoFleet, CodeMethod, CodeInvalid, CodeForbidden, CodeConflict, CodeOther, CodeBusy, CodeEnding,
+	return []Code{CodeUnknownInstance, CodeNotFound, CodeNoFleet, CodeMethod, CodeInvalid, CodeForbidden, CodeConflict, CodeNotRunning, CodeOther, CodeBusy, CodeEnding,
 		CodeNotReady, CodeTimeout, CodeFailed}
 }
 
@@ -58,6 +59,7 @@ func answerTo(err error) *Error {
 	var already *Error
 	var unknown messages.ErrUnknownInstance
 	var disabled messages.ErrDisabled
+	var idle messages.ErrNotRunning
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &already):
@@ -66,6 +68,8 @@ func answerTo(err error) *Error {
 		return &Error{err.Error(), CodeUnknownInstance, http.StatusNotFound}
 	case errors.As(err, &disabled):
 		return &Error{err.Error(), CodeConflict, http.StatusConflict}
+	case errors.As(err, &idle):
+		return &Error{err.Error(), CodeNotRunning, http.StatusConflict}
 	case errors.As(err, &tooLarge):
 		return &Error{fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit), CodeInvalid, http.StatusRequestEntityTooLarge}
 	case errors.Is(err, supervisor.ErrStopped):

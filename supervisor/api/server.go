@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"procman/actors/record"
 	"procman/messages"
 	"procman/supervisor"
 )
@@ -18,6 +19,7 @@ import (
 type Supervisor interface {
 	supervisor.ProcessController
 	Lookup(id messages.InstanceID) (messages.Status, bool)
+	App(id messages.InstanceID) *messages.AppInstance
 	Explain(id messages.InstanceID) (messages.Explanation, bool)
 	Desired() int
 	Reload(ctx context.Context) error
@@ -81,6 +83,7 @@ const (
 	decideTimeout = 10 * time.Second // for the supervisor to accept a command
 	idleTimeout   = 10 * time.Second // between two requests; short, for others may wait for the connection
 	farewell      = 2 * time.Second  // for requests under way when the server ends
+	looksAtOnce   = 2                // at the files of instances: each may hold a thread
 	plansAtOnce   = 2                // each may hold a configuration in memory, or wait for a disk
 )
 
@@ -89,6 +92,7 @@ type Server struct {
 	options Options
 	log     *slog.Logger
 	mux     *http.ServeMux
+	disk    *record.Disk  // of the files of instances
 	streams chan struct{} // a slot for each stream of output
 	plans   chan struct{} // a slot for each plan that is made
 	readers chan struct{} // a slot for each request of who may only read
@@ -130,7 +134,8 @@ func New(o Options) (*Server, error) {
 		o.heartbeat = heartbeat
 	}
 	s := &Server{options: o, log: o.Logger, mux: http.NewServeMux(), streams: make(chan struct{}, o.streams),
-		plans: make(chan struct{}, plansAtOnce), lists: make(chan struct{}, listsAtOnce)}
+		plans: make(chan struct{}, plansAtOnce), lists: make(chan struct{}, listsAtOnce),
+		disk: record.NewDisk("the disk of the files of instances", looksAtOnce)}
 	s.readers = make(chan struct{}, max(o.streams/2, 1)) // they keep nobody from following who may do everything
 	s.life, s.end = context.WithCancel(context.Background())
 	for _, r := range s.routes() {
@@ -169,6 +174,7 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/instances/{id}/start", s.command(o.Start)},
 		{"POST", "/v1/instances/{id}/stop", s.command(o.Stop)},
 		{"POST", "/v1/instances/{id}/restart", s.command(o.Restart)},
+		{"POST", "/v1/instances/{id}/signal", s.signal},
 		{"GET", "/v1/instances/{id}/logs", s.logs},
 		{"GET", "/v1/instances/{id}/why", s.why},
 		{"GET", "/v1/events", s.events},

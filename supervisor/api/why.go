@@ -62,6 +62,9 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	d := Why{Schema: Schema, Instance: whole(x.Status), Verdict: x.Verdict, Probes: []SeenProbe{},
 		Stderr: []messages.OutputLine{}, Stdout: []messages.OutputLine{}, Now: []messages.OutputLine{}, NowOut: []messages.OutputLine{}, Events: []messages.Event{}}
+	one := []messages.Status{x.Status}
+	s.outdated(ctx, one)
+	d.Instance.Outdated = one[0].Outdated
 	if app := x.Desired; app != nil {
 		args := app.Args // without a port they cannot be filled in
 		if x.Status.Port != 0 {

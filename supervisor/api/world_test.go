@@ -32,6 +32,7 @@ type world struct {
 	done         chan struct{}
 	ended        chan Mode
 	by           string // who ended it
+	app          *messages.AppInstance
 	events       func(ctx context.Context, q messages.EventQuery) iter.Seq2[messages.LoggedEvent, error]
 	queries      chan messages.OutputQuery
 	logs         func(ctx context.Context, q messages.OutputQuery) iter.Seq2[messages.OutputLine, error]
@@ -112,6 +113,10 @@ func (w *world) Stop(ctx context.Context, id messages.InstanceID) error {
 }
 func (w *world) Restart(ctx context.Context, id messages.InstanceID) error {
 	return w.do(ctx, "restart", id, messages.Stopping)
+}
+func (w *world) App(messages.InstanceID) *messages.AppInstance { return w.app }
+func (w *world) Signal(ctx context.Context, id messages.InstanceID, signal messages.SignalName) error {
+	return w.do(ctx, "signal "+string(signal), id, messages.Running)
 }
 func (w *world) Prune(context.Context) ([]messages.Pruned, error) {
 	w.mu.Lock()

@@ -43,15 +43,16 @@ type reading struct {
 	envFiles map[string]envFile
 	reads    reads
 	before   memory
-	asOne    bool // nothing is read in pieces
-	cut      bool // something was
-	inFleet  bool // the host is in one
-	forFleet bool // nothing is said that is not for the store of a fleet
-	relative bool // paths are, to the directory of the file that a list begins with
+	asOne    bool                            // nothing is read in pieces
+	cut      bool                            // something was
+	inFleet  bool                            // the host is in one
+	forFleet bool                            // nothing is said that is not for the store of a fleet
+	relative bool                            // paths are, to the directory of the file that a list begins with
+	policies map[messages.ProcessPolicy]bool // that were asked about
 }
 
 func newReading(h Host, keys *tables) *reading {
-	return &reading{host: h, keys: keys, budget: maxUnfolded, space: maxFile, ids: map[messages.InstanceID]site{}, envFiles: map[string]envFile{}}
+	return &reading{host: h, keys: keys, budget: maxUnfolded, space: maxFile, ids: map[messages.InstanceID]site{}, envFiles: map[string]envFile{}, policies: map[messages.ProcessPolicy]bool{}}
 }
 
 // maxUnfolded bounds what a file with aliases unfolds to.

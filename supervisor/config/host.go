@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"procman/actors/record"
+	"procman/actors/runas"
 	"procman/messages"
 )
 
@@ -32,12 +33,14 @@ type Host struct {
 	StartFaults bool
 	// Group looks a group up by its name or number; nil: what names a group is taken as it is.
 	Group func(name string) error
+	// Process returns why this host and this user cannot do what `process:` asks for; nil: nobody asks.
+	Process func(messages.ProcessPolicy) error
 }
 
 // DaemonHost is ThisHost for a daemon: with StartFaults.
 func DaemonHost() Host {
 	h := ThisHost()
-	h.StartFaults = true
+	h.StartFaults, h.Process = true, nil // what cannot be met is a fault of the start
 	return h
 }
 
@@ -51,6 +54,10 @@ func ThisHost() Host {
 		ReadDir:  readDir,
 		Group: func(name string) error {
 			_, err := GroupID(name)
+			return err
+		},
+		Process: func(p messages.ProcessPolicy) error {
+			_, err := runas.Resolve(p)
 			return err
 		},
 	}

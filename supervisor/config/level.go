@@ -263,6 +263,7 @@ func (d *decoder) finish(l *level, item value) {
 	*a = a.WithDefaults()
 	if !l.broken {
 		d.requireUsed(a, item)
+		d.requireMet(a.Process, item)
 		for _, f := range a.Health.Faults() {
 			d.failf(d.under(d.under(item, "health"), f.Key).at, "%s", f.Text)
 		}
@@ -311,6 +312,17 @@ func (d *decoder) requireUsed(a *messages.AppInstance, item value) {
 	}
 	if a.DbName == "" && strings.Contains(line, "{db_name}") {
 		d.failf(item.at, "db_name is missing; the command line asks for it")
+	}
+}
+
+// requireMet reports what this host cannot do for a process, once.
+func (d *decoder) requireMet(p messages.ProcessPolicy, item value) {
+	if p == (messages.ProcessPolicy{}) || d.host.Process == nil || d.host.StartFaults || d.policies[p] {
+		return
+	}
+	d.policies[p] = true
+	if err := d.host.Process(p); err != nil {
+		d.failf(d.under(item, "process", "id").at, "%v", err)
 	}
 }
 

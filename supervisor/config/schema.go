@@ -91,6 +91,9 @@ func shapeOf(k messages.Kind) shape {
 		return shape{"type": []string{"array", "string", "integer"}, "pattern": `^\S+$`, "items": word}
 	case messages.KindNames:
 		return shape{"type": "object", "propertyNames": shape{"pattern": "^[^=]+$"}, "additionalProperties": verbatim}
+	case messages.KindLimits:
+		return shape{"type": "object", "propertyNames": shape{"enum": messages.LimitNames()},
+			"additionalProperties": shape{"type": []string{"integer", "string"}, "minimum": 0, "pattern": "^(unlimited|[0-9]+)$"}}
 	case kindDirs:
 		return shape{"type": []string{"string", "number", "array"}, "minLength": 1, "items": shape{"type": []string{"string", "number"}, "minLength": 1}}
 	}
@@ -113,6 +116,8 @@ func written(v any) any {
 		}
 		return fmt.Sprint(v) + units[0]
 	case messages.WordList:
+		return v.String()
+	case messages.Limits:
 		return v.String()
 	}
 	return v

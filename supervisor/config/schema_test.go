@@ -102,7 +102,7 @@ func TestTheSchemaRefusesWhatTheReaderDoes(t *testing.T) {
 	for _, part := range []string{"x: 1", "health: {x: 1}", "health: {path: api}", "health: {interval: 15}", "health: {failures: 0}", "restart: {jitter: 1}", "restart: {multiplier: 0.5}",
 		"restart: {mode: sometimes}", "output: {max_size: 16MB}", "ports: {range: 80}", "ports: {range: a-b}", "ports: {hold: 1}", "log: {level: loud}", "metrics: {listen: localhost}",
 		"executable: ''", "executable: true", "api: {listen: ':1'}", "api: {token: x}", "include: ''", "include: {}", "include: [true]", "defaults: {id: a}", "defaults: []",
-		"defaults: {x: 1}", "defaults: {args: []}", "defaults: {args: [[]]}", "defaults: {env: [A]}", "defaults: {env: {A: null}}", "defaults: {env: {A=B: c}}", "defaults: {enabled: 1}",
+		"stop: {signal: term}", "defaults: {x: 1}", "defaults: {args: []}", "defaults: {args: [[]]}", "defaults: {env: [A]}", "defaults: {env: {A: null}}", "defaults: {env: {A=B: c}}", "defaults: {enabled: 1}",
 		"defaults: {health: {x: 1}}", "defaults: {env_file: ''}", "socket: " + strings.Repeat("x", 108)} {
 		text := part + "\ninstances: []"
 		_, err := Parse("/f", []byte(text), host(nil))
@@ -177,7 +177,7 @@ func TestTheSchemaAdmitsEveryValueThatTheReaderAccepts(t *testing.T) {
 	accepted := map[string]bool{}
 	pool := []any{nil, true, false, 0, 1, -1, 7, 80, 4000, 65535, 65536, 0.5, 1.5, 999.0, -0.5, 1e9, "", " ", "a", "a b", "true", "7", "/", "/e", "/t", "/d", "/x y", "ü", "=", "naïve",
 		"1s", "+1s", ".5s", "1.h", "1h2m3s", "1µs", "1μs", "1 s", "0s", "-1s", "1", "1B", "1 KiB", "2  MiB", "0MiB", "9TiB", "16MB", "4000-4001", " 4000 - 4001 ", "4000", "+4000", "04000-05000",
-		":1", "[::1]:80", "localhost:65536", "h:+1", "stop", "leave", "always", "never", "on-failure", "child", "any", "http", "https", "tcp", "report", "HEAD", 200, "200-299", "end", "info", "text", "json", strings.Repeat("x", 99), strings.Repeat("ü", 49), strings.Repeat("x", 128),
+		":1", "[::1]:80", "localhost:65536", "h:+1", "stop", "leave", "always", "never", "on-failure", "child", "any", "http", "https", "tcp", "report", "HEAD", 200, "200-299", "end", "TERM", "SIGRTMIN+3", "RTMAX", "executable", "027", "root", map[string]any{"nofile": 7}, "info", "text", "json", strings.Repeat("x", 99), strings.Repeat("ü", 49), strings.Repeat("x", 128),
 		"leash", "none", []any{"http://h"}, []any{}, []any{"a"}, []any{1, true, "x"}, []any{"/d"}, []any{"{id}"}, []any{"{no}"}, []any{nil}, map[string]any{}, map[string]any{"A": "b"}, map[string]any{"A": 1, "B": true}, map[string]any{"A=": 1}, map[string]any{"": 1}}
 	for _, path := range paths {
 		for _, v := range pool {

@@ -114,6 +114,16 @@ func (d *decoder) read(v value, k messages.Kind, words []string) (any, bool) {
 		return d.names(v)
 	case messages.KindWords:
 		return d.words(v)
+	case messages.KindLimits:
+		names, ok := d.names(v)
+		if !ok {
+			return nil, false
+		}
+		limits, err := messages.NewLimits(names)
+		if err != nil {
+			d.refuse(v, fmt.Errorf("%s: %w", v.name, err))
+		}
+		return limits, err == nil
 	case kindSize:
 		return parsed(d, v, aSize, parseSize)
 	case kindPorts:

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -26,6 +27,8 @@ type sights struct{ files, dirs []string }
 // watcher says when one of some files may have changed. Apart from want, everything belongs to the goroutine of run.
 type watcher struct {
 	log     *slog.Logger
+	what    string            // is watched, for a person; empty: the configuration
+	tells   bool              // it says so once it watches what is new: who wants it looked before
 	fs      *fsnotify.Watcher // nil: there is none, only polling
 	names   *record.Names     // nil: there is none
 	want    chan sights       // what to watch from now on; the newest counts
@@ -60,6 +63,9 @@ func (w *watcher) run(ctx context.Context) {
 			return
 		case w.sights = <-w.want:
 			w.look()
+			if w.tells {
+				signal(w.touched)
+			}
 		case e := <-events:
 			w.got(e)
 		case <-w.names.Changed():
@@ -69,7 +75,7 @@ func (w *watcher) run(ctx context.Context) {
 			w.told = false
 		case err := <-errs:
 			// Most likely an overflow of the queue: anything may have happened.
-			w.log.Warn("watching the configuration", "error", err)
+			w.log.Warn("watching "+w.name(), "error", err)
 			w.look()
 			signal(w.touched)
 		case <-poll.C:
@@ -168,6 +174,8 @@ func (w *watcher) unwatch(dir string) {
 func (w *watcher) warn(err error) {
 	if !w.warned {
 		w.warned = true
-		w.log.Warn("the configuration cannot be watched; looking at it again and again instead", "every", w.blind.String(), "error", err)
+		w.log.Warn(w.name()+" cannot be watched; looking at it again and again instead", "every", w.blind.String(), "error", err)
 	}
 }
+
+func (w *watcher) name() string { return cmp.Or(w.what, "the configuration") }

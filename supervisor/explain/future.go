@@ -59,7 +59,7 @@ func (f future) stopped() future {
 	if f.FirstExit != nil {
 		return f.ended(*f.FirstExit)
 	}
-	return f.ended(messages.Exit{Code: -1, Signal: "TERM", Known: true, At: f.at})
+	return f.ended(messages.Exit{Code: -1, Signal: f.Ending().Asks().Plain(), Known: true, At: f.at})
 }
 
 func (f future) ended(x messages.Exit) future {

@@ -154,11 +154,12 @@ func (j *judge) waiting() {
 
 func (j *judge) stopping() {
 	j.v.Summary = "has been told to end" + j.because()
+	asked := j.Ending().Asks().Plain() + " was sent to every process of it; "
 	switch left := j.KillAt.Sub(j.now); {
 	case j.KillAt.IsZero():
-		j.v.Next = "TERM was sent to every process of it; what has not ended when its grace is over gets KILL"
+		j.v.Next = asked + "what has not ended when its grace is over gets KILL"
 	case left > 0:
-		j.v.Next = fmt.Sprintf("TERM was sent to every process of it; what has not ended in %v gets KILL", round(left))
+		j.v.Next = fmt.Sprintf("%swhat has not ended in %v gets KILL", asked, round(left))
 	default:
 		j.v.Next = "KILL was sent to every process of it, and is sent again until all have ended"
 	}
@@ -311,7 +312,7 @@ func meaning(x messages.Exit) string {
 	case messages.ReasonStopped:
 		return "procman stopped it, because it was not wanted or for an operator"
 	case messages.ReasonChanged:
-		return "procman stopped it, because what should run had changed"
+		return "procman stopped it, because what should run, or a file of it, had changed"
 	case messages.ReasonStartFailed:
 		return "there never was a process"
 	case messages.ReasonPortConflict:

@@ -11,7 +11,7 @@ func (m *move) conclude(e messages.Exited, as messages.ExitReason) {
 	x := e.Exit
 	x.Reason = as
 	m.LastExit = &x
-	m.tell(messages.Event{What: messages.InstanceExited, Why: x.String() + e.Rest.Text(m.ending().Grace), Exit: &x, Bad: m.Phase != messages.Stopping || e.Rest.Killed > 0})
+	m.tell(messages.Event{What: messages.InstanceExited, Why: x.String() + e.Rest.Text(m.Ending().Grace), Exit: &x, Bad: m.Phase != messages.Stopping || e.Rest.Killed > 0})
 	m.PID, m.Port, m.Orphan, m.Health, m.Doubt = 0, 0, false, messages.HealthUnknown, ""
 	if len(e.Rest.Left) > 0 {
 		m.Left = messages.LeftAlone + messages.Members(e.Rest.Left) + messages.ByLeftovers

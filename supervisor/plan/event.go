@@ -44,8 +44,11 @@ type (
 	Due struct{ At time.Time }
 	// Retry is an operator's wish not to wait any longer.
 	Retry struct{}
-	// Restart is an operator's wish for a new process.
-	Restart struct{}
+	// Restart is the wish for a new process: an operator's, or for the reason that is given.
+	Restart struct {
+		As  messages.ExitReason // empty: an operator's
+		Why string
+	}
 )
 
 func (Want) name() string         { return "Want" }

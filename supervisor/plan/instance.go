@@ -120,7 +120,7 @@ func (i Instance) Memory(held bool) messages.Memory {
 	return messages.Memory{
 		ID: i.ID, Run: i.Run, Exited: !i.Live(), Spec: i.Spec, Rule: i.Rule, Starts: i.Starts, Counted: i.counted, Attempts: i.Attempts,
 		Phase: phase, Reason: reason, DueAt: i.DueAt, HealthySince: i.HealthySince,
-		Stop: i.ending(), StopAs: i.StopAs, KillAt: i.KillAt, Held: held, LastExit: i.LastExit,
+		Stop: i.Ending(), StopAs: i.StopAs, KillAt: i.KillAt, Held: held, LastExit: i.LastExit,
 	}
 }
 

@@ -75,7 +75,7 @@ func (m *move) adopt() {
 	m.to(messages.Starting, "")
 	m.Adoptions++
 	m.Orphan = false
-	m.act(Adopt{App: m.shown(), Run: m.Run, Adoption: m.Adoptions, Ready: !m.HealthySince.IsZero(), Stop: m.ending()})
+	m.act(Adopt{App: m.shown(), Run: m.Run, Adoption: m.Adoptions, Ready: !m.HealthySince.IsZero(), Stop: m.Ending()})
 }
 
 // fresh launches as if nothing had failed before.
@@ -90,16 +90,16 @@ func (m *move) fresh(p messages.Precedence) {
 
 // stop asks for the end of the run.
 func (m *move) stop(as messages.ExitReason, reason string) {
-	end := m.ending()
+	end := m.Ending()
 	m.to(messages.Stopping, reason)
 	m.StopAs, m.KillAt = as, m.now.Add(end.Grace)
 	m.tell(messages.Event{What: messages.InstanceStopping, Why: reason})
 	m.act(Stop(end))
 }
 
-// ending is how the run is ended: by what it was launched with, else by what is wanted, else by what a predecessor
+// Ending is how the run is ended: by what it was launched with, else by what is wanted, else by what a predecessor
 // remembered.
-func (i Instance) ending() messages.StopPolicy {
+func (i Instance) Ending() messages.StopPolicy {
 	for _, app := range []*App{i.Have, i.Want} {
 		if app != nil {
 			return app.Stop
@@ -338,7 +338,7 @@ func lostStopping(m *move, _ Event) {
 func (m *move) resumeStop(as messages.ExitReason, reason string, killAt time.Time) {
 	m.to(messages.Stopping, reason)
 	m.StopAs, m.KillAt = as, killAt
-	end := m.ending()
+	end := m.Ending()
 	end.Grace = max(0, killAt.Sub(m.now))
 	m.act(Stop(end))
 }
@@ -374,7 +374,10 @@ func retryWaiting(m *move, _ Event) {
 	}
 }
 
-func restart(m *move, _ Event) { m.stop(messages.ReasonStopped, "restart asked for") }
+func restart(m *move, e Event) {
+	r := e.(Restart)
+	m.stop(cmp.Or(r.As, messages.ReasonStopped), cmp.Or(r.Why, "restart asked for"))
+}
 
 func hurry(m *move, _ Event) {
 	if m.Want != nil {

@@ -238,6 +238,7 @@ type Process struct {
 var (
 	_ actors.Process = (*Process)(nil)
 	_ actors.Worker  = (*Process)(nil)
+	_ actors.Sender  = (*Process)(nil)
 )
 
 // Idle has the process use no processor from now on, as one that has started, or hangs. Until then it uses one all the time.
@@ -414,7 +415,7 @@ func (p *Process) StartedAt() time.Time { return p.started }
 // SpecHash returns the hash of what it runs.
 func (p *Process) SpecHash() string { return p.App.SpecHash() }
 
-// Signal does what a well-behaved process does: TERM ends it with code 0, KILL ends it, the rest is noted.
+// Signal does what a well-behaved process does: what it is to be asked by, mostly TERM, ends it with code 0, KILL ends it, the rest is noted.
 func (p *Process) Signal(sig syscall.Signal, leftovers messages.Leftovers) error {
 	p.touch()
 	p.mu.Lock()
@@ -430,8 +431,22 @@ func (p *Process) Signal(sig syscall.Signal, leftovers messages.Leftovers) error
 			p.Fork()
 		}
 		p.Die("KILL")
-	case sig == syscall.SIGTERM && !stubborn:
+	case sig == p.App.Stop.Asks().Number() && !stubborn:
 		p.Exit(0)
+	}
+	return nil
+}
+
+// Send notes the signal. KILL ends the process.
+func (p *Process) Send(sig syscall.Signal) error {
+	if !p.alive() {
+		return &messages.GoneError{Exit: p.end()}
+	}
+	p.mu.Lock()
+	p.signals = append(p.signals, sig)
+	p.mu.Unlock()
+	if sig == syscall.SIGKILL {
+		p.Die("KILL")
 	}
 	return nil
 }

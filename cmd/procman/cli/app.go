@@ -113,7 +113,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or
 		{"The configuration:", []*cobra.Command{a.initCommand(), a.validateCommand(), a.planCommand(), a.reloadCommand(), a.schemaCommand()}},
 		{"The fleet:", []*cobra.Command{a.fleetCommand()}},
 		{"What runs, and why:", []*cobra.Command{a.statusCommand(), a.whyCommand(), a.eventsCommand(), a.logsCommand(), a.waitCommand()}},
-		{"Steering:", []*cobra.Command{a.startCommand(), a.stopCommand(), a.restartCommand(), a.pruneCommand()}},
+		{"Steering:", []*cobra.Command{a.startCommand(), a.stopCommand(), a.restartCommand(), a.signalCommand(), a.pruneCommand()}},
 		{"The program:", []*cobra.Command{a.versionCommand(), a.completionCommand(), a.manCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})

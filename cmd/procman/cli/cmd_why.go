@@ -135,6 +135,9 @@ func whyText(w api.Why, now time.Time, colours bool) string {
 		}
 		s.fact("process", "pid %d, port %d, run %d, up %s%s", i.PID, i.Port, i.Run, since(i.StartedAt, now), adopted)
 	}
+	if i.Outdated != "" {
+		s.fact("outdated", "%s", outdated(i))
+	}
 	if x := i.LastExit; x != nil {
 		when := ""
 		if !x.At.IsZero() {

@@ -81,6 +81,26 @@ func TestAnUnknownInstanceIsNamedAndTheNearestSuggestedAndNothingIsDone(t *testi
 	require.NotContains(t, s.call("stop", "zzz").stderr, "did you mean")
 }
 
+func TestASignalIsSentAndAnEventSaysWho(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", "a: serve", "b: fail; restart: {mode: never}")
+	s.run()
+	s.ok("start", "a", "--wait")
+	require.Contains(t, s.ok("signal", "a", "SIGCONT"), "a: CONT sent; it is running")
+	require.Contains(t, s.ok("signal", "a", "CONT", "-o", "json"), `"id": "a"`)
+	require.Contains(t, s.ok("events"), "signal")
+	require.Contains(t, s.ok("events", "-o", "jsonl"), "CONT to process")
+	require.Equal(t, exitUsage, s.call("signal", "a", "STOP").code)
+	require.Equal(t, exitUsage, s.call("signal", "a", "LOUD").code)
+	require.Equal(t, exitUsage, s.call("signal", "a").code)
+	require.Equal(t, exitUnknown, s.call("signal", "nobody", "HUP").code)
+	r := s.call("wait", "b", "--for", "stopped")
+	require.Zero(t, r.code, r.stderr)
+	r = s.call("signal", "b", "HUP")
+	require.Equal(t, exitNotHealthy, r.code)
+	require.Contains(t, r.stderr, "it has no process")
+}
+
 func TestAWaitThatEndsOtherwiseSaysWhereTheInstanceStands(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "", "mute: mute", "fail: fail; restart: {mode: never}", "crash: fail; restart: {initial: 1m}")

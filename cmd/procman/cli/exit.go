@@ -44,6 +44,12 @@ func others(err error) bool {
 	return errors.As(err, &no) && no.Code == api.CodeOther
 }
 
+// idle reports whether the instance has no process.
+func idle(err error) bool {
+	var no *api.Error
+	return errors.As(err, &no) && no.Code == api.CodeNotRunning
+}
+
 func usage(format string, args ...any) error { return exit{exitUsage, fmt.Errorf(format, args...)} }
 
 // codeOf returns the exit code for what a command came to.
@@ -60,6 +66,8 @@ func codeOf(err error) int {
 		return exitUnknown
 	case errors.Is(err, api.ErrUnreachable), others(err):
 		return exitUnreachable
+	case idle(err):
+		return exitNotHealthy
 	case errors.Is(err, spawn.ErrInUse), errors.As(err, &elsewhere):
 		return exitInUse
 	case errors.Is(err, context.DeadlineExceeded):

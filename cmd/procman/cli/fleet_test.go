@@ -245,7 +245,7 @@ func TestWhyAnInstanceOfAFleetIsAsItIsIsAskedOfItsHost(t *testing.T) {
 	env := func(string) string { return "" }
 	require.Zero(t, Main([]string{"--socket", socket, "why", "a"}, &stdout, &stderr, env, nil))
 	require.Contains(t, stdout.String(), "fleet        runs at h1 since epoch 11\n")
-	require.Equal(t, exitUnknown, Main([]string{"--socket", socket, "why", "b"}, &stdout, &stderr, env))
+	require.Equal(t, exitUnknown, Main([]string{"--socket", socket, "why", "b"}, &stdout, &stderr, env, nil))
 	require.Contains(t, stderr.String(), "it is one of the fleet's, and runs at h2 since epoch 12: `procman fleet why b --socket")
 }
 
@@ -334,7 +334,7 @@ func TestNamesOfTheFleetAreCompleted(t *testing.T) {
 	for line, want := range map[string]string{"why ": "a\nb\nc\nd\ne\n:4\n", "drain ": "h1\nh2\nh3\nh4\n:4\n", "get b": "b\n:4\n"} {
 		var stdout, stderr bytes.Buffer
 		args := append([]string{"__complete", "--socket", socket, "fleet"}, strings.SplitN(line, " ", 2)...)
-		require.Zero(t, Main(args, &stdout, &stderr, func(string) string { return "" }))
+		require.Zero(t, Main(args, &stdout, &stderr, func(string) string { return "" }, nil))
 		require.Equal(t, want, stdout.String(), line)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -144,6 +145,9 @@ func number(n int) string {
 
 // reason is the instance's own, and when the next attempt is made.
 func reason(s messages.Status, now time.Time) string {
+	if s.NextStartAt == nil && s.Outdated != "" && s.Reason == "" {
+		return outdated(s)
+	}
 	if s.NextStartAt == nil {
 		return s.Reason
 	}
@@ -155,6 +159,11 @@ func reason(s messages.Status, now time.Time) string {
 		return next
 	}
 	return next + ": " + s.Reason
+}
+
+// outdated says what has changed since the process was started.
+func outdated(s messages.Status) string {
+	return "what runs is older than its " + strings.Join(s.Outdated.Words(), " and ")
 }
 
 func lastExit(s messages.Status, now time.Time) string {

@@ -126,6 +126,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	}
 	d.provider.pendingIO = left.PendingIO
 	d.opened("the configuration", d.provider.Close)
+	d.opened("the watch of the files of instances", d.provider.renewal.Close)
 	d.good = keepLastGood(dir, d.provider.Provider, func(text []byte) {
 		if now := d.provider.File(); now.StateDir != file.StateDir || now.Socket != file.Socket {
 			text = nil // where it says that its daemon is, this one is not
@@ -211,6 +212,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 			return d.supervisor.Detach(context.Background())
 		}
 	})
+	d.provider.renewal.with <- d.supervisor
 	collector.Watch(d.supervisor)
 	switch {
 	case listeners.metrics != nil:

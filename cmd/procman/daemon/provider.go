@@ -22,6 +22,7 @@ type provider struct {
 	inUse     *config.File // without its instances
 	secrets   Secrets
 	forget    func() error
+	renewal   *renewal
 	pendingIO *PendingIO
 	mu        sync.Mutex
 	warned    []string
@@ -45,7 +46,7 @@ func newProvider(path string, dir messages.StateDir, loaded *config.File, log *s
 	if err != nil {
 		return nil, err
 	}
-	p := &provider{Provider: inner, log: log, inUse: inner.File().Settings()}
+	p := &provider{Provider: inner, log: log, inUse: inner.File().Settings(), renewal: newRenewal(log, renewPause)}
 	p.unread.Store(inner.Snapshot().Path == "")
 	p.forget = p.secrets.keep(dir, log)
 	p.secrets.Learn(inner.File().Instances)
@@ -67,6 +68,7 @@ func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 	p.secrets.Learn(list)
 	keys := p.pending()
 	p.warnOfEnv(list)
+	p.renewal.list(list)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lease(p.File().Ports)
