@@ -17,7 +17,7 @@ import (
 )
 
 func TestEveryEndpointAnswersAsPromised(t *testing.T) {
-	web := `{"id":"web","phase":"%s","health":"healthy","reason":"","pid":0,"port":0,"run":1,"adopted":false,"held":false,"disabled":false,"unsaved":"","restarts":0,` +
+	web := `{"id":"web","phase":"%s","health":"healthy","reason":"","pid":0,"port":0,"run":1,"adopted":false,"held":false,"disabled":false,"unsaved":"","outdated":"","restarts":0,` +
 		`"consecutive_failures":0,"started_at":null,"healthy_since":null,"next_start_at":null,"last_exit":null,"last_probe":null,` +
 		`"wasm_path":"","db_name":"","labels":{}}`
 	manager := `{"pid":42,"version":"v1","started_at":"1970-01-01T00:16:40Z","state_dir":"/state","ready":%v}`
