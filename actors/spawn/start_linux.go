@@ -3,6 +3,7 @@ package spawn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -224,6 +225,9 @@ func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, c c
 		pid, err := s.forker.fork(cmd, c.as, f.held, f.stdout, f.stderr, int(f.lock.Fd()))
 		if err == nil {
 			defer known()
+			if pid <= 1 {
+				return nil, fault(messages.FaultOther, "", fmt.Errorf("bug: its process would be %d", pid), "") // nobody is signalled by that
+			}
 			failpoint("after-fork")
 			return s.started(i, r, pid, f.lock)
 		}

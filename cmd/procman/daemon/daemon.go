@@ -165,7 +165,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		Env: os.LookupEnv, Logger: log.Logger})
 	d.opened("the hooks", told.Close)
 	d.hooks = told
-	collector := newCollector(build, parts.Outputs.Counters, told.Counters, log.Logger)
+	collector := newCollector(build, parts.Outputs.Counters, told.Counters, d.fleetForMetrics(file), log.Logger)
 	scrape := collector.Handler()
 	d.tell(messages.Event{What: messages.ManagerStarted, By: messages.ByManager, Why: fmt.Sprintf("version %s, pid %d", build, os.Getpid()),
 		Details: []slog.Attr{slog.String("version", build.String()), slog.Int("pid", os.Getpid()), slog.String("config", file.Path),

@@ -70,6 +70,9 @@ func (d *daemon) leaveFleet(stopping context.Context) (wait func()) {
 		defer late.Stop()
 		select {
 		case <-left:
+			if err := leash.Dismiss(d.spawner.Dir()); err != nil {
+				d.log.Warn("the leash stays, and guards nobody", "error", err.Error())
+			}
 		case <-late.C:
 			d.log.Warn("the store was not told that this host leaves its fleet: others wait until its lease ends")
 		}
@@ -84,6 +87,19 @@ func (d *daemon) letGoOfFleet() {
 	ctx, cancel := context.WithTimeout(context.Background(), partPatience)
 	defer cancel()
 	_ = d.fleet.Detach(ctx) // the record is on disk since the last renewal
+}
+
+// fleetForMetrics tells how this host stands with its fleet, once it is a part of it; nil: it is in none.
+func (d *daemon) fleetForMetrics(file *config.File) func() messages.FleetStanding {
+	if file.Fleet == nil {
+		return nil
+	}
+	return func() messages.FleetStanding {
+		if d.fleet == nil {
+			return messages.FleetStanding{Fleet: file.Fleet.Name, Host: file.Fleet.Host, Phase: string(member.New)}
+		}
+		return d.fleet.Standing()
+	}
 }
 
 // fleetForAPI is what the API tells of the fleet; nil: this host is in none.

@@ -15,6 +15,7 @@ import (
 	"procman/messages"
 	"procman/supervisor"
 	"procman/supervisor/api"
+	"procman/supervisor/fleet/leash"
 )
 
 // errAbandoned says that the daemon was told to end so often that it does not even close its parts.
@@ -137,7 +138,12 @@ func (d *daemon) begin(stopping context.Context, mode api.Mode) {
 	d.end.Go(func() {
 		d.farewell = "its instances run on"
 		if mode == api.ModeLeave {
-			d.letGoOfFleet()
+			if d.letGoOfFleet(); d.fleet != nil && d.successor == nil {
+				if text := leash.Farewell(d.spawner.Dir()); text != "" {
+					d.farewell += "; " + text
+					d.log.Warn("the leash goes on", "what", text)
+				}
+			}
 			_ = d.supervisor.Detach(context.Background()) // its error is that of Err
 			return
 		}

@@ -25,8 +25,8 @@ const (
 
 // newCollector makes the collector, which hears everything from the first on, but measures no instances yet.
 func newCollector(build Version, output func() (forwarded, skipped int64), hooks func() (called, failed, dropped int64),
-	log *slog.Logger) *metrics.Collector {
-	return metrics.New(metrics.Options{Version: build.Version, Revision: build.Revision, Output: output, Hooks: hooks, Logger: log})
+	fleet func() messages.FleetStanding, log *slog.Logger) *metrics.Collector {
+	return metrics.New(metrics.Options{Version: build.Version, Revision: build.Revision, Output: output, Hooks: hooks, Fleet: fleet, Logger: log})
 }
 
 // scrapeServer answers scrapes, and nothing else.
