@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"procman/supervisor/api"
+	"procman/messages"
 	"procman/supervisor/metrics"
 )
 
