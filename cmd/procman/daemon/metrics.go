@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"procman/supervisor/api"
 	"procman/messages"
+	"procman/supervisor/api"
 	"procman/supervisor/metrics"
 )
 
