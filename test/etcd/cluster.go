@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +19,8 @@ type Config struct {
 	Dir     string
 	Port    int // see the command's flag; 0: whatever is free
 	Members int
+	Only    int    // start this one of them alone, counted from 1, the others being elsewhere; 0: all. Port must be given
+	Host    string // the address that they serve at; empty: the loopback
 	Verbose bool
 	TLS     *transport.TLSInfo // for clients; nil: none
 }
@@ -40,6 +43,9 @@ func Start(c Config) (*Cluster, error) {
 	}
 	cluster := &Cluster{}
 	for i := range c.Members {
+		if c.Only != 0 && i != c.Only-1 {
+			continue
+		}
 		e := embed.NewConfig()
 		e.Name = fmt.Sprintf("m%d", i)
 		e.Dir = filepath.Join(c.Dir, e.Name)
@@ -80,17 +86,21 @@ func Start(c Config) (*Cluster, error) {
 
 // places returns where the members serve, and after each of these where its peers find it.
 func (c Config) places() (all []url.URL, err error) {
+	host := c.Host
+	if host == "" {
+		host = "127.0.0.1"
+	}
 	for i := range 2 * c.Members {
 		port := c.Port + i
 		if c.Port == 0 {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
+			l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 			if err != nil {
 				return nil, err
 			}
 			defer l.Close() // when all are found, or one is found twice
 			port = l.Addr().(*net.TCPAddr).Port
 		}
-		all = append(all, url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", port)})
+		all = append(all, url.URL{Scheme: "http", Host: net.JoinHostPort(host, strconv.Itoa(port))})
 	}
 	return all, nil
 }

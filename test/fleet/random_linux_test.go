@@ -1,0 +1,211 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestWhateverFailsInWhateverOrderNothingEverRunsTwiceAndAllRunsAgain makes rounds of failures of every kind, and loses a host at
+// the end of each. No clock of a host fences what lives there when the daemon and the leash are both dead or stopped: that is said,
+// and does not happen but when the whole host is lost.
+func TestWhateverFailsInWhateverOrderNothingEverRunsTwiceAndAllRunsAgain(t *testing.T) {
+	program(t, "procman")
+	rounds := 2
+	if n, err := strconv.Atoi(os.Getenv("PROCMAN_FLEET_ROUNDS")); err == nil {
+		rounds = n
+	}
+	first := rand.Uint64() >> 16
+	if n, err := strconv.ParseUint(os.Getenv("PROCMAN_FLEET_SEED"), 10, 64); err == nil {
+		first, rounds = n, 1
+	}
+	var mu sync.Mutex
+	var took []time.Duration
+	t.Run("rounds", func(t *testing.T) {
+		for n := range rounds {
+			seed := first + uint64(n)
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				moves := round(t, rand.New(rand.NewPCG(seed, 1)))
+				mu.Lock()
+				defer mu.Unlock()
+				for _, m := range moves {
+					took = append(took, m.starts)
+				}
+			})
+		}
+	})
+	if len(took) == 0 {
+		return
+	}
+	slices.Sort(took)
+	at := func(part float64) time.Duration { return took[int(part*float64(len(took)-1))].Round(time.Millisecond) }
+	t.Logf("%d takeovers, from the loss of the host to the start elsewhere: least %v, median %v, 90%% %v, 99%% %v, most %v (TTL %v)",
+		len(took), at(0), at(0.5), at(0.9), at(0.99), at(1), ttlOf(t))
+}
+
+func round(t *testing.T, r *rand.Rand) []move {
+	w := newWorld(t, setup{members: 1})
+	w.apply(6, 3)
+	for range 12 {
+		w.step(r)
+		time.Sleep(time.Duration(r.Int64N(int64(w.ttl / 2))))
+	}
+	w.heal()
+	w.allRun()
+	for _, h := range w.hosts {
+		var movable []*life
+		for _, l := range w.on(h) {
+			if w.list[l.ID] {
+				movable = append(movable, l)
+			}
+		}
+		if len(movable) == 0 {
+			continue
+		}
+		since := now()
+		h.crash()
+		return w.moved(since, movable)
+	}
+	t.Fatal("nothing that may move is anywhere")
+	return nil
+}
+
+// step does something bad, or ends something bad.
+func (w *world) step(r *rand.Rand) {
+	h := w.hosts[r.IntN(len(w.hosts))]
+	etcd := w.etcd[0]
+	up := h.alive() && !h.froze
+	some := func(most time.Duration) time.Duration { return time.Duration(r.Int64N(int64(most))) + time.Millisecond }
+	what, a, b := r.IntN(18), some(time.Second), some(w.ttl)
+	say := func(format string, args ...any) {
+		w.t.Logf("%v %s: %s", now().Round(time.Millisecond), h.name, fmt.Sprintf(format, args...))
+	}
+	wake := func() { // the leash is what is left
+		if h.leash {
+			h.signalLeash(syscall.SIGCONT)
+		}
+	}
+	switch what {
+	case 0, 1:
+		if h.alive() {
+			say("the daemon is killed")
+			wake()
+			h.daemon.kill()
+		} else {
+			say("a daemon is started")
+			h.start()
+		}
+	case 2:
+		say("it is lost")
+		h.crash()
+	case 3, 4:
+		if h.alive() {
+			say("the daemon is stopped: %v", !h.froze)
+			wake()
+			h.freeze(!h.froze)
+		}
+	case 5:
+		if up {
+			say("the leash is stopped: %v", !h.leash)
+			h.signalLeash(map[bool]syscall.Signal{true: syscall.SIGSTOP, false: syscall.SIGCONT}[!h.leash])
+		}
+	case 6:
+		if r, err := h.report(); up && err == nil && r.Leash {
+			say("the leash is killed")
+			h.anotherLeash()
+		}
+	case 7:
+		say("nothing goes to etcd")
+		h.fault(fault{Up: true})
+	case 8:
+		say("nothing comes from etcd")
+		h.fault(fault{Down: true})
+	case 9:
+		say("it is cut off")
+		h.fault(fault{Up: true, Down: true})
+	case 10:
+		say("all is late by %v", a)
+		h.fault(fault{Slow: a})
+	case 11:
+		say("its link fails every %v", b)
+		h.fault(fault{Flap: b})
+	case 12:
+		say("etcd refuses connections")
+		h.fault(fault{Reset: true})
+	case 13, 14:
+		say("its link is whole")
+		h.fault(fault{})
+	case 15:
+		switch {
+		case !etcd.process.alive():
+			say("etcd is started")
+			etcd.start()
+		case a < time.Second/2:
+			say("etcd is killed")
+			etcd.process.kill()
+		default:
+			say("etcd is stopped: %v", !etcd.stopped)
+			etcd.stop(!etcd.stopped)
+		}
+	case 16:
+		if up {
+			say("it is upgraded")
+			cmd := exec.Command(program(w.t, "procman"), "-c", filepath.Join(h.dir, "procman.yaml"), "upgrade", "--timeout", "20s")
+			if out, err := ours.run(cmd); err != nil {
+				say("it was not: %v: %s", err, out)
+			}
+		}
+	case 17:
+		if up {
+			do := "drain"
+			if a < time.Second/2 {
+				do = "undrain"
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+			say("%s: %v", do, h.ask(ctx, "POST", "/v1/fleet/hosts/"+h.name+"/"+do, nil, nil))
+			cancel()
+		}
+	}
+}
+
+// heal ends all that is bad.
+func (w *world) heal() {
+	w.t.Helper()
+	w.t.Logf("%v all is healed", now().Round(time.Millisecond))
+	switch etcd := w.etcd[0]; {
+	case !etcd.process.alive():
+		etcd.start()
+	case etcd.stopped:
+		etcd.stop(false)
+	}
+	for _, h := range w.hosts {
+		h.fault(fault{})
+		if h.leash {
+			h.signalLeash(syscall.SIGCONT)
+		}
+		switch {
+		case !h.alive():
+			h.start()
+		case h.froze:
+			h.freeze(false)
+		}
+	}
+	w.joined(w.hosts...)
+	for _, h := range w.hosts {
+		w.until(h.name+" is not drained", func() bool {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			return h.ask(ctx, "POST", "/v1/fleet/hosts/"+h.name+"/undrain", nil, nil) == nil
+		})
+	}
+}
