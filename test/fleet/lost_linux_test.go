@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -15,28 +16,49 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostWithBoth returns a host that has an instance that may move, and one that may not, and what it has.
-func (w *world) hostWithBoth() (h *host, movable, bound []*life) {
+// hostWithBoth returns a host that has some that may move, and some that may not, and what it has. What has moved is moved to
+// where it would be placed anew.
+func (w *world) hostWithBoth() (found *host, movable, bound []*life) {
 	w.t.Helper()
-	for _, h := range w.hosts {
-		movable, bound = nil, nil
-		for _, l := range w.on(h) {
-			if w.list[l.ID] {
-				movable = append(movable, l)
-			} else {
-				bound = append(bound, l)
+	asked := time.Time{}
+	w.until("a host has both kinds", func() bool {
+		for _, h := range w.hosts {
+			movable, bound = nil, nil
+			for _, l := range w.on(h) {
+				if w.list[l.ID] {
+					movable = append(movable, l)
+				} else {
+					bound = append(bound, l)
+				}
+			}
+			if len(movable) > 0 && len(bound) > 0 {
+				found = h
+				return true
 			}
 		}
-		if len(movable) > 0 && len(bound) > 0 {
-			return h, movable, bound
+		if time.Since(asked) > 3*time.Second {
+			asked = time.Now()
+			w.rebalance()
 		}
-	}
-	w.t.Skip("the hash has given no host both") // never seen with what is applied
-	return nil, nil, nil
+		return false
+	})
+	return found, movable, bound
 }
 
-// spread applies so many that each host has both kinds, as good as ever.
-func (w *world) spread() { w.apply(8, 8) }
+func (w *world) rebalance() {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	require.NoError(w.t, w.hosts[0].ask(ctx, "POST", "/v1/fleet/rebalance", nil, nil))
+}
+
+// spread applies so many that each host has both kinds, as good as ever, once every host has been a member for long enough to be
+// given some.
+func (w *world) spread() {
+	w.t.Helper()
+	time.Sleep(2 * time.Second)
+	w.apply(8, 8)
+}
 
 // move is an instance that another host has started.
 type move struct {

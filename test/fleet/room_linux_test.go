@@ -35,23 +35,23 @@ func newRoom(t *testing.T) *room {
 		t.Skipf("network namespaces may not be made here: %v: %s", err, out)
 	}
 	t.Cleanup(func() { r.drop("etcd") })
-	if out, err := r.try("etcd", "ip", "link", "add", "br", "type", "bridge"); err != nil {
+	if out, err := r.try("etcd", "ip", "link", "add", "name", "bridge0", "type", "bridge"); err != nil {
 		t.Skipf("bridges may not be made here: %v: %s", err, out)
 	}
-	r.do("etcd", "ip", "addr", "add", r.etcd+"/24", "dev", "br")
-	r.do("etcd", "ip", "link", "set", "br", "up")
-	r.do("etcd", "ip", "link", "set", "lo", "up")
+	r.do("etcd", "ip", "addr", "add", r.etcd+"/24", "dev", "bridge0")
+	r.do("etcd", "ip", "link", "set", "dev", "bridge0", "up")
+	r.do("etcd", "ip", "link", "set", "dev", "lo", "up")
 	for _, name := range []string{"a", "b", "c"} {
 		out, err := ours.run(exec.Command("ip", "netns", "add", r.ns(name)))
 		require.NoError(t, err, out)
 		t.Cleanup(func() { r.drop(name) })
-		if out, err := r.try("etcd", "ip", "link", "add", "to-"+name, "type", "veth", "peer", "name", "up", "netns", r.ns(name)); err != nil {
+		if out, err := r.try("etcd", "ip", "link", "add", "name", "to-"+name, "type", "veth", "peer", "name", "uplink", "netns", r.ns(name)); err != nil {
 			t.Skipf("links between namespaces may not be made here: %v: %s", err, out)
 		}
-		r.do("etcd", "ip", "link", "set", "to-"+name, "master", "br", "up")
-		r.do(name, "ip", "addr", "add", r.address(name)+"/24", "dev", "up")
-		r.do(name, "ip", "link", "set", "up", "up")
-		r.do(name, "ip", "link", "set", "lo", "up")
+		r.do("etcd", "ip", "link", "set", "dev", "to-"+name, "master", "bridge0", "up")
+		r.do(name, "ip", "addr", "add", r.address(name)+"/24", "dev", "uplink")
+		r.do(name, "ip", "link", "set", "dev", "uplink", "up")
+		r.do(name, "ip", "link", "set", "dev", "lo", "up")
 	}
 	return r
 }
@@ -85,7 +85,7 @@ func (r *room) do(name string, args ...string) {
 // cut cuts the host off, as a pulled cable does, at the other end of it.
 func (r *room) cut(host string, on bool) {
 	r.t.Helper()
-	r.do("etcd", "ip", "link", "set", "to-"+host, map[bool]string{true: "down", false: "up"}[on])
+	r.do("etcd", "ip", "link", "set", "dev", "to-"+host, map[bool]string{true: "down", false: "up"}[on])
 }
 
 // mute drops what the host sends to etcd.
