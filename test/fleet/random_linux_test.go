@@ -20,18 +20,14 @@ import (
 // and does not happen but when the whole host is lost.
 func TestWhateverFailsInWhateverOrderNothingEverRunsTwiceAndAllRunsAgain(t *testing.T) {
 	program(t, "procman")
-	rounds := 2
-	if n, err := strconv.Atoi(os.Getenv("PROCMAN_FLEET_ROUNDS")); err == nil {
-		rounds = n
-	}
-	first := rand.Uint64() >> 16
+	many, first := rounds(t), rand.Uint64()>>16
 	if n, err := strconv.ParseUint(os.Getenv("PROCMAN_FLEET_SEED"), 10, 64); err == nil {
-		first, rounds = n, 1
+		many, first = 1, n
 	}
 	var mu sync.Mutex
 	var took []time.Duration
 	t.Run("rounds", func(t *testing.T) {
-		for n := range rounds {
+		for n := range many {
 			seed := first + uint64(n)
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
@@ -44,17 +40,35 @@ func TestWhateverFailsInWhateverOrderNothingEverRunsTwiceAndAllRunsAgain(t *test
 			})
 		}
 	})
+	distribution(t, "of rounds of failures", took)
+}
+
+// rounds is how many there are to be.
+func rounds(t *testing.T) int {
+	text := os.Getenv("PROCMAN_FLEET_ROUNDS")
+	if text == "" {
+		return 2
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal("PROCMAN_FLEET_ROUNDS:", err)
+	}
+	return n
+}
+
+// distribution says how long takeovers took, from the loss of the host to the start elsewhere.
+func distribution(t *testing.T, what string, took []time.Duration) {
 	if len(took) == 0 {
 		return
 	}
 	slices.Sort(took)
 	at := func(part float64) time.Duration { return took[int(part*float64(len(took)-1))].Round(time.Millisecond) }
-	t.Logf("%d takeovers, from the loss of the host to the start elsewhere: least %v, median %v, 90%% %v, 99%% %v, most %v (TTL %v)",
-		len(took), at(0), at(0.5), at(0.9), at(0.99), at(1), ttlOf(t))
+	t.Logf("%d takeovers %s, from the loss of the host to the start elsewhere: least %v, median %v, 90%% %v, 99%% %v, most %v (TTL %v)",
+		len(took), what, at(0), at(0.5), at(0.9), at(0.99), at(1), ttlOf(t))
 }
 
 func round(t *testing.T, r *rand.Rand) []move {
-	w := newWorld(t, setup{members: 1})
+	w := newWorld(t, setup{members: 1 + 2*r.IntN(2)})
 	w.apply(6, 3)
 	for range 12 {
 		w.step(r)
@@ -83,7 +97,7 @@ func round(t *testing.T, r *rand.Rand) []move {
 // step does something bad, or ends something bad.
 func (w *world) step(r *rand.Rand) {
 	h := w.hosts[r.IntN(len(w.hosts))]
-	etcd := w.etcd[0]
+	etcd := w.etcd[r.IntN(len(w.etcd))]
 	up := h.alive() && !h.froze
 	some := func(most time.Duration) time.Duration { return time.Duration(r.Int64N(int64(most))) + time.Millisecond }
 	what, a, b := r.IntN(18), some(time.Second), some(w.ttl)
@@ -148,13 +162,13 @@ func (w *world) step(r *rand.Rand) {
 	case 15:
 		switch {
 		case !etcd.process.alive():
-			say("etcd is started")
+			say("member %d of etcd is started", etcd.n)
 			etcd.start()
 		case a < time.Second/2:
-			say("etcd is killed")
+			say("member %d of etcd is killed", etcd.n)
 			etcd.process.kill()
 		default:
-			say("etcd is stopped: %v", !etcd.stopped)
+			say("member %d of etcd is stopped: %v", etcd.n, !etcd.stopped)
 			etcd.stop(!etcd.stopped)
 		}
 	case 16:
@@ -182,11 +196,13 @@ func (w *world) step(r *rand.Rand) {
 func (w *world) heal() {
 	w.t.Helper()
 	w.t.Logf("%v all is healed", now().Round(time.Millisecond))
-	switch etcd := w.etcd[0]; {
-	case !etcd.process.alive():
-		etcd.start()
-	case etcd.stopped:
-		etcd.stop(false)
+	for _, etcd := range w.etcd {
+		switch {
+		case !etcd.process.alive():
+			etcd.start()
+		case etcd.stopped:
+			etcd.stop(false)
+		}
 	}
 	for _, h := range w.hosts {
 		h.fault(fault{})
