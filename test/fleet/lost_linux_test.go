@@ -167,13 +167,13 @@ func TestWhatIsFencedHasEndedOnALostHostBeforeOthersStartItAndWhatMayNotMoveIsNo
 		{"neither", func(h *host) { h.fault(all) }, heal},
 		{"etcd refuses connections", func(h *host) { h.fault(fault{Reset: true}) }, heal},
 		{"the daemon is stopped", func(h *host) { h.freeze(true) }, func(h *host) { h.freeze(false) }},
-		{"the daemon is killed", func(h *host) { h.daemon.kill() }, (*host).start},
-		{"the leash is killed, then the daemon", func(h *host) { h.anotherLeash(); h.daemon.kill() }, (*host).start},
+		{"the daemon is killed", func(h *host) { h.kill() }, (*host).start},
+		{"the leash is killed, then the daemon", func(h *host) { h.anotherLeash(); h.kill() }, (*host).start},
 		{"the leash is stopped, then the host cut off", func(h *host) { h.signalLeash(syscall.SIGSTOP); h.fault(all) }, func(h *host) {
 			h.signalLeash(syscall.SIGCONT)
 			heal(h)
 		}},
-		{"the daemon is restarted while the host is cut off", func(h *host) { h.fault(all); h.daemon.kill(); h.start() }, heal},
+		{"the daemon is restarted while the host is cut off", func(h *host) { h.fault(all); h.kill(); h.start() }, heal},
 		{"the daemon is upgraded while the host is cut off", func(h *host) { h.fault(all); h.upgrade() }, heal},
 	})
 }
@@ -189,7 +189,7 @@ func TestALinkThatIsCutOrGoesOneWayLosesAHostAndNothingRunsTwice(t *testing.T) {
 		both("the link is down", (*room).cut),
 		both("what the host sends is dropped", (*room).mute),
 		both("what etcd sends is dropped", (*room).deafen),
-		{"the daemon is restarted while the link is down", func(h *host) { w.room.cut(h.name, true); h.daemon.kill(); h.start() },
+		{"the daemon is restarted while the link is down", func(h *host) { w.room.cut(h.name, true); h.kill(); h.start() },
 			func(h *host) { w.room.cut(h.name, false) }},
 		{"the daemon is upgraded while nothing comes", func(h *host) { w.room.deafen(h.name, true); h.upgrade() },
 			func(h *host) { w.room.deafen(h.name, false) }},
@@ -221,7 +221,7 @@ func TestADaemonThatIsKilledAloneHasASuccessorThatGoesOnWithItsLeaseAndNothingMo
 		time.Sleep(w.ttl + time.Second) // longer than what it had left
 		w.untouched(append(movable, bound...))
 	}
-	h.daemon.kill()
+	h.kill()
 	h.start()
 	same()
 	pid := h.daemon.pid
@@ -353,6 +353,6 @@ func TestAHostWhoseDiskIsFullWhereTheDeadlineIsWrittenRunsNothingTwice(t *testin
 	w.untouched(bound)
 	w.untouched(movable) // the file has its room since it was made
 	w.lose([]loss{
-		{"the disk is full, and the daemon dead", func(h *host) { h.fill(); h.daemon.kill() }, func(h *host) { h.unfill(); h.start() }},
+		{"the disk is full, and the daemon dead", func(h *host) { h.fill(); h.kill() }, func(h *host) { h.unfill(); h.start() }},
 	})
 }

@@ -114,7 +114,7 @@ func (w *world) step(r *rand.Rand) {
 		if h.alive() {
 			say("the daemon is killed")
 			wake()
-			h.daemon.kill()
+			h.kill()
 		} else {
 			say("a daemon is started")
 			h.start()

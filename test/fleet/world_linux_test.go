@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // patience is for what takes no time on a host that has nothing else to do.
@@ -54,6 +55,7 @@ type host struct {
 	links  []*link // to each member of etcd, without a room
 	in     []string
 	daemon *process
+	wanted bool // a daemon is to live, and is started again when it was killed, as a service manager does
 	froze  bool // the daemon is stopped
 	leash  bool // the leash is stopped
 	api    http.Client
@@ -222,7 +224,25 @@ func (h *host) start() {
 	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, h.dir
 	p, err := ours.start(cmd)
 	require.NoError(h.w.t, err)
-	h.daemon, h.froze = p, false
+	h.daemon, h.froze, h.wanted = p, false, true
+}
+
+// keep starts a daemon in the place of one that the leash has killed, because a start was under way at the deadline. One that ends by
+// itself is a fault.
+func (h *host) keep() {
+	h.w.t.Helper()
+	if !h.wanted || h.alive() {
+		return
+	}
+	require.Equal(h.w.t, unix.SIGKILL, h.daemon.status.Signal(), "the daemon of %s has ended, %v, see %s", h.name, h.daemon.status, h.dir)
+	h.w.t.Logf("%v %s: the daemon was killed by the leash; another is started", now().Round(time.Millisecond), h.name)
+	h.start()
+}
+
+// kill kills the daemon.
+func (h *host) kill() {
+	h.wanted = false
+	h.daemon.kill()
 }
 
 func (h *host) alive() bool { return h.daemon.alive() }
@@ -275,7 +295,7 @@ func (h *host) processes() (pids []int) {
 
 // crash ends all of the host in one moment: the daemon first, which would start a leash and instances again.
 func (h *host) crash() {
-	h.daemon.kill()
+	h.kill()
 	h.signalLeash(syscall.SIGKILL)
 	for pids := h.processes(); len(pids) > 0; pids = h.processes() {
 		for _, pid := range pids {
@@ -343,6 +363,9 @@ func (h *host) report() (r report, err error) {
 func (w *world) until(what string, is func() bool) {
 	w.t.Helper()
 	for began := time.Now(); !is(); time.Sleep(50 * time.Millisecond) {
+		for _, h := range w.hosts {
+			h.keep()
+		}
 		if time.Since(began) > patience {
 			w.t.Fatalf("within %v it has not become true that %s\n%s", patience, what, w.story())
 		}
@@ -354,7 +377,6 @@ func (w *world) joined(hosts ...*host) {
 	w.t.Helper()
 	for _, h := range hosts {
 		w.until(h.name+" is a member", func() bool {
-			require.True(w.t, h.alive(), "the daemon of %s has ended, see %s", h.name, h.dir)
 			r, err := h.report()
 			return err == nil && r.Phase == "in"
 		})
