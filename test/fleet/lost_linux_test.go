@@ -207,7 +207,7 @@ func TestALinkThatIsCutOrGoesOneWayLosesAHostAndNothingRunsTwice(t *testing.T) {
 
 func TestADaemonThatIsKilledAloneHasASuccessorThatGoesOnWithItsLeaseAndNothingMoves(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, setup{members: 1})
+	w := newWorld(t, setup{members: 1, ttl: 15 * time.Second}) // in which also a busy host starts a daemon
 	w.spread()
 	h, movable, bound := w.hostWithBoth()
 	had, err := h.report()

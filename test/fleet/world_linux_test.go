@@ -74,8 +74,9 @@ func ttlOf(t *testing.T) time.Duration {
 // setup is what a world is made of.
 type setup struct {
 	members int
-	room    bool // namespaces
-	disks   bool // of their own, for the hosts' state
+	room    bool          // namespaces
+	disks   bool          // of their own, for the hosts' state
+	ttl     time.Duration // 0: that of all tests
 }
 
 // newWorld starts etcd, and the hosts a, b and c.
@@ -85,6 +86,9 @@ func newWorld(t *testing.T, of setup) *world {
 	dir, err := os.MkdirTemp("", "pmf-")
 	require.NoError(t, err)
 	w := &world{t: t, dir: dir, ledger: filepath.Join(dir, "ledger"), ttl: ttlOf(t), list: map[string]bool{}}
+	if of.ttl != 0 {
+		w.ttl = of.ttl
+	}
 	t.Cleanup(w.end)
 	require.NoError(t, os.WriteFile(w.ledger, nil, 0o600))
 	if of.room {
