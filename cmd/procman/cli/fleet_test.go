@@ -42,6 +42,7 @@ type sharedFleet struct {
 }
 
 func (h *fleetHost) Status(context.Context) ([]messages.Status, error) { return h.statuses, nil }
+func (h *fleetHost) App(messages.InstanceID) *messages.AppInstance     { return nil }
 func (h *fleetHost) Ready() <-chan struct{}                            { return h.done }
 func (h *fleetHost) Done() <-chan struct{}                             { return h.done }
 func (h *fleetHost) Lookup(id messages.InstanceID) (messages.Status, bool) {

@@ -196,9 +196,10 @@ func TestAMissingEnvFileIsTheStartFaultOfItsInstanceAlone(t *testing.T) {
 	secrets := filepath.Join(s.dir, "secrets.env")
 	d := s.run()
 	s.ok("start", "b", "--wait")
-	s.eventually("a waits", func() bool { return s.instance("a").Phase == messages.Backoff })
-	require.Contains(t, s.instance("a").Reason, `env file unusable: `+s.config)
-	require.Contains(t, s.instance("a").Reason, `env_file "secrets.env": no such file or directory`)
+	var a messages.Status
+	s.eventually("a waits", func() bool { a = s.instance("a"); return a.Phase == messages.Backoff })
+	require.Contains(t, a.Reason, `env file unusable: `+s.config)
+	require.Contains(t, a.Reason, `env_file "secrets.env": no such file or directory`)
 	r := s.call("validate")
 	require.Equal(t, exitFailed, r.code)
 	require.Contains(t, r.stderr, `env_file "secrets.env"`)

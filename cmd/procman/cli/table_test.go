@@ -25,9 +25,9 @@ counter      running  healthy  4121  30001  1         1m05s
 guestbook-ä  backoff  unknown  -     -      0         -       next start in 4s: exited with code[31m 3
 `, "\n"), table(narrow(), statuses, now, false))
 	require.Equal(t, strings.TrimPrefix(`
-ID           PHASE    HEALTH   PID   PORT   RESTARTS  UPTIME  RUN  LAST EXIT                       LAST PROBE             WASM    DB    REASON
-counter      running  healthy  4121  30001  1         1m05s   2    exited with code 1 (1m06s ago)  200 in 1.1ms (3s ago)  c.wasm  c.db
-guestbook-ä  backoff  unknown  -     -      0         -       1    -                               -                      -       -     next start in 4s: exited with code[31m 3
+ID           PHASE    HEALTH   PID   PORT   RESTARTS  UPTIME  CPU  MEMORY  RUN  LAST EXIT                       LAST PROBE             WASM    DB    REASON
+counter      running  healthy  4121  30001  1         1m05s   -    -       2    exited with code 1 (1m06s ago)  200 in 1.1ms (3s ago)  c.wasm  c.db
+guestbook-ä  backoff  unknown  -     -      0         -       -    -       1    -                               -                      -       -     next start in 4s: exited with code[31m 3
 `, "\n"), table(wide(), statuses, now, false))
 	require.Contains(t, table(narrow(), statuses, now, true), "counter      \x1b[32mrunning\x1b[0m  \x1b[32mhealthy\x1b[0m  4121")
 	require.Equal(t, "ID  PHASE  HEALTH  PID  PORT  RESTARTS  UPTIME  REASON\n", table(narrow(), nil, now, true))

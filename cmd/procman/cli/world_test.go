@@ -96,6 +96,7 @@ func newSite(t *testing.T, head string, instances ...string) *site {
 	dir, err := os.MkdirTemp("", "pm")
 	require.NoError(t, err)
 	s := &site{t: t, dir: dir, config: filepath.Join(dir, "procman.yaml"), first: 61100 + perSite*(int(ports.Add(1))%sites)}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "app.wasm"), nil, 0o600)) // no child reads it; it has to be there
 	s.write(head, instances...)
 	t.Cleanup(func() {
 		s.bury()
@@ -111,7 +112,7 @@ func (s *site) write(head string, instances ...string) {
 	for _, instance := range instances {
 		id, how, _ := strings.Cut(instance, ": ")
 		how, more, _ := strings.Cut(how, "; ")
-		fmt.Fprintf(&b, "  - id: %s\n    wasm_path: procman.yaml\n    db_name: %s.db\n    env: {TEST_CHILD: %s}\n", id, id, how)
+		fmt.Fprintf(&b, "  - id: %s\n    wasm_path: app.wasm\n    db_name: %s.db\n    env: {TEST_CHILD: %s}\n", id, id, how)
 		if more != "" {
 			fmt.Fprintf(&b, "    %s\n", more)
 		}
