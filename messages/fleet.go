@@ -58,3 +58,9 @@ type FleetChange struct {
 	ID InstanceID `json:"id"`
 	Do string     `json:"do"` // add, change, delete; same: nothing was to be done
 }
+
+// ErrInvalidList is the answer to a list of which something is wrong. Nothing was changed.
+type ErrInvalidList struct{ Err error }
+
+func (e ErrInvalidList) Error() string { return e.Err.Error() }
+func (e ErrInvalidList) Unwrap() error { return e.Err }

@@ -60,6 +60,7 @@ func answerTo(err error) *Error {
 	var unknown messages.ErrUnknownInstance
 	var disabled messages.ErrDisabled
 	var idle messages.ErrNotRunning
+	var invalid messages.ErrInvalidList
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &already):
@@ -70,6 +71,8 @@ func answerTo(err error) *Error {
 		return &Error{err.Error(), CodeConflict, http.StatusConflict}
 	case errors.As(err, &idle):
 		return &Error{err.Error(), CodeNotRunning, http.StatusConflict}
+	case errors.As(err, &invalid):
+		return &Error{err.Error(), CodeInvalid, http.StatusUnprocessableEntity}
 	case errors.As(err, &tooLarge):
 		return &Error{fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit), CodeInvalid, http.StatusRequestEntityTooLarge}
 	case errors.Is(err, supervisor.ErrStopped):

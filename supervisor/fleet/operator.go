@@ -115,7 +115,7 @@ func (h *Host) listed(ctx context.Context) (map[messages.InstanceID]store.Entry,
 }
 
 // Apply puts instances on the fleet's list, or changes them there; with prune it takes all others off. Each is read first as this host
-// would run it: what is wrong with one leaves the list as it is.
+// would run it: what is wrong with one leaves the list as it is, and the error is messages.ErrInvalidList.
 func (h *Host) Apply(ctx context.Context, specs map[messages.InstanceID]json.RawMessage, prune bool) ([]messages.FleetChange, error) {
 	var wrong []error
 	ids := slices.Sorted(maps.Keys(specs))
@@ -140,7 +140,7 @@ func (h *Host) Apply(ctx context.Context, specs map[messages.InstanceID]json.Raw
 		texts[id] = text.String()
 	}
 	if err := errors.Join(wrong...); err != nil {
-		return nil, err
+		return nil, messages.ErrInvalidList{Err: err}
 	}
 	before, err := h.listed(ctx)
 	if err != nil {

@@ -1,8 +1,11 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net"
+	"net/url"
 	"time"
 
 	"procman/actors"
@@ -36,7 +39,7 @@ func (d *daemon) openFleet(o *Options, file *config.File, spawner actors.Spawner
 	d.opened("the guard of the leash", guard.Close)
 	settings := file.Settings()
 	d.fleet, err = fleet.Open(fleet.Config{
-		Fleet: f.Name, Name: f.Host, Capacity: f.Capacity, Labels: f.Labels, API: file.API.Listen, Version: version, Schedule: schedule,
+		Fleet: f.Name, Name: f.Host, Capacity: f.Capacity, Labels: f.Labels, API: reachable(file.API.Listen, f.Endpoints), Version: version, Schedule: schedule,
 		Store: shared, Guard: guard, Clock: leash.HostClock(), StateDir: d.spawner.Dir(), Spawner: spawner, Provider: d.provider,
 		Parse: func(id messages.InstanceID, spec []byte) (messages.AppInstance, error) {
 			return config.ParseInstance("the fleet's list, "+string(id), settings, spec)
@@ -48,6 +51,33 @@ func (d *daemon) openFleet(o *Options, file *config.File, spawner actors.Spawner
 	}
 	d.opened("the part in the fleet", d.fleet.Close)
 	return nil
+}
+
+// lookupPatience is how long the begin of a daemon waits for a name to be looked up.
+const lookupPatience = 300 * time.Millisecond
+
+// reachable is where others reach what listens there: on all addresses of the host that is, for them, the one by which the
+// host reaches the store.
+func reachable(listen string, endpoints []string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || host != "" && !net.ParseIP(host).IsUnspecified() {
+		return listen
+	}
+	for _, e := range endpoints {
+		u, err := url.Parse(e)
+		if err != nil {
+			continue
+		}
+		soon := net.Dialer{Timeout: lookupPatience} // a name may have to be looked up; nothing is sent to the store
+		c, err := soon.Dial("udp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "2379")))
+		if err != nil {
+			continue
+		}
+		ours := c.LocalAddr().(*net.UDPAddr).IP.String()
+		_ = c.Close() // nothing was sent
+		return net.JoinHostPort(ours, port)
+	}
+	return listen
 }
 
 // fleetLeave is how long a host may take to give back what it has, once everything here has ended.
