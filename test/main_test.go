@@ -12,6 +12,7 @@ import (
 // TestMain makes the test binary a server, too: real processes for the tests that need some.
 func TestMain(m *testing.M) {
 	fake.Server()
+	fake.Unlogged()
 	goleak.VerifyTestMain(m)
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"procman/actors/kernel"
 	"procman/actors/record"
+	"procman/actors/runas"
 	"procman/messages"
 )
 
@@ -157,6 +158,13 @@ type running struct {
 	err    error
 }
 
+// checkCommand is what a check executes, with what environment, and as whom.
+type checkCommand struct {
+	program string
+	env     []string
+	as      *runas.Settings
+}
+
 // startCheck forks. What is asked of a file system is asked where nobody but this check waits for it.
 func (s *Spawner) startCheck(ctx context.Context, c *checked, t messages.Target) (*running, error) {
 	app := *t.App
@@ -165,20 +173,25 @@ func (s *Spawner) startCheck(ctx context.Context, c *checked, t messages.Target)
 	if app.EnvFault != "" {
 		return nil, errors.New(app.EnvFault)
 	}
-	env := s.checkEnvironment(app, t.Port)
-	found := make(chan string, 1)
+	found := make(chan checkCommand, 1)
 	_, err := c.disk.Do(ctx, programPatience, func() error {
+		as, err := runas.Resolve(app.Process)
+		if err != nil {
+			return err
+		}
+		env := s.checkEnvironment(app, t.Port, as)
 		program, err := findCheck(line[0], app.WorkDir, env)
 		if err == nil {
 			err = errors.Join(checkProgram(program, app.WorkDir), checkDir(app.WorkDir))
 		}
-		found <- program
+		found <- checkCommand{program, env, as}
 		return err
 	}, nil)
 	if err != nil {
 		return nil, unadvised(err)
 	}
-	program := <-found
+	asked := <-found
+	program := asked.program
 	forker, err := s.checkForker()
 	if err != nil {
 		return nil, err
@@ -190,10 +203,10 @@ func (s *Spawner) startCheck(ctx context.Context, c *checked, t messages.Target)
 	_ = unix.SetNonblock(pipe[0], true) // it has no error for a pipe; the check's end is left as programs expect it
 	reader := os.NewFile(uintptr(pipe[0]), "output of a check")
 	writer := os.NewFile(uintptr(pipe[1]), "output of a check")
-	cmd := &exec.Cmd{Path: program, Args: line, Env: env, Dir: app.WorkDir, SysProcAttr: s.checkAttributes(app)}
+	cmd := &exec.Cmd{Path: program, Args: line, Env: asked.env, Dir: app.WorkDir, SysProcAttr: checkAttributes(asked.as)}
 	known := s.forks()
 	defer known()
-	pid, err := forker.fork(cmd, nil, -1, pipe[1], pipe[1])
+	pid, err := forker.fork(cmd, asked.as, -1, pipe[1], pipe[1])
 	_ = writer.Close() // the check has it
 	if err != nil {
 		_ = reader.Close() // nothing was read
@@ -214,8 +227,12 @@ func (s *Spawner) startCheck(ctx context.Context, c *checked, t messages.Target)
 	return r, nil
 }
 
-// checkAttributes is as whom the command of a check runs: as the instance does.
-func (s *Spawner) checkAttributes(messages.AppInstance) *syscall.SysProcAttr {
+// checkAttributes has a check end with this manager. One of another user is started by a thread that ends at once, with which it would
+// end, too: if this manager dies, the next one ends it.
+func checkAttributes(as *runas.Settings) *syscall.SysProcAttr {
+	if as != nil {
+		return &syscall.SysProcAttr{Setsid: true}
+	}
 	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 }
 

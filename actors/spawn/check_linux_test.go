@@ -74,6 +74,24 @@ func TestTheCommandOfACheckRunsAsItsInstanceDoesAndIsNoneOfItsProcesses(t *testi
 	require.False(t, alive(check))
 }
 
+// TestACheckRunsAsTheUserOfItsInstance needs root.
+func TestACheckRunsAsTheUserOfItsInstance(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("only root may be another user")
+	}
+	s := opened(t, stateDir(t))
+	app := sleeper("a")
+	app.Process = messages.ProcessPolicy{User: "nobody", Umask: "027"}
+	out, exit, err := s.RunCheck(t.Context(), checkOf(app, "id -un; umask; echo $PORT"))
+	require.NoError(t, err)
+	require.Equal(t, "nobody\n0027\n30001\n", string(out))
+	require.Equal(t, "exited with code 0", exit.String())
+	app.Process.User = "nobody-at-all"
+	_, _, err = s.RunCheck(t.Context(), checkOf(app, "true"))
+	require.ErrorContains(t, err, "nobody-at-all")
+}
+
 func TestACheckEndsInTimeWithAllThatItHasStarted(t *testing.T) {
 	t.Parallel()
 	s := opened(t, stateDir(t))

@@ -36,13 +36,13 @@ func (s *Spawner) environment(l messages.Launch, r runRecord, as *runas.Settings
 
 // checkEnvironment returns what the command of a health check is started with: what the instance has, but for the marks of its run,
 // for it is none of its processes.
-func (s *Spawner) checkEnvironment(app messages.AppInstance, port int) []string {
+func (s *Spawner) checkEnvironment(app messages.AppInstance, port int, as *runas.Settings) []string {
 	var e environment
 	e.put(EnvCheck, s.checks.mark+"@"+string(s.dir))
 	e.put(EnvInstance, string(app.InstanceID))
 	e.put("PORT", strconv.Itoa(port))
 	e.keep(EnvStateDir, EnvRun, EnvTag, EnvSpec, kernel.EnvEpoch, kernel.EnvFence)
-	return e.with(app, nil, s.env)
+	return e.with(app, as, s.env)
 }
 
 // environment is one in the making: what is there first is not overridden.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -198,7 +199,11 @@ func forkAs(cmd *exec.Cmd, as *runas.Settings, lock int, files ...int) (pid int,
 		return 0, err
 	}
 	defer null.Close() // nothing was written
-	fds, err := duplicates(append(files, lock))
+	all := files
+	if lock >= 0 {
+		all = append(slices.Clip(files), lock)
+	}
+	fds, err := duplicates(all)
 	given := make([]*os.File, 0, len(fds))
 	for _, fd := range fds {
 		given = append(given, os.NewFile(uintptr(fd), ""))

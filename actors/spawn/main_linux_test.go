@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -41,7 +40,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // under nohup it is ignored, and what is ignored is inherited
-	flag.Parse()
+	fake.Unlogged()
 	fake.Crowd()
 	goleak.VerifyTestMain(m)
 }

@@ -11,5 +11,6 @@ import (
 // TestMain makes the test binary a server, too.
 func TestMain(m *testing.M) {
 	fake.Server()
+	fake.Unlogged()
 	goleak.VerifyTestMain(m)
 }

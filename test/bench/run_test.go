@@ -49,6 +49,9 @@ func TestEveryMeasureIsTakenOfRealProcessesAndNothingIsLeftOfThem(t *testing.T) 
 	for _, w := range table(0, 0, 0) {
 		require.NotEmpty(t, taken["procman "+w.key], w.key)
 		for _, v := range taken["procman "+w.key] {
+			if w.key == "add-net" {
+				continue // a difference, which is less than nothing if the file had rested already
+			}
 			require.GreaterOrEqual(t, v, 0.0, w.key)
 		}
 	}

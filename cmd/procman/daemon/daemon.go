@@ -162,7 +162,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	}
 	build := VersionOf(debug.ReadBuildInfo())
 	told := hooks.New(hooks.Options{Hooks: func() []config.Hook { return d.provider.File().Hooks }, Host: hostName(), StateDir: string(file.StateDir),
-		Env: os.LookupEnv, Logger: log.Logger})
+		Env: func(name string) (string, bool) { value := left.Env(name); return value, value != "" }, Logger: log.Logger})
 	d.opened("the hooks", told.Close)
 	d.hooks = told
 	collector := newCollector(build, parts.Outputs.Counters, told.Counters, d.fleetForMetrics(file), log.Logger)

@@ -3,7 +3,6 @@ package leash
 import (
 	"bufio"
 	"context"
-	"flag"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -42,7 +41,7 @@ func TestMain(m *testing.M) {
 		halfway(messages.StateDir(dir))
 		return
 	}
-	flag.Parse()
+	fake.Unlogged()
 	fake.Crowd()
 	goleak.VerifyTestMain(m)
 }
