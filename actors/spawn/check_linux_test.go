@@ -99,7 +99,7 @@ func TestACheckEndsInTimeWithAllThatItHasStarted(t *testing.T) {
 	dir := t.TempDir()
 	for name, script := range map[string]string{
 		"one that hangs":              "sleep 300 & echo $! > DIR/child; echo $$ > DIR/pid; echo so far; wait",
-		"one that minds no signal":    "trap '' TERM HUP INT; (trap '' TERM HUP; echo $$; exec sleep 300) > DIR/child & echo $! > DIR/child; echo $$ > DIR/pid; echo so far; while :; do sleep 1; done",
+		"one that minds no signal":    "trap '' TERM HUP INT; (trap '' TERM HUP; exec sleep 300) & echo $! > DIR/child; echo $$ > DIR/pid; echo so far; while :; do sleep 1; done",
 		"one that leaves another one": "sleep 300 & echo $! > DIR/child; echo $$ > DIR/pid; echo so far",
 	} {
 		t.Run(name, func(t *testing.T) {

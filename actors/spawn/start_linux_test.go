@@ -310,6 +310,10 @@ func strayed(t *testing.T, s *Spawner) int {
 	require.NoError(t, err)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	require.NoError(t, err)
+	eventually(t, "it executes its program", func() bool {
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		return string(name) == "sleep\n"
+	})
 	return pid
 }
 
