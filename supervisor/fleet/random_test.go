@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,7 +95,10 @@ func randomRound(t *testing.T, r *rand.Rand) {
 			}
 		case 9, 10:
 			lossy := rand.New(rand.NewPCG(r.Uint64(), 2))
+			var turn sync.Mutex // calls come from many goroutines
 			h.store.Faults(func(memory.Call) memory.Fault {
+				turn.Lock()
+				defer turn.Unlock()
 				switch lossy.IntN(6) {
 				case 0:
 					return memory.Fault{Drop: true, Fail: lossy.IntN(2) == 0}
