@@ -188,7 +188,7 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 		if _, err := h.gate.mayStart(id, p, h.now()); err != nil {
 			return nil, err
 		}
-		s.unfence(id)
+		h.takeMark(id) // that of an earlier run: one that stays has the leash end what need not end
 	}
 	process, err := s.Spawner.Spawn(ctx, l)
 	if err != nil {
@@ -228,19 +228,6 @@ func (s *Spawner) guarded(ctx context.Context, id messages.InstanceID, p permit)
 	}
 	ctx, cancel := context.WithTimeout(ctx, until-h.now())
 	return ctx, cancel, leave, nil
-}
-
-// unfence takes the mark of an earlier run away. One that stays has the leash end what need not end.
-func (s *Spawner) unfence(id messages.InstanceID) {
-	h := s.host
-	if !h.gate.isMarked(id) {
-		return
-	}
-	if err := h.config.Guard.Unfence(id); err != nil {
-		h.log.Warn("the mark of a fenced run stays; the leash would end the one that follows, too", "instance", string(id), "error", err)
-		return
-	}
-	h.gate.unmark(id)
 }
 
 // Survivors returns what the Spawner beneath finds, and lets the host know of it.

@@ -19,7 +19,7 @@ type provider struct {
 
 	mu     sync.Mutex
 	list   []messages.AppInstance
-	set_   bool
+	given  bool                             // known is closed
 	before []messages.AppInstance           // is given once, before list; nil: nothing is
 	locals map[messages.InstanceID]struct{} // of the host's own list
 	said   map[messages.InstanceID]bool
@@ -131,10 +131,10 @@ func (p *provider) clash(id messages.InstanceID) {
 // set says what of the fleet runs here from now on.
 func (p *provider) set(list []messages.AppInstance) {
 	p.mu.Lock()
-	same := p.set_ && slices.EqualFunc(p.list, list, func(a, b messages.AppInstance) bool { return a.Same(&b) })
+	same := p.given && slices.EqualFunc(p.list, list, func(a, b messages.AppInstance) bool { return a.Same(&b) })
 	p.list = list
-	if !p.set_ {
-		p.set_ = true
+	if !p.given {
+		p.given = true
 		close(p.known)
 	}
 	p.mu.Unlock()

@@ -195,13 +195,19 @@ func (h *Host) transact(do func(ctx context.Context) any) {
 	})
 }
 
-// unfence takes the mark of a fenced run away, if nothing of it lives. One that stays does no harm while it does not run here.
+// unfence takes the mark of a fenced run away, if nothing of it lives.
 func (h *Host) unfence(id messages.InstanceID) {
-	if !h.gate.isMarked(id) || !h.gate.down(id) {
+	if h.gate.down(id) {
+		h.takeMark(id)
+	}
+}
+
+// takeMark takes the mark of a fenced run away, if there is one. It waits for a disk no longer than diskPatience.
+func (h *Host) takeMark(id messages.InstanceID) {
+	if !h.gate.isMarked(id) {
 		return
 	}
-	_, err := h.disk.Do(h.life, diskPatience, func() error { return h.config.Guard.Unfence(id) }, nil)
-	if err != nil {
+	if _, err := h.disk.Do(h.life, diskPatience, func() error { return h.config.Guard.Unfence(id) }, nil); err != nil {
 		h.log.Warn("the mark of a fenced run stays", "instance", string(id), "error", err)
 		return
 	}
