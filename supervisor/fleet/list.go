@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"time"
 
 	"procman/messages"
 	"procman/supervisor/fleet/member"
@@ -21,7 +20,10 @@ func (a *hostActor) relist() {
 	}
 	a.flushing = true
 	h := a.h
-	time.AfterFunc(flushPause, func() { h.send(flush{}) })
+	h.work.Go(func() {
+		h.pause(flushPause)
+		h.send(flush{})
+	})
 }
 
 // list says what runs here: first to who starts processes, then to the supervisor. What is new is on disk before.
