@@ -24,22 +24,27 @@ func (n SignalName) Number() syscall.Signal {
 		more, _ := strconv.Atoi(after) // signalOf has read it
 		return syscall.Signal(SIGRTMIN + more)
 	}
-	for sig, known := range sendable() {
-		if known == name && name != "" {
-			return sig
+	for _, s := range sendable() {
+		if s.name == name {
+			return s.Signal
 		}
 	}
 	return 0
 }
 
+type namedSignal struct {
+	name string
+	syscall.Signal
+}
+
 // sendable are those that every system has and that a program may wait for.
-func sendable() map[syscall.Signal]string {
-	return map[syscall.Signal]string{
-		syscall.SIGHUP: "HUP", syscall.SIGINT: "INT", syscall.SIGQUIT: "QUIT", syscall.SIGABRT: "ABRT", syscall.SIGKILL: "KILL",
-		syscall.SIGUSR1: "USR1", syscall.SIGUSR2: "USR2", syscall.SIGPIPE: "PIPE", syscall.SIGALRM: "ALRM", syscall.SIGTERM: "TERM",
-		syscall.SIGCHLD: "CHLD", syscall.SIGCONT: "CONT", syscall.SIGSTOP: "STOP", syscall.SIGTSTP: "TSTP", syscall.SIGTTIN: "TTIN",
-		syscall.SIGTTOU: "TTOU", syscall.SIGURG: "URG", syscall.SIGVTALRM: "VTALRM", syscall.SIGPROF: "PROF", syscall.SIGWINCH: "WINCH",
-		syscall.SIGIO: "IO", syscall.SIGSYS: "SYS", syscall.SIGTRAP: "TRAP", syscall.SIGXCPU: "XCPU", syscall.SIGXFSZ: "XFSZ",
+func sendable() [25]namedSignal {
+	return [...]namedSignal{
+		{"HUP", syscall.SIGHUP}, {"INT", syscall.SIGINT}, {"QUIT", syscall.SIGQUIT}, {"ABRT", syscall.SIGABRT}, {"KILL", syscall.SIGKILL},
+		{"USR1", syscall.SIGUSR1}, {"USR2", syscall.SIGUSR2}, {"PIPE", syscall.SIGPIPE}, {"ALRM", syscall.SIGALRM}, {"TERM", syscall.SIGTERM},
+		{"CHLD", syscall.SIGCHLD}, {"CONT", syscall.SIGCONT}, {"STOP", syscall.SIGSTOP}, {"TSTP", syscall.SIGTSTP}, {"TTIN", syscall.SIGTTIN},
+		{"TTOU", syscall.SIGTTOU}, {"URG", syscall.SIGURG}, {"VTALRM", syscall.SIGVTALRM}, {"PROF", syscall.SIGPROF}, {"WINCH", syscall.SIGWINCH},
+		{"IO", syscall.SIGIO}, {"SYS", syscall.SIGSYS}, {"TRAP", syscall.SIGTRAP}, {"XCPU", syscall.SIGXCPU}, {"XFSZ", syscall.SIGXFSZ},
 	}
 }
 

@@ -53,7 +53,7 @@ type daemon struct {
 	good       *lastGoodWriter
 	hooks      *hooks.Hooks
 	pendingIO  *PendingIO
-	env        func(string) string
+	heap       *heap
 	ending     bool
 	farewell   string // what became of the instances at its end
 	end        sync.WaitGroup
@@ -83,7 +83,7 @@ type handover struct {
 // touched.
 func open(path string, file *config.File, log log, left handover) (_ *daemon, err error) {
 	d := &daemon{
-		log: log, env: left.Env, origin: left.origin, served: make(chan error, 8), socketNow: make(chan struct{}, 1),
+		log: log, origin: left.origin, served: make(chan error, 8), socketNow: make(chan struct{}, 1),
 		ends: make(chan api.Mode, 1), upgrades: make(chan *successor, 1), reloads: make(chan struct{}, 1),
 	}
 	defer func() {
@@ -181,8 +181,8 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	holds := func() bool { return d.provider.leasing().Hold }
 	held := newHeldPorts(log.Logger, holds, parts.Outputs.Read)
 	d.opened("the look at held ports", held.Close)
-	heap := newHeap()
-	d.opened("what gives memory back", heap.Close)
+	d.heap = newHeap(left.Env)
+	d.opened("what gives memory back", d.heap.Close)
 	remembers := remembering{spawner, "the state directory " + string(file.StateDir), left.PendingIO}
 	if err := d.openFleet(left.Options, file, remembers, build.String()); err != nil {
 		return nil, err
@@ -199,7 +199,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		StartParallel: file.Start.Parallel, Budget: room, Terms: Terms(), Keep: func() time.Duration { return d.provider.File().Output.Keep },
 		Observe: append(observers, supervisor.Observer{Event: d.events.Append}, collector.Observer(), supervisor.Observer{Reconciled: d.good.reconciled},
 			supervisor.Observer{Reconciled: d.provider.reconciled}, supervisor.Observer{Event: held.event}, supervisor.Observer{Event: told.Event},
-			supervisor.Observer{Event: heap.event, Reconciled: heap.reconciled}),
+			supervisor.Observer{Event: d.heap.event, Reconciled: d.heap.reconciled}),
 	})
 	if err != nil {
 		return nil, err
@@ -248,7 +248,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		if d.boot(booting) {
 			left.guard.dismiss()
 		}
-		mayGrow(heapGrowth, left.Env)
+		d.heap.opened()
 		if listeners.remote != nil {
 			d.serveRemote(listeners.remote, file)
 		}

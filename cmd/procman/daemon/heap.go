@@ -16,18 +16,22 @@ const (
 	// heapOpening is as much while a daemon opens or ends: what it reads then is garbage by the next instance, and to collect it
 	// again and again took a tenth of the time until all are adopted, and more of that until all are stopped.
 	heapOpening = 200
+	// heapBurst is as much while many are started, which took a twelfth of processor time more with heapGrowth. With more than
+	// this, what lives on lies thinly among what is gone, and is given back to the host by nobody.
+	heapBurst = 50
 
 	heapQuiet = 2 * time.Second  // without a word, after which a burst is over
 	heapAgain = time.Minute      // between two times that memory is given back
-	heapBurst = 100              // instances that have begun, or have been listed anew
+	heapMany  = 100              // instances that have begun, or have been listed anew, are a burst
 	heapCalm  = 10 * time.Second // between two collections of garbage, after which the program is not at work
 )
 
 // heap gives memory back to the host after a burst of work, such as the start of a thousand instances: Go by itself keeps
 // for a long time what was needed once. The start of the manager is a burst too.
 type heap struct {
-	free func() // gives it back
-	calm func() // gives back what a collection of garbage has needed
+	free func()            // gives it back
+	calm func()            // gives back what a collection of garbage has needed
+	grow func(percent int) // says how much may be garbage
 
 	mu        sync.Mutex
 	work      int // since it was given back
@@ -45,11 +49,24 @@ func mayGrow(percent int, env func(string) string) {
 	}
 }
 
-func newHeap() *heap {
-	h := &heap{free: func() { debug.FreeOSMemory(); LetGoOfProgram() }, calm: LetGoOfProgram}
-	h.worked(heapBurst)
+func newHeap(env func(string) string) *heap {
+	h := &heap{free: func() { debug.FreeOSMemory(); LetGoOfProgram() }, calm: LetGoOfProgram,
+		grow: func(percent int) { mayGrow(percent, env) }}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.work, h.heard = heapMany, time.Now()
+	h.timer = time.AfterFunc(heapQuiet, h.look)
 	h.await()
 	return h
+}
+
+// opened is said when the daemon is open; much may have to be started yet.
+func (h *heap) opened() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.timer != nil && !h.ended {
+		h.grow(heapBurst)
+	}
 }
 
 // await has a collection of garbage noticed: what nobody refers to is found by the next one.
@@ -84,7 +101,8 @@ func (h *heap) worked(n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.heard = time.Now()
-	if h.work += n; h.work >= heapBurst && h.timer == nil && !h.ended {
+	if h.work += n; h.work >= heapMany && h.timer == nil && !h.ended {
+		h.grow(heapBurst)
 		h.timer = time.AfterFunc(max(heapQuiet, heapAgain-time.Since(h.given)), h.look)
 	}
 }
@@ -101,12 +119,19 @@ func (h *heap) look() {
 		h.mu.Unlock()
 		return
 	}
-	if h.work > heapBurst { // a manager that has only begun may have much to do yet
+	if h.work > heapMany { // a manager that has only begun may have much to do yet
 		h.given = time.Now()
 	}
 	h.work, h.timer = 0, nil
+	h.grow(heapGrowth)
 	h.mu.Unlock()
 	h.free()
+}
+
+// ending lets garbage be: the daemon is over before much of it is worth collecting.
+func (h *heap) ending() {
+	_ = h.Close() // it has no error
+	h.grow(heapOpening)
 }
 
 // Close ends it.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"os"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,37 +15,42 @@ import (
 func TestMemoryIsGivenBackOnceAfterABurstAndNotWhileItLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var given atomic.Int64
-		h := &heap{free: func() { given.Add(1) }}
+		var growth atomic.Int64
+		h := &heap{free: func() { given.Add(1) }, grow: func(percent int) { growth.Store(int64(percent)) }}
 		started := messages.Event{What: messages.InstanceStarted}
-		for range heapBurst - 1 {
+		for range heapMany - 1 {
 			h.event(started)
 			h.event(messages.Event{What: messages.InstanceReady})
 		}
 		time.Sleep(time.Hour)
 		require.Zero(t, given.Load(), "so few leave little behind")
+		require.Zero(t, growth.Load())
 		for range 10 {
 			h.event(started)
 			time.Sleep(heapQuiet - time.Second)
 		}
 		require.Zero(t, given.Load(), "it lasts")
+		require.EqualValues(t, heapBurst, growth.Load())
 		time.Sleep(heapQuiet)
 		require.EqualValues(t, 1, given.Load())
+		require.EqualValues(t, heapGrowth, growth.Load())
 		time.Sleep(time.Hour)
 		require.EqualValues(t, 1, given.Load(), "nothing is done when nothing happens")
 
-		h.reconciled(messages.Reconciled{Listed: 20 * heapBurst, Added: 10 * heapBurst})
+		h.reconciled(messages.Reconciled{Listed: 20 * heapMany, Added: 10 * heapMany})
 		time.Sleep(heapQuiet + time.Second)
 		require.EqualValues(t, 2, given.Load())
-		h.reconciled(messages.Reconciled{Listed: 20 * heapBurst, Added: 10 * heapBurst})
+		h.reconciled(messages.Reconciled{Listed: 20 * heapMany, Added: 10 * heapMany})
 		time.Sleep(heapQuiet + time.Second)
 		require.EqualValues(t, 2, given.Load(), "not again and again")
 		time.Sleep(heapAgain)
 		require.EqualValues(t, 3, given.Load())
 
-		h.reconciled(messages.Reconciled{Listed: 20 * heapBurst, Added: 10 * heapBurst})
-		require.NoError(t, h.Close())
+		h.reconciled(messages.Reconciled{Listed: 20 * heapMany, Added: 10 * heapMany})
+		h.ending()
 		time.Sleep(time.Hour)
 		require.EqualValues(t, 3, given.Load())
+		require.EqualValues(t, heapOpening, growth.Load(), "what ends lets its garbage be")
 	})
 }
 
@@ -68,7 +74,7 @@ func TestWhatACollectionOfGarbageNeedsIsGivenBackOnlyIfItIsNotOneOfMany(t *testi
 }
 
 func TestTheStartOfAManagerIsABurst(t *testing.T) {
-	h := newHeap()
+	h := newHeap(os.Getenv)
 	h.mu.Lock()
 	armed := h.timer != nil
 	h.mu.Unlock()

@@ -132,7 +132,7 @@ func (d *daemon) begin(stopping context.Context, mode api.Mode) {
 		return
 	}
 	d.ending = true
-	mayGrow(heapOpening, d.env) // it is over before much of it is worth collecting
+	d.heap.ending()
 	d.log.Info("manager stopping", "mode", string(mode))
 	d.notifier.Ending(d.mode(mode), d.grace())
 	d.end.Go(func() {
