@@ -56,7 +56,7 @@ func main() {
 		"apps/users.wasm":      "",
 	} {
 		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, path)), 0o755))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, path), []byte(text), 0o755))
+		require.NoError(t, fake.Executable(filepath.Join(dir, path), []byte(text)))
 	}
 	host := exec.Command(program)
 	host.Dir = dir

@@ -16,6 +16,7 @@ import (
 	"procman/actors"
 	"procman/actors/kernel"
 	"procman/messages"
+	"procman/test/fake"
 )
 
 // bare is an instance that shows nothing: no environment, and with closed no descriptor but the first three.
@@ -437,7 +438,7 @@ func TestAProcessWhoseProgramWasReplacedIsAdopted(t *testing.T) {
 	copyFile := func(to string) {
 		text, err := os.ReadFile(sleep)
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(to, text, 0o700))
+		require.NoError(t, fake.Executable(to, text))
 	}
 	copyFile(program)
 	pid := orphaned(t, dir, messages.AppInstance{InstanceID: "a", Executable: program, Args: []string{"300"}})

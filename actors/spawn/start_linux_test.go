@@ -19,6 +19,7 @@ import (
 	"procman/actors"
 	"procman/actors/kernel"
 	"procman/messages"
+	"procman/test/fake"
 )
 
 func TestAProcessHasItsStreamsAndItsLockAndNoOtherDescriptor(t *testing.T) {
@@ -132,7 +133,7 @@ func TestARelativeExecutableIsRelativeToTheManagersDirectory(t *testing.T) {
 	here := t.TempDir()
 	t.Chdir(here)
 	require.NoError(t, os.Mkdir("bin", 0o700))
-	require.NoError(t, os.WriteFile("bin/app", []byte("#!/bin/sh\nexit 5\n"), 0o700))
+	require.NoError(t, fake.Executable("bin/app", []byte("#!/bin/sh\nexit 5\n")))
 	s := opened(t, stateDir(t))
 	app := messages.AppInstance{InstanceID: "a", Executable: "bin/app", WorkDir: "/"}
 	require.Equal(t, 5, spawned(t, s, app).Wait().Code)
@@ -151,11 +152,11 @@ func TestTheHelpOfAFailedStartIsTrueOfTheScript(t *testing.T) {
 		{"other", "\x7fELG\x00\x01", "build it for linux/"},
 	} {
 		path := filepath.Join(dir, c.name)
-		require.NoError(t, os.WriteFile(path, []byte(c.text), 0o700))
+		require.NoError(t, fake.Executable(path, []byte(c.text)))
 		_, err := s.Spawn(t.Context(), messages.Launch{App: messages.AppInstance{InstanceID: "a", Executable: path, Args: []string{"x"}}, Run: 1})
 		require.ErrorContains(t, err, c.want, c.name)
 	}
-	require.NoError(t, os.WriteFile(dir+"/fine", []byte("#!/bin/sh -e\nexit 0\n"), 0o700))
+	require.NoError(t, fake.Executable(dir+"/fine", []byte("#!/bin/sh -e\nexit 0\n")))
 	spawned(t, s, messages.AppInstance{InstanceID: "a", Executable: dir + "/fine", Args: []string{"x"}}).Wait()
 	for _, app := range []messages.AppInstance{
 		{InstanceID: "a", Executable: dir + "/fine", Env: map[string]string{"SMALL": "x", "BIG": strings.Repeat("hunter2", 20000)}},

@@ -4,10 +4,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -68,21 +68,15 @@ func (b *binaries) program(t testing.TB, pkg string, tags ...string) string {
 	if testing.Short() {
 		t.Skip("programs are built without the race detector: tests of them alone find nothing more with it")
 	}
-	name := filepath.Base(pkg)
-	args := []string{"build", "-buildvcs=false"}
-	for _, tag := range tags {
-		name += "-" + tag
-		args = append(args, "-tags", tag)
-	}
+	name := strings.Join(append([]string{filepath.Base(pkg)}, tags...), "-")
 	path := filepath.Join(b.dir, name)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	err, done := b.had[name]
 	if !done {
-		build := exec.Command("go", append(args, "-o", path, "procman/"+pkg)...)
-		out, buildErr := ours.output(build)
+		out, buildErr := ours.output(fake.Program(path, "procman/"+pkg, tags...))
 		if buildErr != nil {
-			err = fmt.Errorf("go build %s: %w\n%s", pkg, buildErr, out)
+			err = fmt.Errorf("building %s: %w\n%s", pkg, buildErr, out)
 		}
 		if b.had == nil {
 			b.had = map[string]error{}

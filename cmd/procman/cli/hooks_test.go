@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"procman/test/fake"
 )
 
 func TestAHookIsToldOfAnInstanceThatFailsAndDiesWithADaemonThatIsKilledAndIsNeverTakenForAnInstance(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	hook := filepath.Join(dir, "hook")
-	require.NoError(t, os.WriteFile(hook, []byte("#!/bin/sh\ncat > "+dir+"/payload.new\necho $$ > "+dir+"/pid\nmv "+dir+"/payload.new "+dir+"/payload\nexec sleep 600\n"), 0o755))
+	require.NoError(t, fake.Executable(hook, []byte("#!/bin/sh\ncat > "+dir+"/payload.new\necho $$ > "+dir+"/pid\nmv "+dir+"/payload.new "+dir+"/payload\nexec sleep 600\n")))
 	s := newSite(t, "hooks: [{on: failed, command: ['"+hook+"', '{id}'], timeout: 10m}]", "a: serve", "b: fail; restart: {mode: never}")
 	d := s.run()
 	s.ok("wait", "a")

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"procman/messages"
+	"procman/test/fake"
 )
 
 // installed has the daemon run from a binary of its own, which may be replaced.
@@ -30,7 +31,7 @@ func install(t *testing.T, path, program string) {
 	t.Helper()
 	text, err := os.ReadFile(program)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(path+".new", text, 0o700))
+	require.NoError(t, fake.Executable(path+".new", text))
 	require.NoError(t, os.Rename(path+".new", path))
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -44,9 +45,11 @@ func TestMain(m *testing.M) {
 		binary, childBinary = filepath.Join(dir, "procman"), filepath.Join(dir, "child")
 	}
 	if err == nil && !testing.Short() {
-		build := exec.Command("go", "build", "-buildvcs=false", "-o", dir, "procman/cmd/procman", "procman/cmd/procman/cli/testdata/child")
-		build.Stdout, build.Stderr = os.Stderr, os.Stderr
-		err = build.Run()
+		for file, pkg := range map[string]string{binary: "procman/cmd/procman", childBinary: "procman/cmd/procman/cli/testdata/child"} {
+			build := fake.Program(file, pkg)
+			build.Stderr = os.Stderr
+			err = errors.Join(err, build.Run())
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "the program cannot be built:", err)

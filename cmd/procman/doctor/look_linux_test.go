@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"procman/messages"
+	"procman/test/fake"
 )
 
 func entries(t *testing.T, dir string) (names []string) {
@@ -158,7 +159,7 @@ func TestTheParentOfAnAdoptedInstanceIsItsReaper(t *testing.T) {
 func fakeSystemctl(t *testing.T, script string) {
 	t.Helper()
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "systemctl"), []byte("#!/bin/sh\n"+script), 0o700))
+	require.NoError(t, fake.Executable(filepath.Join(dir, "systemctl"), []byte("#!/bin/sh\n"+script)))
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 }
 

@@ -13,6 +13,7 @@ import (
 	"procman/actors/kernel"
 	"procman/messages"
 	"procman/supervisor/fleet/member"
+	"procman/test/fake"
 )
 
 func newGuard(t *testing.T, h *host) *Guard {
@@ -110,7 +111,7 @@ func TestALeashThatDoesNotComeUpIsSaidWithItsLastWords(t *testing.T) {
 	t.Parallel()
 	h := emptyHost(t)
 	program := filepath.Join(t.TempDir(), "broken")
-	require.NoError(t, os.WriteFile(program, []byte("#!/bin/sh\necho out of order >&2\nexit 1\n"), 0o700))
+	require.NoError(t, fake.Executable(program, []byte("#!/bin/sh\necho out of order >&2\nexit 1\n")))
 	g, err := NewGuard(h.dir, program)
 	require.NoError(t, err)
 	require.ErrorContains(t, g.Ensure(nil), "out of order")
