@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -97,6 +98,12 @@ type listedPackage struct {
 
 func packages(t *testing.T) map[string]listedPackage {
 	t.Helper()
+	found, err := listPackages()
+	require.NoError(t, err)
+	return found
+}
+
+var listPackages = sync.OnceValues(func() (map[string]listedPackage, error) {
 	found := map[string]listedPackage{}
 	for _, target := range [][]string{{"GOOS=linux"}, {"GOOS=wasip1", "GOARCH=wasm"}} {
 		list := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,Imports,GoFiles,Standard,Deps", "procman/...")
@@ -104,22 +111,26 @@ func packages(t *testing.T) map[string]listedPackage {
 		list.Env = append(os.Environ(), append(target, "GOFLAGS=-buildvcs=false")...)
 		list.Stderr = os.Stderr
 		out, err := list.Output()
-		require.NoError(t, err)
+		if err != nil {
+			return nil, err
+		}
 		for d := json.NewDecoder(bytes.NewReader(out)); ; {
 			var p listedPackage
 			err := d.Decode(&p)
 			if err == io.EOF {
 				break
 			}
-			require.NoError(t, err)
+			if err != nil {
+				return nil, err
+			}
 			name := strings.TrimPrefix(p.ImportPath, "procman/")
 			if had, twice := found[name]; !twice || len(had.GoFiles) == 0 {
 				found[name] = p
 			}
 		}
 	}
-	return found
-}
+	return found, nil
+})
 
 func TestTheArrowsPointDownwards(t *testing.T) {
 	for name, p := range packages(t) {

@@ -44,7 +44,7 @@ func main() {
 	}
 }
 `), 0o600))
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, program+".go")
+	build := fake.Program(program, program+".go")
 	build.Dir = ".." // the file is compiled as one of this module
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))

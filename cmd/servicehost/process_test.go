@@ -63,13 +63,13 @@ var build = sync.OnceValue(func() error {
 		environment []string
 		args        []string
 	}{
-		{nil, []string{"-o", filepath.Join(built, "servicehost"), "."}},
-		{wasm, []string{"-buildmode=c-shared", "-o", filepath.Join(built, "guestbook.wasm"), "./apps/guestbook"}},
-		{wasm, []string{"-buildmode=c-shared", "-o", filepath.Join(built, "counter.wasm"), "./apps/counter"}},
-		{wasm, []string{"-buildmode=c-shared", "-o", filepath.Join(built, "faulty.wasm"), "./testdata/faulty"}},
+		{nil, []string{"-buildmode=default", ".", filepath.Join(built, "servicehost")}},
+		{wasm, []string{"-buildmode=c-shared", "./apps/guestbook", filepath.Join(built, "guestbook.wasm")}},
+		{wasm, []string{"-buildmode=c-shared", "./apps/counter", filepath.Join(built, "counter.wasm")}},
+		{wasm, []string{"-buildmode=c-shared", "./testdata/faulty", filepath.Join(built, "faulty.wasm")}},
 	} {
-		go func() {
-			c := exec.Command("go", append([]string{"build", "-buildvcs=false"}, b.args...)...)
+		go func() { // as fake.Program does it
+			c := exec.Command("go", append([]string{"run", "-buildvcs=false", "-exec", "cp"}, b.args...)...)
 			c.Env = append(os.Environ(), b.environment...)
 			output, err := c.CombinedOutput()
 			if err != nil {

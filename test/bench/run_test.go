@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"procman/test/fake"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -71,12 +73,14 @@ func TestARunThatIsInterruptedLeavesNothing(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
 	}
+	procman := filepath.Join(t.TempDir(), "procman")
+	require.NoError(t, fake.Program(procman, "procman/cmd/procman").Run())
 	dir, files := places(t)
 	ctx, interrupt := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer interrupt()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"-dir", dir, "-rounds", "1", "-only", "crash", "-crash", "10m"}, io.Discard, io.Discard)
+		ended <- run(ctx, []string{"-dir", dir, "-procman", procman, "-rounds", "1", "-only", "crash", "-crash", "10m"}, io.Discard, io.Discard)
 	}()
 	var running []string
 	for len(running) == 0 && len(ended) == 0 && ctx.Err() == nil {

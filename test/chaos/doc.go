@@ -18,11 +18,12 @@
 // process of [the faultchild] keeps a ledger of its own life, and the tests watch every process through a pidfd. That a
 // process overlaps with another of its instance is found by itself, with a lock that procman knows nothing of.
 //
-// In `go test ./...` the killer makes 20 rounds. More:
+// In `go test ./...` the killer makes 8 rounds. More:
 //
 //	PROCMAN_CHAOS_ROUNDS=500            rounds of the killer
 //	PROCMAN_CHAOS_INSTANCES=50          instances it begins with
 //	PROCMAN_CHAOS_FAILPOINT_ROUNDS=50   deaths at each fail point
+//	PROCMAN_CHAOS_CONTESTS=50           times that two daemons are started at once
 //	PROCMAN_CHAOS_CHURN=500             rounds of changes under one daemon, whose descriptors, threads and memory are counted
 //	PROCMAN_SOAK=10m                    how long crashes, edits, reloads, upgrades and readers are gone on with, see TestASoak
 //	go test ./test/chaos -run Random -chaos.seed=N    the plan of seed N again

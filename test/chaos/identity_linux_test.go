@@ -206,7 +206,7 @@ func TestAZombieIsDeadThoughNobodyReapsIt(t *testing.T) { // 14
 
 func TestOfTwoManagersStartedAtOnceOneWinsAndTheOtherTouchesNothing(t *testing.T) { // 15
 	t.Parallel()
-	const contests = 20
+	contests := fromEnv("PROCMAN_CHAOS_CONTESTS", 6)
 	slots := make(chan struct{}, 5)
 	var mu sync.Mutex
 	var slowest time.Duration

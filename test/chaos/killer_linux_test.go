@@ -16,7 +16,7 @@ func TestTheManagerKilledAtRandomInstants(t *testing.T) { // 1, 2, 9
 	if seed == 0 {
 		seed = rand.Int64N(1 << 31)
 	}
-	rounds, instances := fromEnv("PROCMAN_CHAOS_ROUNDS", 20), fromEnv("PROCMAN_CHAOS_INSTANCES", 14)
+	rounds, instances := fromEnv("PROCMAN_CHAOS_ROUNDS", 8), fromEnv("PROCMAN_CHAOS_INSTANCES", 14)
 	k := newKiller(t, seed, instances)
 	defer func() {
 		if t.Failed() {
