@@ -250,6 +250,8 @@ func (s *sheet) probes(probes []api.SeenProbe) {
 			status = strconv.Itoa(p.Status)
 		}
 		if p.Body != "" {
+			first, _, _ := strings.Cut(p.Body, "\n")
+			said = strings.TrimSuffix(said, ": "+first) // a check that failed says in one line why
 			if said != "" {
 				said += ": "
 			}

@@ -30,7 +30,7 @@ func (s *site) why(id string) api.Why {
 func TestWhyLeavesNoQuestionOpen(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "", "fine: serve", "crashing: fail", "held: serve", "mute: mute", "missing: serve; executable: ./nowhere", "off: serve; enabled: false",
-		"once: fail; restart: {mode: never}")
+		"once: fail; restart: {mode: never}", "sick: serve; health: {kind: command, command: [sh, -c, echo no route; exit 7]}")
 	s.run()
 	s.ok("wait", "fine", "held", "--timeout", "1m")
 	s.ok("stop", "held", "--wait")
@@ -62,6 +62,8 @@ func TestWhyLeavesNoQuestionOpen(t *testing.T) {
 	} {
 		require.Contains(t, s.ok("why", id), said)
 	}
+	s.eventually("a check has failed", func() bool { return strings.Contains(s.ok("why", "sick"), "FAIL") })
+	require.Contains(t, s.ok("why", "sick"), "health.command exited with code 7: no route\n", "once, and not as what it wrote, too")
 	require.Contains(t, s.ok("why", "missing"), "executable missing: ")
 	require.Contains(t, s.ok("why", "mute"), "connection refused")
 	require.Contains(t, s.ok("why", "fine"), "  ok    200 ")
