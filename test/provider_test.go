@@ -24,9 +24,18 @@ func TestAProviderErrorMeansUnknownNeverNone(t *testing.T) {
 		w.Pass(time.Hour)
 		require.Equal(t, 1, w.Spawns("web"))
 		require.Equal(t, messages.Running, w.Of("web").Phase)
-		require.NotEmpty(t, w.Log.Records("config rejected", ""))
+		rejected := func() int { return len(w.Log.Records("config rejected", "")) }
+		require.Equal(t, 1, rejected(), "it was asked for many times, and is told of once")
+		require.Error(t, w.Reload(context.Background()))
+		require.Equal(t, 2, rejected(), "who asks is told")
+		w.Provider.Fail(errors.New("the file is empty"))
+		w.Pass(time.Hour)
+		require.Equal(t, 3, rejected(), "another reason is told of")
 		w.Want("web", "db")
 		require.Equal(t, 1, w.Spawns("db"), "the next good list applies")
+		w.Provider.Fail(errors.New("the file is empty"))
+		w.Pass(time.Hour)
+		require.Equal(t, 4, rejected(), "it is a new mistake")
 	})
 }
 
