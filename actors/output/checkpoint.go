@@ -15,6 +15,8 @@ type fileInfo struct {
 	Born  int64  // nanoseconds; 0 where it cannot be learned
 	Size  int64
 	Mtime int64 // Unix milliseconds
+
+	Allocated int64 // bytes that it occupies
 }
 
 // checkpoint says how far a file has been forwarded, and how logical offsets map to the file. It is a value apart from the
@@ -123,13 +125,13 @@ func (c *checkpoint) advance(next int64, before []byte) {
 }
 
 // excess returns up to which byte of the file, a multiple of block, its head can go, so that about limit bytes are kept. It
-// is 0 while less than a quarter too much is kept, or little would be gained because the rest is not forwarded yet.
-func (c *checkpoint) excess(limit, block int64) int64 {
-	if c.end-c.head <= limit+limit/4 {
+// is 0 while no more than spare is too much, or less than half of that would be gained because the rest is not forwarded yet.
+func (c *checkpoint) excess(limit, spare, block int64) int64 {
+	if c.end-c.head <= limit+spare {
 		return 0
 	}
 	to := (min(c.end-limit, c.Next) - c.Base) / block * block
-	if to-(c.head-c.Base) < max(limit/8, block) {
+	if to-(c.head-c.Base) < max(spare/2, block) {
 		return 0
 	}
 	return to

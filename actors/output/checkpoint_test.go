@@ -83,7 +83,7 @@ func TestACheckpointSkipsNothingWhereverTheManagerDies(t *testing.T) {
 			case 3:
 				save()
 			case 4: // bound
-				to := p.excess(limit, modelBlock)
+				to := p.excess(limit, limit/4, modelBlock)
 				if to == 0 {
 					continue
 				}

@@ -40,6 +40,9 @@
 //   - The files hold what was written. Secrets are masked on the way out, into the log and to readers, and no line is cut in
 //     pieces within one.
 //   - A byte is trimmed only after it was forwarded, or after a record "output skipped" has said so.
+//   - With a total ([Options.Total]) the account knows what each file keeps, also of instances that nobody follows, which a survey finds.
+//     Where that is too much, the largest files give up an eighth of the total more than needed, all down to the same size, each by
+//     the worker that has its source. A change of one file costs no look at another; without a total nothing is counted.
 //   - In doubt a line is repeated, never skipped. A checkpoint is saved about once a second, so kill -9 repeats about a
 //     second of output.
 //   - One worker at a time has a source, so lines of a stream keep their order. A turn is bounded, and who is not done goes to the

@@ -10,7 +10,8 @@ import (
 	"procman/actors/record"
 )
 
-const statxMask = unix.STATX_TYPE | unix.STATX_INO | unix.STATX_SIZE | unix.STATX_MTIME | unix.STATX_BTIME
+const statxMask = unix.STATX_TYPE | unix.STATX_INO | unix.STATX_SIZE | unix.STATX_MTIME | unix.STATX_BTIME |
+	unix.STATX_BLOCKS
 
 func statPath(path string) (fileInfo, error) {
 	return statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW) // a link is not what was made there
@@ -37,7 +38,7 @@ func statx(dir int, path string, flags int) (fileInfo, error) {
 	if s.Mode&unix.S_IFMT != unix.S_IFREG {
 		return fileInfo{}, &os.PathError{Op: "follow", Path: path, Err: errors.New("not a regular file")}
 	}
-	f := fileInfo{Inode: s.Ino, Size: int64(s.Size), Mtime: s.Mtime.Sec*1000 + int64(s.Mtime.Nsec)/1e6}
+	f := fileInfo{Inode: s.Ino, Size: int64(s.Size), Allocated: int64(s.Blocks) * 512, Mtime: s.Mtime.Sec*1000 + int64(s.Mtime.Nsec)/1e6}
 	if s.Mask&unix.STATX_BTIME != 0 {
 		f.Born = s.Btime.Sec*1e9 + int64(s.Btime.Nsec)
 	}

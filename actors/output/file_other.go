@@ -29,7 +29,7 @@ func infoOf(i os.FileInfo) (fileInfo, error) {
 	if !i.Mode().IsRegular() {
 		return fileInfo{}, &os.PathError{Op: "follow", Path: i.Name(), Err: errors.New("not a regular file")}
 	}
-	return fileInfo{Size: i.Size(), Mtime: i.ModTime().UnixMilli()}, nil
+	return fileInfo{Size: i.Size(), Allocated: i.Size(), Mtime: i.ModTime().UnixMilli()}, nil
 }
 
 // Without /proc a file that was moved away is lost to us.

@@ -145,7 +145,7 @@ func (w *worker) pass(t *tail, limit int64) error {
 }
 
 // skip gives up what is too much to be forwarded: all but MaxSize bytes of what was written while nobody followed, and of
-// a file that is MaxBacklog ahead.
+// a file that is MaxBacklog ahead; all but its share of one that is to give way to others.
 func (w *worker) skip(t *tail) error {
 	o := w.u.o
 	limit := o.MaxBacklog
@@ -153,10 +153,14 @@ func (w *worker) skip(t *tail) error {
 		limit = o.kept()
 	}
 	t.abreast = true
+	keep := o.MaxSize
+	if share := w.u.allowed(t); share > 0 && share+turnBytes < limit {
+		limit, keep = share+turnBytes, share // it can be kept only if it is not forwarded first
+	}
 	if !o.Forward || t.end-t.Next <= limit {
 		return nil
 	}
-	to := t.end - o.MaxSize
+	to := t.end - keep
 	// Begin with a whole line, if one begins nearby.
 	near := w.bytes(maxLine)
 	n, err := t.file.ReadAt(near, to-1-t.Base)
@@ -216,7 +220,7 @@ func (w *worker) find(t *tail) {
 	if err != nil {
 		now = fileInfo{Born: 1} // nothing
 	}
-	now.Size, now.Mtime = 0, 0
+	now.Size, now.Mtime, now.Allocated = 0, 0, 0
 	if t.searched != nil && now == *t.searched {
 		return
 	}

@@ -19,6 +19,10 @@ type Options struct {
 	// MaxSize is about how many bytes of a file are kept; default 16 MiB, at least 64 KiB. A quarter more may be there
 	// before the head is trimmed.
 	MaxSize int64
+	// Total is how many bytes all files of the state directory may keep together; default 0, any, and else at least [MinTotal]. If
+	// there are more, the largest are trimmed at their heads, all to the same size, and whoever has less loses nothing. What was
+	// not forwarded yet goes only where its file has more than its share of that alone, and a record says so. See SetTotal.
+	Total int64
 	// MaxBacklog is how many bytes a file may be ahead of its follower. One that is further ahead loses all but
 	// its newest MaxSize bytes, and a record says how much that cost. Default four times MaxSize, and no less than 64 MiB. Of what
 	// was written while no follower lived, as much is forwarded as is kept.
@@ -63,6 +67,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.MaxSize < minMaxSize {
 		return o, fmt.Errorf("the maximum size of an output file is %d bytes; it must be at least %d", o.MaxSize, minMaxSize)
+	}
+	if err := checkTotal(o.Total); err != nil {
+		return o, err
 	}
 	if o.MaxBacklog == 0 {
 		o.MaxBacklog = max(minMaxBacklog, 4*o.MaxSize)

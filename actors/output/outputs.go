@@ -34,9 +34,11 @@ type Outputs struct {
 	log   *slog.Logger
 	watch *watch // nil if files cannot be watched
 
-	forwarded, skipped               atomic.Int64
+	forwarded, skipped, givenUp      atomic.Int64
 	large                            sync.Pool // of *[]byte, for turns that find much
 	unwatchable, stalling, unbounded logOnce
+	overTotal                        logOnce
+	account                          atomic.Pointer[account] // nil: there is no total
 
 	mu      sync.Mutex
 	work    sync.Cond // due is not empty, or closed
@@ -71,6 +73,11 @@ func New(dir messages.StateDir, o Options) (*Outputs, error) {
 	}
 	for range workers() {
 		u.crew.Go(u.run)
+	}
+	if o.Total > 0 {
+		if err := u.SetTotal(o.Total); err != nil {
+			return nil, errors.Join(err, u.Close())
+		}
 	}
 	return u, nil
 }
@@ -286,5 +293,8 @@ func (u *Outputs) forget(s *source) {
 			s.timer.Stop()
 		}
 		delete(u.sources, s.id)
+		if a := u.account.Load(); a != nil {
+			a.unfollowed(s.id)
+		}
 	}
 }

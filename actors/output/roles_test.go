@@ -67,10 +67,11 @@ func followerMain() int {
 	}
 	dir := messages.StateDir(os.Getenv("DIR"))
 	size, _ := strconv.ParseInt(os.Getenv("SIZE"), 10, 64)
+	total, _ := strconv.ParseInt(os.Getenv("TOTAL"), 10, 64)
 	times, _ := strconv.Atoi(os.Getenv("TIMES"))
 	_, _ = os.Stdout.WriteString("\n") // who waits to kill us may begin
 	step := os.Getenv("STEP")
-	out, err := New(dir, Options{MaxSize: size, Forward: true, Logger: slog.New(plainLog{f}), step: func(name string) {
+	out, err := New(dir, Options{MaxSize: size, Total: total, Forward: true, Logger: slog.New(plainLog{f}), step: func(name string) {
 		if name != step {
 			return
 		}

@@ -94,7 +94,7 @@ func (t *tail) look() error {
 func (t *tail) overwritten() {
 	t.source.mu.Lock()
 	defer t.source.mu.Unlock()
-	t.begin(fileInfo{t.Inode, t.Born, t.end - t.Base, 0}, t.head-t.Base)
+	t.begin(fileInfo{Inode: t.Inode, Born: t.Born, Size: t.end - t.Base}, t.head-t.Base)
 	t.anew = "overwritten"
 }
 

@@ -10,7 +10,12 @@ func (u *Outputs) trim(t *tail) {
 	if t.noPunch || t.end-t.head <= u.o.kept() {
 		return
 	}
-	err := u.cutHead(t)
+	u.cut(t, u.o.MaxSize, u.o.MaxSize/4)
+}
+
+// cut takes so much away that limit is kept, if more than spare is too much, and logs when that begins to fail.
+func (u *Outputs) cut(t *tail, limit, spare int64) {
+	err := u.cutHead(t, limit, spare)
 	if t.noPunch {
 		u.unbounded.note(u.log, err, "output files cannot be bounded on this file system", "file", t.path())
 		return
@@ -20,14 +25,14 @@ func (u *Outputs) trim(t *tail) {
 
 // cutHead punches the head into a hole and cuts the hole out. The order of its steps is what survives a crash after any of
 // them, see the package's documentation and [checkpoint.Collapsing].
-func (u *Outputs) cutHead(t *tail) (err error) {
+func (u *Outputs) cutHead(t *tail, limit, spare int64) (err error) {
 	s := t.source
 	file, err := t.open(os.O_RDWR)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	to := t.excess(u.o.MaxSize, blockSize(file))
+	to := t.excess(limit, spare, blockSize(file))
 	if to == 0 {
 		return nil
 	}

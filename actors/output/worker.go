@@ -132,6 +132,9 @@ func (w *worker) turn(s *source) time.Duration {
 	}
 	f, ending, heir := s.current()
 	if f == nil {
+		if u := w.u; u.account.Load() != nil {
+			w.shrink(s)
+		}
 		return never
 	}
 	if s.active != f {
@@ -146,7 +149,9 @@ func (w *worker) turn(s *source) time.Duration {
 	w.final = ending && (heir != nil || f.ghost || !alive(f.pid))
 	w.news, w.more, w.poll = false, false, false
 	for _, t := range s.tails {
-		w.conclude(t, w.visit(t))
+		err := w.visit(t)
+		w.u.count(t, true, err)
+		w.conclude(t, err)
 	}
 	if w.news {
 		s.unsaved = true

@@ -89,13 +89,14 @@ func (k key) shown() string {
 		}
 		return "{" + strings.Join(inner, ", ") + "}"
 	}
-	if k.Default == "" {
-		return `""`
-	}
 	if names, is := k.Default.(map[string]string); is && len(names) == 0 {
 		return "{}"
 	}
-	return fmt.Sprint(written(k.Default))
+	text := fmt.Sprint(written(k.Default))
+	if text == "" {
+		return `""`
+	}
+	return text
 }
 
 // meaning is what a key is for, and the words it takes.

@@ -70,6 +70,7 @@ type Start struct {
 type Output struct {
 	Keep    time.Duration // of what an instance left that is listed no more
 	MaxSize int64         // bytes, per instance and stream
+	Total   int64         // bytes, of all instances; 0: no limit
 	Forward bool          // into the daemon's structured log
 }
 

@@ -70,7 +70,7 @@ func (t *tables) reference() string {
 	b.WriteString("| key | default | meaning | an edit |\n|---|---|---|---|\n")
 	row := func(k key, name string) {
 		shown := ""
-		if k.Default != nil && k.Default != "" && k.Kind != messages.KindTexts {
+		if k.Default != nil && written(k.Default) != "" && k.Kind != messages.KindTexts {
 			shown = "`" + k.shown() + "`"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, shown, strings.NewReplacer("|", `\|`, "*", `\*`).Replace(k.meaning()), k.edit())

@@ -151,7 +151,7 @@ func TestTheExampleOfTheManualIsReadInFull(t *testing.T) {
 		Health:     health,
 		Restart:    restart,
 		Stop:       messages.AppInstance{Stop: messages.StopPolicy{Grace: 10 * time.Second, Leftovers: messages.LeftoversEnd}}.WithDefaults().Stop,
-		Output:     Output{24 * time.Hour, 16 << 20, true},
+		Output:     Output{24 * time.Hour, 16 << 20, 0, true},
 		Log:        Log{slog.LevelInfo, LogJSON},
 		Instances: []messages.AppInstance{{
 			InstanceID: "users", WasmPath: "apps/users.wasm", DbName: "users.db",

@@ -76,6 +76,8 @@ func shapeOf(k messages.Kind) shape {
 		return shape{"type": "string", "pattern": `^\+?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`}
 	case kindSize:
 		return shape{"type": []string{"string", "integer"}, "pattern": `^[0-9]+ *(B|KiB|MiB|GiB|TiB)?$`}
+	case kindMaySize:
+		return shape{"type": []string{"string", "integer"}, "pattern": `^([0-9]+ *(B|KiB|MiB|GiB|TiB)?)?$`}
 	case messages.KindInteger:
 		return shape{"type": "integer"}
 	case messages.KindNumber:
@@ -110,6 +112,9 @@ func written(v any) any {
 		}
 		return strings.Replace(s, "h0m", "h", 1)
 	case int64:
+		if v == 0 {
+			return ""
+		}
 		units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
 		for len(units) > 1 && v > 0 && v%1024 == 0 {
 			v, units = v/1024, units[1:]

@@ -77,6 +77,14 @@ func services() []key {
 			Doc: "how many instances may use the processor for their start at a time; 0: chosen from the cores"}, func(f *File) any { return &f.Start.Parallel }),
 		setting(messages.Field{Key: "output.max_size", Kind: kindSize, Effect: messages.NewDaemon, Default: int64(16 << 20), Limits: []messages.Limit{messages.AtLeast(int64(1))},
 			Doc: "of each of an instance's two output files; beyond, they are cut at their head"}, func(f *File) any { return &f.Output.MaxSize }),
+		setting(messages.Field{Key: "output.total", Kind: kindMaySize, Default: int64(0), Limits: []messages.Limit{messages.Must(func(n int64) string {
+			if n != 0 && n < leastTotal {
+				return "it must be at least 64KiB, which is what the smallest of files keeps; empty: no limit"
+			}
+			return ""
+		}, nil)},
+			Doc: "of all these files together; beyond, the largest are cut, to the same size; empty: no limit"},
+			func(f *File) any { return &f.Output.Total }),
 		setting(messages.Field{Key: "output.keep", Kind: messages.KindDuration, Default: 24 * time.Hour, Limits: []messages.Limit{messages.Must(func(d time.Duration) string {
 			if d <= 0 {
 				return "it must be more than 0"
@@ -96,6 +104,9 @@ func services() []key {
 		token, readToken, readGroup,
 	}, fleetKeys())
 }
+
+// leastTotal is the smallest total of output, in bytes; see package output.
+const leastTotal = 64 << 10
 
 // maxSocket is the limit of the kernel, whose own complaint is "invalid argument": of 103 bytes that every system takes, some
 // are for the name under which a socket is made.

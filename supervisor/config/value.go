@@ -57,6 +57,7 @@ func (v value) spoken(got any) string {
 const (
 	kindPathText messages.Kind = "path as it is written"
 	kindSize     messages.Kind = "size"
+	kindMaySize  messages.Kind = "size, or nothing"
 	kindPorts    messages.Kind = "ports"
 	kindDirs     messages.Kind = "directories"
 )
@@ -126,6 +127,13 @@ func (d *decoder) read(v value, k messages.Kind, words []string) (any, bool) {
 		return limits, err == nil
 	case kindSize:
 		return parsed(d, v, aSize, parseSize)
+	case kindMaySize:
+		return parsed(d, v, aSize, func(text string, plain bool) (int64, error) {
+			if text == "" {
+				return 0, nil
+			}
+			return parseSize(text, plain)
+		})
 	case kindPorts:
 		return parsed(d, v, aRange, func(text string, _ bool) (string, error) { return text, new(portRange).UnmarshalText([]byte(text)) })
 	}

@@ -30,6 +30,8 @@ type Options struct {
 	Revision string // of its source
 	// Output returns how many bytes of output were forwarded so far, and how many skipped.
 	Output func() (forwarded, skipped int64)
+	// OutputKept returns how many bytes of output are kept, 0 while there is no total, and how many were trimmed for it so far.
+	OutputKept func() (kept, trimmed int64)
 	// Hooks returns how many calls of hooks there were so far, how many of them failed, and how many were dropped.
 	Hooks  func() (called, failed, dropped int64)
 	Logger *slog.Logger // nil: what cannot be measured is not told
@@ -70,6 +72,9 @@ func New(o Options) *Collector {
 	if o.Output == nil {
 		o.Output = func() (int64, int64) { return 0, 0 }
 	}
+	if o.OutputKept == nil {
+		o.OutputKept = func() (int64, int64) { return 0, 0 }
+	}
 	if o.Hooks == nil {
 		o.Hooks = func() (int64, int64, int64) { return 0, 0, 0 }
 	}
@@ -101,6 +106,12 @@ func New(o Options) *Collector {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_output_skipped_bytes_total",
 			Help: "Bytes of output that came too fast to be forwarded, and are lost to the log."},
 			func() float64 { _, skipped := o.Output(); return float64(skipped) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "procman_output_kept_bytes",
+			Help: "Bytes that the output files of all instances keep together; 0 without output.total."},
+			func() float64 { kept, _ := o.OutputKept(); return float64(kept) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_output_trimmed_bytes_total",
+			Help: "Bytes of output that are kept no more because of output.total."},
+			func() float64 { _, trimmed := o.OutputKept(); return float64(trimmed) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_hook_calls_total", Help: "Calls of hooks that were begun."},
 			func() float64 { called, _, _ := o.Hooks(); return float64(called) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_hook_failures_total", Help: "Calls of hooks that failed."},

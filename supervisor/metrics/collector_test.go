@@ -28,7 +28,8 @@ func TestTheExpositionIsAsPromised(t *testing.T) {
 		"gone":  {ID: "gone", Phase: messages.Running, Health: messages.NotHealthy, PID: 42, StartedAt: &started},
 		"web":   {ID: "web", Phase: messages.Backoff, Health: messages.HealthUnknown},
 	}
-	c := New(Options{Version: "v1.2.3", Revision: "abc", Output: func() (int64, int64) { return 1000, 24 }, proc: kernel(t, map[int][2]int{41: {250, 3}})})
+	c := New(Options{Version: "v1.2.3", Revision: "abc", Output: func() (int64, int64) { return 1000, 24 },
+		OutputKept: func() (int64, int64) { return 700, 300 }, proc: kernel(t, map[int][2]int{41: {250, 3}})})
 	c.Watch(s)
 	c.reconciled(messages.Reconciled{Took: 2 * time.Millisecond, Listed: 4, Added: 4})
 	c.transition(messages.Transition{ID: "users", Event: "Launched", Status: messages.Status{Adopted: true, Restarts: 9}})
@@ -59,6 +60,7 @@ func TestTheNamesAreThoseOfTheContract(t *testing.T) {
 	require.ElementsMatch(t, []string{"procman_instances", "procman_instances_desired", "procman_instance_up", "procman_instance_healthy",
 		"procman_instance_restarts_total", "procman_instance_start_time_seconds", "procman_probe_duration_seconds", "procman_probe_failures_total",
 		"procman_adopted_total", "procman_reconcile_duration_seconds", "procman_output_bytes_total", "procman_output_skipped_bytes_total",
+		"procman_output_kept_bytes", "procman_output_trimmed_bytes_total",
 		"procman_hook_calls_total", "procman_hook_failures_total", "procman_hook_dropped_total",
 		"procman_config_last_reload_successful", "procman_build_info", "procman_instance_cpu_seconds_total", "procman_instance_memory_bytes",
 		"procman_fleet_deadline_seconds", "procman_fleet_suspect", "procman_fleet_assignments", "procman_fleet_takeovers_total"}, names())

@@ -74,7 +74,7 @@ func (a *app) doctorOptions(ctx context.Context) (o doctor.Options, err error) {
 	if err != nil {
 		return o, err
 	}
-	o.Wants = doctor.Wants{Instances: len(file.Instances), First: file.Ports.First, Last: file.Ports.Last, Hold: file.Ports.Hold, Output: file.Output.MaxSize}
+	o.Wants = doctor.Wants{Instances: len(file.Instances), First: file.Ports.First, Last: file.Ports.Last, Hold: file.Ports.Hold, Output: file.Output.MaxSize, Total: file.Output.Total}
 	at, err := a.silently().place()
 	if err != nil {
 		at = place{socket: file.Socket, dir: file.StateDir}

@@ -139,7 +139,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	parts, err := engine.Prepare(engine.Options{
 		Spawner: spawner, Supervisor: supervisor.Config{Logger: log.Logger},
 		Ports: port.Options{First: file.Ports.First, Last: file.Ports.Last, Hold: file.Ports.Hold},
-		Output: output.Options{MaxSize: file.Output.MaxSize, Forward: file.Output.Forward,
+		Output: output.Options{MaxSize: file.Output.MaxSize, Total: file.Output.Total, Forward: file.Output.Forward,
 			Mask: d.provider.secrets.Mask, Moved: d.outputMoved, Logger: log.output, Lend: true, Settled: log.writer.Settled},
 	})
 	if err != nil {
@@ -148,6 +148,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	d.ports = parts.Ports
 	d.opened("ports and output", parts.Close)
 	d.provider.leaseFrom(parts.Ports, file.Ports)
+	d.provider.keepFrom(parts.Outputs, file.Output.Total)
 	warnOfOverlap(log.Logger, file.Ports)
 	for _, f := range Distrust(file, os.Geteuid()) {
 		log.Warn("others than the daemon's user could interfere", "check", f.Check, "what", f.What, "means", f.Means, "do", f.Do)
@@ -165,7 +166,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		Env: func(name string) (string, bool) { value := left.Env(name); return value, value != "" }, Logger: log.Logger})
 	d.opened("the hooks", told.Close)
 	d.hooks = told
-	collector := newCollector(build, parts.Outputs.Counters, told.Counters, d.fleetForMetrics(file), log.Logger)
+	collector := newCollector(build, parts.Outputs, told.Counters, d.fleetForMetrics(file), log.Logger)
 	scrape := collector.Handler()
 	d.tell(messages.Event{What: messages.ManagerStarted, By: messages.ByManager, Why: fmt.Sprintf("version %s, pid %d", build, os.Getpid()),
 		Details: []slog.Attr{slog.String("version", build.String()), slog.Int("pid", os.Getpid()), slog.String("config", file.Path),

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"procman/actors/output"
 	"procman/messages"
 	"procman/supervisor/api"
 	"procman/supervisor/metrics"
@@ -25,9 +26,10 @@ const (
 )
 
 // newCollector makes the collector, which hears everything from the first on, but measures no instances yet.
-func newCollector(build Version, output func() (forwarded, skipped int64), hooks func() (called, failed, dropped int64),
+func newCollector(build Version, outputs *output.Outputs, hooks func() (called, failed, dropped int64),
 	fleet func() messages.FleetStanding, log *slog.Logger) *metrics.Collector {
-	return metrics.New(metrics.Options{Version: build.Version, Revision: build.Revision, Output: output, Hooks: hooks, Fleet: fleet, Logger: log})
+	return metrics.New(metrics.Options{Version: build.Version, Revision: build.Revision, Output: outputs.Counters, OutputKept: outputs.Kept,
+		Hooks: hooks, Fleet: fleet, Logger: log})
 }
 
 // scrapeServer answers scrapes, and nothing else.

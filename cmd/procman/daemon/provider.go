@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"procman/actors/output"
 	"procman/actors/port"
 	"procman/messages"
 	"procman/supervisor"
@@ -31,6 +32,8 @@ type provider struct {
 	unread    atomic.Bool // the last good configuration comes into force, and the file is asked then
 	ports     *port.Ports // nil: none yet
 	leased    config.Ports
+	outputs   *output.Outputs // nil: none yet
+	total     int64           // of what they keep
 }
 
 var _ supervisor.Notifier = (*provider)(nil)
@@ -72,6 +75,7 @@ func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lease(p.File().Ports)
+	p.keep(p.File().Output.Total)
 	if len(keys) > 0 && !slices.Equal(keys, p.warned) {
 		p.log.Warn("some changed keys take effect in a new daemon only", "keys", strings.Join(keys, ", "),
 			"help", HowToApply(keys...)+": no instance restarts")
@@ -153,6 +157,26 @@ func (p *provider) lease(by config.Ports) {
 		"help", "what runs keeps its port until its next start")
 	p.leased = by
 	warnOfOverlap(p.log, by)
+}
+
+// keepFrom gives the provider the output that what the file says of its total is told to.
+func (p *provider) keepFrom(outputs *output.Outputs, total int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.outputs, p.total = outputs, total
+}
+
+// keep has all output files keep so many bytes from now on, if that is another number.
+func (p *provider) keep(total int64) {
+	if p.outputs == nil || total == p.total {
+		return
+	}
+	if err := p.outputs.SetTotal(total); err != nil {
+		p.log.Error("output is kept as before", "error", err.Error())
+		return
+	}
+	p.log.Info("output.total is another from now on", "bytes", total, "help", "0: there is none")
+	p.total = total
 }
 
 func warnOfOverlap(log *slog.Logger, ports config.Ports) {

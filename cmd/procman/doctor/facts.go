@@ -42,6 +42,7 @@ type Wants struct {
 	First, Last int   // of the ports
 	Hold        bool  // a leased port stays bound
 	Output      int64 // bytes that are kept per instance and stream
+	Total       int64 // bytes that are kept of all of them; 0: no limit
 }
 
 // Daemon is the process that answers, or does not.

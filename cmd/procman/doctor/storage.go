@@ -109,13 +109,17 @@ func diskSpace(f Facts) Finding {
 	if d.FreeBytes == nil {
 		return unknown(check, d.Err, "")
 	}
-	need := leastFree + max(0, 2*f.Wants.Output*int64(f.Wants.Instances)-d.OutputBytes)
+	output := 2 * f.Wants.Output * int64(f.Wants.Instances)
+	if f.Wants.Total > 0 {
+		output = min(output, f.Wants.Total)
+	}
+	need := leastFree + max(0, output-d.OutputBytes)
 	files := int64(filesEach*f.Wants.Instances + filesAlone)
 	what := fmt.Sprintf("%s free, output may still grow by %s", size(*d.FreeBytes), size(need-leastFree))
 	if d.FreeFiles != nil {
 		what += fmt.Sprintf("; %d inodes free", *d.FreeFiles)
 	}
-	do := "free space on the file system of " + d.Looked + ", or lower output.max_size"
+	do := "free space on the file system of " + d.Looked + ", or lower output.max_size or output.total"
 	switch {
 	case *d.FreeBytes < leastFree, d.FreeFiles != nil && *d.FreeFiles < filesAlone:
 		return Finding{check, Fault, what, "records cannot be written: what is held and counted is lost with the daemon", do}
