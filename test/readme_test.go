@@ -25,6 +25,7 @@ func TestTheReadmeShowsTheTables(t *testing.T) {
 	want = put(t, want, "plan", table(plan.Events(), messages.Phases(), plan.Cell))
 	want = put(t, want, "run", table(run.Events(), run.Phases(), run.Cell))
 	want = put(t, want, "keys", config.Reference())
+	want = put(t, want, "bad", keysSaid(t))
 	if *rewrite {
 		require.NoError(t, os.WriteFile("../README.md", []byte(want), 0o644))
 		return

@@ -19,6 +19,8 @@ const (
 	leastKept = 4 << 10
 	// surveyEvery is how often files that nobody follows are looked at again, as long as there is too much.
 	surveyEvery = time.Minute
+	// overFor is how long there may be too much: what is not forwarded yet will soon be.
+	overFor = 10 * time.Second
 )
 
 // account knows what all output files keep together, and who has to give some of it up when that is more than the total. What a change
@@ -31,6 +33,7 @@ type account struct {
 	largest  shareHeap // those that may be asked
 	round    uint32    // of surveys
 	surveyed time.Time
+	over     time.Time // since when there is too much that nobody can give up; zero: there is not
 }
 
 // share is what one file keeps.
@@ -221,11 +224,18 @@ func (a *account) ask() (wake []messages.InstanceID) {
 	return wake
 }
 
-// excess is why the total cannot be kept; nil: it is, or will be.
-func (a *account) excess() error {
+// excess is why the total has not been kept for a while; nil: it is, or will be.
+func (a *account) excess(now time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.kept <= a.total {
+	switch {
+	case a.kept <= a.total:
+		a.over = time.Time{}
+		return nil
+	case a.over.IsZero():
+		a.over = now
+	}
+	if now.Sub(a.over) < overFor {
 		return nil
 	}
 	return fmt.Errorf("%d files keep %d bytes, and no more than %d are meant: what is not forwarded yet stays, "+
@@ -289,7 +299,7 @@ func (u *Outputs) Kept() (kept, givenUp int64) {
 
 // enforce wakes those that are asked, and has files looked at again that nobody follows if it is time to.
 func (u *Outputs) enforce(a *account, asked []messages.InstanceID) {
-	u.overTotal.note(u.log, a.excess(), "output.total cannot be kept")
+	u.overTotal.note(u.log, a.excess(time.Now()), "output.total cannot be kept")
 	survey := a.due(time.Now())
 	if len(asked) == 0 && !survey {
 		return
