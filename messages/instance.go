@@ -307,13 +307,18 @@ func noNUL(text string) error {
 // Module returns the path of the module, as the manager sees it; empty if the command line does not name it. Its defaults are
 // filled in.
 func (a *AppInstance) Module() string {
-	if a.WasmPath == "" || !slices.ContainsFunc(a.Args, func(arg string) bool { return strings.Contains(arg, "{wasm_path}") }) {
+	if !a.HasModule() {
 		return ""
 	}
 	if filepath.IsAbs(a.WasmPath) {
 		return a.WasmPath
 	}
 	return filepath.Join(a.WorkDir, a.WasmPath)
+}
+
+// HasModule reports whether the command line names a module.
+func (a *AppInstance) HasModule() bool {
+	return a.WasmPath != "" && slices.ContainsFunc(a.Args, func(arg string) bool { return strings.Contains(arg, "{wasm_path}") })
 }
 
 // CommandLine returns the arguments of the process, without the executable, for the port it was given.

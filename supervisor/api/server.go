@@ -93,6 +93,7 @@ type Server struct {
 	log     *slog.Logger
 	mux     *http.ServeMux
 	disk    *record.Disk  // of the files of instances
+	ages    fileAges      // of these files
 	streams chan struct{} // a slot for each stream of output
 	plans   chan struct{} // a slot for each plan that is made
 	readers chan struct{} // a slot for each request of who may only read
