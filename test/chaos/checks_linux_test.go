@@ -54,7 +54,7 @@ func certify(t testing.TB, dir string) {
 	run := func(args ...string) {
 		cmd := exec.Command(openssl, args...)
 		cmd.Dir = dir
-		out, err := cmd.CombinedOutput()
+		out, err := ours.output(cmd)
 		require.NoError(t, err, "%s", out)
 	}
 	run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem")

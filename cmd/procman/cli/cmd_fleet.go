@@ -74,7 +74,9 @@ With --prune all other instances are taken off the list. Each is stopped where i
 				return err
 			}
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
+				line := a.progress(0, fmt.Sprintf("the list of %d %s is applied", len(list.Instances), words.Plural(len(list.Instances), "instance")))
 				changes, err := c.FleetApply(ctx, list, prune)
+				line.Close()
 				if err != nil {
 					return err
 				}

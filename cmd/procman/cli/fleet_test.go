@@ -38,6 +38,7 @@ type sharedFleet struct {
 	instances []messages.FleetInstance
 	applied   map[messages.InstanceID]json.RawMessage
 	pruned    bool
+	slow      chan struct{} // an apply waits until it is closed; nil: it does not
 	calls     []string
 }
 
@@ -80,6 +81,9 @@ func (f ofHost) Instances(_ context.Context, ids ...messages.InstanceID) (some [
 	return some, nil
 }
 func (f ofHost) Apply(_ context.Context, specs map[messages.InstanceID]json.RawMessage, prune bool) (changes []messages.FleetChange, err error) {
+	if f.slow != nil {
+		<-f.slow
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.applied, f.pruned = specs, prune
