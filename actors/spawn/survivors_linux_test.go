@@ -26,6 +26,9 @@ import (
 
 func TestALiveProcessIsFoundWhateverBecameOfItsRecord(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("the manager is a process of its own that is killed: a race in it fails no test, and with the detector it begins slowly")
+	}
 	for name, spoil := range map[string]func(t *testing.T, dir messages.StateDir){
 		"deleted": func(t *testing.T, dir messages.StateDir) { require.NoError(t, os.Remove(dir.Run("a"))) },
 		"empty":   func(t *testing.T, dir messages.StateDir) { require.NoError(t, os.Truncate(dir.Run("a"), 0)) },
@@ -294,7 +297,10 @@ func TestAProcessThatHasNoEnvironmentYetIsWaitedFor(t *testing.T) {
 // Whenever the manager dies, its successor finds each process, and one of each instance.
 func TestAManagerKilledAtAnyInstantLosesNoProcess(t *testing.T) {
 	t.Parallel()
-	const rounds, many = 15, 20
+	if testing.Short() {
+		t.Skip("the manager is a process of its own that is killed: a race in it fails no test, and with the detector it begins slowly")
+	}
+	const rounds, many = 8, 20
 	dir := stateDir(t)
 	for round := range rounds {
 		o := order{Dir: dir}
@@ -302,7 +308,7 @@ func TestAManagerKilledAtAnyInstantLosesNoProcess(t *testing.T) {
 			o.Launches = append(o.Launches, messages.Launch{App: sleeper(messages.InstanceID("i" + strconv.Itoa(n))), Run: round + 1})
 		}
 		// The first process shows that the manager is at work.
-		predecessor(t, "manager", o, "KILL_AFTER="+(time.Duration(round)*time.Millisecond).String())
+		predecessor(t, "manager", o, "KILL_AFTER="+(time.Duration(2*round)*time.Millisecond).String())
 		s := opened(t, dir)
 		found := survivors(t, s)
 		live := tagged(t, dir)

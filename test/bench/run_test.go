@@ -70,6 +70,9 @@ func TestEveryMeasureIsTakenOfRealProcessesAndNothingIsLeftOfThem(t *testing.T) 
 }
 
 func TestARunThatIsInterruptedLeavesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what it runs is built without the race detector, which -short is for")
+	}
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
 	}

@@ -61,8 +61,9 @@ func child(how string) int {
 		}()
 	case "flood":
 		go func() {
-			for line := bytes.Repeat([]byte("x"), 100); ; {
-				fmt.Printf("%s\n", line)
+			line := append(bytes.Repeat([]byte("x"), 100), '\n')
+			for lines := bytes.Repeat(line, 100); ; time.Sleep(time.Millisecond) { // much, and the processor is for the daemon
+				_, _ = os.Stdout.Write(lines)
 			}
 		}()
 	}
