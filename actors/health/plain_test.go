@@ -56,7 +56,7 @@ func TestAPlainAnswerIsReadAsAnyOtherIs(t *testing.T) {
 		require.Equal(t, done, closes)
 		require.Equal(t, want, got)
 	})
-	require.NotZero(t, plain)
+	require.True(t, plain > 0 || testing.Short(), "of few draws none may be plain")
 }
 
 func TestAPathGoesIntoTheRequestAsItDoesByTheRulesOfURLs(t *testing.T) {

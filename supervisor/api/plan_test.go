@@ -31,30 +31,32 @@ type heard struct {
 func (h *heard) Write(p []byte) (int, error) { return h.text.Write(p) }
 
 func TestTheDaemonOpensNoFileThatAClientNames(t *testing.T) {
-	w := newWorld("web")
-	s, err := New(w.options())
-	require.NoError(t, err)
-	for _, c := range []struct {
-		method, target, body string
-		status               int
-		says                 string
-	}{
-		{"GET", "/v1/plan", "", 200, `"config":"/own.yaml"`},
-		{"GET", "/v1/plan?config=/etc/shadow", "", 400, "opens no file that a client names"},
-		{"GET", "/v1/plan?config=", "", 400, "opens no file that a client names"},
-		{"POST", "/v1/plan", `{"config":"/a.yaml","files":{"/a.yaml":{"text":"eA=="}},"dirs":{}}`, 200, `"config":"/a.yaml"`},
-		{"POST", "/v1/plan", `{"config":"/etc/shadow","files":{},"dirs":{}}`, 400, "files has no text of"},
-		{"POST", "/v1/plan", `{"config":"a.yaml","files":{"a.yaml":{}}}`, 400, "must be an absolute path"},
-		{"POST", "/v1/plan", `{"config":"/` + strings.Repeat("x", 5000) + `"}`, 400, "files has no text of"},
-		{"POST", "/v1/plan", `nonsense`, 400, "the body is no proposal"},
-		{"POST", "/v1/plan", `{"path":"/etc/shadow"}`, 400, "the body is no proposal"},
-		{"POST", "/v1/plan", `{"config":"` + strings.Repeat("x", maxProposal), 413, "larger than"},
-	} {
-		status, answer := planRequest(t, s, c.method, c.target, c.body)
-		require.Equal(t, c.status, status, "%s %s: %s", c.method, c.target, answer)
-		require.Contains(t, answer, c.says)
-		require.Less(t, len(answer), 400, "what came from outside is clipped")
-	}
+	synctest.Test(t, func(t *testing.T) { // who is kept from the processor is not late
+		w := newWorld("web")
+		s, err := New(w.options())
+		require.NoError(t, err)
+		for _, c := range []struct {
+			method, target, body string
+			status               int
+			says                 string
+		}{
+			{"GET", "/v1/plan", "", 200, `"config":"/own.yaml"`},
+			{"GET", "/v1/plan?config=/etc/shadow", "", 400, "opens no file that a client names"},
+			{"GET", "/v1/plan?config=", "", 400, "opens no file that a client names"},
+			{"POST", "/v1/plan", `{"config":"/a.yaml","files":{"/a.yaml":{"text":"eA=="}},"dirs":{}}`, 200, `"config":"/a.yaml"`},
+			{"POST", "/v1/plan", `{"config":"/etc/shadow","files":{},"dirs":{}}`, 400, "files has no text of"},
+			{"POST", "/v1/plan", `{"config":"a.yaml","files":{"a.yaml":{}}}`, 400, "must be an absolute path"},
+			{"POST", "/v1/plan", `{"config":"/` + strings.Repeat("x", 5000) + `"}`, 400, "files has no text of"},
+			{"POST", "/v1/plan", `nonsense`, 400, "the body is no proposal"},
+			{"POST", "/v1/plan", `{"path":"/etc/shadow"}`, 400, "the body is no proposal"},
+			{"POST", "/v1/plan", `{"config":"` + strings.Repeat("x", maxProposal), 413, "larger than"},
+		} {
+			status, answer := planRequest(t, s, c.method, c.target, c.body)
+			require.Equal(t, c.status, status, "%s %s: %s", c.method, c.target, answer)
+			require.Contains(t, answer, c.says)
+			require.Less(t, len(answer), 400, "what came from outside is clipped")
+		}
+	})
 }
 
 func TestAPlanThatHangsKeepsNobodyElseForEver(t *testing.T) {
