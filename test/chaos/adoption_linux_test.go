@@ -193,7 +193,7 @@ func TestAProcessThatItsManagerDidNotLiveToCountIsCounted(t *testing.T) { // 5, 
 func TestADelayThatWasUnderWaySurvivesTheManager(t *testing.T) { // 8
 	t.Parallel()
 	w := newWorld(t)
-	w.declare(app{id: "a", policy: "restart: {initial: 3s, max: 3s, jitter: 0, stable_after: 60s}"}, Control{End: &End{Code: 9}})
+	w.declare(app{id: "a", policy: "restart: {initial: 8s, max: 8s, jitter: 0, stable_after: 60s}"}, Control{End: &End{Code: 9}})
 	w.write()
 	w.start().up()
 	in := func(s shown) bool { return s.Phase == "backoff" && s.NextStartAt != nil && s.LastExit != nil }
@@ -205,7 +205,7 @@ func TestADelayThatWasUnderWaySurvivesTheManager(t *testing.T) { // 8
 	require.Equal(t, first.ConsecutiveFailures, second.ConsecutiveFailures)
 	require.Equal(t, 9, second.LastExit.Code)
 	require.Len(t, Of(w.lives(), "a"), 1)
-	w.eventually(4*time.Second, "the second start", func() bool { return len(Of(w.lives(), "a")) == 2 })
+	w.eventually(9*time.Second, "the second start", func() bool { return len(Of(w.lives(), "a")) == 2 })
 	born := Of(w.lives(), "a")[1].Born
 	late := time.Since(*first.NextStartAt) - time.Duration(monotonic()-born)
 	require.Greater(t, late, -500*time.Millisecond, "it was started sooner than shown")

@@ -165,12 +165,14 @@ func TestABinaryThatCannotTakeOverLeavesTheDaemonAsItIs(t *testing.T) {
 
 func TestADaemonThatIsEndingIsNotUpgraded(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "stop: {grace: 6s}", "a: deaf")
+	s := newSite(t, "stop: {grace: 2m}", "a: deaf")
 	d := s.run()
 	s.ok("start", "a", "--wait")
+	pid := s.instance("a").PID
 	d.signal(syscall.SIGTERM)
 	s.eventually("it is stopping", func() bool { return s.instance("a").Phase == messages.Stopping })
 	require.NotZero(t, s.call("upgrade", "--timeout", "1s").code)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 	require.Zero(t, d.ends(), "it ends, and no other comes in its place")
 	require.Contains(t, d.log.String(), "no upgrade: the manager is ending")
 	require.Empty(t, s.living())
