@@ -18,6 +18,8 @@ type Launch struct {
 	// Extra is further environment of the process, NAME=VALUE each, which no variable of the instance overrides. It is no part
 	// of what the instance is, and of its SpecHash.
 	Extra []string
+	// Cgroup is that of the run, below the mount of the hierarchy; empty: it has none of its own.
+	Cgroup string
 }
 
 // Survivor is what is found of an instance's last run when a manager starts.
@@ -103,6 +105,7 @@ type Launched struct {
 	Adopted   bool   // found, not started
 	PortWas   int    // the port of the runs before, if it is another one now; 0: it is the same, or the first
 	PortWhy   string // why it changed, for a person
+	Cgroup    string // of its own; empty: none
 }
 
 // LaunchFailed says that a run ended before it had a process.
@@ -200,9 +203,10 @@ func (m Member) printable() string {
 
 // Rest is what became of the processes of a run that outlived its first one.
 type Rest struct {
-	Killed int      // so many were sent KILL
-	AtOnce bool     // when the first had ended by itself; else when the grace was over
-	Left   []Member // left on purpose
+	Killed  int      // so many were sent KILL
+	AtOnce  bool     // when the first had ended by itself; else when the grace was over
+	Left    []Member // left on purpose
+	Starved int      // so many of the run were killed by the kernel, because its cgroup may have no more memory
 }
 
 // Text says so in words that follow "exited with code 0"; it is empty if there is nothing to say.
@@ -213,6 +217,9 @@ func (r Rest) Text(grace time.Duration) string {
 		if !r.AtOnce {
 			s += fmt.Sprintf(" after the grace of %v", grace)
 		}
+	}
+	if r.Starved > 0 {
+		s += fmt.Sprintf("; the kernel killed %d %s of it for want of memory within resources.memory", r.Starved, plural(r.Starved, "process", "processes"))
 	}
 	if len(r.Left) > 0 {
 		s += "; leaves " + Members(r.Left)
@@ -237,7 +244,8 @@ const (
 	FaultWrongFormat       StartFault = "wrong format"        // another architecture, or no program at all
 	FaultInterpreter       StartFault = "interpreter missing" // of a script
 	FaultWasmMissing       StartFault = "wasm file missing"
-	FaultProcess           StartFault = "process: cannot be met" // no such user, or not allowed here
+	FaultProcess           StartFault = "process: cannot be met"       // no such user, or not allowed here
+	FaultBounds            StartFault = "resources: cannot be bounded" // no cgroup, or not with that controller
 	FaultEnvFile           StartFault = "env file unusable"
 	FaultDirMissing        StartFault = "directory missing"
 	FaultBusy              StartFault = "executable is being written" // ETXTBSY

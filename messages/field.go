@@ -50,6 +50,7 @@ const (
 	KindNames    Kind = "names"    // a map[string]string
 	KindWords    Kind = "words"    // a WordList
 	KindLimits   Kind = "limits"   // Limits
+	KindBytes    Kind = "bytes"    // Bytes; an empty text is 0
 )
 
 // Effect is what an edit of a field does.
@@ -79,6 +80,7 @@ func Sections() []Section {
 		{"start", "how instances are started"},
 		{"stop", "how instances are ended"},
 		{"process", "as whom their processes run, and within which bounds"},
+		{"resources", "what all processes of an instance may use together, by its cgroup"},
 	}
 }
 

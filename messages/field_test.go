@@ -12,7 +12,7 @@ import (
 
 // Every field of the struct is described, and no pointer of the table leads to another one's.
 func TestEveryFieldOfAnInstanceIsDescribedOnce(t *testing.T) {
-	a := AppInstance{Placement: &Placement{}}
+	a := AppInstance{Placement: &Placement{}, Resources: &Resources{}}
 	at := map[any]string{}
 	for _, f := range Fields() {
 		require.Empty(t, at[f.At(&a)], f.Key)
@@ -23,7 +23,7 @@ func TestEveryFieldOfAnInstanceIsDescribedOnce(t *testing.T) {
 		}
 		require.Contains(t, map[Kind][]reflect.Kind{
 			KindText: {reflect.String}, KindPath: {reflect.String}, KindProgram: {reflect.String}, KindDuration: {reflect.Int64}, KindInteger: {reflect.Int},
-			KindNumber: {reflect.Float64}, KindBool: {reflect.Bool}, KindTexts: {reflect.Slice}, KindNames: {reflect.Map}, KindWords: {reflect.String}, KindLimits: {reflect.String},
+			KindNumber: {reflect.Float64}, KindBool: {reflect.Bool}, KindTexts: {reflect.Slice}, KindNames: {reflect.Map}, KindWords: {reflect.String}, KindLimits: {reflect.String}, KindBytes: {reflect.Int64},
 		}[f.Kind], f.value(&a).Kind(), f.Key)
 		if f.Default != nil {
 			require.Equal(t, f.value(&a).Type(), reflect.TypeOf(f.Default), f.Key)

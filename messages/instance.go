@@ -79,6 +79,7 @@ type AppInstance struct {
 	Process ProcessPolicy
 
 	Placement *Placement // nil: nothing is said of it, see Place
+	Resources *Resources // nil: none is bounded, see Bounds
 }
 
 // stopFields are those of a StopPolicy.
@@ -187,6 +188,16 @@ var fields = slices.Concat(table{
 		Doc: "from -1000, never, to 1000, first, to be killed for want of memory", At: func(a *AppInstance) any { return &a.Process.OOMScoreAdj }},
 	{Key: "process.limits", Kind: KindLimits, Effect: Respawns, Default: Limits(""),
 		Doc: "resource limits, soft and hard, as in {nofile: 1024, core: 0}; or unlimited", At: func(a *AppInstance) any { return &a.Process.Limits }},
+
+	{Key: "resources.memory", Kind: KindBytes, Effect: Respawns, Default: Bytes(0), Limits: memoryBounds,
+		Doc: "as 512MiB; beyond that the kernel kills one of them",
+		At:  func(a *AppInstance) any { return &a.resources().Memory }, Into: func(a *AppInstance) any { return &a.bounded().Memory }},
+	{Key: "resources.cpu", Kind: KindNumber, Effect: Respawns, Default: 0.0, Limits: cpuBounds,
+		Doc: "how many cores they may use, as 0.5; 0: no bound",
+		At:  func(a *AppInstance) any { return &a.resources().CPU }, Into: func(a *AppInstance) any { return &a.bounded().CPU }},
+	{Key: "resources.pids", Kind: KindInteger, Effect: Respawns, Default: 0, Limits: pidsBounds,
+		Doc: "how many processes and threads there may be of them; 0: no bound",
+		At:  func(a *AppInstance) any { return &a.resources().Pids }, Into: func(a *AppInstance) any { return &a.bounded().Pids }},
 })
 
 // Clone returns a copy that shares no map or slice with a.
@@ -196,6 +207,7 @@ func (a AppInstance) Clone() AppInstance {
 	a.Secrets = slices.Clone(a.Secrets)
 	a.Labels = maps.Clone(a.Labels)
 	a.Placement = a.Placement.clone()
+	a.Resources = a.Resources.clone()
 	return a
 }
 
@@ -204,7 +216,7 @@ func (a *AppInstance) Same(b *AppInstance) bool {
 	return a.InstanceID == b.InstanceID && a.WasmPath == b.WasmPath && a.DbName == b.DbName && a.Executable == b.Executable &&
 		a.WorkDir == b.WorkDir && a.Process == b.Process && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault && a.samePolicy(b) &&
 		slices.Equal(a.Args, b.Args) && slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Env, b.Env) && maps.Equal(a.Labels, b.Labels) &&
-		a.Placement.Same(b.Placement)
+		a.Placement.Same(b.Placement) && a.Bounds() == b.Bounds()
 }
 
 // Share has a use the maps, the slices and the longer texts of b where they say the same: of thousands that differ in little most
@@ -228,6 +240,9 @@ func (a *AppInstance) Share(b *AppInstance) {
 	if a.Placement != nil && b.Placement != nil && a.Placement.Same(b.Placement) {
 		a.Placement = b.Placement
 	}
+	if a.Resources != nil && b.Resources != nil && *a.Resources == *b.Resources {
+		a.Resources = b.Resources
+	}
 	for _, text := range [][2]*string{{&a.WasmPath, &b.WasmPath}, {&a.DbName, &b.DbName}, {&a.Executable, &b.Executable}, {&a.WorkDir, &b.WorkDir}} {
 		if *text[0] == *text[1] {
 			*text[0] = *text[1]
@@ -240,6 +255,9 @@ func (a AppInstance) WithDefaults() AppInstance {
 	a = a.Clone()
 	fields.fill(&a)
 	a.Args = slices.Clone(a.Args) // the default is not to be shared
+	if a.Bounds() == (Resources{}) {
+		a.Resources = nil
+	}
 	if usual := a.Health; usual.Check != nil {
 		usual.Check = nil
 		if a.Health.Same(&usual) {

@@ -126,7 +126,7 @@ func TestValidateSaysEverythingThatIsWrong(t *testing.T) {
 
 func TestTwoInstancesAreTheSameIfEveryFieldIs(t *testing.T) {
 	var fields func(at reflect.Value, path string)
-	a := AppInstance{InstanceID: "a", Env: map[string]string{"A": "b"}, Placement: &Placement{}}.WithDefaults()
+	a := AppInstance{InstanceID: "a", Env: map[string]string{"A": "b"}, Placement: &Placement{}, Resources: &Resources{Pids: 1}}.WithDefaults()
 	b := a.Clone()
 	require.True(t, a.Same(&b))
 	fields = func(at reflect.Value, path string) {
@@ -148,7 +148,7 @@ func TestTwoInstancesAreTheSameIfEveryFieldIs(t *testing.T) {
 			case reflect.Slice:
 				f.Set(reflect.ValueOf([]string{"another"}))
 			case reflect.Pointer:
-				if name == "Placement" {
+				if name == "Placement" || name == "Resources" {
 					fields(f.Elem(), name+".")
 					continue
 				}

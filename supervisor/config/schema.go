@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"strings"
 	"time"
@@ -76,7 +75,7 @@ func shapeOf(k messages.Kind) shape {
 		return shape{"type": "string", "pattern": `^\+?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`}
 	case kindSize:
 		return shape{"type": []string{"string", "integer"}, "pattern": `^[0-9]+ *(B|KiB|MiB|GiB|TiB)?$`}
-	case kindMaySize:
+	case kindMaySize, messages.KindBytes:
 		return shape{"type": []string{"string", "integer"}, "pattern": `^([0-9]+ *(B|KiB|MiB|GiB|TiB)?)?$`}
 	case messages.KindInteger:
 		return shape{"type": "integer"}
@@ -112,17 +111,12 @@ func written(v any) any {
 		}
 		return strings.Replace(s, "h0m", "h", 1)
 	case int64:
-		if v == 0 {
-			return ""
-		}
-		units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-		for len(units) > 1 && v > 0 && v%1024 == 0 {
-			v, units = v/1024, units[1:]
-		}
-		return fmt.Sprint(v) + units[0]
+		return messages.Bytes(v).String()
 	case messages.WordList:
 		return v.String()
 	case messages.Limits:
+		return v.String()
+	case messages.Bytes:
 		return v.String()
 	}
 	return v

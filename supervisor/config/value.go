@@ -125,15 +125,13 @@ func (d *decoder) read(v value, k messages.Kind, words []string) (any, bool) {
 			d.refuse(v, fmt.Errorf("%s: %w", v.name, err))
 		}
 		return limits, err == nil
+	case messages.KindBytes:
+		return parsed(d, v, aSize, parseBytes)
 	case kindSize:
 		return parsed(d, v, aSize, parseSize)
 	case kindMaySize:
-		return parsed(d, v, aSize, func(text string, plain bool) (int64, error) {
-			if text == "" {
-				return 0, nil
-			}
-			return parseSize(text, plain)
-		})
+		n, ok := parsed(d, v, aSize, parseBytes)
+		return int64(n), ok
 	case kindPorts:
 		return parsed(d, v, aRange, func(text string, _ bool) (string, error) { return text, new(portRange).UnmarshalText([]byte(text)) })
 	}
@@ -285,6 +283,15 @@ func parseSize(text string, _ bool) (int64, error) {
 		return n << shift, nil
 	}
 	return 0, errors.New("that is more than can be counted")
+}
+
+// parseBytes is parseSize of what may be left open.
+func parseBytes(text string, plain bool) (messages.Bytes, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := parseSize(text, plain)
+	return messages.Bytes(n), err
 }
 
 func parseInteger(text string, plain bool) (int, error) {
