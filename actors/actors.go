@@ -65,6 +65,25 @@ type Sender interface {
 	Send(sig syscall.Signal) error
 }
 
+// Grouped is a Process that may have a cgroup of its own.
+type Grouped interface {
+	// Cgroup returns its path below the mount of the hierarchy; empty: it has none.
+	Cgroup() string
+}
+
+// Cgroups makes cgroups for runs. Its methods do not wait for the manager, and none takes a descriptor for good.
+type Cgroups interface {
+	// Each reports whether every run gets one, and not only one of which something is to be bounded.
+	Each() bool
+	// Make makes one, with those bounds, and returns its path. The path is empty if none can be made and nothing is to be
+	// bounded; else the error is a *messages.StartError.
+	Make(id messages.InstanceID, run int, r messages.Resources) (path string, err error)
+	// Starved returns how many processes the kernel has killed in it because it may have no more memory.
+	Starved(path string) int
+	// Remove removes it. One in which processes are stays for as long as they do.
+	Remove(id messages.InstanceID, path string)
+}
+
 // Notifier is a Process that says when it has ended, so that nobody needs to wait for it.
 type Notifier interface {
 	Process

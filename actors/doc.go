@@ -4,7 +4,7 @@
 //   - An actor's life is one run. It is named <root>/<InstanceID>@<run>, so nothing meant for an old run reaches a new one.
 //   - It reports facts upward and decides nothing about restarts: that is the root's, in supervisor/plan.
 //   - Stopping the actor never stops the process. Only messages.StopRun does.
-//   - What a run holds beside its process is a Resource: its slot in the gate, room in the manager, its output, its port. It is
+//   - What a run holds beside its process is a Resource: its slot in the gate, room in the manager, its output, its cgroup, its port. It is
 //     acquired before the process exists, in the order of World.resources, attached to the process, or taken over with one
 //     that was found, and released in the reverse order. A start that comes to nothing gives back all it had.
 //   - What a release finds out is in the report of the run's end. So the report comes after it; but before what may have to

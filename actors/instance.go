@@ -19,7 +19,7 @@ import (
 // AnyRun stands for the newest run of an instance, whichever that is.
 const AnyRun = 0
 
-// World is what an instance actor needs of the world outside. Outputs, Gate, Waits and Budget may be nil.
+// World is what an instance actor needs of the world outside. Outputs, Gate, Waits, Budget and Cgroups may be nil.
 type World struct {
 	Spawner Spawner
 	Ports   Ports
@@ -28,6 +28,7 @@ type World struct {
 	Gate    *Gate
 	Waits   *Waits
 	Budget  Budget
+	Cgroups Cgroups
 	Logger  *slog.Logger
 }
 
@@ -289,6 +290,10 @@ func (i *instance) gotLaunch(c actor.Context, d launchDone) {
 	i.launch, i.cancel = nil, nil
 	i.launched = &messages.Launched{
 		ID: i.id(), Run: i.order.Run, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(), Adopted: d.adopted,
+	}
+	if g, is := p.(Grouped); is && g.Cgroup() != "" {
+		i.launched.Cgroup = g.Cgroup()
+		i.held = i.held.grouped(i.world, i.order)
 	}
 	i.held.attach(i.launched, func(err error) {
 		i.log().Error("something that an adopted process has could not be taken over; it runs on without", "error", err)

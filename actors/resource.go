@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"slices"
 
 	"procman/messages"
 )
@@ -64,12 +65,27 @@ func (w World) resources(o Order) holdings {
 		{Resource: &port{ports: w.Ports, waits: w.Waits, id: id}, until: over},
 	}
 	if o.Adopt {
-		return kept // what a start needs and nothing else, a process that is found has done without
+		return kept // what a start needs and nothing else, a process that is found has done without; it tells whether it has a cgroup
+	}
+	if o.App.Resources != nil || w.Cgroups != nil && w.Cgroups.Each() {
+		kept = slices.Insert(kept, 1, w.cgroup(o)) // no port is taken for one whose resources cannot be bounded
 	}
 	return append(holdings{
 		{Resource: &slot{gate: w.Gate, id: id, precedence: o.Precedence, priority: o.App.Start.Priority}, until: ready},
 		{Resource: &room{budget: w.Budget}, until: begun},
 	}, kept...)
+}
+
+func (w World) cgroup(o Order) holding {
+	return holding{Resource: &cgroup{cgroups: w.Cgroups, app: o.App, run: o.Run}, until: over}
+}
+
+// grouped are h with the cgroup of a process that was found, which has one.
+func (h holdings) grouped(w *World, o Order) holdings {
+	if slices.ContainsFunc(h, func(x holding) bool { _, is := x.Resource.(*cgroup); return is }) {
+		return h
+	}
+	return append(h, w.cgroup(o))
 }
 
 // acquire gets all of them, or none.

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -64,6 +65,67 @@ func TestAStartThatIsRefusedGivesBackWhatItHad(t *testing.T) {
 	require.ErrorIs(t, held.acquire(t.Context(), &messages.Launch{}), refusal)
 	require.Equal(t, []string{"acquire disk", "acquire slot", "acquire port", "release slot", "release disk"}, log)
 	require.False(t, held.any())
+}
+
+// groups are cgroups that note what happens to them.
+type groups struct {
+	each    bool
+	fails   error
+	starved int
+	told    []string
+}
+
+func (g *groups) Each() bool { return g.each }
+
+func (g *groups) Make(id messages.InstanceID, run int, r messages.Resources) (string, error) {
+	g.told = append(g.told, fmt.Sprintf("make %s@%d %v", id, run, r.Memory))
+	return fmt.Sprintf("/%s@%d", id, run), g.fails
+}
+
+func (g *groups) Starved(path string) int { return g.starved }
+
+func (g *groups) Remove(id messages.InstanceID, path string) { g.told = append(g.told, "remove "+path) }
+
+func TestOnlyWhoUsesACgroupHasOneAndItIsGoneWithTheRun(t *testing.T) {
+	plain := &messages.AppInstance{InstanceID: "a"}
+	bounded := &messages.AppInstance{InstanceID: "a", Resources: &messages.Resources{Memory: 1 << 20}}
+	find := func(w World, o Order) *cgroup {
+		for _, h := range w.resources(o) {
+			if c, is := h.Resource.(*cgroup); is {
+				require.Equal(t, over, h.until, "it goes when nobody of the run lives")
+				return c
+			}
+		}
+		return nil
+	}
+	require.Nil(t, find(World{}, Order{App: plain}))
+	require.Nil(t, find(World{Cgroups: &groups{}}, Order{App: plain}))
+	require.NotNil(t, find(World{Cgroups: &groups{each: true}}, Order{App: plain}))
+	require.Nil(t, find(World{Cgroups: &groups{each: true}}, Order{App: plain, Adopt: true}), "the process tells")
+	require.NotNil(t, find(World{Cgroups: &groups{}}, Order{App: bounded}))
+	var start *messages.StartError
+	require.ErrorAs(t, find(World{}, Order{App: bounded}).Acquire(t.Context(), &messages.Launch{}), &start)
+	require.Equal(t, messages.FaultBounds, start.Fault)
+
+	g := &groups{starved: 2}
+	c, l := find(World{Cgroups: g}, Order{App: bounded, Run: 7}), messages.Launch{}
+	require.NoError(t, c.Acquire(t.Context(), &l))
+	require.Equal(t, "/a@7", l.Cgroup)
+	c.Release(&End{Left: true})
+	require.Equal(t, []string{"make a@7 1MiB"}, g.told, "whoever adopts the process has it")
+	e := &End{}
+	c.Release(e)
+	require.Equal(t, []string{"make a@7 1MiB", "remove /a@7"}, g.told)
+	require.Equal(t, "; the kernel killed 2 processes of it for want of memory within resources.memory", e.Rest.Text(0))
+
+	held := World{Cgroups: g}.resources(Order{App: plain, Adopt: true})
+	w := World{Cgroups: g}
+	held = held.grouped(&w, Order{App: plain})
+	require.Len(t, held.grouped(&w, Order{App: plain}), len(held), "one is enough")
+	adopted := held[len(held)-1].Resource.(*cgroup)
+	require.NoError(t, adopted.Attach(&messages.Launched{Cgroup: "/a@3"}))
+	adopted.Release(&End{})
+	require.Contains(t, g.told, "remove /a@3")
 }
 
 func TestAProcessThatWasFoundHasNothingOfWhatOnlyAStartNeeds(t *testing.T) {

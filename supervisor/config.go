@@ -74,6 +74,7 @@ type Config struct {
 	Ports    actors.Ports
 	Health   HealthChecker
 
+	Cgroups actors.Cgroups     // nil: no run has a cgroup, and none can be bounded by resources
 	Budget  actors.Budget      // nil: starts are not limited by what the manager needs itself
 	Memory  Memory             // nil: the Spawner, if it is one; else nothing outlives the Supervisor
 	Archive Archive            // nil: the Memory, if it is one; else the Spawner; else nothing is removed

@@ -135,7 +135,7 @@ func newRoot(s *Supervisor) *root {
 	keeper := newKeeper(c.Memory,
 		func(id messages.InstanceID, err error) { s.system.Root.Send(s.pid, unsaved{id, err}) }, func(e messages.Event) { s.tell(e) })
 	world := actors.World{Spawner: c.Spawner, Ports: c.Ports, Rounds: actors.NewRounds(c.Health), Outputs: c.Outputs,
-		Gate: s.gate, Waits: actors.NewWaits(), Budget: c.Budget, Logger: c.Logger}
+		Gate: s.gate, Waits: actors.NewWaits(), Budget: c.Budget, Cgroups: c.Cgroups, Logger: c.Logger}
 	return &root{
 		handle: s, config: c, log: c.Logger, by: messages.ByManager, keeper: keeper, world: world, maker: actors.NewMaker(world),
 		entries: map[messages.InstanceID]*entry{}, children: map[string]*entry{},

@@ -8,14 +8,16 @@ type Run struct {
 	Tag    string
 	Number int
 	Ended  bool // it was seen to end: whoever has its pid now is another
+	// Cgroup are the pids that are in its own cgroup, where it has one.
+	Cgroup map[int]bool
 }
 
 // aTurn, a second in ticks, is less than it takes to give every pid away: the smallest usual limit is 32768.
 const aTurn = 100
 
 // Circle is the set of the processes that belong to a run, beside its process itself: those of its session and its group,
-// those that carry its tag, and all that any of these have started. What carries the tag of another run is that other
-// run's, with all it has started. Zombies are among them. The table is one reading of /proc; where it has no tags, only
+// those that carry its tag, those in its cgroup, and all that any of these have started. What carries the tag of another run is
+// that other run's, with all it has started. Zombies are among them. The table is one reading of /proc; where it has no tags, only
 // those of session, group and descent are found.
 //
 // When the run's process is not in the table, its pid may have been given away since, and its session may be that of a
@@ -37,6 +39,8 @@ func Circle(table map[int]Process, run Run, unbroken bool) []Process {
 		answer := false
 		switch {
 		case p.Tag != "" && p.Tag != run.Tag:
+		case run.Cgroup[p.PID]:
+			answer = !startedByOther(table, p, run.Tag)
 		case p.PID == run.PID && there && number, p.Tag != "" && p.Tag == run.Tag, number && p.Parent == run.PID,
 			(p.Group == run.PID || p.Session == run.PID) && (number || early(p)):
 			answer = true
@@ -55,4 +59,19 @@ func Circle(table map[int]Process, run Run, unbroken bool) []Process {
 		}
 	}
 	return circle
+}
+
+// startedByOther reports whether somebody in the line of descent of the process shows the tag of another run.
+func startedByOther(table map[int]Process, p Process, tag string) bool {
+	for range 100 {
+		if p.Tag != "" {
+			return p.Tag != tag
+		}
+		up, there := table[p.Parent]
+		if !there || p.Parent <= 1 {
+			return false
+		}
+		p = up
+	}
+	return false
 }

@@ -43,6 +43,7 @@ type Evidence struct {
 	Witness *Run
 	Helper  bool // its run was about to be started, and by command line and output it is not what was to be started
 	Kin     bool // it is in the session, group or descent of the run on record, see Circle
+	Cgroup  bool // it is in the run's own cgroup
 	// Manager is the live manager, other than this one, of the state directory it was started under; 0: none.
 	Manager int
 }
@@ -103,7 +104,7 @@ func judge(e Evidence) (Verdict, Doubt) {
 		return Belongs, DoubtNone
 	case tag != "":
 		return Unclear, DoubtNoLock
-	case e.Kin:
+	case e.Kin, e.Cgroup:
 		return Belongs, DoubtNone
 	case e.Lock:
 		return Unclear, DoubtLock

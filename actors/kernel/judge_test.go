@@ -46,27 +46,33 @@ func TestWhatAProcessIsToARun(t *testing.T) {
 		{"the run's tag, another pid", other, func(e *Evidence) { e.Shows = own }, Belongs, ""},
 		{"the run's tag, another pid, the lock, a session of its own", other, func(e *Evidence) { e.Shows, e.Lock = own, true }, Belongs, ""},
 		{"in the run's session", other, func(e *Evidence) { e.Stat.Session, e.Kin = 10, true }, Belongs, ""},
+		{"in the run's cgroup, and nothing else", other, func(e *Evidence) { e.Cgroup = true }, Belongs, ""},
+		{"in the run's cgroup, another instance's tag shown", other, func(e *Evidence) { e.Cgroup, e.Shows, e.Ours = true, Tags{Tag: "X", Run: 9}, false }, Stranger, ""},
+		{"in the run's cgroup, and an earlier run's tag", other, func(e *Evidence) { e.Cgroup, e.Shows = true, older }, Belongs, ""},
+		{"in the run's cgroup, and the lock, which says nothing", other, func(e *Evidence) { e.Cgroup, e.Lock = true, true }, Belongs, ""},
+		{"in the run's cgroup, and the pid on record with another start", onRecord, func(e *Evidence) { e.Cgroup = true; e.Stat.Start++ }, Belongs, ""},
+		{"in the run's cgroup, and not shown by /proc", other, func(e *Evidence) { e.Cgroup, e.Stat, e.Hidden = true, Stat{}, true }, Belongs, ""},
 		{"nothing", other, func(*Evidence) {}, Stranger, ""},
 		{"nothing but the lock", other, func(e *Evidence) { e.Lock = true }, Unclear, DoubtLock},
 		{"nothing that can be read", other, func(e *Evidence) { e.Stat, e.Hidden = Stat{}, true }, Unclear, DoubtHidden},
 
 		{"a newer run's tag and the lock", other, func(e *Evidence) { e.Shows, e.Lock = newer, true }, Leader, ""},
-		{"a newer run's tag and a lock that names it", other, func(e *Evidence) { e.Shows, e.Witness = newer, &Run{"now", 20, 600, "T8", 8, false} }, Leader, ""},
-		{"a newer run's tag and a lock that names its leader", other, func(e *Evidence) { e.Shows, e.Lock, e.Witness = newer, true, &Run{"now", 19, 599, "T8", 8, false} }, Belongs, ""},
-		{"a newer run's tag and the lock of the run before", other, func(e *Evidence) { e.Shows, e.Lock, e.Witness = newer, true, &Run{"now", 10, 500, "T7", 7, false} }, Leader, ""},
+		{"a newer run's tag and a lock that names it", other, func(e *Evidence) { e.Shows, e.Witness = newer, &Run{"now", 20, 600, "T8", 8, false, nil} }, Leader, ""},
+		{"a newer run's tag and a lock that names its leader", other, func(e *Evidence) { e.Shows, e.Lock, e.Witness = newer, true, &Run{"now", 19, 599, "T8", 8, false, nil} }, Belongs, ""},
+		{"a newer run's tag and the lock of the run before", other, func(e *Evidence) { e.Shows, e.Lock, e.Witness = newer, true, &Run{"now", 10, 500, "T7", 7, false, nil} }, Leader, ""},
 		{"a newer run's tag without the lock", other, func(e *Evidence) { e.Shows = newer }, Unclear, DoubtNoLock},
 		{"a newer run's tag without the lock, and not what was to be started", other, func(e *Evidence) { e.Shows, e.Helper = newer, true }, Belongs, ""},
 		{"a newer run's tag in somebody's session", other, func(e *Evidence) { e.Shows, e.Lock, e.Stat.Session = newer, true, 19 }, Belongs, ""},
 		{"an earlier run's tag, and the lock", other, func(e *Evidence) { e.Shows, e.Lock = older, true }, Belongs, ""},
-		{"an earlier run's tag, and a lock that names it", other, func(e *Evidence) { e.Shows, e.Witness = older, &Run{"now", 20, 600, "T6", 6, false} }, Belongs, ""},
-		{"no tag, a lock that names it as an earlier run's", other, func(e *Evidence) { e.Lock, e.Witness = true, &Run{"now", 20, 600, "T6", 6, false} }, Belongs, ""},
-		{"no tag, a lock that names it as a newer run's", other, func(e *Evidence) { e.Lock, e.Witness = true, &Run{"now", 20, 600, "T8", 8, false} }, Leader, ""},
+		{"an earlier run's tag, and a lock that names it", other, func(e *Evidence) { e.Shows, e.Witness = older, &Run{"now", 20, 600, "T6", 6, false, nil} }, Belongs, ""},
+		{"no tag, a lock that names it as an earlier run's", other, func(e *Evidence) { e.Lock, e.Witness = true, &Run{"now", 20, 600, "T6", 6, false, nil} }, Belongs, ""},
+		{"no tag, a lock that names it as a newer run's", other, func(e *Evidence) { e.Lock, e.Witness = true, &Run{"now", 20, 600, "T8", 8, false, nil} }, Leader, ""},
 		{"no tag, a lock that names the run on record", other, func(e *Evidence) { e.Lock, e.Witness = true, &record }, Belongs, ""},
-		{"no tag, a lock of another boot", other, func(e *Evidence) { e.Lock, e.Witness = true, &Run{"before", 20, 600, "T8", 8, false} }, Unclear, DoubtLock},
+		{"no tag, a lock of another boot", other, func(e *Evidence) { e.Lock, e.Witness = true, &Run{"before", 20, 600, "T8", 8, false, nil} }, Unclear, DoubtLock},
 
 		{"no record, a tag and the lock", other, func(e *Evidence) { e.Record, e.Shows, e.Lock = nil, own, true }, Leader, ""},
 		{"no record, a tag and no lock", other, func(e *Evidence) { e.Record, e.Shows = nil, own }, Unclear, DoubtNoLock},
-		{"no record, no tag, a lock that names it", other, func(e *Evidence) { e.Record, e.Lock, e.Witness = nil, true, &Run{"now", 20, 600, "T7", 7, false} }, Leader, ""},
+		{"no record, no tag, a lock that names it", other, func(e *Evidence) { e.Record, e.Lock, e.Witness = nil, true, &Run{"now", 20, 600, "T7", 7, false, nil} }, Leader, ""},
 		{"no record, nothing but the lock", other, func(e *Evidence) { e.Record, e.Lock = nil, true }, Unclear, DoubtLock},
 		{"no record, nothing", other, func(e *Evidence) { e.Record = nil }, Stranger, ""},
 	} {
@@ -117,6 +123,15 @@ func TestTheCircleOfARun(t *testing.T) {
 	}
 	require.Equal(t, of(11, 12, 13, 14, 15, 16), pids(false))
 
+	t.Run("it has a cgroup of its own", func(t *testing.T) {
+		table[23], table[24] = p(23, 1, 23, 23, ""), p(24, 23, 24, 24, "")
+		require.NotContains(t, pids(false), 23, "a daemon that left its session, its parent and its environment shows nothing")
+		run.Cgroup = of(10, 11, 17, 18, 23)
+		require.Equal(t, of(11, 12, 13, 14, 15, 16, 23, 24), pids(false), "its cgroup tells, unless another tag does")
+		run.Cgroup = nil
+		delete(table, 23)
+		delete(table, 24)
+	})
 	t.Run("its leader has ended", func(t *testing.T) {
 		delete(table, 10)
 		require.Equal(t, of(11, 12, 13, 14, 15, 16), pids(true), "it was watched")

@@ -193,6 +193,9 @@ func (s *Spawner) adoptSeen(ctx context.Context, i *instance, x kernel.Process, 
 		fd.Close()
 		return s.noRoom(err, x.PID, r)
 	}
+	if r.Cgroup == nil {
+		r.Cgroup = s.cgroupOf(i.id, r.Run, x.PID)
+	}
 	p := s.adopted(i.id, fd, r)
 	p.started = readClock().read(r.Started, true)
 	s.log.Info("a process without a usable record was found by its environment or its lock", "instance", string(i.id), "pid", x.PID, "run", r.Run)

@@ -168,7 +168,7 @@ type sending struct {
 func (s sending) asks() bool { return s.Signal != syscall.SIGKILL && s.Signal != syscall.SIGCONT }
 
 // circle picks the living processes of the run beside its first one. p.rest is locked.
-func (p *process) circle(table map[int]kernel.Process) map[int]kernel.Process {
+func (p *process) circle(table map[int]kernel.Process, in map[int]bool) map[int]kernel.Process {
 	// Once its first process has been reaped, its number is nobody else's as long as one that we know has it as its
 	// session or group.
 	unbroken := false
@@ -178,7 +178,7 @@ func (p *process) circle(table map[int]kernel.Process) map[int]kernel.Process {
 	}
 	r := p.record
 	found := map[int]kernel.Process{}
-	for _, x := range kernel.Circle(table, kernel.Run{Boot: r.Boot, PID: r.PID, Start: r.Start, Tag: r.Tag, Number: r.Run}, unbroken) {
+	for _, x := range kernel.Circle(table, kernel.Run{Boot: r.Boot, PID: r.PID, Start: r.Start, Tag: r.Tag, Number: r.Run, Cgroup: in}, unbroken) {
 		found[x.PID] = x
 	}
 	for pid, was := range p.rest.seen {
@@ -224,7 +224,7 @@ func (p *process) look(since time.Time) {
 	}
 	p.rest.mu.Lock()
 	now, late := map[int]member{}, []int{}
-	for pid, x := range p.circle(p.home.census.of(p)) {
+	for pid, x := range p.circle(p.join(p.home.census.of(p))) {
 		was, known := p.rest.seen[pid]
 		now[pid] = member{x, known && was.Start == x.Start && was.told}
 		if !known && !p.rest.at.IsZero() && sinceBoot(x.Start).After(p.rest.at) {
@@ -364,6 +364,9 @@ func (p *process) signalWaiting() {
 		}
 		p.rest.mu.Unlock()
 		for _, s := range batch {
+			if s.Signal == syscall.SIGKILL && s.leftovers != messages.LeftoversLeave && p.record.Cgroup != nil {
+				p.killCgroup()
+			}
 			if s.group {
 				p.send(away, s)
 			} else {

@@ -23,6 +23,9 @@
 //     hand are never adopted and never signalled.
 //   - A run is over when nobody of it lives, not when its first process has ended. Who belongs to it is kernel.Circle's word, for
 //     health, stop, the lock and survivors alike: two words for it are two circles, and between them somebody lives on.
+//   - Where a run has a cgroup of its own, whoever is in that belongs to it, whatever else he shows, unless that is another run's
+//     tag. The number of the cgroup is on record, so a later manager asks it, too. KILL is sent to the cgroup as a whole if all in it
+//     are the run's, or else to each that is.
 //   - Who holds the lock of a run was started by it, whatever else it shows: it belongs to the run. To have that file open is
 //     not to hold the lock.
 //   - Of a run whose first process has ended while nobody watched, those count that show its tag, hold its lock, or are in its

@@ -159,7 +159,7 @@ var errShared = errors.New("a thread cannot have a table of descriptors of its o
 const threadFiles = "/proc/thread-self/fd"
 
 // fork starts the command, with /dev/null and those descriptors as its own from 0 on; until it executes its program it
-// has the lock, too, if that is not -1. fork returns once the program is executed, or could not be. The command has no handle of the process, which is watched by a pidfd.
+// has the lock, too, if that is not -1. A cgroup that it is started in is a descriptor of this process, too. fork returns once the program is executed, or could not be. The command has no handle of the process, which is watched by a pidfd.
 func (f *forker) fork(cmd *exec.Cmd, as *runas.Settings, lock int, files ...int) (pid int, err error) {
 	if as != nil {
 		return forkAs(cmd, as, lock, files...)
@@ -169,6 +169,11 @@ func (f *forker) fork(cmd *exec.Cmd, as *runas.Settings, lock int, files ...int)
 	all := files
 	if lock >= 0 {
 		all = append(all, lock)
+	}
+	attr := cmd.SysProcAttr
+	grouped := attr != nil && attr.UseCgroupFD
+	if grouped {
+		all = append(slices.Clip(all), attr.CgroupFD)
 	}
 	if f.send >= 0 {
 		if err := unix.Sendmsg(f.send, []byte{0}, unix.UnixRights(all...), nil, unix.MSG_NOSIGNAL); err != nil {
@@ -182,6 +187,9 @@ func (f *forker) fork(cmd *exec.Cmd, as *runas.Settings, lock int, files ...int)
 			return err
 		}
 		cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = f.null, given[0], given[1], given[2:len(files)]
+		if grouped {
+			attr.CgroupFD = int(given[len(all)-1].Fd())
+		}
 		if err := cmd.Start(); err != nil {
 			return err
 		}

@@ -115,6 +115,7 @@ func (s *Spawner) judgeSeen(id messages.InstanceID, r *runRecord, seen []kernel.
 			e.Lock, e.Witness, says = s.lockOf(x.PID, id)
 			e.Ours = e.Ours || e.Lock && x.ID == id
 			e.Helper = !e.Lock && s.isHelper(id, x)
+			e.Cgroup = x.Tag == "" && s.inCgroup(r, x.PID)
 		}
 		verdict, why := kernel.Judge(e)
 		var m otherManager

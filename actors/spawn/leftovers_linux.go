@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"procman/actors/kernel"
@@ -40,7 +39,7 @@ func (s *Spawner) outlived(ctx context.Context, i *instance, r *runRecord, seen 
 		}
 	}
 	if intent := s.pending(i.id, r); intent != nil && newest.Run < intent.Run {
-		if left := s.leftBehind(ctx, i.id, r, intent); len(left) > 0 {
+		if left := s.leftBehind(ctx, i.id, r, intent); len(left) > 0 || s.populated(intent) {
 			newest, belong = *intent, left
 		}
 	}
@@ -69,6 +68,7 @@ func (s *Spawner) runOfMember(i *instance, r *runRecord, x kernel.Process) (tag 
 	e := kernel.Evidence{Boot: s.boot, Record: runOf(r), PID: x.PID, Stat: x.Stat, Shows: x.Tags, Ours: x.ID == i.id && s.isOurs(x.Dir)}
 	e.Lock, e.Witness, _ = s.lockOf(x.PID, i.id)
 	e.Helper = !e.Lock && s.isHelper(i.id, x)
+	e.Cgroup = x.Tag == "" && s.inCgroup(r, x.PID)
 	verdict, _ := kernel.Judge(e)
 	switch {
 	case verdict != kernel.Belongs:
@@ -77,6 +77,8 @@ func (s *Spawner) runOfMember(i *instance, r *runRecord, x kernel.Process) (tag 
 		return x.Tag, x.Run
 	case e.Witness != nil:
 		return e.Witness.Tag, e.Witness.Number
+	case e.Cgroup:
+		return r.Tag, r.Run
 	}
 	return "", 0
 }
@@ -110,8 +112,11 @@ func (s *Spawner) Clear(ctx context.Context, a messages.AppInstance) error {
 	i := s.instance(id)
 	for deadline := time.Now().Add(clearPatience); ; {
 		free, err := s.lockIsFree(ctx, id)
-		if err != nil || free || i.live() != nil {
+		if err != nil || i.live() != nil {
 			return err // a process that we know Spawn waits for
+		}
+		if free {
+			return s.left(ctx, i, a)
 		}
 		if time.Now().After(deadline) {
 			return s.obstructed(ctx, i, a)
@@ -190,29 +195,9 @@ func (s *Spawner) obstructed(ctx context.Context, i *instance, a messages.AppIns
 
 // endLeftover ends the process and all of its run, in a goroutine of its own: the signal of the policy, its grace period, KILL.
 func (s *Spawner) endLeftover(i *instance, x kernel.Process, policy messages.StopPolicy) {
-	s.mu.Lock()
-	twice := s.ending[x.Tag]
-	s.ending[x.Tag] = true
-	s.mu.Unlock()
-	if twice {
-		return
-	}
-	s.log.Warn("a process that an ended run left holds the lock of its instance; it is ended", "instance", string(i.id), "pid", x.PID,
-		"name", x.Name, "run", x.Run)
 	p := s.ended(i.id, runRecord{ID: i.id, Boot: s.boot, Tag: x.Tag, Run: x.Run})
 	p.rest.seen = map[int]member{x.PID: {Process: x}}
-	s.work.Go(func() {
-		defer func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			delete(s.ending, x.Tag)
-		}()
-		p.look(time.Now())
-		sig, grace := policy.Asks().Number(), policy.Grace
-		for p.Signal(sig, messages.LeftoversEnd) == nil && !p.emptied(grace) {
-			sig, grace = syscall.SIGKILL, killAgain
-		}
-	})
+	s.endLeft(p, policy)
 }
 
 // emptied reports whether nobody of the run lives, within the time given.

@@ -76,7 +76,8 @@ func manage() error {
 	if err := json.NewDecoder(os.Stdin).Decode(&order); err != nil {
 		return err
 	}
-	s, err := Open(order.Dir, Options{})
+	grouped := os.Getenv("CGROUPS") != ""
+	s, err := Open(order.Dir, Options{Cgroups: grouped})
 	if err != nil {
 		return err
 	}
@@ -84,6 +85,11 @@ func manage() error {
 		time.AfterFunc(after, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) })
 	}
 	for _, l := range order.Launches {
+		if grouped {
+			if l.Cgroup, err = s.Cgroups().Make(l.App.InstanceID, l.Run, messages.Resources{}); err != nil {
+				return err
+			}
+		}
 		p, err := s.Spawn(context.Background(), l)
 		if err != nil {
 			return err

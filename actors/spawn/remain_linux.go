@@ -56,6 +56,13 @@ func (s *Spawner) Remain() (map[messages.InstanceID][]messages.Member, error) {
 			}
 		}
 	}
+	for _, id := range s.cgroups.AllLeft() {
+		for _, c := range s.cgroups.Left(id) {
+			for _, x := range s.leftIn(id, c).others() {
+				add(id, x.PID)
+			}
+		}
+	}
 	ours := s.oursByName()
 	for pid, x := range s.census.tagged() {
 		if x.Tag != "" && x.ID.Validate() == nil && ours(x.Dir) {

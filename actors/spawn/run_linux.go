@@ -29,6 +29,8 @@ type runRecord struct {
 	Started stamp               `json:"started_at"`
 	Dir     string              `json:"state_dir,omitempty"` // under which it was started; it stays when the directory is moved or copied
 
+	Cgroup *messages.Cgroup `json:"cgroup,omitempty"` // of its own; nil: none
+
 	lost bool        // it is not what is on disk
 	Args string      `json:"args_hash,omitempty"` // of an intent, see Spawner.intent
 	Exit *exitRecord `json:"exit"`                // nil until the process was seen to end

@@ -21,6 +21,9 @@ type Options struct {
 	// process starts children must wait for each from its start on.
 	Orphans bool
 
+	// Cgroups: where this process may divide its cgroup, see package cgroup, a run may have one of its own.
+	Cgroups bool
+
 	// Room returns nil if a process may be taken over, and else why not: what is held of each takes a descriptor. nil: it may.
 	Room func() error
 

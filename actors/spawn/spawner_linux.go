@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"procman/actors/cgroup"
 	"procman/actors/kernel"
 	"procman/actors/record"
 	"procman/messages"
@@ -40,6 +41,7 @@ type Spawner struct {
 	patience time.Duration // for an instance's lock
 	store    FDStore       // may be nil
 	room     func() error  // see Options
+	cgroups  *cgroup.Tree  // may be nil
 	old      bool          // leave out what Linux before 6.9 has not; for tests
 
 	searched atomic.Bool // Survivors has seen all processes: none is unknown, unless its instance's lock is held
@@ -160,6 +162,9 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		s.exits.close()
 		return nil, errors.Join(fmt.Errorf("no process can be started: %w", err), lock.Close())
 	}
+	if o.Cgroups {
+		s.cgroups = cgroup.Open(dir, s.log)
+	}
 	s.readings = &readings{start: s.work.Go, read: s.census.read}
 	if o.Orphans {
 		s.work.Go(s.reapOrphans)
@@ -249,8 +254,11 @@ func (s *Spawner) Close() error {
 	for _, f := range s.claims {
 		_ = f.Close() // what is to be read in it was written when it was taken
 	}
-	return errors.Join(err, closed, s.lock.Close())
+	return errors.Join(err, closed, s.cgroups.Close(), s.lock.Close())
 }
+
+// Cgroups returns the cgroups of the runs; nil: none has one.
+func (s *Spawner) Cgroups() *cgroup.Tree { return s.cgroups }
 
 // within waits for the group, but not for ever: who hangs in the kernel is left there.
 func within(patience time.Duration, g *sync.WaitGroup) error {

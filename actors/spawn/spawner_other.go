@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"procman/actors"
+	"procman/actors/cgroup"
 	"procman/messages"
 )
 
@@ -31,6 +32,9 @@ func (*Spawner) Dir() messages.StateDir { return "" }
 
 // Keep returns an error.
 func (*Spawner) Keep() error { return errUnsupported }
+
+// Cgroups returns nil.
+func (*Spawner) Cgroups() *cgroup.Tree { return nil }
 
 // Close does nothing.
 func (*Spawner) Close() error { return nil }

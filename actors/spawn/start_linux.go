@@ -64,8 +64,15 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	}
 	args := append([]string{l.App.Executable}, l.App.CommandLine(l.Port)...)
 	r := s.intent(l, args)
+	group, err := s.enterCgroup(l, &r)
+	if err != nil {
+		return nil, err
+	}
+	if group >= 0 {
+		defer func() { _ = unix.Close(group) }() // of a directory
+	}
 	s.inscribe(f.lock, func() { s.note(f.lock, r) })
-	p, err := s.start(ctx, i, l, command{program, args, as}, r, f)
+	p, err := s.start(ctx, i, l, command{program, args, as, group}, r, f)
 	if err != nil {
 		s.inscribe(f.lock, func() { s.annul(f.lock) }) // nothing was begun: no run is to be looked for, and none has ended
 		return nil, err
@@ -206,6 +213,7 @@ type command struct {
 	program string
 	args    []string
 	as      *runas.Settings // as whom; nil: as this process
+	cgroup  int             // the descriptor of its cgroup; -1: that of this process
 }
 
 // start forks. It closes nothing it was given.
@@ -217,7 +225,7 @@ func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, c c
 		}
 		cmd := &exec.Cmd{
 			Path: c.program, Args: c.args, Env: env, Dir: l.App.WorkDir,
-			SysProcAttr: &syscall.SysProcAttr{Setsid: true}, // no Pdeathsig: a process outlives us
+			SysProcAttr: &syscall.SysProcAttr{Setsid: true, UseCgroupFD: c.cgroup >= 0, CgroupFD: c.cgroup}, // no Pdeathsig: a process outlives us
 		}
 		failpoint("before-fork")
 		known := s.forks()

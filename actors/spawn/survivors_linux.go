@@ -64,6 +64,7 @@ func (s *Spawner) Survivors(ctx context.Context) ([]messages.Survivor, error) {
 	if err == nil {
 		s.searched.Store(true)
 		s.tidy()
+		s.sweep(records)
 	}
 	var survivors []messages.Survivor
 	for _, id := range slices.Sorted(maps.Keys(records)) {

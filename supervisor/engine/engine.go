@@ -59,7 +59,8 @@ func Prepare(o Options) (_ *Parts, err error) {
 	}()
 	p.room = budget.New(budget.Options{Relieve: func() bool { return p.Ports != nil && p.Ports.ReleaseParked() }})
 	if p.Spawner == nil {
-		p.Spawner, err = spawn.Open(messages.StateDir(o.StateDir), spawn.Options{Logger: log, Orphans: spawn.AdoptsOrphans(), Room: p.room.Room})
+		p.Spawner, err = spawn.Open(messages.StateDir(o.StateDir), spawn.Options{
+			Logger: log, Orphans: spawn.AdoptsOrphans(), Room: p.room.Room, Cgroups: true})
 		if err != nil {
 			return nil, err
 		}
@@ -87,6 +88,9 @@ func (p *Parts) Supervise(c supervisor.Config) (*supervisor.Supervisor, error) {
 	}
 	if c.Ports == nil {
 		c.Ports = p.Ports
+	}
+	if all := p.Spawner.Cgroups(); c.Cgroups == nil && all != nil {
+		c.Cgroups = all
 	}
 	if c.Budget == nil {
 		c.Budget = p.room

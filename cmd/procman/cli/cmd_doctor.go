@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"procman/actors/cgroup"
 	"procman/actors/spawn"
 	"procman/cmd/procman/daemon"
 	"procman/cmd/procman/doctor"
@@ -79,6 +80,8 @@ func (a *app) doctorOptions(ctx context.Context) (o doctor.Options, err error) {
 	if err != nil {
 		at = place{socket: file.Socket, dir: file.StateDir}
 	}
+	o.Wants.Bounded = bounded(file.Instances)
+	o.Cgroups = func(pid int) doctor.Cgroups { return doctor.Cgroups(cgroup.Examine(pid)) }
 	o.Socket, o.StateDir = at.socket, at.dir
 	defer func() {
 		dir := messages.StateDir(o.Daemon.StateDir)
@@ -115,6 +118,17 @@ func (a *app) doctorOptions(ctx context.Context) (o doctor.Options, err error) {
 		}
 	}
 	return o, nil
+}
+
+// bounded returns which of the instances need which controller of cgroups.
+func bounded(list []messages.AppInstance) map[string][]string {
+	need := map[string][]string{}
+	for _, a := range list {
+		for _, name := range cgroup.Controllers(a.Bounds()) {
+			need[name] = append(need[name], string(a.InstanceID))
+		}
+	}
+	return need
 }
 
 // examined returns the configuration that is found, or the last good one in its place, or else what a configuration says that

@@ -101,7 +101,8 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	}
 	room := budget.New(budget.Options{Relieve: func() bool { return d.ports != nil && d.ports.ReleaseParked() }})
 	spawner, err := spawn.Open(file.StateDir, spawn.Options{
-		Logger: log.Logger, Orphans: spawn.AdoptsOrphans(), Lock: left.lock, Store: left.store.ForSpawner(), Stored: left.stored, Room: room.Room,
+		Cgroups: true,
+		Logger:  log.Logger, Orphans: spawn.AdoptsOrphans(), Lock: left.lock, Store: left.store.ForSpawner(), Stored: left.stored, Room: room.Room,
 	})
 	if err != nil {
 		return nil, err

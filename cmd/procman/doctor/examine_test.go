@@ -24,6 +24,7 @@ func healthy() Facts {
 		Tasks:   Tasks{Each: new(int64(5)), Limits: []Limit{{"kernel.pid_max", 4 << 20, "raise it"}, {"pids.max of the cgroup /x", 4096, "raise that"}}},
 		Inotify: Inotify{Instances: new(int64(128)), Watches: new(int64(8192))},
 		Ports:   Ports{Outgoing: &Span{32768, 60999}, Unprivileged: new(int64(1024))},
+		Cgroups: Cgroups{Base: "/sys/fs/cgroup/procman.service", Controllers: []string{"memory", "cpu", "pids"}},
 		Kernel:  Kernel{Release: "6.18", Pidfd: works, GroupSignals: works, ExitStatus: works},
 		Dir: Dir{Path: "/s", Looked: "/s", Exists: true, Mode: fs.ModeDir | 0o700, Type: 0xEF53, Write: works, Flock: works, Collapse: works, Punch: works,
 			FreeBytes: new(int64(1 << 40)), FreeFiles: new(int64(1 << 20))},
@@ -301,6 +302,26 @@ func TestReservedPortsAreTakenOutOfARangeAndMerged(t *testing.T) {
 	require.Equal(t, []Span{{10, 14}, {21, 29}}, without(Span{10, 30}, []Span{{15, 18}, {17, 20}, {30, 40}, {1, 5}}))
 	require.Empty(t, without(Span{10, 30}, []Span{{1, 20}, {21, 30}}))
 	require.Equal(t, "1-5,7,10-40", spans(merge([]Span{{20, 40}, {7, 7}, {1, 3}, {4, 5}, {10, 20}})))
+}
+
+func TestTheDoctorTellsWhetherRunsHaveCgroupsAndWhatCannotBeBounded(t *testing.T) {
+	f := healthy()
+	require.Equal(t, ok("cgroups", "each run has one of its own below /sys/fs/cgroup/procman.service, ended as a whole by cgroup.kill; "+
+		"resources that it can bound: memory, cpu, pids"), cgroups(f))
+	f.Cgroups.Refuses = map[string]string{"memory": "memory is missing (boot otherwise)"}
+	require.Equal(t, OK, cgroups(f).Verdict, "nobody asks for it")
+	require.Contains(t, cgroups(f).What, "can bound: cpu, pids")
+	f.Wants.Bounded = map[string][]string{"memory": {"a", "b", "c", "d", "e", "f", "g"}, "pids": {"h"}}
+	got := cgroups(f)
+	require.Equal(t, Fault, got.Verdict)
+	require.Contains(t, got.What, "there memory is missing (boot otherwise)")
+	require.Contains(t, got.Means, "cannot be started: a, b, c, d, e, and 2 more")
+	f.Cgroups = Cgroups{Absent: errors.New("the cgroup of x.service is not delegated to it")}
+	got = cgroups(f)
+	require.Equal(t, Fault, got.Verdict)
+	require.Contains(t, got.Means, "a, b, c, d, e, and 3 more")
+	f.Wants.Bounded = nil
+	require.Equal(t, ok("cgroups", "runs have none of their own: the cgroup of x.service is not delegated to it"), cgroups(f))
 }
 
 func TestAFindingHasItsFieldsInJSON(t *testing.T) {

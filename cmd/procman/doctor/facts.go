@@ -16,6 +16,7 @@ type Facts struct {
 	Inotify Inotify
 	Ports   Ports
 	Kernel  Kernel
+	Cgroups Cgroups
 	Dir     Dir
 	Socket  Socket
 	Unit    Unit
@@ -43,6 +44,8 @@ type Wants struct {
 	Hold        bool  // a leased port stays bound
 	Output      int64 // bytes that are kept per instance and stream
 	Total       int64 // bytes that are kept of all of them; 0: no limit
+	// Bounded are the instances that need a controller of cgroups, by its name.
+	Bounded map[string][]string
 }
 
 // Daemon is the process that answers, or does not.
@@ -115,6 +118,14 @@ type Kernel struct {
 	ExitStatus   Trial // of a process that somebody else has reaped
 }
 
+// Cgroups is what the daemon may make cgroups in.
+type Cgroups struct {
+	Absent      error  // why in none; nil and an empty Base: not known
+	Base        string // a path
+	Controllers []string
+	Refuses     map[string]string // why a controller cannot be used, by its name
+}
+
 // Dir is the state directory and the file system it is on.
 type Dir struct {
 	Path   string
@@ -181,4 +192,5 @@ type Options struct {
 	Brief    []string // a command that ends at once, for a trial; nil: the trial is not made
 	Foreign  []Foreign
 	Fleet    *Fleet
+	Cgroups  func(pid int) Cgroups // of the daemon with that pid; nil: they are not looked at
 }

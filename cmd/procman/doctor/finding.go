@@ -34,7 +34,7 @@ type Finding struct {
 func Examine(f Facts) []Finding {
 	findings := append([]Finding{configuration(f), daemon(f)}, foreign(f)...)
 	findings = append(append(findings, Adoption(f)...),
-		pidfds(f), groupSignals(f), exitStatus(f),
+		pidfds(f), groupSignals(f), exitStatus(f), cgroups(f),
 		openFiles(f), processes(f), inotify(f), portRange(f), outgoingPorts(f),
 		stateDirectory(f), fileSystem(f), diskSpace(f), socket(f), outOfMemory(f), coreDumps(f))
 	return append(findings, inFleet(f)...)

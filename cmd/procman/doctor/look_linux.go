@@ -37,6 +37,9 @@ func Look(ctx context.Context, o Options) (Facts, error) {
 	}
 	f.Unit, f.Init = lookUnit(ctx, p), lookInit(p, o.Adopted)
 	f.Unit.Own = !f.Daemon.Visible
+	if o.Cgroups != nil {
+		f.Cgroups = o.Cgroups(pid)
+	}
 	return f, ctx.Err()
 }
 

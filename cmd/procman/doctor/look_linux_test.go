@@ -37,7 +37,8 @@ func TestALookTriesEverythingAndLeavesNothing(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Dir(output), 0o700))
 	require.NoError(t, os.WriteFile(output, make([]byte, 1<<16), 0o600))
 	f, err := Look(t.Context(), Options{StateDir: messages.StateDir(dir), Socket: filepath.Join(dir, "s"), Brief: []string{"true"},
-		Wants: Wants{Instances: 1, First: 30000, Last: 30010}, Children: []int{os.Getpid(), 1 << 30}})
+		Wants: Wants{Instances: 1, First: 30000, Last: 30010}, Children: []int{os.Getpid(), 1 << 30},
+		Cgroups: func(int) Cgroups { return Cgroups{Base: "/x"} }})
 	require.NoError(t, err)
 	require.Equal(t, []string{"instances"}, entries(t, dir))
 

@@ -1,0 +1,45 @@
+package actors
+
+import (
+	"context"
+	"errors"
+
+	"procman/messages"
+)
+
+// cgroup is the cgroup of a run.
+type cgroup struct {
+	cgroups Cgroups
+	app     *messages.AppInstance
+	run     int
+	path    string // empty: it does without
+}
+
+func (c *cgroup) Acquire(_ context.Context, l *messages.Launch) (err error) {
+	bounds := c.app.Bounds()
+	switch {
+	case c.cgroups != nil:
+		c.path, err = c.cgroups.Make(c.app.InstanceID, c.run, bounds)
+		l.Cgroup = c.path
+	case bounds != (messages.Resources{}):
+		err = &messages.StartError{Fault: messages.FaultBounds, Err: errNoCgroups, Help: "leave out resources"}
+	}
+	return err
+}
+
+func (c *cgroup) Attach(l *messages.Launched) error {
+	c.path = l.Cgroup
+	return nil
+}
+
+func (c *cgroup) Release(e *End) {
+	if c.path == "" || e.Left || c.cgroups == nil {
+		return // or it is taken over by whoever adopts the process
+	}
+	if c.app.Bounds().Memory > 0 {
+		e.Rest.Starved = c.cgroups.Starved(c.path)
+	}
+	c.cgroups.Remove(c.app.InstanceID, c.path)
+}
+
+var errNoCgroups = errors.New("this manager makes no cgroups, by which they are bounded")

@@ -1,0 +1,200 @@
+package cgroup
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"procman/messages"
+)
+
+// fake is a tree on a directory, in which a new directory has the files that the kernel makes in a new cgroup.
+func fake(t *testing.T, controllers string, d division) (*Tree, string) {
+	t.Helper()
+	mount := t.TempDir()
+	base := filepath.Join(mount, d.base)
+	require.NoError(t, os.MkdirAll(base, 0o755))
+	fill := func(dir string) error {
+		var errs []error
+		for _, name := range []string{"cgroup.kill", "cgroup.procs", "cgroup.subtree_control", "memory.max", "cpu.max", "pids.max"} {
+			errs = append(errs, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
+		}
+		return errors.Join(errs...)
+	}
+	require.NoError(t, fill(base))
+	require.NoError(t, os.WriteFile(filepath.Join(base, "cgroup.controllers"), []byte(controllers+"\n"), 0o644))
+	fd, err := unix.Open(mount, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	tree := &Tree{division: d, mount: mount, home: filepath.Join(d.base, "procman-01234567"), dir: fd, log: slog.New(slog.DiscardHandler),
+		on: map[string]bool{}, left: map[messages.InstanceID][]messages.Cgroup{}}
+	tree.mkdir = func(dir int, path string, mode uint32) error {
+		if err := unix.Mkdirat(dir, path, mode); err != nil {
+			return err
+		}
+		return fill(filepath.Join(mount, path))
+	}
+	t.Cleanup(func() { require.NoError(t, tree.Close()) })
+	return tree, mount
+}
+
+func content(t *testing.T, elements ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(elements...))
+	require.NoError(t, err)
+	return string(text)
+}
+
+func TestTheCgroupOfARunHasItsBoundsAndNoOtherControllerIsHandedOn(t *testing.T) {
+	t.Parallel()
+	tree, mount := fake(t, "cpu memory pids", division{base: "/unit"})
+	at, err := tree.Make("a", 1, messages.Resources{Memory: 64 << 20, CPU: 1.5})
+	require.NoError(t, err)
+	require.Equal(t, "/unit/procman-01234567/a@1", at)
+	require.Equal(t, "67108864", content(t, mount, at, "memory.max"))
+	require.Equal(t, "150000 100000", content(t, mount, at, "cpu.max"))
+	require.Empty(t, content(t, mount, at, "pids.max"))
+	require.Equal(t, map[string]bool{"cpu": true, "memory": true}, tree.on)
+	at, err = tree.Make("a", 2, messages.Resources{})
+	require.NoError(t, err)
+	require.Empty(t, content(t, mount, at, "memory.max"))
+	at, err = tree.Make("a", 2, messages.Resources{})
+	require.NoError(t, err)
+	require.Equal(t, "/unit/procman-01234567/a@2@2", at, "one that is in use is not used again")
+}
+
+func TestABoundThatCannotBeHeldIsAStartErrorThatNamesTheControllerAndWhatToDo(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		controllers string
+		d           division
+		v1          []string
+		want        string
+		help        string
+	}{
+		"of the old kind": {"hugetlb", division{base: "/", root: true}, []string{"memory"},
+			"resources: cannot be bounded: resources.memory: the controller memory is missing in", "cgroup_no_v1=memory, or leave out resources.memory"},
+		"of a unit": {"cpu pids", division{base: "/u", unit: "p.service"}, nil, "the controller memory is missing in", "which has cpu, pids; Delegate=yes in p.service hands it on"},
+		"of none":   {"", division{base: "/u"}, nil, "which has none", "have the cgroups above it hand it on"},
+		"in the way": {"memory", division{base: "/u", unit: "p.service", crowded: true}, nil, "cannot hand on the controller memory, since processes are in it",
+			"DelegateSubgroup=daemon in p.service (systemd 254 or later)"},
+	} {
+		tree, mount := fake(t, c.controllers, c.d)
+		tree.v1 = c.v1
+		_, err := tree.Make("a", 1, messages.Resources{Memory: 64 << 20})
+		var start *messages.StartError
+		require.ErrorAs(t, err, &start, name)
+		require.Equal(t, messages.FaultBounds, start.Fault)
+		require.False(t, start.Fault.Host(), "it is not waited for")
+		require.ErrorContains(t, err, c.want, name)
+		require.ErrorContains(t, err, c.help, name)
+		require.NoDirExists(t, filepath.Join(mount, tree.home, "a@1"))
+		at, err := tree.Make("a", 1, messages.Resources{})
+		require.NoError(t, err, "a run that needs no controller has its cgroup")
+		require.NotEmpty(t, at)
+	}
+}
+
+func TestWhereNoCgroupCanBeMadeOnlyWhatIsToBeBoundedIsNotStarted(t *testing.T) {
+	t.Parallel()
+	tree, mount := fake(t, "memory", division{base: "/u"})
+	tree.mkdir = func(int, string, uint32) error { return unix.EAGAIN } // cgroup.max.descendants
+	at, err := tree.Make("a", 1, messages.Resources{})
+	require.NoError(t, err)
+	require.Empty(t, at)
+	_, err = tree.Make("a", 1, messages.Resources{Memory: 64 << 20})
+	require.ErrorContains(t, err, "resources.memory: "+filepath.Join(mount, "u/procman-01234567")+" cannot be made: resource temporarily unavailable")
+
+	var none *Tree
+	require.Error(t, none.Absent())
+	require.Empty(t, none.Left("a"))
+	require.NoError(t, none.Close())
+	pids, err := none.Procs(messages.Cgroup{Path: "/a", ID: 1})
+	require.NoError(t, err)
+	require.Empty(t, pids)
+}
+
+func TestWhatTheKernelKilledForWantOfMemoryIsCounted(t *testing.T) {
+	t.Parallel()
+	tree, mount := fake(t, "memory", division{base: "/u"})
+	at, err := tree.Make("a", 1, messages.Resources{Memory: 64 << 20})
+	require.NoError(t, err)
+	require.Zero(t, tree.Starved(at))
+	require.NoError(t, os.WriteFile(filepath.Join(mount, at, "memory.events"), []byte("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n"), 0o644))
+	require.Equal(t, 2, tree.Starved(at))
+}
+
+// real is a tree of this host's.
+func real(t *testing.T) *Tree {
+	t.Helper()
+	tree := Open(messages.StateDir(t.TempDir()), slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { require.NoError(t, tree.Close()) })
+	if err := tree.Absent(); err != nil {
+		t.Skipf("this host has no cgroups to divide: %v", err)
+	}
+	return tree
+}
+
+func TestACgroupIsKnownByItsNumberAndHeldByWhoIsInItOrBelow(t *testing.T) {
+	t.Parallel()
+	tree := real(t)
+	at, err := tree.Make("a", 1, messages.Resources{})
+	require.NoError(t, err)
+	if at == "" {
+		t.Skip("no cgroup can be made here")
+	}
+	fd, c, err := tree.Enter(at)
+	require.NoError(t, err)
+	require.NoError(t, unix.Close(fd))
+	inner := filepath.Join(tree.mount, at, "inner")
+	require.NoError(t, os.Mkdir(inner, 0o755))
+	sleep := exec.Command("sleep", "300")
+	in, err := os.Open(inner)
+	require.NoError(t, err)
+	sleep.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(in.Fd())}
+	require.NoError(t, sleep.Start())
+	require.NoError(t, in.Close())
+	pids, err := tree.Procs(c)
+	require.NoError(t, err)
+	require.Equal(t, []int{sleep.Process.Pid}, pids)
+	pids, err = tree.Procs(messages.Cgroup{Path: at, ID: c.ID + 1})
+	require.NoError(t, err)
+	require.Empty(t, pids, "the name is not the cgroup")
+
+	tree.Remove("a", at)
+	require.Equal(t, []messages.Cgroup{c}, tree.Left("a"), "who is in it keeps it")
+	require.Equal(t, []messages.InstanceID{"a"}, tree.AllLeft())
+	tree.Sweep(func(string) bool { return false })
+	require.DirExists(t, inner)
+	require.NoError(t, tree.Kill(c))
+	require.Error(t, sleep.Wait())
+	require.Empty(t, tree.Left("a"))
+	require.Empty(t, tree.AllLeft())
+	require.NoDirExists(t, filepath.Join(tree.mount, at))
+	require.NoError(t, tree.Kill(c), "there is nobody")
+}
+
+// TestTheKernelHoldsTheBoundsOfARun runs wherever the controllers are there.
+func TestTheKernelHoldsTheBoundsOfARun(t *testing.T) {
+	t.Parallel()
+	tree := real(t)
+	at, err := tree.Make("a", 1, messages.Resources{Memory: 32 << 20, CPU: 0.5, Pids: 20})
+	if err != nil {
+		t.Skipf("not here: %v", err)
+	}
+	t.Cleanup(func() { require.NoError(t, tree.rmdir(at)) })
+	fd, _, err := tree.Enter(at)
+	require.NoError(t, err)
+	defer func() { _ = unix.Close(fd) }()
+	eater := exec.Command("/bin/sh", "-c", `x=0123456789abcdef; while :; do x=$x$x; done`)
+	eater.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
+	err = eater.Run()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Positive(t, tree.Starved(at), "it was %v", err)
+}
