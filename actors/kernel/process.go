@@ -38,6 +38,7 @@ type Stat struct {
 	Threads int
 	Start   uint64 // ticks since the host was started
 	Thread  bool   // it is no process, but another thread of one
+	Forked  bool   // it has executed no program since it was forked
 	Status  uint32 // how it ended, as wait tells it; meaningful while it is a zombie
 	Name    string // at most 15 bytes of whatever the program calls itself
 }
@@ -48,6 +49,9 @@ func (s Stat) Zombie() bool { return s.State == 'Z' || s.State == 'X' }
 
 // Leads reports whether the process began the session, as every process that procman starts does.
 func (s Stat) Leads(pid int) bool { return s.Group == pid && s.Session == pid }
+
+// forkedNoExec is PF_FORKNOEXEC of the kernel, which the flags of a process have since Linux 2.6.
+const forkedNoExec = 0x40
 
 var errStat = errors.New("not the form the kernel gives")
 
@@ -82,6 +86,8 @@ func ParseStat(line []byte) (Stat, error) {
 			s.Group = int(number(field))
 		case 6:
 			s.Session = int(number(field))
+		case 9:
+			s.Forked = number(field)&forkedNoExec != 0
 		case 20:
 			s.Threads = int(number(field))
 		case 22:

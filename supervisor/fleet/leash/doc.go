@@ -19,10 +19,11 @@
 //     fork. A start holds the start lock, shared, from before the question until it is on record (Guard.Enter). The leash takes it
 //     for itself, for an instant: whoever asks after that is told no. From whom it does not get it within half of what is left until
 //     others may start, that daemon it ends: the very process that has written itself into the lock, and no other.
-//   - As long as marks are there it looks at what is started all the same: by a child of such a daemon that hangs in its exec, say.
+//   - As long as marks are there it looks at what is started all the same, five times a second: by a child of such a daemon that hangs
+//     in its exec. Once no start is under way that is only who has executed no program yet; at all others it looks every ten seconds.
 //   - The disk may never answer. The processes are told by what they show without it, and nothing that is done to them waits for it.
 //   - What was ended is written down, see Ending, and the leash goes on living. It dies by KILL; TERM it obeys when it guards
-//     nobody.
+//     nobody, and so it goes by itself when the state directory was removed: nobody can find it any more.
 //
 // Facts: the file of the deadline is written over in place, every two seconds, in one of two halves in turn. So a disk that is full
 // stops no renewal, and nothing has to be made or renamed. The leash looks at it every second, as a void record moves the end forward.

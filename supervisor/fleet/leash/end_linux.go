@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
+	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,6 +19,10 @@ import (
 	"procman/messages"
 	"procman/supervisor/fleet/member"
 )
+
+// kthreadd is the parent of the kernel's own threads, and its number. In a container they are not seen, and who has the number is
+// found by a sweep.
+const kthreadd = 2
 
 // errSlow says that the disk does not answer.
 var errSlow = errors.New("the state directory does not answer")
@@ -38,6 +40,8 @@ type ender struct {
 
 	runs   map[messages.InstanceID]*fight // those that are marked
 	forks  uint64                         // of the host, when nobody was left
+	unborn map[int]uint64                 // who had executed no program then, and when they were forked
+	swept  int64                          // when that was
 	clean  bool                           // nobody was left
 	hung   map[int]uint64                 // processes that do not show their environment, and when they were started
 	ending map[string]bool                // the tags of runs of which it was written down that they were ended, or will be
@@ -85,6 +89,18 @@ func (e *ender) read(patience time.Duration) (member.Record, error) {
 	return <-answer, err
 }
 
+// found reports whether the lock of this leash is where others look for it. While the disk does not answer it is.
+func (e *ender) found(lock *os.File) bool {
+	gone := make(chan bool, 1)
+	_, err := e.disk.Do(context.Background(), diskPatience, func() error {
+		now, err := os.Lstat(e.dir.LeashLock())
+		ours, statErr := lock.Stat()
+		gone <- errors.Is(err, fs.ErrNotExist) || err == nil && statErr == nil && !os.SameFile(ours, now)
+		return nil
+	}, nil)
+	return err != nil || !<-gone
+}
+
 // close lets go of what the ender holds.
 func (e *ender) close() { _ = e.starts.Close() }
 
@@ -126,12 +142,12 @@ func (e *ender) refresh(ctx context.Context, patience time.Duration) {
 }
 
 // round ends those that live, the processes on record first, which takes the shortest, and returns who lived. Before anybody is
-// ended it asks whether the deadline was moved: then it stops.
-func (e *ender) round(ctx context.Context, why string, moved func() bool) (left []messages.Member, stop bool) {
-	forks, err := e.proc.Forks()
-	if err == nil && forks == e.forks && e.forks != 0 {
-		return nil, moved() // nobody lived, and nobody was started since
+// ended it asks whether the deadline was moved: then it stops. shut says that no start is under way.
+func (e *ender) round(ctx context.Context, why string, shut bool, moved func() bool) (left []messages.Member, stop bool) {
+	if e.forks != 0 && !e.stirs(shut) {
+		return nil, !shut && moved()
 	}
+	forks, err := e.proc.Forks()
 	clean := e.clean
 	e.forks, e.clean = 0, false
 	defer e.note(why)
@@ -166,7 +182,7 @@ func (e *ender) round(ctx context.Context, why string, moved func() bool) (left 
 		}
 	}
 	if len(left) == 0 && err == nil {
-		e.forks, e.clean = forks, true
+		e.forks, e.clean, e.swept = forks, true, e.now()
 	}
 	slices.SortFunc(left, func(a, b messages.Member) int { return cmp.Compare(a.PID, b.PID) })
 	return slices.CompactFunc(left, func(a, b messages.Member) bool { return a.PID == b.PID }), moved()
@@ -250,94 +266,10 @@ func (e *ender) belonging(ctx context.Context) (all []victim, _ error) {
 
 // looks are the ways in which processes are found, the fastest first. The slowest is under way meanwhile.
 func (e *ender) looks() []func(context.Context) ([]victim, error) {
-	q := e.ask()
+	pids, _ := e.proc.PIDs() // without them nobody is found, as the table says, too
+	q := e.ask(pids, false)
 	showing := func(ctx context.Context) ([]victim, error) { return e.showing(ctx, q) }
 	return []func(context.Context) ([]victim, error){e.leaders, e.belonging, showing}
-}
-
-// enquiry asks all processes what they show.
-type enquiry struct {
-	done  chan struct{}
-	mu    sync.Mutex
-	seen  []tagged
-	at    int // the process that is asked
-	since time.Time
-}
-
-// ask begins an enquiry. To read the environment of a process that hangs in the kernel may never end: then the goroutine stays
-// with it, and that one is not asked again.
-func (e *ender) ask() *enquiry {
-	q := &enquiry{done: make(chan struct{})}
-	hung := maps.Clone(e.hung)
-	go func() {
-		defer close(q.done)
-		pids, _ := e.proc.PIDs() // without them nobody is found, as the table says, too
-		buffer := make([]byte, 16<<10)
-		for _, pid := range pids {
-			q.begin(pid)
-			if start, hangs := hung[pid]; hangs {
-				if st, err := e.proc.Stat(pid); err != nil || st.Start == start {
-					continue
-				}
-			}
-			tags := e.proc.TagsOf(pid, buffer)
-			if tags.Tag == "" || tags.Dir != string(e.dir) {
-				continue
-			}
-			env, _ := e.proc.Environ(pid) // it has ended, and the table says so
-			st, err := e.proc.Stat(pid)
-			if fence, _ := env.Lookup(EnvFence); err == nil {
-				q.found(tagged{kernel.Process{PID: pid, Stat: st, Tags: tags}, fence == Fenced})
-			}
-		}
-	}()
-	return q
-}
-
-func (q *enquiry) begin(pid int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.at, q.since = pid, time.Now()
-}
-
-func (q *enquiry) found(p tagged) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.seen = append(q.seen, p)
-}
-
-// hangs returns the process that has not shown its environment for long; 0: none.
-func (q *enquiry) hangs() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if time.Since(q.since) < tagPatience {
-		return 0
-	}
-	return q.at
-}
-
-// wait returns when all were asked, or with an error when one hangs. That a host is busy is no such error.
-func (e *ender) wait(q *enquiry) error {
-	look := time.NewTicker(tagPatience / 4)
-	defer look.Stop()
-	for {
-		select {
-		case <-q.done:
-			return nil
-		case <-look.C:
-			at := q.hangs()
-			if at == 0 {
-				continue
-			}
-			st, err := e.proc.Stat(at)
-			if err != nil {
-				return err // it ends; the others are asked in the next round
-			}
-			e.hung[at] = st.Start
-			e.log.Error("a process does not show its environment, and is not asked again", "pid", at, "name", st.Name)
-			return fmt.Errorf("process %d does not show its environment; the others are asked in the next round", at)
-		}
-	}
 }
 
 // showing returns the processes that show the tags of fenced runs, and those that belong to them.
@@ -349,6 +281,12 @@ func (e *ender) showing(ctx context.Context, q *enquiry) (all []victim, err erro
 	table, tableErr := e.proc.Table(ctx)
 	if tableErr != nil {
 		return nil, tableErr
+	}
+	e.unborn = map[int]uint64{}
+	for pid, p := range table {
+		if p.Forked && p.Parent != kthreadd && pid != kthreadd && !p.Zombie() {
+			e.unborn[pid] = p.Start
+		}
 	}
 	runs := map[string]kernel.Process{}
 	for _, p := range seen {

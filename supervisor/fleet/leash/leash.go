@@ -29,6 +29,8 @@ const (
 	alert = time.Second
 	// watchful is how often it looks for what is started although the deadline has passed.
 	watchful = 200 * time.Millisecond
+	// sweep is how often it looks at every process for that, once no start is under way and nobody is left: at least.
+	sweep = 10 * time.Second
 	// diskPatience is how long it waits for the disk before it goes by what it knows.
 	diskPatience = 100 * time.Millisecond
 	// startPatience is how long it waits for the starts that are under way, where the lease does not say how long it may.
@@ -51,7 +53,7 @@ type Leash struct {
 	shut    bool // no start is under way that may have begun when a deadline was in force
 }
 
-// Guard guards until ctx ends and nobody is left to be guarded.
+// Guard guards until ctx ends, or the state directory is gone, and nobody is left to be guarded.
 func (l *Leash) Guard(ctx context.Context) {
 	defer l.lock.Close()
 	defer l.ender.close()
@@ -80,6 +82,10 @@ func (l *Leash) Guard(ctx context.Context) {
 			continue
 		}
 		if l.leaving {
+			return
+		}
+		if !l.ender.found(l.lock) {
+			l.log.Info("the state directory is gone, and nobody of the fenced runs lives: nobody can find this leash, and it ends")
 			return
 		}
 		pause := alert
@@ -127,7 +133,7 @@ func (l *Leash) end(ctx context.Context, why error) (any bool) {
 	}
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		shut := l.shut // before the round: what was started until then, it finds
-		left, stop := l.ender.round(ctx, why.Error(), func() bool { return l.inForce() == nil })
+		left, stop := l.ender.round(ctx, why.Error(), shut, func() bool { return l.inForce() == nil })
 		if stop {
 			return true
 		}

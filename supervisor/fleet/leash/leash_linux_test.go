@@ -84,7 +84,7 @@ func TestEverybodyIsSentKillBeforeAnythingIsSaidOrWrittenOfAnybody(t *testing.T)
 	l.known = d
 	l.ender.refresh(t.Context(), patience)
 	h.clock.to(int64(d.KillAt))
-	left, stop := l.ender.round(t.Context(), "it is over", func() bool { return false })
+	left, stop := l.ender.round(t.Context(), "it is over", false, func() bool { return false })
 	require.False(t, stop)
 	require.GreaterOrEqual(t, len(left), 4)
 	for _, id := range []messages.InstanceID{"a", "b", "c", "d"} {
