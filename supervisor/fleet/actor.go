@@ -83,9 +83,11 @@ type hostActor struct {
 	timer       func()        // ends what waits for armed or next
 	timed       time.Duration
 	flushing    bool
-	known       bool // what survived is known
-	held        int  // assigned to this host
-	fenced      int  // of what is listed
+	known       bool                             // what survived is known
+	listed      map[messages.InstanceID]bool     // what may run here, and whether that is fenced and on the list
+	fenced      int                              // how many of them are
+	touched     map[messages.InstanceID]struct{} // what may have to be listed anew
+	whole       bool                             // all that is this host's may
 	takeovers   uint64
 	unreachable string
 }
@@ -112,8 +114,6 @@ type hostEntry struct {
 
 // run is an instance that is this host's.
 type run struct {
-	place.Run
-	fenced   bool
 	onDisk   bool
 	asking   bool           // its file is being written
 	revision store.Revision // of the spec that is on disk
@@ -123,7 +123,8 @@ func newHostActor(h *Host) *hostActor {
 	return &hostActor{
 		h: h, member: member.Begin(h.config.Guard.Boot(), h.config.Schedule), fleet: place.New(h.config.Name, h.config.Pace), first: true,
 		specs: map[messages.InstanceID]*spec{}, assigns: map[messages.InstanceID]assignEntry{}, hosts: map[string]hostEntry{},
-		drains: map[string]bool{}, own: map[messages.InstanceID]*run{},
+		drains: map[string]bool{}, own: map[messages.InstanceID]*run{}, listed: map[messages.InstanceID]bool{},
+		touched: map[messages.InstanceID]struct{}{},
 	}
 }
 
@@ -154,6 +155,7 @@ func (a *hostActor) Receive(c actor.Context) {
 		for _, id := range m.ids {
 			if r := a.own[id]; r != nil {
 				r.onDisk, r.asking = true, false
+				a.touch(id)
 			}
 		}
 		a.relist()
@@ -190,7 +192,7 @@ func (a *hostActor) happens(e member.Event) {
 		a.act(action)
 	}
 	if _, is := e.(member.Loaded); is && !a.known {
-		a.known = true
+		a.known, a.whole = true, true
 		if a.member.Lists() { // it goes on as the member that its predecessor was
 			a.fleet.SetMember(a.ownMember(), a.h.now())
 		}
@@ -198,6 +200,7 @@ func (a *hostActor) happens(e member.Event) {
 		a.h.work.Go(a.h.read)
 	}
 	if before.Phase != next.Phase || before.Registered != next.Registered {
+		a.whole = true
 		a.relist()
 	}
 	if next.Phase == member.Gone && before.Phase != member.Gone {
@@ -228,6 +231,7 @@ func (a *hostActor) act(action member.Action) {
 	case member.Register:
 		h.request(func() member.Event { return h.register(x) })
 	case member.Admit:
+		a.whole = true
 		a.relist()
 	case member.End:
 		a.end(x)
@@ -248,7 +252,7 @@ func (a *hostActor) act(action member.Action) {
 // end takes what is fenced, or all, off the list, so that the root ends it.
 func (a *hostActor) end(x member.End) {
 	a.round, a.roundAll = x.Round, x.All
-	a.all = a.all || x.All
+	a.all, a.whole = a.all || x.All, true
 	if x.By != 0 {
 		a.h.provider.hurry(max(x.By-a.h.now(), time.Millisecond), func(id messages.InstanceID) bool {
 			return x.All || a.h.gate.isMarked(id)
@@ -311,7 +315,7 @@ func (a *hostActor) say(x member.Say) {
 func (a *hostActor) show() {
 	a.h.view.set(standing{FleetStanding: messages.FleetStanding{
 		Fleet: a.h.config.Fleet, Host: a.h.config.Name, Phase: string(a.member.Phase), Why: a.member.Why, Incarnation: a.member.Incarnation,
-		Suspect: a.member.Phase == member.Suspect, Assigned: a.held, Fenced: a.fenced, Takeovers: a.takeovers, Leash: a.member.Leash,
+		Suspect: a.member.Phase == member.Suspect, Assigned: len(a.listed), Fenced: a.fenced, Takeovers: a.takeovers, Leash: a.member.Leash,
 		Revision: int64(a.asOf),
 	}, deadline: a.member.Deadline(), killAt: a.member.KillAt()})
 }

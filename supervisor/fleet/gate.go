@@ -125,6 +125,19 @@ func (g *gate) mayStart(id messages.InstanceID, p permit, now time.Duration) (un
 	return g.member.KillAt(), nil
 }
 
+// permit has what is listed started as the permits say, and nothing else of these.
+func (g *gate) permit(ids []messages.InstanceID, permits map[messages.InstanceID]permit) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, id := range ids {
+		if p, is := permits[id]; is {
+			g.permits[id], g.fleets[id] = p, true
+		} else {
+			delete(g.permits, id)
+		}
+	}
+}
+
 func (g *gate) mark(id messages.InstanceID, m leash.Mark) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

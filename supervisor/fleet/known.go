@@ -20,6 +20,7 @@ func (a *hostActor) gotLoaded(l loaded) {
 		a.fleet.SetAssignment(place.Assignment{ID: string(x.ID), Host: x.Assign.Host, Incarnation: x.Assign.Incarnation, Bound: x.Assign.Bound,
 			Epoch: x.Epoch}, now)
 		a.own[x.ID] = &run{onDisk: true, revision: store.Revision(x.Revision)}
+		a.touch(x.ID)
 	}
 }
 
@@ -83,7 +84,7 @@ func (a *hostActor) gotRead(snap store.Snapshot) {
 			gone(key)
 		}
 	}
-	a.asOf, a.first = snap.Revision, false
+	a.asOf, a.first, a.whole = snap.Revision, false, true
 	a.relist()
 }
 
@@ -109,6 +110,7 @@ func (a *hostActor) put(e store.Entry, snapshot bool) {
 	id := messages.InstanceID(name)
 	switch kind {
 	case "spec":
+		a.touch(id)
 		if known := a.specs[id]; id.Validate() != nil || known != nil && known.revision >= e.Modified {
 			return
 		}
@@ -132,6 +134,7 @@ func (a *hostActor) put(e store.Entry, snapshot bool) {
 			a.h.log.Error("an assignment cannot be read", "key", e.Key, "error", err)
 			return
 		}
+		a.touch(id)
 		a.assigns[id] = assignEntry{v, e.Modified}
 		a.fleet.SetAssignment(assignmentOf(name, v, e), now)
 	case "host":
@@ -141,6 +144,7 @@ func (a *hostActor) put(e store.Entry, snapshot bool) {
 			return
 		}
 		a.hosts[name] = hostEntry{v, e.Modified}
+		a.whole = a.whole || name == a.h.config.Name
 		since := now
 		if snapshot && a.first {
 			since = 0
@@ -151,6 +155,7 @@ func (a *hostActor) put(e store.Entry, snapshot bool) {
 		}
 	case "drain":
 		a.drains[name] = true
+		a.whole = a.whole || name == a.h.config.Name
 		a.fleet.SetDrain(name, true)
 	case "rebalance":
 		a.rebalances = a.rebalances || !snapshot
@@ -170,20 +175,24 @@ func (a *hostActor) remove(key string, revision store.Revision) {
 	id := messages.InstanceID(name)
 	switch kind {
 	case "spec":
+		a.touch(id)
 		if s := a.specs[id]; s != nil && s.revision <= revision {
 			delete(a.specs, id)
 			a.fleet.RemoveSpec(name, now)
 		}
 	case "assign":
+		a.touch(id)
 		if x, known := a.assigns[id]; known && x.revision <= revision {
 			delete(a.assigns, id)
 		}
 		a.fleet.RemoveAssignment(name, int64(revision), now)
 	case "host":
 		delete(a.hosts, name)
+		a.whole = a.whole || name == a.h.config.Name
 		a.fleet.RemoveMember(name, now)
 	case "drain":
 		delete(a.drains, name)
+		a.whole = a.whole || name == a.h.config.Name
 		a.fleet.SetDrain(name, false)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"procman/supervisor/fleet/store"
 )
 
-// relist has what runs here listed anew, soon.
+// relist has what may have changed of what runs here listed anew, soon.
 func (a *hostActor) relist() {
 	if a.flushing || !a.known {
 		return
@@ -26,57 +26,82 @@ func (a *hostActor) relist() {
 	})
 }
 
-// list says what runs here: first to who starts processes, then to the supervisor. What is new is on disk before.
+// list says what runs here, of what may have changed: first to who starts processes, then to the supervisor. What is new is on disk
+// before.
 func (a *hostActor) list() {
-	listed := map[messages.InstanceID]place.Run{}
-	if !a.all {
-		a.fleet.Runs(func(r place.Run) { listed[messages.InstanceID(r.ID)] = r })
+	if a.whole {
+		for id := range a.own {
+			a.touched[id] = struct{}{}
+		}
+		for id := range a.listed {
+			a.touched[id] = struct{}{}
+		}
+		a.fleet.Runs(func(r place.Run) { a.touched[messages.InstanceID(r.ID)] = struct{}{} })
+		a.whole = false
 	}
-	permits := make(map[messages.InstanceID]permit, len(listed))
-	a.held, a.fenced = len(listed), 0
-	var apps []messages.AppInstance
-	for _, id := range slices.Sorted(maps.Keys(listed)) {
-		s, is := a.specs[id], listed[id]
-		if s == nil {
-			continue
+	ids := slices.Sorted(maps.Keys(a.touched))
+	clear(a.touched)
+	permits, apps := make(map[messages.InstanceID]permit, len(ids)), make(map[messages.InstanceID]*messages.AppInstance, len(ids))
+	for _, id := range ids {
+		if p, app := a.look(id); app != nil {
+			permits[id], apps[id] = p, app
+		} else {
+			apps[id] = nil
 		}
-		fenced := s.movable && s.fence != "none"
-		if fenced && !a.member.Lists() {
-			continue
-		}
-		r := a.own[id]
-		if r == nil {
-			r = &run{}
-			a.own[id] = r
-		}
-		r.Run, r.fenced = is, fenced
-		a.store(id, r, s)
-		app := a.read(id, s)
-		if app == nil || !r.onDisk {
-			continue
-		}
-		permits[id] = permit{epoch: is.Epoch, fenced: fenced, start: is.Start}
-		if fenced {
-			a.fenced++
-		}
-		apps = append(apps, *app)
 	}
-	for id, r := range a.own {
-		if _, is := listed[id]; !is && !r.asking && (a.asOf > 0 || a.all) && !a.assignedHere(id) {
+	a.h.gate.permit(ids, permits)
+	for _, id := range ids {
+		_, is := a.listed[id]
+		if r := a.own[id]; r != nil && !is && !r.asking && (a.asOf > 0 || a.all) && !a.assignedHere(id) {
 			delete(a.own, id)
 			a.h.drop(id)
 		}
 	}
-	a.h.gate.mu.Lock()
-	a.h.gate.permits = permits
-	for id := range permits {
-		a.h.gate.fleets[id] = true
-	}
-	a.h.gate.mu.Unlock()
 	if a.known {
 		a.h.provider.set(apps)
 	}
 }
+
+// look finds out how the instance stands on this host's list; no instance: it is not on it, or not yet.
+func (a *hostActor) look(id messages.InstanceID) (permit, *messages.AppInstance) {
+	if a.listed[id] {
+		a.fenced--
+	}
+	delete(a.listed, id)
+	is, listed := place.Run{}, false
+	if !a.all {
+		is, listed = a.fleet.Run(string(id))
+	}
+	if !listed {
+		return permit{}, nil
+	}
+	a.listed[id] = false
+	s := a.specs[id]
+	if s == nil {
+		return permit{}, nil
+	}
+	fenced := s.movable && s.fence != "none"
+	if fenced && !a.member.Lists() {
+		return permit{}, nil
+	}
+	r := a.own[id]
+	if r == nil {
+		r = &run{}
+		a.own[id] = r
+	}
+	a.store(id, r, s)
+	app := a.read(id, s)
+	if app == nil || !r.onDisk {
+		return permit{}, nil
+	}
+	if a.listed[id] = fenced; fenced {
+		a.fenced++
+	}
+	return permit{epoch: is.Epoch, fenced: fenced, start: is.Start}, app
+}
+
+// touch has the next list look at the instance.
+func (a *hostActor) touch(id messages.InstanceID) { a.touched[id] = struct{}{} }
 
 func (a *hostActor) assignedHere(id messages.InstanceID) bool {
 	x, is := a.assigns[id]
@@ -122,13 +147,16 @@ func (a *hostActor) decide() {
 	}
 	if a.rebalances {
 		a.rebalances = a.fleet.Rebalance(now, rebalanceAtOnce) > 0
+		a.whole = a.whole || a.rebalances
 	}
 	d := a.fleet.Decide(now, func(id string) bool { return a.h.gate.down(messages.InstanceID(id)) })
 	a.next = d.Next
 	for _, c := range d.Claims {
+		a.touch(messages.InstanceID(c.ID))
 		a.h.claim(c, store.Revision(d.Created), a.member.Incarnation)
 	}
 	for _, r := range d.Releases {
+		a.touch(messages.InstanceID(r.ID))
 		a.h.release(r)
 	}
 	if len(d.Claims)+len(d.Releases) > 0 {
@@ -138,6 +166,7 @@ func (a *hostActor) decide() {
 
 func (a *hostActor) gotClaimed(c claimed) {
 	id := messages.InstanceID(c.ID)
+	a.touch(id)
 	if c.epoch == 0 || c.incarnation != a.hosts[a.h.config.Name].Incarnation { // else it is known by now under another name
 		a.fleet.Refused(c.ID)
 		a.calm = a.h.now() + refusedPause
@@ -157,6 +186,7 @@ func (a *hostActor) gotClaimed(c claimed) {
 }
 
 func (a *hostActor) gotReleased(r released) {
+	a.touch(messages.InstanceID(r.ID))
 	if r.revision == 0 {
 		a.fleet.Refused(r.ID)
 		a.calm = a.h.now() + refusedPause

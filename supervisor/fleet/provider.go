@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -18,10 +19,11 @@ type provider struct {
 	known   chan struct{} // closed once it is known what of the fleet runs here
 
 	mu     sync.Mutex
-	list   []messages.AppInstance
-	given  bool                             // known is closed
-	before []messages.AppInstance           // is given once, before list; nil: nothing is
-	locals map[messages.InstanceID]struct{} // of the host's own list
+	apps   map[messages.InstanceID]*messages.AppInstance // the fleet's that run here; nobody changes one
+	order  []messages.InstanceID                         // of apps; nil: it is not known
+	given  bool                                          // known is closed
+	before []messages.AppInstance                        // is given once, before apps; nil: nothing is
+	locals map[messages.InstanceID]struct{}              // of the host's own list
 	said   map[messages.InstanceID]bool
 }
 
@@ -31,7 +33,8 @@ var (
 )
 
 func newProvider(h *Host) *provider {
-	p := &provider{h: h, inner: h.config.Provider, changes: make(chan struct{}, 1), known: make(chan struct{}), said: map[messages.InstanceID]bool{}}
+	p := &provider{h: h, inner: h.config.Provider, changes: make(chan struct{}, 1), known: make(chan struct{}), said: map[messages.InstanceID]bool{},
+		apps: map[messages.InstanceID]*messages.AppInstance{}}
 	if n, is := p.inner.(supervisor.Notifier); is {
 		h.work.Go(func() { p.forward(n.Changes()) })
 	} else {
@@ -100,7 +103,7 @@ func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 		locals[own[n].InstanceID] = struct{}{}
 	}
 	p.locals = locals
-	theirs := p.list
+	theirs := p.theirs()
 	if p.before != nil {
 		theirs, p.before = p.before, nil
 		p.notify()
@@ -128,11 +131,32 @@ func (p *provider) clash(id messages.InstanceID) {
 		Why: "this host's own configuration has an instance of that name, so that the fleet's does not run here: rename one of them"})
 }
 
-// set says what of the fleet runs here from now on.
-func (p *provider) set(list []messages.AppInstance) {
+// theirs returns what of the fleet runs here.
+func (p *provider) theirs() []messages.AppInstance {
+	if p.order == nil {
+		p.order = slices.Sorted(maps.Keys(p.apps))
+	}
+	list := make([]messages.AppInstance, 0, len(p.order))
+	for _, id := range p.order {
+		list = append(list, *p.apps[id])
+	}
+	return list
+}
+
+// set says what has changed of what runs here of the fleet; nil: that does not run here any more.
+func (p *provider) set(changes map[messages.InstanceID]*messages.AppInstance) {
 	p.mu.Lock()
-	same := p.given && slices.EqualFunc(p.list, list, func(a, b messages.AppInstance) bool { return a.Same(&b) })
-	p.list = list
+	same := p.given
+	for id, now := range changes {
+		was := p.apps[id]
+		if (was == nil) != (now == nil) {
+			p.order = nil
+		}
+		same = same && (was == now || was != nil && now != nil && was.Same(now))
+		if p.apps[id] = now; now == nil {
+			delete(p.apps, id)
+		}
+	}
 	if !p.given {
 		p.given = true
 		close(p.known)
@@ -147,7 +171,7 @@ func (p *provider) set(list []messages.AppInstance) {
 func (p *provider) hurry(within time.Duration, chosen func(messages.InstanceID) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := slices.Clone(p.list)
+	before := p.theirs()
 	changed := false
 	for n := range before {
 		if a := &before[n]; chosen(a.InstanceID) && a.Stop.Grace > within {

@@ -115,6 +115,13 @@ func randomRound(t *testing.T, r *rand.Rand) {
 			h.store.Faults(nil)
 		}
 		w.pass(time.Duration(r.IntN(5000)) * time.Millisecond)
+		for _, h := range w.hosts {
+			if h.daemon != nil {
+				wrong, err := h.Unlisted(context.Background())
+				require.NoError(t, err)
+				require.Empty(t, wrong, "what may have changed was looked at")
+			}
+		}
 	}
 	for _, name := range names {
 		h := w.hosts[name]

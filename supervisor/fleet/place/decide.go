@@ -240,21 +240,36 @@ type Run struct {
 // Runs calls each with what is on this host's list. What is fenced counts only while the lease allows it
 // (member.State.Lists).
 func (f *Fleet) Runs(each func(Run)) {
-	own := &f.hosts[f.own]
-	for _, at := range own.list {
-		i := &f.slots[at]
-		_, leaves := f.leaves(i)
-		switch {
-		case leaves, own.draining && i.flags&movable == 0: // the latter stays assigned, and waits here
-		case i.unheard(): // it ends, so that it can begin as what is fenced
-		case i.flags&movable == 0:
-			each(Run{i.id, i.epoch, i.flags&bound != 0})
-		case i.flags&fenced == 0:
-			each(Run{i.id, i.epoch, true})
-		case i.open < 0:
-			each(Run{i.id, i.epoch, i.flags&(mine|pending) == mine})
+	for _, at := range f.hosts[f.own].list {
+		if r, listed := f.run(&f.slots[at]); listed {
+			each(r)
 		}
 	}
+}
+
+// Run returns what Runs says of the instance; false: nothing.
+func (f *Fleet) Run(id string) (Run, bool) {
+	at, known := f.slotAt[id]
+	if !known || f.slots[at].host != f.own {
+		return Run{}, false
+	}
+	return f.run(&f.slots[at])
+}
+
+// run is Run for what is assigned here.
+func (f *Fleet) run(i *slot) (Run, bool) {
+	_, leaves := f.leaves(i)
+	switch {
+	case leaves, f.hosts[f.own].draining && i.flags&movable == 0: // the latter stays assigned, and waits here
+	case i.unheard(): // it ends, so that it can begin as what is fenced
+	case i.flags&movable == 0:
+		return Run{i.id, i.epoch, i.flags&bound != 0}, true
+	case i.flags&fenced == 0:
+		return Run{i.id, i.epoch, true}, true
+	case i.open < 0:
+		return Run{i.id, i.epoch, i.flags&(mine|pending) == mine}, true
+	}
+	return Run{}, false
 }
 
 // Rebalance chooses, of what runs here and may move, what another host ranks first for, and gives it up: no more than
