@@ -22,6 +22,9 @@ func (k keys) host(name string) string              { return k.prefix + "host/" 
 func (k keys) drain(name string) string             { return k.prefix + "drain/" + name }
 func (k keys) rebalance() string                    { return k.prefix + "rebalance" }
 
+// HostKey is the key of a host in the store of its fleet.
+func HostKey(fleet, host string) string { return keysOf(fleet).host(host) }
+
 // split returns what the key is of, and whose it is.
 func (k keys) split(key string) (kind, name string) {
 	kind, name, _ = strings.Cut(strings.TrimPrefix(key, k.prefix), "/")

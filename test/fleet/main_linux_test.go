@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,6 +30,10 @@ func TestMain(m *testing.M) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		fmt.Fprintln(os.Stderr, "this test process cannot be a subreaper:", err)
 		os.Exit(1)
+	}
+	// They wait most of the time. What the command line says of it is read later.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err) // package testing has it
 	}
 	stop := ours.begin()
 	code := m.Run()

@@ -19,9 +19,10 @@ import (
 // the end of each. No clock of a host fences what lives there when the daemon and the leash are both dead or stopped: that is said,
 // and does not happen but when the whole host is lost.
 func TestWhateverFailsInWhateverOrderNothingEverRunsTwiceAndAllRunsAgain(t *testing.T) {
+	t.Parallel()
 	program(t, "procman")
 	many, first := rounds(t), rand.Uint64()>>16
-	if n, err := strconv.ParseUint(os.Getenv("PROCMAN_FLEET_SEED"), 10, 64); err == nil {
+	if n, err := strconv.ParseUint(os.Getenv(envSeed), 10, 64); err == nil {
 		many, first = 1, n
 	}
 	var mu sync.Mutex
@@ -31,6 +32,11 @@ func TestWhateverFailsInWhateverOrderNothingEverRunsTwiceAndAllRunsAgain(t *test
 			seed := first + uint64(n)
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
+				t.Cleanup(func() {
+					if t.Failed() {
+						t.Logf("again: %s=%d %s=%d", envSeed, seed, envSteps, steps(t))
+					}
+				})
 				moves := round(t, rand.New(rand.NewPCG(seed, 1)))
 				mu.Lock()
 				defer mu.Unlock()
@@ -45,15 +51,47 @@ func TestWhateverFailsInWhateverOrderNothingEverRunsTwiceAndAllRunsAgain(t *test
 
 // rounds is how many there are to be.
 func rounds(t *testing.T) int {
-	text := os.Getenv("PROCMAN_FLEET_ROUNDS")
+	text := os.Getenv(envRounds)
 	if text == "" {
 		return 2
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		t.Fatal("PROCMAN_FLEET_ROUNDS:", err)
+		t.Fatal(envRounds+":", err)
 	}
 	return n
+}
+
+// The environment has how many rounds there are to be, which seed one has, and how many steps. long says that somebody wants many.
+const (
+	envRounds = "PROCMAN_FLEET_ROUNDS"
+	envSeed   = "PROCMAN_FLEET_SEED"
+	envSteps  = "PROCMAN_FLEET_STEPS"
+)
+
+func long() bool { return os.Getenv(envRounds) != "" || os.Getenv(envSeed) != "" }
+
+// steps is how many a round has.
+func steps(t *testing.T) int {
+	switch text := os.Getenv(envSteps); {
+	case text != "":
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(envSteps+":", err)
+		}
+		return n
+	case long():
+		return 12
+	}
+	return 5
+}
+
+// takesLong passes over what takes long, unless it is asked for.
+func takesLong(t *testing.T) {
+	t.Helper()
+	if !long() {
+		t.Skip("takes long: " + envRounds + "=1 has it done")
+	}
 }
 
 // distribution says how long takeovers took, from the loss of the host to the start elsewhere.
@@ -70,7 +108,7 @@ func distribution(t *testing.T, what string, took []time.Duration) {
 func round(t *testing.T, r *rand.Rand) []move {
 	w := newWorld(t, setup{members: 1 + 2*r.IntN(2)})
 	w.apply(6, 3)
-	for range 12 {
+	for range steps(t) {
 		w.step(r)
 		time.Sleep(time.Duration(r.Int64N(int64(w.ttl / 2))))
 	}

@@ -21,6 +21,9 @@ func Main(args []string, stdout, stderr io.Writer, env func(string) string, stor
 	if len(args) > 0 && args[0] == leash.Command {
 		return guard(args[1:], stderr)
 	}
+	if len(args) > 0 && args[0] == storeCommand && store != nil {
+		return examineStore(args[1:], store, stdout, stderr)
+	}
 	a := &app{Options: daemon.Options{Stdout: stdout, Stderr: stderr, Env: env, FleetStore: store}}
 	a.HearEarly()
 	return a.execute(args)

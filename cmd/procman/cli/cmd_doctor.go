@@ -88,7 +88,7 @@ func (a *app) doctorOptions(ctx context.Context) (o doctor.Options, err error) {
 		if dir == "" {
 			dir = o.StateDir
 		}
-		o.Fleet = fleetFacts(ctx, file.Fleet, dir)
+		o.Fleet = fleetFacts(ctx, file.Fleet, dir, a.FleetStore)
 		others, _ := spawn.Elsewhere(ctx, dir, file.Instances) // a /proc that cannot be read is found out elsewhere
 		for _, p := range others {
 			o.Foreign = append(o.Foreign, doctor.Foreign{ID: string(p.ID), Dir: string(p.Dir), PID: p.PID, Manager: p.Manager, Socket: p.Socket})

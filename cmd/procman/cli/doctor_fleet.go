@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"procman/actors/spawn"
+	"procman/cmd/procman/daemon"
 	"procman/cmd/procman/doctor"
 	"procman/messages"
 	"procman/supervisor/config"
@@ -13,11 +14,11 @@ import (
 )
 
 // fleetFacts are those of a host of a fleet; nil of another.
-func fleetFacts(ctx context.Context, f *config.Fleet, dir messages.StateDir) *doctor.Fleet {
+func fleetFacts(ctx context.Context, f *config.Fleet, dir messages.StateDir, open daemon.FleetStore) *doctor.Fleet {
 	if f == nil {
 		return nil
 	}
-	facts := &doctor.Fleet{Grace: f.Grace, Clock: doctor.LookClock()}
+	facts := &doctor.Fleet{Grace: f.Grace, Clock: doctor.LookClock(), Store: storeFacts(ctx, *f, open)}
 	l := &facts.Leash
 	l.Able = doctor.Trial{Made: true, Err: leash.Able()}
 	r, err := leash.Look(dir)

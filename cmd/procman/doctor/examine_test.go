@@ -34,7 +34,7 @@ func healthy() Facts {
 		Init: Init{PID: 812, Comm: "systemd"},
 		OOM:  new(int64),
 		Core: new(int64),
-		Fleet: &Fleet{Grace: time.Second, Clock: Clock{Rate: new(1.0), Synced: true}, Store: works, Said: "etcd 3.6.5",
+		Fleet: &Fleet{Grace: time.Second, Clock: Clock{Rate: new(1.0), Synced: true}, Store: Store{Asked: true, Servers: []Server{{Name: "http://a", Version: "3.6.5"}}},
 			Leash: Leash{Able: works, PID: 900, Lives: true, Fenced: []string{"a"}, Left: 7 * time.Second}},
 	}
 }
@@ -126,7 +126,14 @@ func TestEachFaultIsFoundAndSaysWhatToDo(t *testing.T) {
 		{"socket", func(f *Facts) { f.Socket.Mode = mode(fs.ModeSocket | 0o660) }, Warning, "mode 0660", "", "chmod 600"},
 		{"out of memory", func(f *Facts) { f.OOM = new(int64(-900)) }, OK, "-900; instances are not protected", "", ""},
 
-		{"fleet store", func(f *Facts) { f.Fleet.Store = no(errors.New("etcd is 3.5.1")) }, Fault, "etcd is 3.5.1", "no member", "fleet.endpoints"},
+		{"fleet store", func(f *Facts) { f.Fleet.Store.Err = errors.New("permission denied") }, Fault, "permission denied", "no member", "fleet.endpoints"},
+		{"fleet store", func(f *Facts) { f.Fleet.Store = Store{Missing: errors.New("no program")} }, Fault, "it cannot be asked: no program", "no daemon", "procman-fleet"},
+		{"fleet store", func(f *Facts) {
+			f.Fleet.Store.Servers = append(f.Fleet.Store.Servers, Server{Name: "http://b", Err: errors.New("it is etcd 3.5.1"), Advice: "upgrade it"})
+		}, Warning, "http://b: it is etcd 3.5.1; http://a is etcd 3.6.5 and answers in 0s", "asks another member", "upgrade it"},
+		{"fleet store", func(f *Facts) {
+			f.Fleet.Store.Servers[0].Err, f.Fleet.Store.Err = errors.New("refused"), errors.New("no server")
+		}, Fault, "http://a: refused", "no member", "look at etcd"},
 		{"fleet clock", func(f *Facts) { f.Fleet.Clock.Rate = new(1.006) }, Fault, "+6000 ppm", "another host could start", "chrony"},
 		{"fleet clock", func(f *Facts) { f.Fleet.Clock.Synced = false }, Warning, "+0 ppm, and nothing holds the wall clock", "leases do not need it", "chrony"},
 		{"fleet grace", func(f *Facts) { f.Fleet.Cut = []string{"a", "b", "c", "d", "e", "f", "g"} }, Warning, "1s between TERM and KILL in a partition; stop.grace is longer of a, b, c, d, e and 2 more", "killed", "fleet.grace"},

@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,10 +13,25 @@ type Fleet struct {
 	Grace time.Duration // what fenced instances get to end in a partition
 	Clock Clock
 	Leash Leash
-	Store Trial  // a question to it; not made: nobody asked
-	Said  string // what it answered
+	Store Store
 	// Cut are the fenced instances known here that are given more time by an ordinary stop than by a partition.
 	Cut []string
+}
+
+// Store is what the hosts share.
+type Store struct {
+	Missing error // why it could not be asked: that is no fault of the store
+	Asked   bool
+	Err     error // of a read of what this host needs
+	Servers []Server
+}
+
+// Server is a member of it.
+type Server struct {
+	Name, Version string
+	Took          time.Duration
+	Err           error // why it cannot be used
+	Advice        string
 }
 
 // Clock is how the kernel's clocks run.
@@ -50,14 +66,37 @@ func inFleet(f Facts) []Finding {
 func fleetStore(f Facts) Finding {
 	const check = "fleet store"
 	s := f.Fleet.Store
-	switch {
-	case s.Fails():
-		return Finding{check, Fault, s.Err.Error(), "the host is no member of its fleet while that lasts: what is fenced does not run here",
-			"look at etcd, and at fleet.endpoints, fleet.tls and fleet.user"}
-	case !s.Made:
-		return unknown(check, nil, "")
+	var good, bad []string
+	advice := ""
+	for _, x := range s.Servers {
+		if x.Err != nil {
+			bad = append(bad, x.Name+": "+x.Err.Error())
+			if advice == "" {
+				advice = x.Advice
+			}
+		} else {
+			good = append(good, fmt.Sprintf("%s is etcd %s and answers in %v", x.Name, x.Version, x.Took.Round(time.Millisecond)))
+		}
 	}
-	return ok(check, "%s", f.Fleet.Said)
+	all := strings.Join(slices.Concat(bad, good), "; ")
+	if advice == "" {
+		advice = "look at etcd, and at fleet.endpoints, fleet.tls and fleet.user"
+	}
+	switch {
+	case s.Missing != nil:
+		return Finding{check, Fault, "it cannot be asked: " + s.Missing.Error(), "no daemon of this host can be a member of its fleet",
+			"put procman-fleet beside procman, or into PATH"}
+	case !s.Asked:
+		return unknown(check, nil, "")
+	case s.Err != nil:
+		if len(bad) == 0 {
+			all = s.Err.Error()
+		}
+		return Finding{check, Fault, all, "the host is no member of its fleet while that lasts: what is fenced does not run here", advice}
+	case len(bad) > 0:
+		return Finding{check, Warning, all, "the host asks another member; the fleet lives while most of them do", advice}
+	}
+	return ok(check, "%s", all)
 }
 
 func fleetClock(f Facts) Finding {

@@ -104,6 +104,19 @@ func TestAServerThatIsTooOldIsRefusedWithWhatToDo(t *testing.T) {
 	require.NoError(t, err, "another one is not")
 }
 
+func TestEveryServerIsExaminedAndSaysWhyItCannotBeUsed(t *testing.T) {
+	good, old, refused := serve(t, "3.7.0", done), serve(t, "3.5.1", done), "http://"+closedPort(t)
+	got := open(t, good.url, old.url, refused).Examine(within(t, time.Minute))
+	require.Len(t, got, 3)
+	require.Equal(t, good.url, got[0].Server)
+	require.Equal(t, "3.7.0", got[0].Version)
+	require.NoError(t, got[0].Err)
+	require.ErrorContains(t, got[1].Err, "3.5.1, and 3.6.5 is needed")
+	require.Contains(t, got[1].Advice, "upgrade")
+	require.Error(t, got[2].Err)
+	require.Equal(t, refused, got[2].Server)
+}
+
 func TestATransactionIsSentToAnotherServerOnlyIfNobodyHasItYet(t *testing.T) {
 	refused := "http://" + closedPort(t)
 	good := serve(t, "3.7.0", done)

@@ -5,6 +5,7 @@ package leash
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"time"
 
@@ -45,7 +46,8 @@ func (*ender) alive(context.Context) int                 { return 0 }
 func (*ender) shut(bool) bool                            { return false }
 func (*ender) close()                                    {}
 func (*ender) marks() int                                { return 0 }
-func (*ender) round(context.Context, string, func() bool) ([]messages.Member, bool) {
+func (*ender) found(*os.File) bool                       { return false }
+func (*ender) round(context.Context, string, bool, func() bool) ([]messages.Member, bool) {
 	return nil, false
 }
 

@@ -45,6 +45,20 @@ type Store interface {
 	Close() error
 }
 
+// Examiner is a Store that can tell who serves it.
+type Examiner interface {
+	Examine(ctx context.Context) []Examined
+}
+
+// Examined is one of the servers of a store.
+type Examined struct {
+	Server  string
+	Version string        // empty if, and only if, Err is not nil
+	Took    time.Duration // to connect, and to answer
+	Err     error         // why it cannot be used
+	Advice  string        // what to do about that; empty: look at the server
+}
+
 // Entry is a key with its value.
 type Entry struct {
 	Key, Value string
