@@ -34,6 +34,8 @@ type Manager struct {
 	Waits string `json:"waits,omitempty"`
 	// UpgradeFailed is why it goes on in the place of another program; empty: it has not had to.
 	UpgradeFailed string `json:"upgrade_failed,omitempty"`
+	// Fleet is how it stands with its fleet; filled in by the Server, absent if it is in none.
+	Fleet *FleetReport `json:"fleet,omitempty"`
 }
 
 // Mode says what becomes of the instances when the daemon is told to end.

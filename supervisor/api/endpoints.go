@@ -239,6 +239,9 @@ func (s *Server) manager() Manager {
 	if s.options.Waits != nil {
 		m.Waits = s.options.Waits()
 	}
+	if s.options.Fleet != nil {
+		m.Fleet = s.fleetReport()
+	}
 	return m
 }
 

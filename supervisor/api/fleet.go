@@ -115,8 +115,12 @@ func (s *Server) ofFleet(serve func(ctx context.Context, w http.ResponseWriter, 
 }
 
 func (s *Server) fleetStanding(_ context.Context, _ http.ResponseWriter, _ *http.Request) (any, error) {
+	return s.fleetReport(), nil
+}
+
+func (s *Server) fleetReport() *FleetReport {
 	now := s.options.Fleet.Standing()
-	return FleetReport{Schema, now, now.Deadline.Seconds()}, nil
+	return &FleetReport{Schema, now, now.Deadline.Seconds()}
 }
 
 func (s *Server) fleetHosts(ctx context.Context, _ http.ResponseWriter, _ *http.Request) (any, error) {

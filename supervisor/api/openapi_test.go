@@ -48,7 +48,7 @@ func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
 
 	now := time.Now()
 	for name, value := range map[string]any{
-		"Document": Document{}, "Manager": Manager{Config: "x", Program: "x", ConfigError: "x", UpgradeFailed: "x", Waits: "x"}, "Ending": Ending{}, "Upgrading": Upgrading{Program: "x"}, "Reloaded": Reloaded{}, "Pruning": Pruning{}, "Pruned": messages.Pruned{Kept: "x"}, "Condition": Condition{},
+		"Document": Document{}, "Manager": Manager{Config: "x", Program: "x", ConfigError: "x", UpgradeFailed: "x", Waits: "x", Fleet: &FleetReport{}}, "Ending": Ending{}, "Upgrading": Upgrading{Program: "x"}, "Reloaded": Reloaded{}, "Pruning": Pruning{}, "Pruned": messages.Pruned{Kept: "x"}, "Condition": Condition{},
 		"FleetReport": FleetReport{}, "FleetHosts": FleetHosts{}, "FleetHost": messages.FleetHost{}, "FleetInstances": FleetInstances{},
 		"FleetInstance": messages.FleetInstance{Spec: []byte("{}")}, "FleetList": FleetList{}, "FleetChanges": FleetChanges{},
 		"FleetChange": messages.FleetChange{}, "FleetDrain": FleetDrain{},

@@ -99,18 +99,21 @@ func TestOfAHostThatIsCutOffWhatIsFencedMovesAndWhatIsNotRunsOnAndElsewhereTooAn
 		w.list[id], w.loose[id] = true, true
 	}
 	w.spread()
-	cut, movable, bound := w.hostWithBoth()
-	var had, fenced []*life
-	for _, l := range movable {
-		if w.loose[l.ID] {
-			had = append(had, l)
-		} else {
-			fenced = append(fenced, l)
+	var had, fenced, bound []*life
+	cut := w.choose("a host has all three kinds", func(h *host) bool {
+		had, fenced, bound = nil, nil, nil
+		for _, l := range w.on(h) {
+			switch {
+			case w.loose[l.ID]:
+				had = append(had, l)
+			case w.list[l.ID]:
+				fenced = append(fenced, l)
+			default:
+				bound = append(bound, l)
+			}
 		}
-	}
-	if len(had) == 0 || len(fenced) == 0 {
-		t.Skip("of fourteen that may move this host has only one kind")
-	}
+		return len(had) > 0 && len(fenced) > 0 && len(bound) > 0
+	})
 	since := now()
 	cut.fault(fault{Up: true, Down: true})
 	w.figures("what is not fenced is started elsewhere, too", w.moved(since, had))

@@ -20,19 +20,27 @@ import (
 // where it would be placed anew.
 func (w *world) hostWithBoth() (found *host, movable, bound []*life) {
 	w.t.Helper()
-	asked := time.Time{}
-	w.until("a host has both kinds", func() bool {
-		for _, h := range w.hosts {
-			movable, bound = nil, nil
-			for _, l := range w.on(h) {
-				if w.list[l.ID] {
-					movable = append(movable, l)
-				} else {
-					bound = append(bound, l)
-				}
+	found = w.choose("a host has both kinds", func(h *host) bool {
+		movable, bound = nil, nil
+		for _, l := range w.on(h) {
+			if w.list[l.ID] {
+				movable = append(movable, l)
+			} else {
+				bound = append(bound, l)
 			}
-			if len(movable) > 0 && len(bound) > 0 {
-				found = h
+		}
+		return len(movable) > 0 && len(bound) > 0
+	})
+	return found, movable, bound
+}
+
+// choose returns a host that is fit. While none is, what has moved is moved to where it would be placed anew.
+func (w *world) choose(what string, fit func(h *host) bool) (found *host) {
+	w.t.Helper()
+	asked := time.Now()
+	w.until(what, func() bool {
+		for _, h := range w.hosts {
+			if found = h; fit(h) {
 				return true
 			}
 		}
@@ -42,7 +50,7 @@ func (w *world) hostWithBoth() (found *host, movable, bound []*life) {
 		}
 		return false
 	})
-	return found, movable, bound
+	return found
 }
 
 func (w *world) rebalance() {
@@ -212,7 +220,7 @@ func TestALinkThatIsCutOrGoesOneWayLosesAHostAndNothingRunsTwice(t *testing.T) {
 
 func TestADaemonThatIsKilledAloneHasASuccessorThatGoesOnWithItsLeaseAndNothingMoves(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, setup{members: 1, ttl: time.Minute}) // in which also a busy host starts a daemon
+	w := newWorld(t, setup{members: 1, ttl: 30 * time.Second}) // in which also a busy host starts a daemon
 	w.spread()
 	h, movable, bound := w.hostWithBoth()
 	had, err := h.report()

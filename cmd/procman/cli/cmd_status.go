@@ -112,6 +112,11 @@ func (a *app) status(ctx context.Context, c *api.Client, args []string, to io.Wr
 	if err != nil && len(ids) == 0 {
 		return err
 	}
+	if f := d.Manager.Fleet; f != nil && !a.output.json() && !a.Quiet {
+		if _, err := fmt.Fprintln(to, words.Printable(standingText(*f))); err != nil {
+			return err
+		}
+	}
 	if err := a.show(to, d); err != nil {
 		return err
 	}

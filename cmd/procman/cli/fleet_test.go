@@ -228,6 +228,28 @@ func TestTheStatusOfAFleetIsWhatEachHostSaysAndMarksWhoDoesNotAnswer(t *testing.
 	require.Len(t, strings.Split(strings.TrimSpace(fleetCall(t, socket, "status", "-o", "jsonl").stdout), "\n"), 5)
 }
 
+func TestTheStatusOfAHostSaysInALineHowItStandsWithItsFleet(t *testing.T) {
+	t.Parallel()
+	_, socket := fleetOfTwo(t)
+	status := func(socket string, args ...string) string {
+		var stdout, stderr bytes.Buffer
+		require.Zero(t, Main(append([]string{"--socket", socket, "status"}, args...), &stdout, &stderr, func(string) string { return "" }, nil), stderr.String())
+		return stdout.String()
+	}
+	lines := fields(status(socket))
+	require.Equal(t, "h1 is a member of fleet default, with 2 instances; 1 of them ends with its lease, in 8s unless it is renewed", lines[0])
+	require.Regexp(t, "^ID ", lines[1])
+	var d api.Document
+	require.NoError(t, json.Unmarshal([]byte(status(socket, "-o", "json")), &d))
+	require.Equal(t, "in", d.Manager.Fleet.Phase)
+	require.InDelta(t, 8, d.Manager.Fleet.DeadlineSeconds, 0)
+
+	alone := &fleetHost{name: "h1"}
+	socket, _ = alone.serve(t)
+	require.Regexp(t, "^ID ", status(socket))
+	require.NotContains(t, status(socket, "-o", "json"), "fleet")
+}
+
 func TestWhyAnInstanceOfAFleetIsAsItIsIsAskedOfItsHost(t *testing.T) {
 	t.Parallel()
 	_, socket := fleetOfTwo(t)
