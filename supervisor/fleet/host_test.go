@@ -229,6 +229,74 @@ func TestADrainMovesWhatMayMoveAndStopsWhatMayNotUntilItIsOver(t *testing.T) {
 	})
 }
 
+// spread returns on how many hosts they run, each once.
+func (w *world) spread(specs map[messages.InstanceID]string) int {
+	w.t.Helper()
+	used := map[string]bool{}
+	for id := range specs {
+		at := w.runs(id)
+		require.Len(w.t, at, 1, id)
+		used[at[0]] = true
+	}
+	return len(used)
+}
+
+func many(n int) map[messages.InstanceID]string {
+	specs := map[messages.InstanceID]string{}
+	for n := range n {
+		specs[messages.InstanceID(fmt.Sprintf("i%d", n))] = []string{fenced, bound}[n%2]
+	}
+	return specs
+}
+
+func TestAListThatIsAppliedWhileHostsAreJoiningIsSpreadOverThem(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.start("a")
+		w.pass(500 * time.Millisecond)
+		w.start("b")
+		w.pass(300 * time.Millisecond)
+		w.start("c")
+		specs := many(20)
+		a.apply(specs)
+		w.pass(5 * time.Second)
+		require.Equal(t, 3, w.spread(specs))
+	})
+}
+
+func TestWhatTheFirstHostHasTakenAloneIsSpreadByARebalanceAndNotBefore(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.start("a")
+		w.pass(5 * time.Second)
+		specs := many(20)
+		a.apply(specs)
+		w.pass(5 * time.Second)
+		w.start("b")
+		w.start("c")
+		w.pass(time.Minute)
+		require.Equal(t, 1, w.spread(specs), "what runs is not moved because a host joins")
+		require.NoError(t, a.Rebalance(context.Background()))
+		w.pass(time.Minute)
+		require.Equal(t, 3, w.spread(specs))
+		for id, text := range specs {
+			if text == bound {
+				require.Equal(t, []string{"a"}, w.runs(id))
+				require.Len(t, a.spawner.Processes(id), 1, "what may not move is not touched")
+			}
+		}
+		before := map[messages.InstanceID]string{}
+		for id := range specs {
+			before[id] = w.runs(id)[0]
+		}
+		require.NoError(t, a.Rebalance(context.Background()))
+		w.pass(time.Minute)
+		for id := range specs {
+			require.Equal(t, before[id], w.runs(id)[0], "it is where it is to be")
+		}
+	})
+}
+
 func TestAHostThatLeavesGivesBackWhatItHasAndOthersStartItAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)

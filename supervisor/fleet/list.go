@@ -146,8 +146,12 @@ func (a *hostActor) decide() {
 		return
 	}
 	if a.rebalances {
-		a.rebalances = a.fleet.Rebalance(now, rebalanceAtOnce) > 0
-		a.whole = a.whole || a.rebalances
+		given, chosen := a.fleet.Rebalance(now, rebalanceAtOnce)
+		a.rebalances = given > 0
+		for _, id := range chosen {
+			a.touch(messages.InstanceID(id))
+			a.relist()
+		}
 	}
 	d := a.fleet.Decide(now, func(id string) bool { return a.h.gate.down(messages.InstanceID(id)) })
 	a.next = d.Next

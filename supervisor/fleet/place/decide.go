@@ -119,9 +119,11 @@ func (f *Fleet) decideOpen(d *Decision, now time.Duration) {
 			d.Next = at
 		}
 	}
+	joins := false // a host that will claim does not yet
 	for n := range f.hosts {
 		if h := &f.hosts[n]; h.live && h.Since != 0 {
 			next(h.Since + f.pace.Settle)
+			joins = joins || !h.draining && !f.settles(h, now)
 		}
 	}
 	if own.draining || room == 0 || !f.settles(own, now) {
@@ -137,6 +139,12 @@ func (f *Fleet) decideOpen(d *Decision, now time.Duration) {
 		for _, at := range s.open {
 			i := &f.slots[at]
 			if i.flags&pending != 0 {
+				continue
+			}
+			// What nobody has had yet waits for who has joined just now, or the first of many that begin at the same time takes all of
+			// the list. It does not wait for one that joins again and again.
+			if until := i.since + 2*f.pace.Settle; joins && i.host < 0 && now < until {
+				next(until)
 				continue
 			}
 			elapsed := max(0, now-i.since) / f.pace.Pause
@@ -273,10 +281,10 @@ func (f *Fleet) run(i *slot) (Run, bool) {
 }
 
 // Rebalance chooses, of what runs here and may move, what another host ranks first for, and gives it up: no more than
-// that many at a time, with those chosen before that are not released yet. It returns how many are being given up.
-func (f *Fleet) Rebalance(now time.Duration, most int) int {
+// that many at a time, with those chosen before that are not released yet. It returns how many are being given up, and which of
+// them are since now: they have left what Runs says.
+func (f *Fleet) Rebalance(now time.Duration, most int) (given int, chosen []string) {
 	own := &f.hosts[f.own]
-	given := 0
 	for _, at := range own.list {
 		if f.slots[at].flags&giving != 0 {
 			given++
@@ -299,8 +307,9 @@ func (f *Fleet) Rebalance(now time.Duration, most int) int {
 		}
 		i.flags |= giving
 		given++
+		chosen = append(chosen, i.id)
 	}
-	return given
+	return given, chosen
 }
 
 // first reports whether no other host would come before this one, were the instance not here.

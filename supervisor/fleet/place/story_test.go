@@ -174,8 +174,15 @@ func TestARebalanceGivesUpSoManyAtATimeAndEndsWithEachWhereItRanksFirst(t *testi
 	s.join("c", 0, nil, 0)
 	a := s.view("a", 0)
 	rounds := 0
-	for ; a.Rebalance(0, 5) > 0; rounds++ {
-		require.LessOrEqual(t, a.Rebalance(0, 5), 5, "asked again while they are under way")
+	for ; ; rounds++ {
+		given, chosen := a.Rebalance(0, 5)
+		if given == 0 {
+			break
+		}
+		require.Len(t, chosen, given)
+		given, chosen = a.Rebalance(0, 5)
+		require.LessOrEqual(t, given, 5, "asked again while they are under way")
+		require.Empty(t, chosen)
 		runs, _ := ids(a)
 		d := a.Decide(0, func(id string) bool { return !slices.Contains(runs, id) })
 		require.LessOrEqual(t, len(d.Releases), 5)
@@ -195,7 +202,8 @@ func TestARebalanceGivesUpSoManyAtATimeAndEndsWithEachWhereItRanksFirst(t *testi
 	}
 	require.Greater(t, rounds, 5)
 	for _, own := range []string{"a", "b", "c"} {
-		require.Zero(t, s.view(own, 0).Rebalance(0, 5))
+		given, _ := s.view(own, 0).Rebalance(0, 5)
+		require.Zero(t, given)
 		require.Greater(t, s.load(own), 10)
 	}
 }
