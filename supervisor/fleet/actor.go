@@ -87,6 +87,7 @@ type hostActor struct {
 	listed      map[messages.InstanceID]bool     // what may run here, and whether that is fenced and on the list
 	fenced      int                              // how many of them are
 	touched     map[messages.InstanceID]struct{} // what may have to be listed anew
+	detached    bool                             // what runs is left as it is: nothing is listed or decided any more
 	whole       bool                             // all that is this host's may
 	takeovers   uint64
 	unreachable string
@@ -165,6 +166,9 @@ func (a *hostActor) Receive(c actor.Context) {
 	case due:
 		if m.at == a.timed {
 			a.timed = 0
+			if a.armed == m.at {
+				a.armed = 0 // it is used up, and of a host that is gone nothing is due any more
+			}
 			a.happens(member.Tick{})
 			a.decide()
 		}
@@ -183,6 +187,8 @@ func (a *hostActor) Receive(c actor.Context) {
 // happens takes one event of the host's life in, and does what follows from it.
 func (a *hostActor) happens(e member.Event) {
 	before := a.member
+	_, detaches := e.(member.Detach)
+	a.detached = a.detached || detaches
 	next, actions := member.Step(a.member, a.h.now(), e)
 	a.member = next
 	a.h.gate.mu.Lock()

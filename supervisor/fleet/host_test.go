@@ -229,6 +229,30 @@ func TestADrainMovesWhatMayMoveAndStopsWhatMayNotUntilItIsOver(t *testing.T) {
 	})
 }
 
+func TestWhoDetachesHasNothingEndedForAsLongAsItsSupervisorLives(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.start("a")
+		w.pass(5 * time.Second)
+		specs := many(4)
+		a.apply(specs)
+		w.pass(5 * time.Second)
+		require.NoError(t, a.Detach(context.Background()))
+		w.pass(2 * time.Second) // a busy host takes that long to get further
+		require.Len(t, a.spawner.Live(), 4)
+		for id := range specs {
+			require.Len(t, a.spawner.Processes(id), 1)
+			require.Empty(t, a.spawner.Processes(id)[0].Signals(), "nobody was told to end")
+		}
+		a.kill()
+		a.run()
+		w.pass(10 * time.Second)
+		for id := range specs {
+			require.Len(t, a.spawner.Processes(id), 1, "it is adopted")
+		}
+	})
+}
+
 // spread returns on how many hosts they run, each once.
 func (w *world) spread(specs map[messages.InstanceID]string) int {
 	w.t.Helper()

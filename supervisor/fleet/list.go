@@ -29,6 +29,9 @@ func (a *hostActor) relist() {
 // list says what runs here, of what may have changed: first to who starts processes, then to the supervisor. What is new is on disk
 // before.
 func (a *hostActor) list() {
+	if a.detached {
+		return
+	}
 	if a.whole {
 		for id := range a.own {
 			a.touched[id] = struct{}{}
@@ -138,7 +141,7 @@ func (a *hostActor) store(id messages.InstanceID, r *run, s *spec) {
 func (a *hostActor) decide() {
 	now := a.h.now()
 	a.next = 0
-	if a.member.Phase != member.In || !a.member.Registered || a.first {
+	if a.detached || a.member.Phase != member.In || !a.member.Registered || a.first {
 		return
 	}
 	if now < a.calm {

@@ -75,6 +75,8 @@ func loaded(m *move, e Event) {
 		m.to(In)
 		m.act(Admit{})
 		m.say(Resumed, "")
+		m.Sent = 0 // at once: nothing is registered before an answer, and some of the lease is gone
+		m.renew()
 	case l.Survivors:
 		m.to(Yielding)
 		m.say(Yielded, "fenced instances live, and no lease of this boot allows it")
