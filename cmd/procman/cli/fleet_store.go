@@ -15,8 +15,6 @@ import (
 	"procman/cmd/procman/daemon"
 	"procman/cmd/procman/doctor"
 	"procman/supervisor/config"
-	"procman/supervisor/fleet"
-	"procman/supervisor/fleet/store"
 )
 
 // storeCommand is what the doctor has the program of a fleet do: it asks the store. It is of no use to people.
@@ -62,18 +60,16 @@ func askStore(ctx context.Context, f config.Fleet, open daemon.FleetStore) (a as
 		return a
 	}
 	defer s.Close()
-	if x, is := s.(store.Examiner); is {
-		examining, cancel := context.WithTimeout(ctx, storePatience/2)
-		defer cancel()
-		for _, x := range x.Examine(examining) {
-			one := server{Server: x.Server, Version: x.Version, Seconds: x.Took.Seconds(), Advice: x.Advice}
-			if x.Err != nil {
-				one.Error = x.Err.Error()
-			}
-			a.Servers = append(a.Servers, one)
+	examining, cancel := context.WithTimeout(ctx, storePatience/2)
+	defer cancel()
+	for _, x := range daemon.ExamineStore(examining, s) {
+		one := server{Server: x.Server, Version: x.Version, Seconds: x.Took.Seconds(), Advice: x.Advice}
+		if x.Err != nil {
+			one.Error = x.Err.Error()
 		}
+		a.Servers = append(a.Servers, one)
 	}
-	if _, _, err := s.Get(ctx, fleet.HostKey(f.Name, f.Host)); err != nil {
+	if err := daemon.ReadStore(ctx, s, f); err != nil {
 		a.Error = err.Error()
 	}
 	return a

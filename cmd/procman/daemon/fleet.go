@@ -15,6 +15,7 @@ import (
 	"procman/supervisor/fleet"
 	"procman/supervisor/fleet/leash"
 	"procman/supervisor/fleet/member"
+	"procman/supervisor/fleet/store"
 )
 
 // openFleet makes this host a member of its fleet, if it has one. It waits for nobody.
@@ -130,6 +131,20 @@ func (d *daemon) fleetForMetrics(file *config.File) func() messages.FleetStandin
 		}
 		return d.fleet.Standing()
 	}
+}
+
+// ExamineStore returns what the servers of a store say of themselves; nothing, if it is of no such kind.
+func ExamineStore(ctx context.Context, s store.Store) []store.Examined {
+	if x, is := s.(store.Examiner); is {
+		return x.Examine(ctx)
+	}
+	return nil
+}
+
+// ReadStore returns why a host cannot read what it needs of its fleet.
+func ReadStore(ctx context.Context, s store.Store, f config.Fleet) error {
+	_, _, err := s.Get(ctx, fleet.HostKey(f.Name, f.Host))
+	return err
 }
 
 // fleetForAPI is what the API tells of the fleet; nil: this host is in none.
