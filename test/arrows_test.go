@@ -31,7 +31,7 @@ var arrows = map[string][]string{
 	"actors/cgroup":      {"actors/kernel", "messages"},
 	"actors/health":      {"actors/kernel", "actors/record", "messages"},
 	"actors/port":        {"actors", "actors/kernel", "messages"},
-	"actors/spawn":       {"actors", "actors/cgroup", "actors/kernel", "actors/record", "actors/runas", "messages"},
+	"actors/spawn":       {"actors", "actors/command", "actors/cgroup", "actors/kernel", "actors/record", "actors/runas", "messages"},
 	"actors/output":      {"actors", "actors/record", "messages"},
 	"actors":             {"actors/run", "actors/gate", "messages"},
 	"supervisor/plan":    {"messages"},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -49,34 +48,31 @@ func Run(ctx context.Context, s Spec) (output []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer from.Close() // it is only read
 	// The kernel kills the command when this thread ends, and not when the process does: it must be there until then.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command(s.Args[0], s.Args[1:]...)
 	cmd.Env, cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = s.Env, s.Dir, in, to, to
-	cmd.SysProcAttr = alone(s.Attr)
+	cmd.SysProcAttr = Alone(s.Attr)
 	if cmd.Env == nil {
 		cmd.Env = []string{} // nil would be that of this process
 	}
 	err = cmd.Start()
 	_ = to.Close() // nothing was written through it here
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, from.Close())
 	}
-	kept := make(chan []byte, 1)
-	go func() { kept <- head(from, s.Keep) }()
+	kept := NewHead(from, s.Keep)
+	go kept.Read() // until Last
 	g := group{pid: cmd.Process.Pid}
 	unhook := context.AfterFunc(ctx, g.kill)
 	err = g.end(cmd)
 	ended := !unhook()
-	// Who has left the group may hold the pipe for ever. An error says that it was closed: then it is read to its end.
-	_ = from.SetReadDeadline(time.Now().Add(patience))
-	output = <-kept
+	kept.Last(patience)
 	if err != nil && ended {
 		err = context.Cause(ctx)
 	}
-	return output, err
+	return kept.First(), err
 }
 
 // patience is how long the output is read of a command that has ended.
@@ -95,13 +91,6 @@ func filled(input []byte) (*os.File, error) {
 	return from, nil
 }
 
-// head reads until the end, and returns the first bytes: who writes more must not be kept waiting.
-func head(from io.Reader, keep int) []byte {
-	first, _ := io.ReadAll(io.LimitReader(from, int64(keep))) // what could be read is all there is
-	_, _ = io.Copy(io.Discard, from)
-	return first
-}
-
 // group is that of a command. Its number is nobody else's until the command is reaped.
 type group struct {
 	pid    int
@@ -117,6 +106,6 @@ func (g *group) kill() {
 
 func (g *group) killLocked() {
 	if !g.reaped {
-		_ = syscall.Kill(-g.pid, syscall.SIGKILL) // an error says that none is left
+		_ = KillGroup(g.pid) // of an own child it is allowed
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// alone returns the attributes with a session of its own, and an end with this process.
-func alone(of *syscall.SysProcAttr) *syscall.SysProcAttr {
+// Alone returns the attributes with a session of its own, and an end with this process.
+func Alone(of *syscall.SysProcAttr) *syscall.SysProcAttr {
 	var a syscall.SysProcAttr
 	if of != nil {
 		a = *of

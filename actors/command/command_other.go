@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// alone returns the attributes with a session of its own. That it ends with this process is nothing that this system can do.
-func alone(of *syscall.SysProcAttr) *syscall.SysProcAttr {
+// Alone returns the attributes with a session of its own. That it ends with this process is nothing that this system can do.
+func Alone(of *syscall.SysProcAttr) *syscall.SysProcAttr {
 	var a syscall.SysProcAttr
 	if of != nil {
 		a = *of

@@ -7,5 +7,7 @@
 //   - The command dies with the manager, by whatever cause that ends: the kernel kills it with the thread that has started it, so
 //     that thread waits for it. What the command itself has started and not ended may live on then.
 //   - Nobody waits for the command: its input lies in a pipe before it starts, its output is read to the end whatever is kept of it.
+//   - What a command of a health check needs of this, which package spawn forks and waits for without a thread of its own, is the same:
+//     [Alone], [Head] and [KillGroup].
 //   - It is no instance: its environment is what the caller says, and the caller passes no tags.
 package command

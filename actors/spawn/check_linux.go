@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	commands "procman/actors/command"
 	"procman/actors/kernel"
 	"procman/actors/record"
 	"procman/actors/runas"
@@ -114,7 +115,7 @@ func (s *Spawner) RunCheck(ctx context.Context, t messages.Target) (output []byt
 		case <-late.C: // it hangs in the kernel; the next one waits for it
 		}
 	}
-	output = r.output.first()
+	output = r.output.First()
 	select {
 	case <-r.over:
 		return output, r.exit, r.err
@@ -152,7 +153,7 @@ func (k *checks) end(c *checked) {
 type running struct {
 	pid    int
 	handle *kernel.Pidfd
-	output *firstBytes
+	output *commands.Head
 	over   chan struct{} // closed when it has been reaped; what follows is written before
 	exit   messages.Exit
 	err    error
@@ -214,7 +215,7 @@ func (s *Spawner) startCheck(ctx context.Context, c *checked, t messages.Target)
 	}
 	handle, err := kernel.OpenPidfd(pid)
 	if err != nil { // without a handle it could not be waited for
-		err = errors.Join(err, syscall.Kill(-pid, syscall.SIGKILL), reader.Close())
+		err = errors.Join(err, commands.KillGroup(pid), reader.Close())
 		_, waitErr := unix.Wait4(pid, nil, 0, nil)
 		return nil, errors.Join(err, waitErr)
 	}
@@ -222,8 +223,8 @@ func (s *Spawner) startCheck(ctx context.Context, c *checked, t messages.Target)
 	s.checks.mu.Lock()
 	c.pid = pid
 	s.checks.mu.Unlock()
-	r := &running{pid: pid, handle: handle, output: &firstBytes{from: reader, done: make(chan struct{})}, over: make(chan struct{})}
-	s.work.Go(r.output.read)
+	r := &running{pid: pid, handle: handle, output: commands.NewHead(reader, checkOutput), over: make(chan struct{})}
+	s.work.Go(r.output.Read)
 	return r, nil
 }
 
@@ -233,7 +234,7 @@ func checkAttributes(as *runas.Settings) *syscall.SysProcAttr {
 	if as != nil {
 		return &syscall.SysProcAttr{Setsid: true}
 	}
-	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	return commands.Alone(nil)
 }
 
 // checkForker returns the thread that forks checks. As long as it lives, they may.
@@ -262,7 +263,7 @@ func (s *Spawner) tend(ctx context.Context, c *checked, r *running) {
 	ended := make(chan error, 1)
 	s.exits.await(r.handle, func(err error) { ended <- err })
 	kill := func() {
-		if err := syscall.Kill(-r.pid, syscall.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := commands.KillGroup(r.pid); err != nil {
 			s.log.Error("the command of a health check cannot be ended", "pid", r.pid, "error", err)
 		}
 	}
@@ -281,13 +282,13 @@ func (s *Spawner) tend(ctx context.Context, c *checked, r *running) {
 		err = <-ended
 	}
 	if err != nil { // the Spawner is closed, and it hangs in the kernel: the end of the thread that forked it has ended it, too
-		r.output.stop()
+		r.output.Stop()
 		r.err = ErrClosed
 		close(r.over)
 		return
 	}
 	kill()
-	r.output.last()
+	r.output.Last(checkDrains)
 	status, err := kernel.Reap(r.pid)
 	if errors.Is(err, syscall.EAGAIN) { // a debugger keeps it
 		s.reapLater(r.pid)
@@ -304,48 +305,6 @@ func (s *Spawner) tend(ctx context.Context, c *checked, r *running) {
 	}
 	s.checks.end(c)
 	close(r.over)
-}
-
-// firstBytes reads all that a check writes, so that it never waits for a reader, and keeps the first of it.
-type firstBytes struct {
-	from *os.File
-	done chan struct{}
-
-	mu   sync.Mutex
-	kept []byte
-}
-
-func (f *firstBytes) read() {
-	defer close(f.done)
-	buffer := make([]byte, 4<<10)
-	for {
-		n, err := f.from.Read(buffer)
-		f.mu.Lock()
-		f.kept = append(f.kept, buffer[:min(n, checkOutput-len(f.kept))]...)
-		f.mu.Unlock()
-		if err != nil { // io.EOF, or it is closed
-			return
-		}
-	}
-}
-
-// last waits for what was written before the end, though somebody who left the group may have it open.
-func (f *firstBytes) last() {
-	late := time.NewTimer(checkDrains)
-	defer late.Stop()
-	select {
-	case <-f.done:
-	case <-late.C:
-	}
-	f.stop()
-}
-
-func (f *firstBytes) stop() { _ = f.from.Close() } // nothing was written
-
-func (f *firstBytes) first() []byte {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.kept[:len(f.kept):len(f.kept)]
 }
 
 // findCheck returns the program as a path: a bare name is looked up in the PATH of the environment that the check gets, any other is
