@@ -44,6 +44,11 @@ func TestASelectorStandsForTheIdsOfWhatHasItsLabels(t *testing.T) {
 	require.Contains(t, why, "\n\nb is running")
 	require.Contains(t, s.ok("logs", "-l", "app=shop", "-n", "1"), "b | ")
 
+	before := s.instance("b").Run
+	require.Contains(t, s.ok("start", "-l", "app=shop,tier!=db", "--wait"), "a: started")
+	require.Contains(t, s.ok("restart", "-l", "app=shop,tier!=db", "--wait"), "a: restarted")
+	require.Equal(t, before, s.instance("b").Run)
+
 	for _, command := range []string{"status", "logs", "events", "why", "wait", "stop", "start", "restart"} {
 		r := s.call(command, "-l", "app=none")
 		require.Equal(t, exitUnknown, r.code, command)
