@@ -47,18 +47,34 @@ func (t *Tree) make(id messages.InstanceID, run int, want []bound) (string, erro
 	if err := t.Absent(); err != nil {
 		return "", err
 	}
-	if err := t.ready(want); err != nil {
-		return "", err
+	at, err := t.prepared(id, run, want)
+	if errors.Is(err, unix.ENOENT) { // somebody has removed the empty home
+		t.mu.Lock()
+		t.there = false
+		clear(t.on)
+		t.mu.Unlock()
+		at, err = t.prepared(id, run, want)
 	}
-	at, err := t.makeDir(id, run)
 	if err != nil {
-		return "", fmt.Errorf("no cgroup can be made in %s: %w", t.full(t.home), err)
+		return "", err
 	}
 	for _, b := range want {
 		if err := t.write(path.Join(at, b.file), b.value); err != nil {
 			t.Remove(id, at)
 			return "", fmt.Errorf("%s is not taken: %w", b.value, err)
 		}
+	}
+	return at, nil
+}
+
+// prepared makes the cgroup of a run, below home, which has the controllers that are needed.
+func (t *Tree) prepared(id messages.InstanceID, run int, want []bound) (string, error) {
+	if err := t.ready(want); err != nil {
+		return "", err
+	}
+	at, err := t.makeDir(id, run)
+	if err != nil {
+		return "", fmt.Errorf("no cgroup can be made in %s: %w", t.full(t.home), err)
 	}
 	return at, nil
 }
@@ -70,16 +86,6 @@ func (t *Tree) makeDir(id messages.InstanceID, run int) (at string, err error) {
 	for n := 1; n <= tries; n++ {
 		at = t.of(id, run, n)
 		err = t.mkdir(t.dir, t.at(at), 0o755)
-		if errors.Is(err, unix.ENOENT) { // somebody has removed the empty home
-			t.mu.Lock()
-			t.there = false
-			clear(t.on)
-			err = t.ensure()
-			t.mu.Unlock()
-			if err == nil {
-				err = t.mkdir(t.dir, t.at(at), 0o755)
-			}
-		}
 		if !errors.Is(err, unix.EEXIST) {
 			return at, err
 		}

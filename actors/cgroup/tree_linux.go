@@ -368,6 +368,7 @@ func (t *Tree) Sweep(known func(at string) bool) {
 	if t.Absent() != nil {
 		return
 	}
+	t.sweepEmpty()
 	fd, _, err := t.Enter(t.home)
 	if err != nil {
 		return // there are none
@@ -386,6 +387,22 @@ func (t *Tree) Sweep(known func(at string) bool) {
 	t.mu.Lock()
 	t.there = true
 	t.mu.Unlock()
+}
+
+// sweepEmpty removes what managers of other state directories have left behind with nothing in it. One that still uses it makes
+// it again.
+func (t *Tree) sweepEmpty() {
+	fd, _, err := t.Enter(t.base)
+	if err != nil {
+		return // nothing can be there
+	}
+	defer func() { _ = unix.Close(fd) }() // nothing was written
+	_ = eachBelow(fd, func(name string) error {
+		if at := path.Join(t.base, name); strings.HasPrefix(name, prefix) && at != t.home {
+			_ = unix.Unlinkat(t.dir, t.at(at), unix.AT_REMOVEDIR) // somebody uses it
+		}
+		return nil
+	}) // it is no more than tidy
 }
 
 // at is a path for the system calls, relative to the mount.

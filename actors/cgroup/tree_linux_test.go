@@ -68,6 +68,30 @@ func TestTheCgroupOfARunHasItsBoundsAndNoOtherControllerIsHandedOn(t *testing.T)
 	require.Equal(t, "/unit/procman-01234567/a@2@2", at, "one that is in use is not used again")
 }
 
+func TestWhatManagersHaveLeftEmptyIsRemovedAndMadeAgainByWhoStillUsesIt(t *testing.T) {
+	t.Parallel()
+	tree, mount := fake(t, "cpu memory pids", division{base: "/unit"})
+	want := messages.Resources{Pids: 7}
+	_, err := tree.Make("a", 1, want)
+	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(filepath.Join(mount, tree.home)))
+	at, err := tree.Make("a", 2, want)
+	require.NoError(t, err)
+	require.Equal(t, "7", content(t, mount, at, "pids.max"))
+	require.Equal(t, "+pids", content(t, mount, tree.home, "cgroup.subtree_control"), "handed on anew")
+
+	empty, used := filepath.Join(mount, "unit/procman-aaaaaaaa"), filepath.Join(mount, "unit/procman-bbbbbbbb")
+	stranger := filepath.Join(mount, "unit/other")
+	for _, dir := range []string{empty, filepath.Join(used, "a@1"), stranger} {
+		require.NoError(t, os.MkdirAll(dir, 0o755))
+	}
+	tree.Sweep(func(string) bool { return true })
+	require.NoDirExists(t, empty)
+	require.DirExists(t, used)
+	require.DirExists(t, stranger)
+	require.DirExists(t, filepath.Join(mount, at))
+}
+
 func TestABoundThatCannotBeHeldIsAStartErrorThatNamesTheControllerAndWhatToDo(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
