@@ -28,7 +28,7 @@ type census struct {
 	last  int       // the number that was given last when the newest reading began
 	forks uint64    // of the host; not later than last
 	at    time.Time // when forks was read; zero: never
-	young []int     // who showed no tag, and may execute a program that does
+	young []int     // who showed no tag, or that of who forked it, and may execute a program that shows another
 	live  int       // how many processes there were when all were looked at
 
 	buffers sync.Pool // see enquiry
@@ -174,7 +174,11 @@ func (c *census) visit(pids []int, e *enquiry) error {
 			continue
 		}
 		x := kernel.Process{PID: pid, Stat: st}
-		if was != nil && was.Start == st.Start {
+		isYoung := !sinceBoot(x.Start).Before(settled)
+		if was != nil && was.Start == st.Start && (st.Forked || !was.Forked) {
+			if st.Forked && isYoung {
+				c.young = append(c.young, pid)
+			}
 			continue
 		}
 		c.forget(pid)
@@ -190,7 +194,8 @@ func (c *census) visit(pids []int, e *enquiry) error {
 		if x.Tag != "" {
 			c.keep(x, x.Tag)
 			undecided = undecided[:len(undecided)-1]
-		} else if answered && !sinceBoot(x.Start).Before(settled) {
+		}
+		if answered && isYoung && (x.Tag == "" || st.Forked) { // what is forked shows its parent's, until it executes a program
 			c.young = append(c.young, pid)
 		}
 	}

@@ -96,11 +96,15 @@ func (p *process) join(table map[int]kernel.Process) (map[int]kernel.Process, ma
 	return table, in
 }
 
+// execTime is given to who shows no environment: while a program is being executed there is none to be read.
+const execTime = 5 * time.Millisecond
+
 // ask returns what the processes with those pids are, and show.
 func (c *census) ask(pids []int) map[int]kernel.Process {
 	e := enquiry{tags: c.tags, buffers: &c.buffers}
 	defer e.end()
 	asked := make([]kernel.Process, 0, len(pids))
+	var silent []int // places in asked
 	buffer := make([]byte, 1<<10)
 	for _, pid := range pids {
 		st, err := c.proc.StatInto(pid, buffer)
@@ -109,13 +113,21 @@ func (c *census) ask(pids []int) map[int]kernel.Process {
 		}
 		x := kernel.Process{PID: pid, Stat: st}
 		switch _, kept, stranger := c.known(pid); {
-		case kept != nil && kept.Start == st.Start:
+		case kept != nil && kept.Start == st.Start && (st.Forked || !kept.Forked):
 			x.Tags = kept.Tags
 		case stranger != nil && stranger.Start == st.Start: // it shows no tag
 		default:
-			x.Tags, _ = e.ask(pid) // of one that does not answer its cgroup tells
+			if x.Tags, _ = e.ask(pid); x.Tags == (kernel.Tags{}) { // of one that does not answer its cgroup tells
+				silent = append(silent, len(asked))
+			}
 		}
 		asked = append(asked, x)
+	}
+	if len(silent) > 0 {
+		time.Sleep(execTime)
+		for _, at := range silent {
+			asked[at].Tags, _ = e.ask(asked[at].PID)
+		}
 	}
 	return c.now(asked)
 }

@@ -142,14 +142,15 @@ func TestWhoShowsTheTagOfAnotherRunIsNotEndedWithTheCgroup(t *testing.T) {
 	s := grouped(t, stateDir(t))
 	at := makes(t, s, 1)
 	file := t.TempDir() + "/pid"
-	app := shell(`(env PROCMAN_RUN_TAG=another PROCMAN_INSTANCE_ID=b setsid /bin/sh -c 'echo $$ > ` + file + `; exec sleep 300' 3>&- >/dev/null 2>&1 &); exec sleep 300`)
+	app := shell(`(PROCMAN_RUN_TAG=another PROCMAN_INSTANCE_ID=b setsid /bin/sh -c 'echo $$ > ` + file + `; exec sleep 300' 3>&- >/dev/null 2>&1 &); exec sleep 300`)
 	p, err := s.Spawn(t.Context(), messages.Launch{App: app, Run: 1, Port: 30001, Cgroup: at})
 	require.NoError(t, err)
 	var pid int
 	eventually(t, "it is there", func() bool {
 		text, _ := os.ReadFile(file)
 		_, err := fmt.Sscan(string(text), &pid)
-		return err == nil && kernel.Procfs("/proc").TagsOf(pid, make([]byte, 1<<16)).Tag == "another"
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)) // not while it executes that, when nothing is to be seen of it
+		return err == nil && string(name) == "sleep\n" && kernel.Procfs("/proc").TagsOf(pid, make([]byte, 1<<16)).Tag == "another"
 	})
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
 	ends(t, p, syscall.SIGTERM, syscall.SIGKILL)
