@@ -27,16 +27,17 @@ type Supervisor struct {
 	pid    *actor.PID
 	*teller
 
-	shown  sync.Map // messages.InstanceID -> *shown
-	gate   *actors.Gate
-	reload chan reloading
-	prune  chan pruning
-	life   context.Context // ends when the root has stopped
-	end    context.CancelFunc
-	listed chan struct{}
-	ready  chan struct{}
-	done   chan struct{}
-	err    error // set before done is closed
+	shown    sync.Map // messages.InstanceID -> *shown
+	gate     *actors.Gate
+	reload   chan reloading
+	prune    chan pruning
+	rejected atomic.Pointer[string] // see Rejected
+	life     context.Context        // ends when the root has stopped
+	end      context.CancelFunc
+	listed   chan struct{}
+	ready    chan struct{}
+	done     chan struct{}
+	err      error // set before done is closed
 }
 
 var _ ProcessController = (*Supervisor)(nil)

@@ -95,11 +95,10 @@ type reloading struct {
 
 // doubts are what is not sure of a list. They belong to the goroutine of watch.
 type doubts struct {
-	began    time.Time
-	last     []*plan.App // the list in force; nil: none yet
-	some     bool        // something of the list before was in doubt
-	told     string      // the doubt of which a person was told
-	rejected string      // likewise why the newest list is not in force; it is asked for again and again
+	began time.Time
+	last  []*plan.App // the list in force; nil: none yet
+	some  bool        // something of the list before was in doubt
+	told  string      // the doubt of which a person was told
 }
 
 // firstWait is how long the first list may wait for somebody who is still writing it.
@@ -196,15 +195,15 @@ func (s *Supervisor) ask(asked reloading, d *doubts) (again time.Duration, err e
 		apps, err = accept(list, d.last)
 	}
 	if err != nil {
-		if confirmed || err.Error() != d.rejected {
+		why := err.Error()
+		if was := s.rejected.Swap(&why); confirmed || was == nil || *was != why { // it is asked for again and again
 			s.tell(messages.Event{At: time.Now(), What: messages.ConfigRejected, By: asked.by, Why: err.Error(), Bad: true,
 				Details: []slog.Attr{slog.String("error", err.Error()), slog.String("consequence", "the last good list stays in force")}})
 		}
-		d.rejected = err.Error()
 		asked.reply <- err
 		return 0, err
 	}
-	d.rejected = ""
+	s.rejected.Store(nil)
 	l := listed{by: asked.by, replies: []chan<- error{asked.reply}}
 	drafter, drafts := s.config.Provider.(Drafter)
 	if drafts && !confirmed {
@@ -223,6 +222,14 @@ func (s *Supervisor) ask(asked reloading, d *doubts) (again time.Duration, err e
 	}
 	s.system.Root.Send(s.pid, l)
 	return again, nil
+}
+
+// Rejected returns why the newest list is not in force; empty: it is, or there was none yet.
+func (s *Supervisor) Rejected() string {
+	if why := s.rejected.Load(); why != nil {
+		return *why
+	}
+	return ""
 }
 
 // acted is what an operator wants.

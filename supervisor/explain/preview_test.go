@@ -136,7 +136,7 @@ func bump(v reflect.Value) {
 	case reflect.Int, reflect.Int64:
 		v.SetInt(v.Int() + 1)
 	case reflect.Float64:
-		v.SetFloat(v.Float() / 2)
+		v.SetFloat(v.Float()/2 + 0.25)
 	case reflect.Bool:
 		v.SetBool(!v.Bool())
 	case reflect.Slice:

@@ -71,6 +71,9 @@ func notify(send func(string) error, watchdog time.Duration, s *supervisor.Super
 		Transition: func(messages.Transition) { n.statusChanged() },
 		Reconciled: func(messages.Reconciled) { n.blame("") },
 	})
+	if why := s.Rejected(); why != "" {
+		n.blame(words.Head(why)) // it was told before, and is not told again
+	}
 	n.work.Go(n.run)
 	if watchdog > 0 {
 		n.work.Go(n.heartbeat)
