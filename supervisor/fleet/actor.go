@@ -24,7 +24,7 @@ type (
 	read struct{ store.Snapshot }
 	// unread: the store's list, or its changes, could not be had. Empty: they can again.
 	unread struct{ why string }
-	// claimed, released: what became of a transaction.
+	// claimed, released: what became of a claim, of which a transaction has several, and of a release.
 	claimed struct {
 		place.Claim
 		incarnation string
@@ -76,6 +76,8 @@ type hostActor struct {
 	all         bool                         // nothing of the fleet's may run: the host leaves
 	round       int                          // of the End that is under way; 0: none
 	roundAll    bool
+	claims      []claim // are sent after the one that is under way
+	claiming    bool
 	rebalances  bool
 	calm        time.Duration // nothing is decided before
 	armed       time.Duration // by the member
@@ -91,6 +93,13 @@ type hostActor struct {
 	whole       bool                             // all that is this host's may
 	takeovers   uint64
 	unreachable string
+}
+
+// claim is one that was decided, for that key of this host.
+type claim struct {
+	place.Claim
+	created     store.Revision
+	incarnation string
 }
 
 type spec struct {
@@ -148,8 +157,8 @@ func (a *hostActor) Receive(c actor.Context) {
 		a.gotChanges(m)
 	case unread:
 		a.gotUnread(m)
-	case claimed:
-		a.gotClaimed(m)
+	case []claimed:
+		a.gotClaims(m)
 	case released:
 		a.gotReleased(m)
 	case kept:

@@ -3,6 +3,7 @@ package fleet
 import (
 	"encoding/json"
 	"maps"
+	"time"
 
 	"procman/messages"
 	"procman/supervisor/fleet/member"
@@ -54,10 +55,11 @@ func (a *hostActor) gotRead(snap store.Snapshot) {
 	if snap.Revision < a.asOf {
 		return
 	}
+	now := a.h.now() // once: the question is a system call
 	there := make(map[string]bool, len(snap.Entries))
 	for _, e := range snap.Entries {
 		there[e.Key] = true
-		a.put(e, true)
+		a.put(e, now, true)
 	}
 	gone := func(key string) { a.remove(key, snap.Revision) }
 	k := a.h.keys
@@ -89,13 +91,14 @@ func (a *hostActor) gotRead(snap store.Snapshot) {
 }
 
 func (a *hostActor) gotChanges(c store.Changes) {
+	now := a.h.now()
 	for _, e := range c.Events {
 		switch {
 		case e.Entry.Modified <= a.asOf:
 		case e.Deleted:
 			a.remove(e.Entry.Key, e.Entry.Modified)
 		default:
-			a.put(e.Entry, false)
+			a.put(e.Entry, now, false)
 		}
 	}
 	a.asOf = max(a.asOf, c.Revision)
@@ -104,8 +107,7 @@ func (a *hostActor) gotChanges(c store.Changes) {
 	}
 }
 
-func (a *hostActor) put(e store.Entry, snapshot bool) {
-	now := a.h.now()
+func (a *hostActor) put(e store.Entry, now time.Duration, snapshot bool) {
 	kind, name := a.h.keys.split(e.Key)
 	id := messages.InstanceID(name)
 	switch kind {

@@ -160,8 +160,9 @@ func (a *hostActor) decide() {
 	a.next = d.Next
 	for _, c := range d.Claims {
 		a.touch(messages.InstanceID(c.ID))
-		a.h.claim(c, store.Revision(d.Created), a.member.Incarnation)
+		a.claims = append(a.claims, claim{c, store.Revision(d.Created), a.member.Incarnation})
 	}
+	a.claim()
 	for _, r := range d.Releases {
 		a.touch(messages.InstanceID(r.ID))
 		a.h.release(r)
@@ -169,6 +170,40 @@ func (a *hostActor) decide() {
 	if len(d.Claims)+len(d.Releases) > 0 {
 		a.relist()
 	}
+}
+
+// claim sends what was decided, as much as one transaction takes, unless one is under way. So the more there is to do for the store,
+// the more goes into one: each is a message to every host.
+func (a *hostActor) claim() {
+	if a.member.Phase != member.In {
+		for _, c := range a.claims {
+			a.fleet.Refused(c.ID)
+		}
+		a.claims = nil
+	}
+	if len(a.claims) == 0 || a.claiming {
+		return
+	}
+	n, first, in := 0, a.claims[0], map[string]bool{}
+	for n < min(len(a.claims), claimsAtOnce) {
+		c := a.claims[n]
+		if c.created != first.created || c.incarnation != first.incarnation || in[c.ID] {
+			break
+		}
+		in[c.ID] = true
+		n++
+	}
+	a.claiming = true
+	a.h.claim(a.claims[:n:n])
+	a.claims = a.claims[n:]
+}
+
+func (a *hostActor) gotClaims(list []claimed) {
+	a.claiming = false
+	for _, c := range list {
+		a.gotClaimed(c)
+	}
+	a.claim()
 }
 
 func (a *hostActor) gotClaimed(c claimed) {

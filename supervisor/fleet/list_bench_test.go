@@ -43,8 +43,8 @@ func BenchmarkOneChangeOfTenThousand(b *testing.B) {
 		return store.Entry{Key: h.keys.assign(id(n)), Value: encode(assignValue{Host: "own", Incarnation: "i", Bound: true}), Modified: store.Revision(revision)}
 	}
 	for n := range many {
-		a.put(store.Entry{Key: h.keys.spec(id(n)), Value: "{}", Modified: 2}, false)
-		a.put(assign(n, 3), false)
+		a.put(store.Entry{Key: h.keys.spec(id(n)), Value: "{}", Modified: 2}, 0, false)
+		a.put(assign(n, 3), 0, false)
 		a.own[id(n)] = &run{onDisk: true, revision: 2}
 		h.gate.living[id(n)] = 1
 	}
@@ -52,7 +52,7 @@ func BenchmarkOneChangeOfTenThousand(b *testing.B) {
 	a.decide()
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
-		a.put(assign(n%many, 4+n), false)
+		a.put(assign(n%many, 4+n), 0, false)
 		a.list()
 		a.decide()
 	}

@@ -100,13 +100,29 @@ func describe(id messages.InstanceID, s *spec, why place.Reason) messages.FleetI
 	return f
 }
 
-// listed returns what the store's list says now, by a read that sees whatever was acknowledged before.
-func (h *Host) listed(ctx context.Context) (map[messages.InstanceID]store.Entry, error) {
+// few instances are asked for one by one, and not by reading the whole list.
+const few = 16
+
+// listed returns what the store's list says now of these, by reads that see whatever was acknowledged before. Of many, or with all, it
+// returns the others too.
+func (h *Host) listed(ctx context.Context, ids []messages.InstanceID, all bool) (map[messages.InstanceID]store.Entry, error) {
+	list := map[messages.InstanceID]store.Entry{}
+	if len(ids) <= few && !all {
+		for _, id := range ids {
+			e, _, err := h.config.Store.Get(ctx, h.keys.spec(id))
+			if err != nil {
+				return nil, h.errorf("its list cannot be read: %w", err)
+			}
+			if e.Exists() {
+				list[id] = e
+			}
+		}
+		return list, nil
+	}
 	snap, err := h.config.Store.List(ctx, h.keys.spec(""))
 	if err != nil {
 		return nil, h.errorf("its list cannot be read: %w", err)
 	}
-	list := make(map[messages.InstanceID]store.Entry, len(snap.Entries))
 	for _, e := range snap.Entries {
 		_, name := h.keys.split(e.Key)
 		list[messages.InstanceID(name)] = e
@@ -142,7 +158,7 @@ func (h *Host) Apply(ctx context.Context, specs map[messages.InstanceID]json.Raw
 	if err := errors.Join(wrong...); err != nil {
 		return nil, messages.ErrInvalidList{Err: err}
 	}
-	before, err := h.listed(ctx)
+	before, err := h.listed(ctx, ids, prune)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +192,7 @@ func (h *Host) Apply(ctx context.Context, specs map[messages.InstanceID]json.Raw
 // Delete takes instances off the fleet's list: each is stopped where it runs. The error is messages.ErrUnknownInstance, and nothing
 // is changed, if one of them is not there.
 func (h *Host) Delete(ctx context.Context, ids ...messages.InstanceID) ([]messages.FleetChange, error) {
-	before, err := h.listed(ctx)
+	before, err := h.listed(ctx, ids, false)
 	if err != nil {
 		return nil, err
 	}

@@ -139,29 +139,42 @@ func (h *Host) revoke(l member.Lease) member.Event {
 	return member.Revoked{}
 }
 
-// transactions is how many claims and releases are under way at once.
+// transactions is how many transactions of claims and releases are under way at once.
 const transactions = 32
 
-// claim carries out one claim.
-func (h *Host) claim(c place.Claim, created store.Revision, incarnation string) {
-	h.transact(func(ctx context.Context) any {
+// claimsAtOnce is how many claims go in one transaction. Each may take two compares, and one is for all.
+const claimsAtOnce = (store.MaxOps - 1) / 2
+
+// claim carries out claims that were decided for the same key of this host, in one transaction if it can be. It tells the actor of all
+// of them at once.
+func (h *Host) claim(list []claim) {
+	h.transact(func(ctx context.Context) any { return h.claimAll(ctx, list) })
+}
+
+// claimAll halves what is refused as a whole, until what is refused is one.
+func (h *Host) claimAll(ctx context.Context, list []claim) (outcomes []claimed) {
+	created, incarnation := list[0].created, list[0].incarnation
+	t := store.Transaction{If: []store.Compare{store.Unchanged(h.keys.host(h.config.Name), created)}}
+	for _, c := range list {
 		assign := h.keys.assign(messages.InstanceID(c.ID))
-		t := store.Transaction{
-			If: []store.Compare{
-				store.Unchanged(h.keys.host(h.config.Name), created),
-				store.Unchanged(assign, store.Revision(c.Epoch)),
-			},
-			Then: []store.Op{store.Put(assign, encode(assignValue{h.config.Name, incarnation, c.Bound}))},
-		}
+		t.If = append(t.If, store.Unchanged(assign, store.Revision(c.Epoch)))
 		if c.From != "" {
 			t.If = append(t.If, store.Unchanged(h.keys.host(c.From), store.Revision(c.FromCreated)))
 		}
-		out, err := h.config.Store.Commit(ctx, t)
+		t.Then = append(t.Then, store.Put(assign, encode(assignValue{h.config.Name, incarnation, c.Bound})))
+	}
+	out, err := h.config.Store.Commit(ctx, t)
+	if half := len(list) / 2; err == nil && !out.Done && half > 0 {
+		return append(h.claimAll(ctx, list[:half]), h.claimAll(ctx, list[half:])...)
+	}
+	for _, c := range list {
 		if err != nil || !out.Done {
-			return claimed{Claim: c}
+			outcomes = append(outcomes, claimed{Claim: c.Claim})
+		} else {
+			outcomes = append(outcomes, claimed{Claim: c.Claim, incarnation: incarnation, epoch: out.Revision})
 		}
-		return claimed{Claim: c, incarnation: incarnation, epoch: out.Revision}
-	})
+	}
+	return outcomes
 }
 
 // release carries out one release. Nothing of the instance lives here.

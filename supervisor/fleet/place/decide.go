@@ -34,8 +34,7 @@ const (
 	ForList      Give = "it is not on the list any more"
 )
 
-// Decision is what this host has to do. Each claim and release is answered by SetAssignment, Claimed,
-// RemoveAssignment or Refused, and not decided on again before.
+// Decision is what this host has to do.
 type Decision struct {
 	Created  int64 // of this host's key
 	Claims   []Claim
@@ -50,8 +49,9 @@ type candidate struct {
 }
 
 // Decide says what this host claims and releases now. down reports whether nothing of an instance lives here or is
-// being started. Of hosts with the same view no two claim the same instance; a host claims no more than it has room
-// for.
+// being started. It decides on none again before that was answered: by Claimed, RemoveAssignment or Refused, or by
+// SetAssignment if that names another host. Of hosts with the same view no two claim the same instance; a host claims
+// no more than it has room for.
 func (f *Fleet) Decide(now time.Duration, down func(id string) bool) Decision {
 	own := &f.hosts[f.own]
 	d := Decision{Created: own.Created}

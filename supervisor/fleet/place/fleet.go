@@ -223,6 +223,10 @@ func (f *Fleet) Claimed(c Claim, epoch int64, now time.Duration) {
 
 func (f *Fleet) assign(a Assignment, by flag, now time.Duration) {
 	at := f.slot(a.ID)
+	asked := f.slots[at].flags & pending
+	if by != 0 {
+		f.settled(at)
+	}
 	if i := &f.slots[at]; a.Epoch < i.epoch || a.Epoch == i.epoch && by == 0 {
 		return
 	}
@@ -234,6 +238,9 @@ func (f *Fleet) assign(a Assignment, by flag, now time.Duration) {
 	i.host, i.incarnation, i.epoch, i.at = to, h.index(a.Incarnation), a.Epoch, int32(len(h.list))
 	if i.flags = i.flags&^(mine|giving|bound) | by; a.Bound {
 		i.flags |= bound
+	}
+	if by == 0 && to == f.own && f.valid(i) {
+		i.flags |= asked // the store often shows what a claim has done before its answer is here, and it would be claimed again
 	}
 	h.list = append(h.list, at)
 	f.count(at)

@@ -82,6 +82,40 @@ func TestAReleaseWhoseEndIsNotKnownIsOvertakenByAClaimBeforeAStart(t *testing.T)
 	require.False(t, s.release(d.Releases[0]), "it arrives now, and finds another epoch")
 }
 
+func TestAClaimThatIsSeenBeforeItsAnswerIsNotMadeAgain(t *testing.T) {
+	for _, answer := range []string{"claimed", "refused", "claimed, and overtaken"} {
+		s := two()
+		s.specs["new"] = Spec{ID: "new", Movable: true, Fenced: true}
+		delete(s.members, "b")
+		a := s.view("a", 0)
+		d := a.Decide(0, func(id string) bool { return id == "new" })
+		require.Equal(t, []Claim{{ID: "new"}}, d.Claims)
+		epoch := s.claim("a", d.Created, d.Claims[0])
+		a.SetAssignment(s.assigns["new"], 0)
+		require.Empty(t, a.Decide(0, func(id string) bool { return id == "new" }).Claims)
+		_, starts := ids(a)
+		require.NotContains(t, starts, "new", "a predecessor may have written it")
+		switch answer {
+		case "claimed":
+			a.Claimed(d.Claims[0], epoch, 0)
+			_, starts = ids(a)
+			require.Contains(t, starts, "new")
+			require.Empty(t, a.Decide(0, func(id string) bool { return id == "new" }).Claims)
+			continue
+		case "refused":
+			a.Refused("new")
+		default:
+			s.revision++
+			s.assigns["new"] = Assignment{"new", "a", s.members["a"].Incarnation, false, s.revision}
+			a.SetAssignment(s.assigns["new"], 0)
+			a.Claimed(d.Claims[0], epoch, 0)
+		}
+		again := a.Decide(0, func(id string) bool { return id == "new" }).Claims
+		require.Equal(t, []Claim{{ID: "new", Epoch: s.assigns["new"].Epoch}}, again, "who does not know whether it is his claims it")
+		require.Zero(t, a.claims)
+	}
+}
+
 func TestASuccessorKeepsWhatLivesAndClaimsWhatDoesNotBeforeItStartsIt(t *testing.T) {
 	a := two().view("a", 0)
 	runs, starts := ids(a)
