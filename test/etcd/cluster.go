@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -23,6 +24,8 @@ type Config struct {
 	Host    string // the address that they serve at; empty: the loopback
 	Verbose bool
 	TLS     *transport.TLSInfo // for clients; nil: none
+	// Progress is how often a watch to which nothing happens is told how far it is; 0: a second.
+	Progress time.Duration
 }
 
 // Cluster is members that serve.
@@ -56,7 +59,7 @@ func Start(c Config) (*Cluster, error) {
 			e.ClientTLSInfo, e.ListenClientUrls[0].Scheme, e.AdvertiseClientUrls[0].Scheme = *c.TLS, "https", "https"
 		}
 		e.InitialCluster = strings.Join(peers, ",")
-		e.WatchProgressNotifyInterval = time.Second
+		e.WatchProgressNotifyInterval = cmp.Or(c.Progress, time.Second)
 		e.Logger, e.LogLevel = "zap", "error"
 		if c.Verbose {
 			e.LogLevel = "info"
