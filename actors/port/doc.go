@@ -19,7 +19,8 @@
 //     The child must set SO_REUSEADDR: nearly all servers do. Hold false is for one that does not.
 //   - A bind with SO_REUSEADDR succeeds if nobody listens, also beside TIME_WAIT. But it succeeds beside the held
 //     socket of another manager as well, so it proves a port ours only together with a look at who else is bound:
-//     NETLINK_SOCK_DIAG shows bound sockets that do not listen since Linux 6.8. Where it does not, the port is skipped.
+//     NETLINK_SOCK_DIAG shows bound sockets that do not listen since Linux 6.8. Where it does not, or cannot be asked (it is a module, which may be
+//     gone; a sandbox may forbid it), the port is skipped.
 //   - An accepted or half-closed connection outlives its listener; the held socket is why it does not cost the instance
 //     its port.
 package port

@@ -39,6 +39,7 @@ type Ports struct {
 	free   list.List                    // of *slot: the next to be tried, once none is left that was never tried, in front
 	parked list.List                    // of *slot: the longest parked in front
 	bind   func(port int) (*socket, error)
+	sole   func(fd, port int) (bool, error)
 }
 
 var _ actors.Ports = (*Ports)(nil)
@@ -66,7 +67,7 @@ type past struct {
 func New(o Options) (*Ports, error) {
 	p := &Ports{
 		log: o.Logger, slots: map[int]*slot{}, owned: map[messages.InstanceID]*slot{}, past: map[messages.InstanceID]past{},
-		bind: bind,
+		bind: bind, sole: soleSocket,
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
@@ -317,7 +318,7 @@ func (p *Ports) secure(s *slot, remains bool) (bool, error) {
 	}
 	var err error
 	if p.hold && remains {
-		s.held, err = bindBesideRemains(s.port)
+		s.held, err = bindBesideRemains(s.port, p.sole)
 	} else {
 		s.held, err = p.bind(s.port)
 	}

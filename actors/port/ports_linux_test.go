@@ -467,6 +467,23 @@ func TestAChangedHoldHoldsForNewLeasesAndLetsGoOfWhatIsPutBy(t *testing.T) {
 	a.Release()
 }
 
+func TestWhereTheKernelCannotTellWhoHasAPortAnotherIsLeasedAndNobodyWaits(t *testing.T) {
+	first := freeRange(t, 2)
+	p := newPorts(t, first, 2, true)
+	p.sole = func(int, int) (bool, error) { return false, unix.ENOENT } // the module is not there
+	l, err := p.Claim("a", first)
+	require.NoError(t, err)
+	leaveTimeWait(t, first)
+	l.Release()
+	again := acquire(t, p, "a")
+	require.Equal(t, first+1, again.Port())
+	requireMoved(t, again, first, "another program has it")
+
+	p.sole = func(int, int) (bool, error) { return false, unix.EMFILE }
+	_, err = bindBesideRemains(first, p.sole)
+	require.ErrorIs(t, err, unix.EMFILE, "that passes")
+}
+
 func TestWhatIsRememberedOfInstancesThatAreGoneIsBounded(t *testing.T) {
 	p := newPorts(t, freeRange(t, 3), 3, false)
 	for n := range 100 {

@@ -31,8 +31,9 @@ func bind(port int) (*socket, error) {
 	return s, nil
 }
 
-// bindBesideRemains is bind, but does not mind connections that are left of a process that listened there.
-func bindBesideRemains(port int) (*socket, error) {
+// bindBesideRemains is bind, but does not mind connections that are left of a process that listened there. If sole, which is
+// soleSocket, cannot tell who else is there, the port counts as taken: there are others, and to wait might be for ever.
+func bindBesideRemains(port int, sole func(fd, port int) (bool, error)) (*socket, error) {
 	s, err := bind(port)
 	if !errors.Is(err, errTaken) {
 		return s, err
@@ -42,11 +43,11 @@ func bindBesideRemains(port int) (*socket, error) {
 		return nil, err
 	}
 	// Two managers that come here at the same time see each other, and both give way.
-	alone, err := soleSocket(s.fd, port)
+	alone, err := sole(s.fd, port)
 	if alone {
 		return s, nil
 	}
-	if err == nil {
+	if !isShortage(err) {
 		err = errTaken
 	}
 	return nil, errors.Join(err, s.close())

@@ -18,7 +18,10 @@ func (s *socket) close() error { return nil }
 
 func bind(int) (*socket, error) { return nil, errPlatform }
 
-func bindBesideRemains(int) (*socket, error) { return nil, errPlatform }
+func bindBesideRemains(int, func(fd, port int) (bool, error)) (*socket, error) {
+	return nil, errPlatform
+}
+func soleSocket(int, int) (bool, error) { return false, errPlatform }
 
 func listened(int) (bool, error) { return false, errPlatform }
 
