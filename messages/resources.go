@@ -1,6 +1,9 @@
 package messages
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+)
 
 // Resources are bounds that the kernel holds for all processes of a run together, by its cgroup. Zero: none.
 type Resources struct {
@@ -52,13 +55,18 @@ func (r *Resources) clone() *Resources {
 // leastMemory is about what a process needs to end with a message.
 const leastMemory = 1 << 20
 
+// mostPids is what Linux takes for pids.max, and has pids for.
+const mostPids = 4 << 20
+
 var (
 	memoryBounds = []Limit{Must(func(b Bytes) string { return when(b != 0 && b < leastMemory, "it must be at least 1MiB") }, nil)}
 	// The kernel counts by periods of 100 ms, of which it gives 1 ms at least.
 	cpuBounds = []Limit{Must(func(f float64) string {
 		return when(f != 0 && (f < 0.01 || f > 10000), "it must be from 0.01 to 10000 cores, or 0 for no bound")
 	}, map[string]any{"minimum": 0, "maximum": 10000})}
-	pidsBounds = []Limit{AtLeast(0)}
+	pidsBounds = []Limit{AtLeast(0), Must(func(n int) string {
+		return when(n > mostPids, fmt.Sprintf("it must be at most %d, more than which no kernel counts", mostPids))
+	}, map[string]any{"maximum": mostPids})}
 )
 
 // Cgroup names the cgroup of a run until the host is started again.
