@@ -2,11 +2,14 @@ package cgroup
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -206,19 +209,45 @@ func TestACgroupIsKnownByItsNumberAndHeldByWhoIsInItOrBelow(t *testing.T) {
 // TestTheKernelHoldsTheBoundsOfARun runs wherever the controllers are there.
 func TestTheKernelHoldsTheBoundsOfARun(t *testing.T) {
 	t.Parallel()
-	tree := real(t)
-	at, err := tree.Make("a", 1, messages.Resources{Memory: 32 << 20, CPU: 0.5, Pids: 20})
-	if err != nil {
-		t.Skipf("not here: %v", err)
+	for name, c := range map[string]struct {
+		bounds messages.Resources
+		script string
+		held   func(tree *Tree, at string) int
+	}{
+		"memory": {messages.Resources{Memory: 32 << 20}, `x=0123456789abcdef; while :; do x=$x$x; done`, (*Tree).Starved},
+		"cpu":    {messages.Resources{CPU: 0.2}, `while :; do :; done`, counted("cpu.stat", "nr_throttled")},
+		"pids":   {messages.Resources{Pids: 5}, `for i in 1 2 3 4 5 6 7; do sleep 300 & done; wait`, counted("pids.events", "max")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tree := real(t)
+			at, err := tree.Make("a", 1, c.bounds)
+			if err != nil {
+				t.Skipf("not here: %v", err)
+			}
+			fd, group, err := tree.Enter(at)
+			require.NoError(t, err)
+			defer func() { _ = unix.Close(fd) }()
+			eater := exec.Command("/bin/sh", "-c", c.script)
+			eater.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
+			require.NoError(t, eater.Start())
+			t.Cleanup(func() {
+				require.NoError(t, tree.Kill(group))
+				_ = eater.Wait() // it was killed, or could not fork
+				require.Eventually(t, func() bool { return tree.rmdir(at) == nil }, 10*time.Second, 5*time.Millisecond)
+			})
+			require.Eventually(t, func() bool { return c.held(tree, at) > 0 }, 30*time.Second, 5*time.Millisecond)
+		})
 	}
-	t.Cleanup(func() { require.NoError(t, tree.rmdir(at)) })
-	fd, _, err := tree.Enter(at)
-	require.NoError(t, err)
-	defer func() { _ = unix.Close(fd) }()
-	eater := exec.Command("/bin/sh", "-c", `x=0123456789abcdef; while :; do x=$x$x; done`)
-	eater.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
-	err = eater.Run()
-	var exit *exec.ExitError
-	require.ErrorAs(t, err, &exit)
-	require.Positive(t, tree.Starved(at), "it was %v", err)
+}
+
+// counted returns what reads one number of a file of a cgroup.
+func counted(file, key string) func(*Tree, string) int {
+	return func(tree *Tree, at string) (n int) {
+		text, _ := tree.read(filepath.Join(at, file))
+		for line := range strings.Lines(text) {
+			_, _ = fmt.Sscanf(line, key+" %d", &n) // of another key, it is none
+		}
+		return n
+	}
 }

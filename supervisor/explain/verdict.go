@@ -301,7 +301,7 @@ func meaning(x messages.Exit) string {
 		return "it ended by itself"
 	case messages.ReasonSignal:
 		if x.Signal == "KILL" {
-			return "procman did not send that signal; if nobody did, the kernel was out of memory: `dmesg | grep -i oom`"
+			return "procman did not send that signal; if nobody did, the kernel had no more memory for it, at all or within resources.memory: `dmesg | grep -i oom`"
 		}
 		if strings.Contains(" SEGV BUS ILL FPE ABRT ", " "+x.Signal+" ") {
 			return "it crashed; procman did not send that signal"
