@@ -394,7 +394,9 @@ func (i *instance) ask(c actor.Context) {
 // target is whom a probe asks. The policy may be another for the next one.
 func (i *instance) target() messages.Target {
 	p := i.process
-	return messages.Target{ID: i.id(), PID: p.PID(), Tag: p.Tag(), Port: p.Port(), Policy: i.state.Health, App: cmp.Or(i.listed, i.order.App)}
+	g, is := p.(Grouped)
+	return messages.Target{ID: i.id(), PID: p.PID(), Tag: p.Tag(), Port: p.Port(), Policy: i.state.Health, App: cmp.Or(i.listed, i.order.App),
+		Grouped: is && g.Cgroup() != ""}
 }
 
 func (i *instance) signal(s run.Signal) {

@@ -182,6 +182,8 @@ type Target struct {
 	App    *AppInstance // whose environment and directory its command gets; nil: it has none. It is not changed.
 	Proved bool         // that the listener is the run's own was proved by an earlier probe, which is relied upon
 	Steady bool         // it was well the last time
+
+	Grouped bool // the run has a cgroup of its own: whoever is in it belongs to the run
 }
 
 // Transition is a change of an instance, as observers are told of it. From and To are equal when something worth knowing

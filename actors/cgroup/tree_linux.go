@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -389,20 +390,35 @@ func (t *Tree) Sweep(known func(at string) bool) {
 	t.mu.Unlock()
 }
 
-// sweepEmpty removes what managers of other state directories have left behind with nothing in it. One that still uses it makes
-// it again.
+// unused is for how long a cgroup must have been there to count as left behind: a process may be about to be started in a new one.
+const unused = time.Minute
+
+// sweepEmpty removes what managers of other state directories have left behind with no process in it. One that still uses it
+// makes it again.
 func (t *Tree) sweepEmpty() {
-	fd, _, err := t.Enter(t.base)
+	t.eachIn(t.base, func(home string) {
+		text, _ := t.read(path.Join(home, "cgroup.events"))
+		if !strings.HasPrefix(path.Base(home), prefix) || home == t.home || !strings.Contains(text, "populated 0") {
+			return
+		}
+		t.eachIn(home, func(at string) {
+			var st unix.Stat_t
+			if unix.Fstatat(t.dir, t.at(at), &st, unix.AT_SYMLINK_NOFOLLOW) == nil && time.Since(time.Unix(st.Ctim.Unix())) > unused {
+				_ = t.rmdir(at) // somebody uses it
+			}
+		})
+		_ = unix.Unlinkat(t.dir, t.at(home), unix.AT_REMOVEDIR) // somebody uses it
+	})
+}
+
+// eachIn calls do with each cgroup in that one.
+func (t *Tree) eachIn(at string, do func(at string)) {
+	fd, _, err := t.Enter(at)
 	if err != nil {
 		return // nothing can be there
 	}
-	defer func() { _ = unix.Close(fd) }() // nothing was written
-	_ = eachBelow(fd, func(name string) error {
-		if at := path.Join(t.base, name); strings.HasPrefix(name, prefix) && at != t.home {
-			_ = unix.Unlinkat(t.dir, t.at(at), unix.AT_REMOVEDIR) // somebody uses it
-		}
-		return nil
-	}) // it is no more than tidy
+	defer func() { _ = unix.Close(fd) }()                                              // nothing was written
+	_ = eachBelow(fd, func(name string) error { do(path.Join(at, name)); return nil }) // what cannot be read stays
 }
 
 // at is a path for the system calls, relative to the mount.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,7 +72,7 @@ func TestTheCgroupOfARunHasItsBoundsAndNoOtherControllerIsHandedOn(t *testing.T)
 	require.Equal(t, "/unit/procman-01234567/a@2@2", at, "one that is in use is not used again")
 }
 
-func TestWhatManagersHaveLeftEmptyIsRemovedAndMadeAgainByWhoStillUsesIt(t *testing.T) {
+func TestAHomeThatSomebodyRemovedIsMadeAgainWithItsControllers(t *testing.T) {
 	t.Parallel()
 	tree, mount := fake(t, "cpu memory pids", division{base: "/unit"})
 	want := messages.Resources{Pids: 7}
@@ -82,17 +83,35 @@ func TestWhatManagersHaveLeftEmptyIsRemovedAndMadeAgainByWhoStillUsesIt(t *testi
 	require.NoError(t, err)
 	require.Equal(t, "7", content(t, mount, at, "pids.max"))
 	require.Equal(t, "+pids", content(t, mount, tree.home, "cgroup.subtree_control"), "handed on anew")
+}
 
-	empty, used := filepath.Join(mount, "unit/procman-aaaaaaaa"), filepath.Join(mount, "unit/procman-bbbbbbbb")
-	stranger := filepath.Join(mount, "unit/other")
-	for _, dir := range []string{empty, filepath.Join(used, "a@1"), stranger} {
-		require.NoError(t, os.MkdirAll(dir, 0o755))
+func TestWhatManagersOfOtherStateDirectoriesHaveLeftWithoutAProcessIsRemoved(t *testing.T) {
+	t.Parallel()
+	tree := real(t)
+	require.NoError(t, tree.ready(nil))
+	name := func(what string) string {
+		return path.Join(tree.base, prefix+"test-"+what+"-"+filepath.Base(tree.home))
 	}
+	empty, young, used := name("empty"), name("young"), name("used")
+	for _, at := range []string{empty, young, path.Join(young, "a@1"), used, path.Join(used, "a@1")} {
+		require.NoError(t, tree.mkdir(tree.dir, tree.at(at), 0o755))
+	}
+	fd, group, err := tree.Enter(path.Join(used, "a@1"))
+	require.NoError(t, err)
+	defer func() { _ = unix.Close(fd) }()
+	sleeper := exec.Command("/bin/sleep", "300")
+	sleeper.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
+	require.NoError(t, sleeper.Start())
+	t.Cleanup(func() {
+		require.NoError(t, tree.Kill(group))
+		_ = sleeper.Wait() // it was killed
+		require.NoError(t, tree.rmdir(young))
+		require.Eventually(t, func() bool { return tree.rmdir(used) == nil }, 10*time.Second, 5*time.Millisecond)
+	})
 	tree.Sweep(func(string) bool { return true })
-	require.NoDirExists(t, empty)
-	require.DirExists(t, used)
-	require.DirExists(t, stranger)
-	require.DirExists(t, filepath.Join(mount, at))
+	require.NoDirExists(t, tree.full(empty))
+	require.DirExists(t, tree.full(path.Join(young, "a@1")), "a process may be about to be started there")
+	require.DirExists(t, tree.full(path.Join(used, "a@1")))
 }
 
 func TestABoundThatCannotBeHeldIsAStartErrorThatNamesTheControllerAndWhatToDo(t *testing.T) {

@@ -219,7 +219,7 @@ func (c *Checker) identify(ctx context.Context, t target, answerer *net.TCPAddr,
 	case !c.asksOwner(t) || ctx.Err() != nil:
 	case answerer != nil && t.Proved && p.Error == "":
 	case answerer != nil:
-		if stranger := c.owners.stranger(t.PID, t.Tag, answerer); stranger != "" {
+		if stranger := c.owners.stranger(t.PID, t.Tag, t.Grouped, answerer); stranger != "" {
 			p.Conflict, p.Void = true, false
 			p.Error = fmt.Sprintf("port %d is answered by another process (%s); if it serves for this instance, as the daemon behind `docker run` does, "+
 				"set health.owner: any", t.Port, stranger)

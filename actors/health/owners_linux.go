@@ -30,8 +30,8 @@ type place struct{ leader, pid, fd int }
 func newOwners() *owners { return &owners{found: make(map[int]place)} }
 
 // stranger describes the process that answers at the address if it is proved to be none of the run with that leader and
-// tag, see [kernel.Circle]. It returns "" if it is one of them, and if that cannot be learned.
-func (o *owners) stranger(leader int, tag string, answerer *net.TCPAddr) string {
+// tag, and with a cgroup of its own if it is grouped, see [kernel.Circle]. It returns "" if it is one of them, and if that cannot be learned.
+func (o *owners) stranger(leader int, tag string, grouped bool, answerer *net.TCPAddr) string {
 	began := time.Now()
 	l, err := kernel.ListenerAt(answerer)
 	if err != nil || o.remembers(leader, answerer.Port, l.Inode) {
@@ -44,13 +44,17 @@ func (o *owners) stranger(leader int, tag string, answerer *net.TCPAddr) string 
 	if err != nil {
 		return ""
 	}
-	kin := relatives(table, leader, "")
+	kin := relatives(table, kernel.Run{PID: leader})
 	if o.among(leader, kin, answerer.Port, l.Inode) {
 		return ""
 	}
 	if tag != "" { // asked for only now: to read the tags of all takes as long again
 		tagged, err := proc.TaggedTable(context.Background())
-		if err != nil || o.among(leader, relatives(tagged, leader, tag), answerer.Port, l.Inode) {
+		run := kernel.Run{PID: leader, Tag: tag}
+		if grouped {
+			run.Cgroup = proc.Grouped(tagged, leader)
+		}
+		if err != nil || o.among(leader, relatives(tagged, run), answerer.Port, l.Inode) {
 			return ""
 		}
 	}
@@ -171,7 +175,7 @@ func ListensOn(pid int) []int {
 	}
 	var ports []int
 	inodes := map[uint64]bool{}
-	for _, p := range append(relatives(table, pid, ""), pid) {
+	for _, p := range append(relatives(table, kernel.Run{PID: pid}), pid) {
 		have, _ := sockets(p)
 		for inode := range have {
 			inodes[inode] = true

@@ -195,8 +195,8 @@ func TestALoopInTheProcessTableEnds(t *testing.T) {
 	for pid, parent := range map[int]int{5: 6, 6: 5, 7: 8, 8: 9} {
 		table[pid] = kernel.Process{PID: pid, Stat: kernel.Stat{Parent: parent}}
 	}
-	require.Empty(t, relatives(table, 100, ""))
-	require.ElementsMatch(t, []int{7, 8}, relatives(table, 9, ""))
+	require.Empty(t, relatives(table, kernel.Run{PID: 100}))
+	require.ElementsMatch(t, []int{7, 8}, relatives(table, kernel.Run{PID: 9}))
 }
 
 // inTimeWait counts the connections in TIME_WAIT that have the port on either side.
@@ -264,10 +264,20 @@ func TestAnOwnerThatCannotBeLearnedIsNoFailure(t *testing.T) {
 			got <- verdict{errno: errno}
 			return
 		}
-		got <- verdict{stranger: newOwners().stranger(pid, "", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})}
+		got <- verdict{stranger: newOwners().stranger(pid, "", false, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})}
 	}()
 	require.Equal(t, verdict{}, <-got)
-	require.NotEmpty(t, newOwners().stranger(pid, "", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}))
+	require.NotEmpty(t, newOwners().stranger(pid, "", false, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}))
+}
+
+func TestWhoIsInTheCgroupOfItsRunIsNoStrangerWhateverElseItShows(t *testing.T) {
+	if text, err := os.ReadFile("/proc/self/cgroup"); err != nil || !strings.Contains(string(text), "0::") {
+		t.Skip("this host has no cgroups v2")
+	}
+	_, port := startServer(t, "127.0.0.1:0", "") // in our cgroup, as the other one, whose session, group and descent it has not
+	pid, at := sleeper(t), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}
+	require.NotEmpty(t, newOwners().stranger(pid, "run", false, at), "a cgroup that many have proves nothing")
+	require.Empty(t, newOwners().stranger(pid, "run", true, at))
 }
 
 func BenchmarkCheck(b *testing.B) {

@@ -9,7 +9,7 @@ type owners struct{}
 
 func newOwners() *owners { return nil }
 
-func (o *owners) stranger(int, string, *net.TCPAddr) string { return "" }
+func (o *owners) stranger(int, string, bool, *net.TCPAddr) string { return "" }
 
 func elsewhere(int, int) string { return "" }
 

@@ -13,11 +13,11 @@ const proc = kernel.Procfs("/proc")
 // processes reads the host's process table, without tags.
 func processes() (map[int]kernel.Process, error) { return proc.Table(context.Background()) }
 
-// relatives returns the processes that belong to the run of leader, but for itself. It is alive: it is being probed. In a
+// relatives returns the processes that belong to the run, but for its first one. That is alive: it is being probed. In a
 // table without tags it is only those of its group, session and descent.
-func relatives(table map[int]kernel.Process, leader int, tag string) []int {
+func relatives(table map[int]kernel.Process, run kernel.Run) []int {
 	var pids []int
-	for _, p := range kernel.Circle(table, kernel.Run{PID: leader, Tag: tag}, true) {
+	for _, p := range kernel.Circle(table, run, true) {
 		pids = append(pids, p.PID)
 	}
 	return pids

@@ -161,6 +161,32 @@ func (p Procfs) TagsOf(pid int, buffer []byte) Tags {
 	return x.Tags
 }
 
+// Grouped returns those of the table that are in the cgroup v2 of the process with that pid, or in one below it.
+func (p Procfs) Grouped(table map[int]Process, pid int) map[int]bool {
+	own := p.cgroup(pid)
+	if own == "" {
+		return nil
+	}
+	in := map[int]bool{}
+	for other := range table {
+		if at := p.cgroup(other); at == own || strings.HasPrefix(at, own+"/") {
+			in[other] = true
+		}
+	}
+	return in
+}
+
+// cgroup returns the path of the process's cgroup v2; empty: that cannot be learned.
+func (p Procfs) cgroup(pid int) string {
+	text, _ := os.ReadFile(p.file(pid, "cgroup")) // of one that is gone
+	for line := range strings.Lines(string(text)) {
+		if at, is := strings.CutPrefix(line, "0::"); is {
+			return strings.TrimSuffix(at, "\n")
+		}
+	}
+	return ""
+}
+
 // CommandLine returns the arguments of the process as it shows them: a program may write over them.
 func (p Procfs) CommandLine(pid int) ([]string, error) {
 	text, err := os.ReadFile(p.file(pid, "cmdline"))
