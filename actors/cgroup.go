@@ -36,9 +36,7 @@ func (c *cgroup) Release(e *End) {
 	if c.path == "" || e.Left || c.cgroups == nil {
 		return // or it is taken over by whoever adopts the process
 	}
-	if c.app.Bounds().Memory > 0 {
-		e.Rest.Starved = c.cgroups.Starved(c.path)
-	}
+	e.Rest.Starved = c.cgroups.Starved(c.path) // the app of one that was adopted may not tell its bounds
 	c.cgroups.Remove(c.app.InstanceID, c.path)
 }
 

@@ -124,8 +124,10 @@ func TestOnlyWhoUsesACgroupHasOneAndItIsGoneWithTheRun(t *testing.T) {
 	require.Len(t, held.grouped(&w, Order{App: plain}), len(held), "one is enough")
 	adopted := held[len(held)-1].Resource.(*cgroup)
 	require.NoError(t, adopted.Attach(&messages.Launched{Cgroup: "/a@3"}))
-	adopted.Release(&End{})
+	e = &End{}
+	adopted.Release(e)
 	require.Contains(t, g.told, "remove /a@3")
+	require.Equal(t, 2, e.Rest.Starved, "though what was adopted does not tell its bounds")
 }
 
 func TestAProcessThatWasFoundHasNothingOfWhatOnlyAStartNeeds(t *testing.T) {

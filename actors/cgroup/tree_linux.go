@@ -271,19 +271,29 @@ func (t *Tree) Kill(c messages.Cgroup) error {
 	return writeAt(fd, "cgroup.kill", "1")
 }
 
-// Starved returns how many processes of the cgroup the kernel has killed because it had no more memory for them.
+// Starved returns how many processes of the cgroup the kernel has killed because they had all the memory that its bound gives
+// them. It counts those that it kills for want of the host's memory, or of a cgroup above, in the same place; but then no
+// request for memory has met the bound.
 func (t *Tree) Starved(at string) int {
 	text, err := t.read(path.Join(at, "memory.events"))
 	if err != nil {
 		return 0 // nothing is bounded there
 	}
+	met, killed := 0, 0
 	for line := range strings.Lines(text) {
-		if n, is := strings.CutPrefix(line, "oom_kill "); is {
-			killed, _ := strconv.Atoi(strings.TrimSpace(n)) // the kernel writes a number
-			return killed
+		key, value, _ := strings.Cut(line, " ")
+		n, _ := strconv.Atoi(strings.TrimSpace(value)) // the kernel writes a number
+		switch key {
+		case "oom":
+			met = n
+		case "oom_kill":
+			killed = n
 		}
 	}
-	return 0
+	if met == 0 {
+		return 0
+	}
+	return killed
 }
 
 // Remove removes the cgroup of a run that is over. One in which processes are is kept in mind, see Left.

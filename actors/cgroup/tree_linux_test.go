@@ -173,6 +173,8 @@ func TestWhatTheKernelKilledForWantOfMemoryIsCounted(t *testing.T) {
 	require.Zero(t, tree.Starved(at))
 	require.NoError(t, os.WriteFile(filepath.Join(mount, at, "memory.events"), []byte("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n"), 0o644))
 	require.Equal(t, 2, tree.Starved(at))
+	require.NoError(t, os.WriteFile(filepath.Join(mount, at, "memory.events"), []byte("low 0\nhigh 0\nmax 12\noom 0\noom_kill 1\noom_group_kill 0\n"), 0o644))
+	require.Zero(t, tree.Starved(at), "it was the host that had no more")
 }
 
 // real is a tree of this host's.
