@@ -144,10 +144,14 @@ func (h *Host) Spawner() actors.Spawner { return &Spawner{h.config.Spawner, h} }
 // Observer hears of what becomes of them.
 func (h *Host) Observer() supervisor.Observer {
 	return supervisor.Observer{Transition: func(t messages.Transition) {
-		if t.Status.PID != 0 || t.To == messages.Starting || t.To == messages.Stopping || t.To == messages.Running {
+		run := t.Status.Run
+		switch {
+		case t.Status.PID != 0, t.To == messages.Stopping, t.To == messages.Running:
 			return
+		case t.To == messages.Starting:
+			run-- // what is wanted again while it ends is started without a pause, and waits here: it is to be claimed first
 		}
-		if h.gate.ended(t.ID, t.Status.Run) {
+		if h.gate.ended(t.ID, run) {
 			h.send(settled{})
 		}
 	}}
