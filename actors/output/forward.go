@@ -19,9 +19,32 @@ const turnBytes = 256 << 10
 var errOverwritten = errors.New("the bytes before the position are not those that were forwarded")
 
 // visit gives one file its share of a turn: it looks at it, forwards what is new, and trims it.
-func (w *worker) visit(t *tail) (err error) {
+func (w *worker) visit(t *tail) error {
 	position, end, head := t.Next, t.end, t.head
 	w.find(t)
+	return w.lookAt(t, func() error {
+		if err := w.skip(t); err != nil {
+			return err
+		}
+		more, err := w.forward(t)
+		if errors.Is(err, errOverwritten) {
+			t.overwritten()
+			w.sayAnew(t)
+			w.news, w.more = true, true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		w.u.trim(t)
+		w.news = w.news || t.Next != position || t.end != end || t.head != head
+		w.more = w.more || more
+		return nil
+	})
+}
+
+// lookAt takes up the checkpoint in a file, which is open until then returns.
+func (w *worker) lookAt(t *tail, then func() error) (err error) {
 	if t.file, err = t.open(os.O_RDONLY); err != nil {
 		return err
 	}
@@ -33,23 +56,7 @@ func (w *worker) visit(t *tail) (err error) {
 		return err
 	}
 	w.sayAnew(t)
-	if err := w.skip(t); err != nil {
-		return err
-	}
-	more, err := w.forward(t)
-	if errors.Is(err, errOverwritten) {
-		t.overwritten()
-		w.sayAnew(t)
-		w.news, w.more = true, true
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	w.u.trim(t)
-	w.news = w.news || t.Next != position || t.end != end || t.head != head
-	w.more = w.more || more
-	return nil
+	return then()
 }
 
 // conclude says what became of a visit. A follower that ends does not wait for a disk to get well: its checkpoint is remembered.

@@ -401,7 +401,7 @@ func (w *worker) shrink(s *source) {
 			continue
 		}
 		since := modified(t.path(), s.checkpoints(), w.u.dir.Instance(s.id))
-		err := w.lookAt(t)
+		err := w.lookAt(t, func() error { return nil })
 		if errors.Is(err, fs.ErrNotExist) {
 			w.u.count(t, false, err)
 			continue
@@ -414,22 +414,6 @@ func (w *worker) shrink(s *source) {
 			s.tell()
 		}
 	}
-}
-
-// lookAt takes up the checkpoint in a file.
-func (w *worker) lookAt(t *tail) (err error) {
-	if t.file, err = t.open(os.O_RDONLY); err != nil {
-		return err
-	}
-	defer func() {
-		err = errors.Join(err, t.file.Close())
-		t.file = nil
-	}()
-	if err := t.look(); err != nil {
-		return err
-	}
-	w.sayAnew(t)
-	return nil
 }
 
 // times are when files were modified.
