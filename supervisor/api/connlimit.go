@@ -16,13 +16,10 @@ type connLimit struct {
 
 // Bounded returns a listener on l that has so many connections open at the most; further ones wait in the kernel's queue.
 func Bounded(l net.Listener, connections int) net.Listener {
-	return newConnLimit(l, connections, nil)
+	return newConnLimit(l, connections, func(int) {})
 }
 
 func newConnLimit(l net.Listener, connections int, opened func(int)) *connLimit {
-	if opened == nil {
-		opened = func(int) {}
-	}
 	return &connLimit{Listener: l, opened: opened, slots: make(chan struct{}, connections), closed: make(chan struct{})}
 }
 

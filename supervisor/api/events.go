@@ -29,7 +29,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		s.no(w, r, answerTo(err))
 		return
 	}
-	out, ctx, done := s.stream(w, r, "text/event-stream", true)
+	out, ctx, done := s.stream(w, r, "text/event-stream", 1, true)
 	if out == nil {
 		return
 	}

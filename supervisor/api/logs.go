@@ -26,7 +26,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 		s.no(w, r, answerTo(messages.ErrUnknownInstance{ID: q.ID}))
 		return
 	}
-	out, ctx, done := s.stream(w, r, "application/x-ndjson", q.Follow)
+	out, ctx, done := s.stream(w, r, "application/x-ndjson", 2, q.Follow)
 	if out == nil {
 		return
 	}
@@ -44,8 +44,10 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 }
 
 // stream begins a response that may take long: as long as its context. It is nil if there are too many; that has been
-// answered then. done ends it.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, form string, live bool) (out *stream, _ context.Context, done func()) {
+// answered then. It reads so many files at the most at a time. done ends it.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, form string, files int, live bool) (
+	out *stream, _ context.Context, done func(),
+) {
 	select {
 	case s.streams <- struct{}{}:
 	default:
@@ -53,6 +55,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, form string, liv
 		s.no(w, r, &Error{"too many streams are being read at once; end one of them, or try again later", CodeBusy, http.StatusServiceUnavailable})
 		return nil, nil, nil
 	}
+	s.options.Opened(files)
 	ctx, cancel := context.WithCancel(r.Context())
 	unhook := context.AfterFunc(s.life, cancel)
 	h := w.Header()
@@ -61,6 +64,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, form string, liv
 	return &stream{to: http.NewResponseController(w), body: w, json: json.NewEncoder(w), patience: s.options.writeTimeout, live: live}, ctx, func() {
 		unhook()
 		cancel()
+		s.options.Opened(-files)
 		<-s.streams
 	}
 }

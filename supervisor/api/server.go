@@ -64,7 +64,8 @@ type Options struct {
 	ReadGroup *int
 	// Connections is how many callers are spoken to at the same time, at each address; further ones wait. Default 1024.
 	Connections int
-	// Opened is told by how much the number of connections has changed; nil: nobody is.
+	// Opened is told by how much the number of descriptors that callers hold has changed: a connection, the files that a
+	// stream reads; nil: nobody is.
 	Opened func(change int)
 
 	// The bounds; the zero values are the defaults.
@@ -127,6 +128,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Connections <= 0 {
 		o.Connections = 1024
+	}
+	if o.Opened == nil {
+		o.Opened = func(int) {}
 	}
 	if o.streams <= 0 {
 		o.streams = max(o.Connections/2, 1) // so that who follows never keeps others from asking and steering

@@ -41,6 +41,20 @@ func (d *daemon) phases() map[string]int {
 	return n
 }
 
+// first returns an instance of the phase.
+func (d *daemon) first(phase string) string {
+	d.w.Helper()
+	doc, err := d.status()
+	require.NoError(d.w, err)
+	for _, s := range doc.Instances {
+		if s.Phase == phase {
+			return s.ID
+		}
+	}
+	d.w.Fatalf("none is %s", phase)
+	return ""
+}
+
 // many declares so many instances.
 func (w *world) many(n int) {
 	w.apps = nil
@@ -61,7 +75,8 @@ func TestADaemonThatIsOutOfDescriptorsStaysInControl(t *testing.T) {
 	w.eventually(20*time.Second, "as many run as fit, and the others wait", func() bool {
 		n := d.phases()
 		running = n["running"]
-		return running >= 5 && n["running"]+n["starting"] == 40 && strings.Contains(w.reasonOf("i39"), "file descriptors")
+		return running >= 5 && n["running"]+n["starting"] == 40 &&
+			strings.Contains(w.reasonOf(d.first("starting")), "file descriptors")
 	})
 	// Who follows what happens does not keep others from asking,
 	for range 24 {
