@@ -80,6 +80,12 @@ func (o *owners) stranger(leader int, tag string, grouped bool, answerer *net.TC
 // familiar reports whether it is proved, or cannot be learned, without a look at other processes than the one that was found to
 // answer at the address before.
 func (o *owners) familiar(leader int, answerer *net.TCPAddr) bool {
+	o.mu.Lock()
+	last := o.found[answerer.Port]
+	o.mu.Unlock()
+	if last.leader != leader {
+		return false // who looks further asks the kernel
+	}
 	l, err := kernel.ListenerAt(answerer)
 	return err != nil || o.remembers(leader, answerer.Port, l.Inode)
 }

@@ -103,7 +103,7 @@ func (p Procfs) TaggedTable(ctx context.Context) (map[int]Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	tagged, err := p.Tagged(ctx)
+	tagged, err := p.Tagged(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +114,8 @@ func (p Procfs) TaggedTable(ctx context.Context) (map[int]Process, error) {
 }
 
 // Tagged looks at every process once and returns those that show tags of procman, of whatever state directory, also of a check. That one
-// cannot be looked at is no error: it has ended, or it is another user's.
-func (p Procfs) Tagged(ctx context.Context) ([]Process, error) {
+// cannot be looked at is no error: it has ended, or it is another user's. Those that are known are left out; nil: none is.
+func (p Procfs) Tagged(ctx context.Context, known func(pid int) bool) ([]Process, error) {
 	pids, err := p.PIDs()
 	if err != nil {
 		return nil, err
@@ -125,6 +125,9 @@ func (p Procfs) Tagged(ctx context.Context) ([]Process, error) {
 	for _, pid := range pids {
 		if err := ctx.Err(); err != nil {
 			return found, err
+		}
+		if known != nil && known(pid) {
+			continue
 		}
 		if x, ok := p.tagged(pid, buffer); ok {
 			found = append(found, x)
@@ -291,8 +294,13 @@ func (p Procfs) Link(pid int, name string) (string, error) { return os.Readlink(
 
 // FD returns what the descriptor of the process is, as the kernel names it: a path, "socket:[inode]".
 func (p Procfs) FD(pid, fd int) (string, error) {
-	var link [4096]byte
+	var link [256]byte // on the stack: a greater one makes that of each who asks grow
 	n, err := unix.Readlink(p.fd(pid, fd), link[:])
+	if err == nil && n == len(link) {
+		long := make([]byte, unix.PathMax)
+		n, err = unix.Readlink(p.fd(pid, fd), long)
+		return string(long[:max(n, 0)]), err
+	}
 	if err != nil {
 		return "", err
 	}

@@ -129,7 +129,7 @@ func (r diagRequest) ask(got func(Socket)) (err error) {
 	if err := unix.Sendto(fd, r.encoded(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("sendto", err)
 	}
-	buf := make([]byte, 4<<10)
+	buf := make([]byte, 1<<10) // a socket is told in 100 bytes, an error with the request
 	if r.dump() {
 		buf = make([]byte, diagDumpSize)
 	}

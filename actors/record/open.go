@@ -178,10 +178,11 @@ func readFile(path string, flag int, limit int64) (content []byte, err error) {
 		}); err != nil {
 			return nil, pathError("read", path, err)
 		}
-		if n == 0 {
+		content = content[:len(content)+n]
+		// What is in /proc has no size, and ends where nothing comes.
+		if got := int64(len(content)); n == 0 || got == size && got <= limit {
 			return content, nil
 		}
-		content = content[:len(content)+n]
 	}
 	return nil, &fs.PathError{Op: "read", Path: path, Err: &TooLargeError{limit}}
 }

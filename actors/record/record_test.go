@@ -2,6 +2,8 @@ package record
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,4 +60,18 @@ func TestNothingThatMayLieInARecordPanics(t *testing.T) {
 			_ = Unseal("run", seal("run", []byte(head+string(raw)+"\n")), &sample{})
 		}
 	})
+}
+
+func TestOfALargeFileNoMoreIsReadThanTheLimit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	for size := range 5 {
+		require.NoError(t, os.WriteFile(path, make([]byte, size), 0o600))
+		content, err := ReadFile(path, 3)
+		if size > 3 {
+			require.Error(t, err, "of %d bytes", size)
+			continue
+		}
+		require.NoError(t, err)
+		require.Len(t, content, size)
+	}
 }

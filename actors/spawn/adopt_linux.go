@@ -95,6 +95,7 @@ func (s *Spawner) adoptRecorded(ctx context.Context, i *instance, r *runRecord) 
 	if r.Boot != s.boot || r.Exit != nil {
 		return nil, nil
 	}
+	here := false // whether it has its lock here, which is not asked of one that was kept
 	fd, err := s.kept(r.Tag)
 	if err != nil {
 		s.log.Warn("a stored process handle cannot be used", "instance", string(i.id), "pid", r.PID, "error", err)
@@ -107,7 +108,9 @@ func (s *Spawner) adoptRecorded(ctx context.Context, i *instance, r *runRecord) 
 		if err != nil {
 			return s.noRoom(err, r.PID, *r)
 		}
-		if verdict, d := s.judgeRecorded(fd, r); verdict != kernel.Leader {
+		var verdict kernel.Verdict
+		var d *doubt
+		if verdict, d, here = s.judgeRecorded(fd, r); verdict != kernel.Leader {
 			fd.Close()
 			return d, nil
 		}
@@ -119,7 +122,9 @@ func (s *Spawner) adoptRecorded(ctx context.Context, i *instance, r *runRecord) 
 	p := s.adopted(i.id, fd, *r)
 	p.started = readClock().read(r.Started, true)
 	s.begin(i, p, r.lost, nil)
-	s.mark(*r)
+	if !here {
+		s.mark(*r)
+	}
 	if fd.Ended() {
 		<-p.done // a zombie: how it ended is known in a moment
 	}

@@ -305,6 +305,17 @@ func (c *census) lead(was, now *process) {
 	}
 }
 
+// leads reports whether the number is that of the first process of a run, which lives. Who only looks on has no census.
+func (c *census) leads(pid int) bool {
+	if c == nil {
+		return false
+	}
+	c.mu.Lock()
+	p := c.leaders[pid]
+	c.mu.Unlock()
+	return p != nil && !p.ended()
+}
+
 // of returns the process of the run and those who may belong to it, as they are now, as far as the newest reading knows; none
 // if there are no others.
 // p.rest is locked.

@@ -56,17 +56,18 @@ func runOf(r *runRecord) *kernel.Run {
 }
 
 // judgeRecorded says what the process is that has the pid on record. The pidfd was opened before: were the pid given to
-// another process in between, the pidfd would be that of a process that began earlier, and nothing below would fit.
-func (s *Spawner) judgeRecorded(fd *kernel.Pidfd, r *runRecord) (kernel.Verdict, *doubt) {
+// another process in between, the pidfd would be that of a process that began earlier, and nothing below would fit. Of a leader
+// it reports whether it has its lock here.
+func (s *Spawner) judgeRecorded(fd *kernel.Pidfd, r *runRecord) (verdict kernel.Verdict, d *doubt, here bool) {
 	e := kernel.Evidence{Boot: s.boot, Record: runOf(r), PID: r.PID}
 	st, err := s.proc.Stat(r.PID)
 	switch {
 	case err == nil:
 		e.Stat = st
 	case fd.Ended():
-		return kernel.Stranger, nil // it was reaped: whatever it was, it is no more
+		return kernel.Stranger, nil, false // it was reaped: whatever it was, it is no more
 	case isLack(err): // we could not look
-		return kernel.Unclear, &doubt{pid: r.PID, start: r.Start, run: r.Run, spec: r.Spec, room: err}
+		return kernel.Unclear, &doubt{pid: r.PID, start: r.Start, run: r.Run, spec: r.Spec, room: err}, false
 	default:
 		e.Hidden = true // it lives: hidepid, another pid namespace, another user's
 	}
@@ -74,25 +75,25 @@ func (s *Spawner) judgeRecorded(fd *kernel.Pidfd, r *runRecord) (kernel.Verdict,
 		e.Shows = env.Tags()
 		e.Ours = e.Shows.ID == r.ID && s.isOurs(e.Shows.Dir)
 	}
-	verdict, why := kernel.Judge(e)
-	if verdict != kernel.Leader { // rare, and only now does it take more to know
+	var why kernel.Doubt
+	if verdict, why = kernel.Judge(e); verdict != kernel.Leader { // rare, and only now does it take more to know
 		e.Child = fd.Child()
 		e.Lock, e.Witness, _ = s.lockOf(r.PID, r.ID)
 		verdict, why = kernel.Judge(e)
 	}
 	var m otherManager
 	if verdict == kernel.Leader {
-		m = s.managerOf(r.ID, r.PID, e.Shows.Dir, r.Dir)
+		m, here = s.managerAndLock(r.ID, r.PID, e.Shows.Dir, r.Dir)
 		e.Manager = m.pid
 		verdict, why = kernel.Judge(e)
 	}
 	if verdict == kernel.Unclear && fd.Ended() {
-		return kernel.Stranger, nil // whatever it was, it is no more
+		return kernel.Stranger, nil, false // whatever it was, it is no more
 	}
 	if verdict == kernel.Unclear {
-		return verdict, &doubt{why: why, pid: r.PID, start: e.Stat.Start, run: r.Run, spec: r.Spec, manager: m}
+		return verdict, &doubt{why: why, pid: r.PID, start: e.Stat.Start, run: r.Run, spec: r.Spec, manager: m}, false
 	}
-	return verdict, nil
+	return verdict, nil, here
 }
 
 // judgeSeen says what each of those is that were seen, beside the process of the record r, and finds the leader among them.
@@ -263,7 +264,15 @@ func (s *Spawner) oursByName() func(dir string) bool {
 // given, the one in which its lock lies, which may have been moved, and the one from which it was managed last. If there is
 // none, those that exist are kept from any other from now on: a process has one manager.
 func (s *Spawner) managerOf(id messages.InstanceID, pid int, dirs ...string) otherManager {
-	if target, err := s.proc.FD(pid, kernel.LockFD); err == nil && target != s.dir.InstanceLock(id) {
+	m, _ := s.managerAndLock(id, pid, dirs...)
+	return m
+}
+
+// managerAndLock is managerOf, and reports whether the process has its lock here.
+func (s *Spawner) managerAndLock(id messages.InstanceID, pid int, dirs ...string) (m otherManager, here bool) {
+	target, err := s.proc.FD(pid, kernel.LockFD)
+	here = err == nil && target == s.dir.InstanceLock(id)
+	if err == nil && !here {
 		dirs = append(dirs, dirOfLock(target))
 		if _, _, says := s.lockOf(pid, id); says != nil {
 			dirs = append(dirs, says.Dir)
@@ -274,10 +283,10 @@ func (s *Spawner) managerOf(id messages.InstanceID, pid int, dirs ...string) oth
 			continue
 		}
 		if pid := s.claim(dir); pid != 0 {
-			return otherManager{dir, pid}
+			return otherManager{dir, pid}, here
 		}
 	}
-	return otherManager{}
+	return otherManager{}, here
 }
 
 // mark writes into the lock that the process holds from where it is managed now, if that lock lies elsewhere: so whoever

@@ -134,7 +134,7 @@ func (s *Spawner) onRecord(r *runRecord) (alive bool, end messages.Exit, d *doub
 		return false, end, nil, err
 	}
 	defer fd.Close()
-	verdict, d := s.judgeRecorded(fd, r)
+	verdict, d, _ := s.judgeRecorded(fd, r)
 	switch {
 	case verdict != kernel.Leader:
 		return false, end, d, nil

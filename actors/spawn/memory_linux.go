@@ -100,11 +100,17 @@ func (s *Spawner) Recall(ctx context.Context) ([]messages.Memory, error) {
 	errs := []error{err}
 	c, init := readClock(), s.initStart()
 	var memories []messages.Memory
-	for _, id := range ids {
-		if err := ctx.Err(); err != nil {
-			return memories, errors.Join(append(errs, err)...)
+	read, wrong := make([]memoryRecord, len(ids)), make([]error, len(ids))
+	each(len(ids), func(n int) {
+		if wrong[n] = ctx.Err(); wrong[n] == nil {
+			read[n], wrong[n] = s.readMemoryOf(ids[n], init)
 		}
-		r, err := s.readMemoryOf(id, init)
+	})
+	if err := ctx.Err(); err != nil {
+		return nil, errors.Join(append(errs, err)...)
+	}
+	for n, id := range ids {
+		r, err := read[n], wrong[n]
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:

@@ -114,6 +114,9 @@ func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survi
 func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*runRecord, all bool, times int) (map[messages.InstanceID]bool, error) {
 	began := time.Now()
 	wanted, surveyed := records, map[messages.InstanceID]bool{}
+	if all {
+		s.adoptAll(ctx, records)
+	}
 	for n := 1; ; n++ {
 		seen, err := s.scan(ctx, records)
 		if err != nil {
@@ -162,6 +165,22 @@ func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*r
 			return surveyed, err
 		}
 	}
+}
+
+// adoptAll makes the processes on record their instances', before all of the host are looked at: each of them is looked at once then, and
+// is no news to a scan. What it cannot do the survey tries again, and says why.
+func (s *Spawner) adoptAll(ctx context.Context, records map[messages.InstanceID]*runRecord) {
+	ids := slices.Collect(maps.Keys(records))
+	each(len(ids), func(n int) {
+		i, r := s.instance(ids[n]), records[ids[n]]
+		if r == nil || i.take(ctx) != nil {
+			return
+		}
+		defer i.give()
+		if i.process() == nil {
+			_, _ = s.adoptRecorded(ctx, i, r)
+		}
+	})
 }
 
 // each calls do for 0 to count-1, on as many processors as there are.
@@ -306,10 +325,10 @@ func (s *Spawner) end(x kernel.Process, stays int) {
 	})
 }
 
-// scan looks at every process once and returns those that show a tag of this state directory, or of a run on record, by
-// instance. Those of other state directories are kept for who starts an instance, see elsewhere.
+// scan looks at every process once, but for those that are the first of a run here, and returns those that show a tag of this state
+// directory, or of a run on record, by instance. Those of other state directories are kept for who starts an instance, see elsewhere.
 func (s *Spawner) scan(ctx context.Context, records map[messages.InstanceID]*runRecord) (map[messages.InstanceID][]kernel.Process, error) {
-	tagged, err := s.proc.Tagged(ctx)
+	tagged, err := s.proc.Tagged(ctx, s.census.leads)
 	runs := make(map[string]messages.InstanceID, len(records)) // by tag
 	for id, r := range records {
 		if r != nil && r.Tag != "" {

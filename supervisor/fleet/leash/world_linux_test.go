@@ -156,7 +156,7 @@ func (h *host) kill() {
 
 // alive returns the processes that show the state directory.
 func (h *host) alive() (pids []int) {
-	all, err := kernel.Procfs("/proc").Tagged(context.Background())
+	all, err := kernel.Procfs("/proc").Tagged(context.Background(), nil)
 	require.NoError(h, err)
 	for _, p := range all {
 		if p.Dir == string(h.dir) && !p.Zombie() && p.PID != os.Getpid() {
