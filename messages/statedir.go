@@ -6,6 +6,8 @@ import "path/filepath"
 // touches the file system.
 type StateDir string
 
+const instances = "instances"
+
 // Lock is held by the one manager that uses the directory.
 func (d StateDir) Lock() string { return filepath.Join(string(d), "lock") }
 
@@ -34,38 +36,41 @@ func (d StateDir) StartLock() string { return filepath.Join(string(d), "start.lo
 func (d StateDir) LeashLog() string { return filepath.Join(string(d), "leash.log") }
 
 // Instances holds one directory for each instance.
-func (d StateDir) Instances() string { return filepath.Join(string(d), "instances") }
+func (d StateDir) Instances() string { return filepath.Join(string(d), instances) }
 
 // Instance is the directory of one instance.
-func (d StateDir) Instance(id InstanceID) string { return filepath.Join(d.Instances(), string(id)) }
+func (d StateDir) Instance(id InstanceID) string {
+	return filepath.Join(string(d), instances, string(id))
+}
+
+// of is a file in the directory of one instance: one join, since paths are made often.
+func (d StateDir) of(id InstanceID, file string) string {
+	return filepath.Join(string(d), instances, string(id), file)
+}
 
 // Stdout is where an instance's standard output goes.
-func (d StateDir) Stdout(id InstanceID) string { return filepath.Join(d.Instance(id), "stdout.log") }
+func (d StateDir) Stdout(id InstanceID) string { return d.of(id, "stdout.log") }
 
 // Stderr is where an instance's standard error goes.
-func (d StateDir) Stderr(id InstanceID) string { return filepath.Join(d.Instance(id), "stderr.log") }
+func (d StateDir) Stderr(id InstanceID) string { return d.of(id, "stderr.log") }
 
 // OutputPlace is how far an instance's output has been forwarded.
-func (d StateDir) OutputPlace(id InstanceID) string {
-	return filepath.Join(d.Instance(id), "output.json")
-}
+func (d StateDir) OutputPlace(id InstanceID) string { return d.of(id, "output.json") }
 
 // Run is the record of an instance's newest process.
-func (d StateDir) Run(id InstanceID) string { return filepath.Join(d.Instance(id), "run.json") }
+func (d StateDir) Run(id InstanceID) string { return d.of(id, "run.json") }
 
 // Memory is what the root remembers of an instance.
-func (d StateDir) Memory(id InstanceID) string { return filepath.Join(d.Instance(id), "memory.json") }
+func (d StateDir) Memory(id InstanceID) string { return d.of(id, "memory.json") }
 
 // Fence marks an instance whose processes the leash ends at the deadline.
-func (d StateDir) Fence(id InstanceID) string { return filepath.Join(d.Instance(id), "fence.json") }
+func (d StateDir) Fence(id InstanceID) string { return d.of(id, "fence.json") }
 
 // Assigned is what a fleet has assigned to this host of the instance.
-func (d StateDir) Assigned(id InstanceID) string {
-	return filepath.Join(d.Instance(id), "assigned.json")
-}
+func (d StateDir) Assigned(id InstanceID) string { return d.of(id, "assigned.json") }
 
 // Ending is what the leash did last to a run of an instance.
-func (d StateDir) Ending(id InstanceID) string { return filepath.Join(d.Instance(id), "leash.json") }
+func (d StateDir) Ending(id InstanceID) string { return d.of(id, "leash.json") }
 
 // InstanceLock is held by every process of an instance for as long as it lives.
-func (d StateDir) InstanceLock(id InstanceID) string { return filepath.Join(d.Instance(id), "lock") }
+func (d StateDir) InstanceLock(id InstanceID) string { return d.of(id, "lock") }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"strconv"
 	"time"
 )
 
@@ -111,14 +112,20 @@ func (m timeIndex) after(offset int64) timeIndex {
 }
 
 // MarshalJSON writes the differences between neighbours: they are short, and the index is written every second.
-func (m timeIndex) MarshalJSON() ([]byte, error) {
-	flat := make([]int64, 0, 2*len(m))
+func (m timeIndex) MarshalJSON() ([]byte, error) { return m.append(nil), nil }
+
+func (m timeIndex) append(b []byte) []byte {
+	b = append(b, '[')
 	var before timeMark
-	for _, k := range m {
-		flat = append(flat, k.Offset-before.Offset, k.Time-before.Time)
+	for i, k := range m {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, k.Offset-before.Offset, 10)
+		b = strconv.AppendInt(append(b, ','), k.Time-before.Time, 10)
 		before = k
 	}
-	return json.Marshal(flat)
+	return append(b, ']')
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.

@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,9 +13,7 @@ func TestTheFormsOfWhatIsSealedShortAreFixed(t *testing.T) {
 	const line = `{"cursor":7,"msg":"x","crc":"2282609b"}` + "\n"
 	require.Equal(t, line, string(SealLine([]byte(`{"cursor":7,"msg":"x"}`))))
 	const file = `{"crc32":2594498115,"record":{"id":"a"}}`
-	sealed, err := SealShort(map[string]string{"id": "a"})
-	require.NoError(t, err)
-	require.Equal(t, file, string(sealed))
+	require.Equal(t, file, string(SealShort([]byte(`{"id":"a"}`))))
 }
 
 func TestWhatIsSealedShortIsReadOnlyAsItWasWritten(t *testing.T) {
@@ -34,8 +33,9 @@ func TestWhatIsSealedShortIsReadOnlyAsItWasWritten(t *testing.T) {
 		}
 	}
 
-	sealed, err := SealShort(sample{ID: "a"})
+	body, err := json.Marshal(sample{ID: "a"})
 	require.NoError(t, err)
+	sealed := SealShort(body)
 	var back sample
 	require.NoError(t, UnsealShort(sealed, &back))
 	require.Equal(t, sample{ID: "a"}, back)
