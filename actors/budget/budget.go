@@ -33,8 +33,8 @@ func Of(limit uint64) Shares {
 // files, /dev/null, a pipe to the child, its pidfd twice.
 const perStart = 10
 
-// OwnFiles is what the manager has open without any instance, as measured: logs, locks, watches, listeners.
-const OwnFiles = 19
+// OwnFiles is what the manager has open without any instance, as measured: logs, locks, watches, listeners, cgroups.
+const OwnFiles = 22
 
 // Each is what an instance keeps open in the manager: its pidfd, and the socket that holds its port.
 func Each(hold bool) int {
@@ -98,7 +98,8 @@ func (b *Budget) hasRoom(flying int) *shortage {
 	return short
 }
 
-// Lend says that control has so many more descriptors open, or fewer: they are taken from the reserve, not from the instances.
+// Lend says that control, or who probes, has so many more descriptors open, or fewer: they are taken from the reserve, not from
+// the instances.
 func (b *Budget) Lend(n int) { b.lent.Add(int64(n)) }
 
 // left returns what is used without what is lent.

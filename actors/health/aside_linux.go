@@ -47,6 +47,7 @@ func (b *batch) listen(ctx context.Context, f *flight, err error) {
 	if err2 == nil {
 		_ = conn.Close() // it is reset: nothing is lost by it
 	}
+	b.checker.opened(-1)
 	b.checker.judge(ctx, f.target, &f.probe, err)
 	b.checker.identify(ctx, f.target, f.address(), err, &f.probe)
 	conclude(f.target, &f.probe)

@@ -120,7 +120,11 @@ func TestAProbeThatIsBrokenOffInAnyStateLeavesNothing(t *testing.T) {
 		}
 		hangs(c)
 	})
-	c := New(Options{})
+	var connections, opened atomic.Int64
+	c := New(Options{Opened: func(n int) {
+		connections.Add(int64(n))
+		opened.Add(int64(max(n, 0)))
+	}})
 	for _, after := range []time.Duration{0, 3 * time.Millisecond, 50 * time.Millisecond} {
 		cancel := c.Begin(at(half, time.Hour), func(p messages.Probe) { t.Error("told", p) })
 		time.Sleep(after)
@@ -128,6 +132,8 @@ func TestAProbeThatIsBrokenOffInAnyStateLeavesNothing(t *testing.T) {
 		cancel()
 	}
 	require.Eventually(t, func() bool { return !c.batch.runs() && c.batch.others() == 0 }, time.Minute, time.Millisecond)
+	require.Positive(t, opened.Load())
+	require.Zero(t, connections.Load(), "as many connections were closed as were opened")
 }
 
 func (b *batch) others() int {

@@ -26,6 +26,8 @@ type Options struct {
 	// Command runs the commands of messages.HealthCommand, so many at a time; nil: there are none. Commands: 0: four for each core.
 	Command  Command
 	Commands int
+	// Opened is told by how much the number of connections to instances has changed; nil: nobody is.
+	Opened func(change int)
 	// Mask gives what hides the secrets of an instance in what it answers, nil if it has none. Nil: nothing is masked.
 	Mask func(messages.InstanceID) *messages.Masker
 }
@@ -37,6 +39,7 @@ type Checker struct {
 	slots   chan struct{}                              // of Check; nil: no limit
 	running chan struct{}                              // of commands
 	owners  *owners                                    // nil: do not ask
+	opened  func(change int)
 	batch   *batch                                     // nil: there is none
 }
 
@@ -91,7 +94,10 @@ func probers(o Options) map[manner]prober {
 
 // New returns a checker.
 func New(o Options) *Checker {
-	c := &Checker{probers: probers(o), mask: o.Mask}
+	c := &Checker{probers: probers(o), mask: o.Mask, opened: o.Opened}
+	if c.opened == nil {
+		c.opened = func(int) {}
+	}
 	if o.Owner {
 		c.owners = newOwners()
 	}

@@ -206,6 +206,9 @@ func (l *loop) ask(f *flight) {
 	}
 	fd, call, err := openSocket(family)
 	f.fd = fd
+	if fd >= 0 {
+		l.checker.opened(1)
+	}
 	if err == nil {
 		call, err = "connect", connect(fd, f.Port, f.over6)
 	}
@@ -395,6 +398,7 @@ func (l *loop) close(f *flight) {
 		l.let(f)
 		shut(f.fd)
 		f.fd = -1
+		l.checker.opened(-1)
 	}
 }
 

@@ -196,7 +196,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	d.supervisor, err = parts.Supervise(supervisor.Config{
 		Provider: provides, Spawner: spawns, Memory: remembers, Archive: remembers,
 		Health: collector.Checker(health.New(health.Options{
-			Owner: true, Concurrency: shares.Probes, Command: parts.Spawner.RunCheck, Mask: d.provider.secrets.Mask,
+			Owner: true, Concurrency: shares.Probes, Opened: room.Lend, Command: parts.Spawner.RunCheck, Mask: d.provider.secrets.Mask,
 		})),
 		StartParallel: file.Start.Parallel, Budget: room, Terms: Terms(), Keep: func() time.Duration { return d.provider.File().Output.Keep },
 		Observe: append(observers, supervisor.Observer{Event: d.events.Append}, collector.Observer(), supervisor.Observer{Reconciled: d.good.reconciled},

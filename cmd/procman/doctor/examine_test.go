@@ -87,9 +87,9 @@ func TestEachFaultIsFoundAndSaysWhatToDo(t *testing.T) {
 		{"daemon", func(f *Facts) { f.Daemon.StateDir = "/other" }, Fault, "uses the state directory /other; the configuration says /s", "", "-c"},
 		{"daemon", func(f *Facts) { f.Daemon.Visible = false }, Unknown, "cannot be seen", "", "in the container"},
 
-		{"open files", func(f *Facts) { f.Files.Limit = new(int64(781)) }, OK, "781, 781 needed", "", ""},
-		{"open files", func(f *Facts) { f.Files.Limit = new(int64(780)) }, Warning, "780, 781 needed", "they wait for one another", "ulimit -n 1562"},
-		{"open files", func(f *Facts) { f.Files.Limit = new(int64(263)) }, Fault, "263, 781 needed for 100 instances, 216 open now", "85 of them fit", "LimitNOFILE=1562"},
+		{"open files", func(f *Facts) { f.Files.Limit = new(int64(784)) }, OK, "784, 784 needed", "", ""},
+		{"open files", func(f *Facts) { f.Files.Limit = new(int64(783)) }, Warning, "783, 784 needed", "they wait for one another", "ulimit -n 1568"},
+		{"open files", func(f *Facts) { f.Files.Limit = new(int64(263)) }, Fault, "263, 784 needed for 100 instances, 216 open now", "84 of them fit", "LimitNOFILE=1568"},
 		{"open files", func(f *Facts) { f.Wants.Hold, f.Files.Limit = false, new(int64(162)) }, Fault, "681 needed", "", "LimitNOFILE"},
 		{"processes", func(f *Facts) { f.Tasks.Limits[1].Value = 563 }, Warning, "563 by pids.max of the cgroup /x, 564 needed (5 threads an instance, measured)", "thread", "raise that"},
 		{"processes", func(f *Facts) { f.Tasks.Limits[0].Value = 101 }, Fault, "101 by kernel.pid_max", "", "raise it"},
