@@ -40,7 +40,7 @@ type Checker struct {
 	running chan struct{}                              // of commands
 	owners  *owners                                    // nil: do not ask
 	opened  func(change int)
-	batch   *batch                                     // nil: there is none
+	batch   *batch // nil: there is none
 }
 
 // prober makes the probes of one kind. It is used by many goroutines at once.

@@ -90,7 +90,7 @@ func TestEachFaultIsFoundAndSaysWhatToDo(t *testing.T) {
 		{"open files", func(f *Facts) { f.Files.Limit = new(int64(784)) }, OK, "784, 784 needed", "", ""},
 		{"open files", func(f *Facts) { f.Files.Limit = new(int64(783)) }, Warning, "783, 784 needed", "they wait for one another", "ulimit -n 1568"},
 		{"open files", func(f *Facts) { f.Files.Limit = new(int64(263)) }, Fault, "263, 784 needed for 100 instances, 216 open now", "84 of them fit", "LimitNOFILE=1568"},
-		{"open files", func(f *Facts) { f.Wants.Hold, f.Files.Limit = false, new(int64(162)) }, Fault, "681 needed", "", "LimitNOFILE"},
+		{"open files", func(f *Facts) { f.Wants.Hold, f.Files.Limit = false, new(int64(162)) }, Fault, "684 needed", "", "LimitNOFILE"},
 		{"processes", func(f *Facts) { f.Tasks.Limits[1].Value = 563 }, Warning, "563 by pids.max of the cgroup /x, 564 needed (5 threads an instance, measured)", "thread", "raise that"},
 		{"processes", func(f *Facts) { f.Tasks.Limits[0].Value = 101 }, Fault, "101 by kernel.pid_max", "", "raise it"},
 		{"processes", func(f *Facts) { f.Tasks.Each, f.Tasks.Limits[1].Value = nil, 1263 }, Warning, "1264 needed (12 threads an instance, assumed)", "", ""},
