@@ -72,7 +72,8 @@ func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
 	}
 	switch m, passing := e.memory(), e.Phase == messages.Starting || e.Phase == messages.Stopping; {
 	case m == written:
-	case passing && written.Run > 0: // else a next manager would know nothing of it
+	case written.Run == 0 && e.Phase == messages.Starting && m.Starts == 0: // nothing has begun yet that a next manager has to know
+	case passing && (written.Starts > 0 || m.Stop == messages.StopPolicy{}.WithDefaults()): // else it would end by another policy what it found
 		r.keeper.rememberSoon(m)
 	default:
 		r.keeper.remember(m, nil)

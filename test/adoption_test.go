@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -227,5 +228,36 @@ func TestAManagerThatDiesInTheMiddleOfAStopGivesOnlyTheRemainingGrace(t *testing
 		w.Pass(time.Second)
 		require.False(t, p.Alive())
 		require.Equal(t, 1, w.Spawns("web"))
+	})
+}
+
+func TestAFirstStartIsRememberedFromItsProcessOnAndAtOnceIfItEndsByAPolicyOfItsOwn(t *testing.T) {
+	bubble(t, "7 Manager crashes", func(t *testing.T) {
+		w := fake.NewWorld(t)
+		remembered := func() map[messages.InstanceID]messages.Memory {
+			synctest.Wait()
+			pages, err := w.Memory.Recall(t.Context())
+			require.NoError(t, err)
+			byID := map[messages.InstanceID]messages.Memory{}
+			for _, m := range pages {
+				byID[m.ID] = m
+			}
+			return byID
+		}
+		w.Spawner.Slow(time.Second)
+		own := w.App("own")
+		own.Stop.Grace = 42 * time.Second
+		w.Set(w.App("plain"), own)
+		w.Pass(900 * time.Millisecond)
+		require.Empty(t, remembered(), "there is nothing yet that a next manager has to know")
+		for len(w.Spawner.Live()) < 2 {
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+		}
+		require.Equal(t, 42*time.Second, remembered()["own"].Stop.Grace)
+		require.NotContains(t, remembered(), messages.InstanceID("plain"))
+		w.Pass(time.Second)
+		require.Equal(t, 1, remembered()["plain"].Starts)
+		noBugs(t, w)
 	})
 }
