@@ -36,12 +36,12 @@ func OpenLinked(path string, flag int, perm fs.FileMode) (*os.File, error) {
 }
 
 func openFile(path string, flag int, perm fs.FileMode) (f *os.File, err error) {
-	err = careful(path, flag, func() (err error) {
+	made, err := careful(path, flag, func(flag int) (err error) {
 		f, err = os.OpenFile(path, flag|harmless, perm)
 		return err
 	})
-	if err != nil {
-		return nil, err
+	if err != nil || made {
+		return f, err
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -62,15 +62,18 @@ func OpenBare(path string, flag int, perm fs.FileMode) (fd int, err error) {
 
 // openBare returns the descriptor, and the size of the file.
 func openBare(path string, flag int, perm fs.FileMode) (fd int, size int64, err error) {
-	err = careful(path, flag, func() error {
+	made, err := careful(path, flag, func(flag int) error {
 		err := again(func() (err error) {
 			fd, err = syscall.Open(path, flag|harmless, uint32(perm.Perm()))
 			return err
 		})
 		return pathError("open", path, err)
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return -1, 0, err
+	case made:
+		return fd, 0, nil
 	}
 	var s stat
 	err = again(func() error { return syscall.Fstat(fd, &s.Stat_t) })
@@ -86,21 +89,36 @@ func openBare(path string, flag int, perm fs.FileMode) (fd int, size int64, err 
 }
 
 // careful opens what was a regular file a moment ago, for to open a device may do something. What was opened is to be looked
-// at again: it may have been replaced.
-func careful(path string, flag int, open func() error) error {
-	s, err := lookAt(path, flag)
-	switch {
-	case err == nil && !s.regular():
-		return &NotRegularError{path, s.kind()}
-	case errors.Is(err, fs.ErrNotExist) && flag&os.O_CREATE == 0:
-		return pathError("open", path, err)
-	}
-	if err = open(); err != nil {
-		if s, statErr := lookAt(path, flag); statErr == nil && !s.regular() {
-			return &NotRegularError{path, s.kind()}
+// at again, for it may have been replaced, unless it was made: one that is there is opened without the wish to make one, of which some
+// file systems that take nothing at the moment would make us wait, and one that is not is made by us or by nobody.
+func careful(path string, flag int, open func(flag int) error) (made bool, err error) {
+	const tries = 3 // of a file that others make and remove
+	for n := 1; ; n++ {
+		s, err := lookAt(path, flag)
+		how := flag
+		switch {
+		case err == nil && !s.regular():
+			return false, &NotRegularError{path, s.kind()}
+		case errors.Is(err, fs.ErrNotExist) && flag&os.O_CREATE == 0:
+			return false, pathError("open", path, err)
+		case flag&os.O_CREATE == 0 || flag&os.O_EXCL != 0:
+			n = tries
+		case err == nil:
+			how &^= os.O_CREATE
+		case errors.Is(err, fs.ErrNotExist) && flag&syscall.O_NOFOLLOW != 0: // through a link it may be made elsewhere
+			how |= os.O_EXCL
 		}
+		if err = open(how); err == nil {
+			return how&os.O_EXCL != 0, nil
+		}
+		if n < tries && (errors.Is(err, fs.ErrNotExist) && how&os.O_CREATE == 0 || errors.Is(err, fs.ErrExist)) {
+			continue
+		}
+		if s, statErr := lookAt(path, flag); statErr == nil && !s.regular() {
+			return false, &NotRegularError{path, s.kind()}
+		}
+		return false, err
 	}
-	return err
 }
 
 func pathError(op, path string, err error) error {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -85,4 +87,32 @@ func TestWhoAsksADiskThatStallsIsToldInTimeAndItsThreadsAreBounded(t *testing.T)
 		_, err = d.Do(t.Context(), time.Second, func() error { return os.ErrExist }, nil)
 		require.ErrorIs(t, err, os.ErrExist)
 	})
+}
+
+func TestAFileIsMadeByOneOfThoseWhoWantItAndOpenedByTheOthers(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "log")
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 200 {
+				fd, err := OpenBare(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+				assert.NoError(t, err)
+				assert.NoError(t, writeAll(fd, path, []byte("x")))
+				assert.NoError(t, syscall.Close(fd))
+			}
+		})
+	}
+	all.Wait()
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Len(t, text, 8*200)
+
+	_, err = Open(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	require.ErrorIs(t, err, os.ErrExist)
+	require.NoError(t, os.Symlink(filepath.Join(dir, "elsewhere"), filepath.Join(dir, "link")))
+	f, err := OpenLinked(filepath.Join(dir, "link"), os.O_WRONLY|os.O_CREATE, 0o600)
+	require.NoError(t, err, "through the link of a person it is made where that leads")
+	require.NoError(t, f.Close())
+	require.FileExists(t, filepath.Join(dir, "elsewhere"))
 }

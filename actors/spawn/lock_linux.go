@@ -26,7 +26,7 @@ import (
 const lockPatience = time.Second
 
 func lockDir(dir messages.StateDir) (*os.File, error) {
-	f, err := openOrMake(dir.Lock(), os.O_RDWR, record.Open)
+	f, err := record.Open(dir.Lock(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("the state directory cannot be locked: %w", err)
 	}

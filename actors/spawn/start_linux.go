@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"sync"
@@ -184,28 +183,18 @@ func (s *Spawner) openAll(ctx context.Context, i *instance, app messages.AppInst
 		return stateError(err, s.dir.Instance(i.id))
 	}
 	path := s.dir.InstanceLock(i.id)
-	if f.lock, err = openOrMake(path, os.O_RDWR, record.Open); err != nil {
+	if f.lock, err = record.Open(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return stateError(err, path)
 	}
 	path = s.dir.Stdout(i.id)
-	if f.stdout, err = openOrMake(path, os.O_WRONLY|os.O_APPEND, record.OpenBare); err != nil {
+	if f.stdout, err = record.OpenBare(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
 		return stateError(err, path)
 	}
 	path = s.dir.Stderr(i.id)
-	if f.stderr, err = openOrMake(path, os.O_WRONLY|os.O_APPEND, record.OpenBare); err != nil {
+	if f.stderr, err = record.OpenBare(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
 		return stateError(err, path)
 	}
 	return nil
-}
-
-// openOrMake opens a file of the state directory. One that is there is opened without the wish to make one, of which some
-// file systems that take nothing at the moment would make us wait.
-func openOrMake[F any](path string, flag int, open func(string, int, fs.FileMode) (F, error)) (F, error) {
-	f, err := open(path, flag, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		f, err = open(path, flag|os.O_CREATE, 0o600)
-	}
-	return f, err
 }
 
 // command is what is executed.

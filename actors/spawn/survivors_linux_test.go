@@ -270,7 +270,7 @@ func TestAProcessThatHasNoEnvironmentYetIsWaitedFor(t *testing.T) {
 			dir := stateDir(t)
 			s := opened(t, dir)
 			require.NoError(t, s.makeDir("a"))
-			lock, err := openOrMake(dir.InstanceLock("a"), os.O_RDWR, record.Open)
+			lock, err := record.Open(dir.InstanceLock("a"), os.O_RDWR|os.O_CREATE, 0o600)
 			require.NoError(t, err)
 			require.NoError(t, s.awaitLock(t.Context(), s.instance("a"), lock))
 			// exec takes a while, as on a slow disk: the lock is held by a process that does not show whose it is.
