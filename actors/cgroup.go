@@ -13,6 +13,7 @@ type cgroup struct {
 	app     *messages.AppInstance
 	run     int
 	path    string // empty: it does without
+	made    bool   // with the bounds of the app
 }
 
 func (c *cgroup) Acquire(_ context.Context, l *messages.Launch) (err error) {
@@ -20,7 +21,7 @@ func (c *cgroup) Acquire(_ context.Context, l *messages.Launch) (err error) {
 	switch {
 	case c.cgroups != nil:
 		c.path, err = c.cgroups.Make(c.app.InstanceID, c.run, bounds)
-		l.Cgroup = c.path
+		l.Cgroup, c.made = c.path, true
 	case bounds != (messages.Resources{}):
 		err = &messages.StartError{Fault: messages.FaultBounds, Err: errNoCgroups, Help: "leave out resources"}
 	}
@@ -36,7 +37,9 @@ func (c *cgroup) Release(e *End) {
 	if c.path == "" || e.Left || c.cgroups == nil {
 		return // or it is taken over by whoever adopts the process
 	}
-	e.Rest.Starved = c.cgroups.Starved(c.path) // the app of one that was adopted may not tell its bounds
+	if !c.made || c.app.Bounds().Memory > 0 { // the app of one that was adopted may not tell its bounds
+		e.Rest.Starved = c.cgroups.Starved(c.path)
+	}
 	c.cgroups.Remove(c.app.InstanceID, c.path)
 }
 

@@ -175,9 +175,9 @@ func (t *Tree) Absent() error {
 
 // Enter opens the cgroup for a process to be started in it, and names it for ever. The descriptor is the caller's.
 func (t *Tree) Enter(at string) (int, messages.Cgroup, error) {
-	fd, err := unix.Openat(t.dir, t.at(at), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := t.openDir(at)
 	if err != nil {
-		return -1, messages.Cgroup{}, &fs.PathError{Op: "open", Path: t.full(at), Err: err}
+		return -1, messages.Cgroup{}, err
 	}
 	id, err := number(fd)
 	if err != nil {
@@ -185,6 +185,14 @@ func (t *Tree) Enter(at string) (int, messages.Cgroup, error) {
 		return -1, messages.Cgroup{}, &fs.PathError{Op: "stat", Path: t.full(at), Err: err}
 	}
 	return fd, messages.Cgroup{Path: at, ID: id}, nil
+}
+
+func (t *Tree) openDir(at string) (int, error) {
+	fd, err := unix.Openat(t.dir, t.at(at), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &fs.PathError{Op: "open", Path: t.full(at), Err: err}
+	}
+	return fd, nil
 }
 
 func number(fd int) (uint64, error) {
@@ -208,7 +216,10 @@ func (t *Tree) open(c messages.Cgroup) (int, error) {
 
 // Procs returns the processes in the cgroup and in those below it; none if it is no more.
 func (t *Tree) Procs(c messages.Cgroup) ([]int, error) {
-	fd, err := t.open(c)
+	if t == nil || t.dir < 0 {
+		return nil, nil
+	}
+	fd, err := t.openDir(c.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -216,7 +227,11 @@ func (t *Tree) Procs(c messages.Cgroup) ([]int, error) {
 		return nil, err
 	}
 	defer func() { _ = unix.Close(fd) }() // nothing was written
-	return procsIn(fd, nil, depth)
+	pids, id, err := procsIn(fd, nil, depth)
+	if id != c.ID { // what was entered is no more
+		return nil, nil
+	}
+	return pids, err
 }
 
 // procs is Procs by the path alone.
@@ -226,25 +241,25 @@ func (t *Tree) procs(at string) ([]int, error) {
 		return nil, err
 	}
 	defer func() { _ = unix.Close(fd) }() // nothing was written
-	return procsIn(fd, nil, 1)
+	pids, _, err := procsIn(fd, nil, 1)
+	return pids, err
 }
 
 // depth bounds how far is looked below a cgroup of a run, in which its processes may have made others.
 const depth = 32
 
-func procsIn(fd int, pids []int, deep int) ([]int, error) {
+// procsIn adds the processes of the open cgroup and of those below it, and returns its number, too.
+func procsIn(fd int, pids []int, deep int) ([]int, uint64, error) {
 	text, err := readAt(fd, "cgroup.procs")
-	if err != nil {
-		return pids, err
-	}
+	var st unix.Stat_t // afterwards: who has gone further down by now has made what is below before
+	err = errors.Join(err, unix.Fstat(fd, &st))
 	for _, word := range strings.Fields(text) {
 		if pid, err := strconv.Atoi(word); err == nil && pid > 0 { // 0: not visible here
 			pids = append(pids, pid)
 		}
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Nlink <= 2 || deep <= 1 {
-		return pids, err
+	if err != nil || st.Nlink <= 2 || deep <= 1 {
+		return pids, st.Ino, err
 	}
 	err = eachBelow(fd, func(name string) error {
 		inner, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -252,10 +267,15 @@ func procsIn(fd int, pids []int, deep int) ([]int, error) {
 			return ignore(err, unix.ENOENT)
 		}
 		defer func() { _ = unix.Close(inner) }() // nothing was written
-		pids, err = procsIn(inner, pids, deep-1)
+		pids, _, err = procsIn(inner, pids, deep-1)
 		return ignore(err, unix.ENODEV)
 	})
-	return pids, err
+	return pids, st.Ino, err
+}
+
+// Vacate removes a cgroup if nobody is in it, and reports whether nobody was. One that is not removed may be empty all the same.
+func (t *Tree) Vacate(c messages.Cgroup) bool {
+	return t != nil && t.dir >= 0 && unix.Unlinkat(t.dir, t.at(c.Path), unix.AT_REMOVEDIR) == nil
 }
 
 // Kill sends KILL to all that are in the cgroup and in those below it, also to those that are being forked.

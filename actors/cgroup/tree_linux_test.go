@@ -214,6 +214,7 @@ func TestACgroupIsKnownByItsNumberAndHeldByWhoIsInItOrBelow(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, pids, "the name is not the cgroup")
 
+	require.False(t, tree.Vacate(c), "somebody is in it")
 	tree.Remove("a", at)
 	require.Equal(t, []messages.Cgroup{c}, tree.Left("a"), "who is in it keeps it")
 	require.Equal(t, []messages.InstanceID{"a"}, tree.AllLeft())
@@ -225,6 +226,29 @@ func TestACgroupIsKnownByItsNumberAndHeldByWhoIsInItOrBelow(t *testing.T) {
 	require.Empty(t, tree.AllLeft())
 	require.NoDirExists(t, filepath.Join(tree.mount, at))
 	require.NoError(t, tree.Kill(c), "there is nobody")
+}
+
+func TestACgroupWithNobodyInItIsVacatedThoughAZombieOfItIsLeft(t *testing.T) {
+	t.Parallel()
+	tree := real(t)
+	at, err := tree.Make("a", 1, messages.Resources{})
+	require.NoError(t, err)
+	if at == "" {
+		t.Skip("no cgroup can be made here")
+	}
+	fd, c, err := tree.Enter(at)
+	require.NoError(t, err)
+	none := exec.Command("true")
+	none.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
+	require.NoError(t, none.Start())
+	require.NoError(t, unix.Close(fd))
+	require.NoError(t, unix.Waitid(unix.P_PID, none.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil))
+	require.True(t, tree.Vacate(c))
+	require.NoDirExists(t, filepath.Join(tree.mount, at))
+	pids, err := tree.Procs(c)
+	require.NoError(t, err)
+	require.Empty(t, pids)
+	require.NoError(t, none.Wait())
 }
 
 // TestTheKernelHoldsTheBoundsOfARun runs wherever the controllers are there.

@@ -50,3 +50,6 @@ func (*Tree) Starved(string) int { return 0 }
 
 // Remove does nothing.
 func (*Tree) Remove(messages.InstanceID, string) {}
+
+// Vacate returns false.
+func (*Tree) Vacate(messages.Cgroup) bool { return false }

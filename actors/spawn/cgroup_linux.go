@@ -63,9 +63,18 @@ func (s *Spawner) cgroupOf(id messages.InstanceID, run, pid int) *messages.Cgrou
 	return nil
 }
 
+// vacate removes the cgroup of a run whose first process has ended, if nobody is in it: so none needs to be looked for there.
+func (p *process) vacate() {
+	if p.mute && p.home.cgroups.Vacate(*p.record.Cgroup) {
+		p.rest.mu.Lock()
+		defer p.rest.mu.Unlock()
+		p.rest.vacant = true
+	}
+}
+
 // join adds those to the table that are in the run's own cgroup, beside its first process, and returns their pids.
 func (p *process) join(table map[int]kernel.Process) (map[int]kernel.Process, map[int]bool) {
-	if p.record.Cgroup == nil {
+	if p.record.Cgroup == nil || p.rest.vacant {
 		return table, nil
 	}
 	pids, err := p.home.cgroups.Procs(*p.record.Cgroup)

@@ -150,6 +150,7 @@ type rest struct {
 	at      time.Time      // when
 	waiting []sending      // what the worker has to send
 	working bool
+	vacant  bool // its cgroup is gone, for nobody was in it
 }
 
 // member is a process of the run.

@@ -26,6 +26,7 @@ type process struct {
 	then    []func()      // what is called then; guarded by mu
 	exit    messages.Exit
 	rest    rest
+	mute    bool // its cgroup has nothing to tell once nobody is in it
 }
 
 var (
@@ -162,6 +163,7 @@ func (p *process) Then(f func()) {
 // conclude is called once the process has ended.
 func (p *process) conclude() {
 	at := time.Now()
+	p.vacate()
 	p.look(at) // before the leader is reaped: until then nobody else can be given its pid
 	status, known := p.collect()
 	p.exit = exitOf(status, known, at)
@@ -169,10 +171,8 @@ func (p *process) conclude() {
 	if !p.groupLives() {
 		p.home.drop(p.fd) // Signal needs it no more
 	}
-	p.home.work.Go(func() {
-		p.home.conclude(p)
-		p.remove()
-	})
+	p.home.conclude(p)
+	p.remove()
 }
 
 // collect returns how the process ended, and reaps it if it is a child of ours.

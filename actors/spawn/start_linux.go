@@ -226,7 +226,7 @@ func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, c c
 				return nil, fault(messages.FaultOther, "", fmt.Errorf("bug: its process would be %d", pid), "") // nobody is signalled by that
 			}
 			failpoint("after-fork")
-			return s.started(i, r, pid, f.lock)
+			return s.started(i, r, pid, f.lock, l.App.Bounds().Memory > 0)
 		}
 		known()
 		// Whoever forks while a program is being copied holds it open for writing for an instant.
@@ -240,7 +240,7 @@ func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, c c
 }
 
 // started puts the new process into the table and on record: r is the intent.
-func (s *Spawner) started(i *instance, r runRecord, pid int, lock *os.File) (*process, error) {
+func (s *Spawner) started(i *instance, r runRecord, pid int, lock *os.File, bounded bool) (*process, error) {
 	now := time.Now()
 	handle, err := kernel.OpenPidfd(pid) // our child, not reaped: nobody else can have its pid
 	if err != nil {
@@ -257,7 +257,7 @@ func (s *Spawner) started(i *instance, r runRecord, pid int, lock *os.File) (*pr
 	r.PID, r.Start, r.Started, r.Args = pid, st.Start, readClock().stamp(now), ""
 	p := &process{
 		group: group{fd: handle, pid: pid, id: i.id, tag: r.Tag, start: st.Start, child: true},
-		home:  s, started: now, done: make(chan struct{}), record: r,
+		home:  s, started: now, done: make(chan struct{}), record: r, mute: r.Cgroup != nil && !bounded,
 	}
 	s.begin(i, p, true, func() { s.note(lock, p.record) })
 	failpoint("after-record")
