@@ -60,6 +60,36 @@ func (s *Status) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
+// AppendBrief appends what a line of a table shows of the status, without what is empty: a quarter of AppendJSON.
+func (s *Status) AppendBrief(b []byte) []byte {
+	b = appendText(append(b, `{"id":`...), string(s.ID))
+	b = appendText(append(b, `,"phase":`...), string(s.Phase))
+	b = appendText(append(b, `,"health":`...), string(s.Health))
+	text := func(key, text string) {
+		if text != "" {
+			b = appendText(append(b, key...), text)
+		}
+	}
+	number := func(key string, n int) {
+		if n != 0 {
+			b = strconv.AppendInt(append(b, key...), int64(n), 10)
+		}
+	}
+	moment := func(key string, t *time.Time) {
+		if t != nil {
+			b = appendMoment(append(b, key...), t)
+		}
+	}
+	text(`,"reason":`, s.Reason)
+	text(`,"outdated":`, string(s.Outdated))
+	number(`,"pid":`, s.PID)
+	number(`,"port":`, s.Port)
+	number(`,"restarts":`, s.Restarts)
+	moment(`,"started_at":`, s.StartedAt)
+	moment(`,"next_start_at":`, s.NextStartAt)
+	return append(b, '}')
+}
+
 func appendExit(b []byte, e *Exit) []byte {
 	if e == nil {
 		return append(b, `null`...)

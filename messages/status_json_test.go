@@ -42,6 +42,14 @@ func TestAStatusIsWrittenAsEncodingJSONWritesIt(t *testing.T) {
 		want, err := json.Marshal(s)
 		require.NoError(t, err)
 		require.Equal(t, string(want), string(s.AppendJSON(nil)))
+
+		var brief, again Status // which is the same without what it leaves out
+		require.NoError(t, json.Unmarshal(s.AppendBrief(nil), &brief))
+		s = Status{ID: s.ID, Phase: s.Phase, Health: s.Health, Reason: s.Reason, Outdated: s.Outdated, PID: s.PID, Port: s.Port,
+			Restarts: s.Restarts, StartedAt: s.StartedAt, NextStartAt: s.NextStartAt}
+		require.NoError(t, json.Unmarshal(s.AppendJSON(nil), &again))
+		again.Labels = nil
+		require.Equal(t, again, brief)
 	})
 	require.Contains(t, string((&Status{}).AppendJSON(nil)), `"labels":{}`)
 }

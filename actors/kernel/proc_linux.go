@@ -343,8 +343,17 @@ func (p Procfs) Locks(pid, fd int, buffer []byte) bool {
 	return err == nil && bytes.Contains(text, []byte("FLOCK"))
 }
 
+// earlyFDs is how many of a process's descriptors are asked for without a list of all, which may be thousands: what is
+// held for long was mostly opened early.
+const earlyFDs = 16
+
 // Holds reports whether the process has the path open at any descriptor, by its name.
 func (p Procfs) Holds(pid int, path string) bool {
+	for fd := range earlyFDs {
+		if target, err := p.FD(pid, fd); err == nil && target == path {
+			return true
+		}
+	}
 	fds, err := p.FDs(pid)
 	if err != nil {
 		return false

@@ -27,10 +27,15 @@ type Client struct {
 	file   string // see fileID
 	http   *http.Client
 	use    bool // see WithUse
+	brief  bool // see WithBrief
 }
 
 // WithUse has Instances say what each process uses of the host.
 func (c *Client) WithUse() { c.use = true }
+
+// WithBrief has Instances say no more of each than a line of a table shows: its id, phase, health, reason, pid, port and restarts, what is
+// outdated, and when it was and will be started. A daemon that does not know of that says all.
+func (c *Client) WithBrief() { c.brief = true }
 
 // NewClient returns a client. It connects when it is used.
 func NewClient(socket string) *Client {
@@ -83,6 +88,9 @@ func (c *Client) Instances(ctx context.Context, ids ...messages.InstanceID) (d D
 	}
 	if c.use {
 		v.Set("use", "true")
+	}
+	if c.brief {
+		v.Set("brief", "true")
 	}
 	path := "/v1/instances"
 	if len(v) > 0 {

@@ -22,9 +22,10 @@ func (s *Server) instances(w http.ResponseWriter, r *http.Request) {
 		s.no(w, r, answerTo(err))
 		return
 	}
-	use, err := strconv.ParseBool(cmp.Or(r.URL.Query().Get("use"), "false"))
-	if err != nil {
-		s.no(w, r, refuse("use is %.100q; it must be true or false", r.URL.Query().Get("use")))
+	use, no := flag(r, "use")
+	brief, also := flag(r, "brief")
+	if no = cmp.Or(no, also); no != nil {
+		s.no(w, r, no)
 		return
 	}
 	s.outdated(r.Context(), all)
@@ -39,11 +40,14 @@ func (s *Server) instances(w http.ResponseWriter, r *http.Request) {
 		if n > 0 {
 			text = append(text, ',')
 		}
-		if use && s.options.Use != nil && all[n].PID != 0 {
+		switch {
+		case brief:
+			text = all[n].AppendBrief(text)
+		case use && s.options.Use != nil && all[n].PID != 0:
 			shown := all[n] // the list is everybody's
 			shown.Use = s.options.Use(shown.PID)
 			text = shown.AppendJSON(text)
-		} else {
+		default:
 			text = all[n].AppendJSON(text)
 		}
 		if len(text) >= pieceOfAnswer {
@@ -57,6 +61,16 @@ func (s *Server) instances(w http.ResponseWriter, r *http.Request) {
 	if _, err := w.Write(append(text, "]}\n"...)); err != nil {
 		s.unsent(r, err)
 	}
+}
+
+// flag reads a parameter that is true or false, and is false if it is not given.
+func flag(r *http.Request, name string) (bool, *Error) {
+	given := r.URL.Query().Get(name)
+	is, err := strconv.ParseBool(cmp.Or(given, "false"))
+	if err != nil {
+		return false, refuse("%s is %.100q; it must be true or false", name, given)
+	}
+	return is, nil
 }
 
 // pieceOfAnswer is how many bytes of a long answer are put together at a time.

@@ -137,6 +137,12 @@ func TestTheClientAsksEveryEndpoint(t *testing.T) {
 	d, err = c.Instances(ctx, "web", "nobody", "web")
 	require.NoError(t, err)
 	require.Len(t, d.Instances, 1, "those that are known, each once")
+	whole := d.Instances[0]
+	c.WithBrief()
+	d, err = c.Instances(ctx, "web")
+	require.NoError(t, err)
+	require.Equal(t, []messages.Status{{ID: "web", Phase: whole.Phase, Health: whole.Health, PID: whole.PID, Port: whole.Port,
+		StartedAt: whole.StartedAt}}, d.Instances)
 
 	one, err := c.Instance(ctx, "web")
 	require.NoError(t, err)
