@@ -30,10 +30,10 @@ ID           PHASE    HEALTH   PID   PORT   RESTARTS  UPTIME  CPU  MEMORY  RUN  
 counter      running  healthy  4121  30001  1         1m05s   -    -       2    exited with code 1 (1m06s ago)  200 in 1.1ms (3s ago)  c.wasm  c.db
 guestbook-ä  backoff  unknown  -     -      0         -       -    -       1    -                               -                      -       -     next start in 4s: exited with code[31m 3
 `, "\n"), table(wide(), statuses, now, false))
-	statuses = append(statuses, messages.Status{ID: "old", Phase: messages.Running, Health: messages.NotHealthy, PID: 7, Port: 8, StartedAt: at(time.Hour), Outdated: "module"})
-	require.Equal(t, table(narrow(), statuses, now, true), table(narrow(), inBrief(t, statuses), now, true), "which needs no more than is told in brief")
 	require.Contains(t, table(narrow(), statuses, now, true), "counter      \x1b[32mrunning\x1b[0m  \x1b[32mhealthy\x1b[0m  4121")
 	require.Equal(t, "ID  PHASE  HEALTH  PID  PORT  RESTARTS  UPTIME  REASON\n", table(narrow(), nil, now, true))
+	statuses = append(statuses, messages.Status{ID: "old", Phase: messages.Running, Health: messages.NotHealthy, PID: 7, Port: 8, StartedAt: at(time.Hour), Outdated: "module"})
+	require.Equal(t, table(narrow(), statuses, now, true), table(narrow(), inBrief(t, statuses), now, true), "which needs no more than is told in brief")
 }
 
 func inBrief(t *testing.T, all []messages.Status) []messages.Status {
