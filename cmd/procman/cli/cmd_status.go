@@ -51,7 +51,7 @@ With --sort those with most come first; equals, and all without it, are in the o
 				if watch {
 					return a.watch(ctx, c, args)
 				}
-				if a.output == formatTable && by == "" && a.selector.All() {
+				if a.output != formatWide && !a.output.json() && by == "" && a.selector.All() {
 					c.WithBrief()
 				}
 				err := a.status(ctx, c, args, a.Stdout)
