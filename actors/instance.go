@@ -57,7 +57,7 @@ func NewMaker(w World) *Maker {
 	m.props = actor.PropsFromProducer(func() actor.Actor {
 		o := *m.next
 		return &instance{world: &m.world, order: o, held: m.world.resources(o), state: run.Begin(*o.App, o.Ready)}
-	})
+	}, actor.WithMailbox(actor.UnboundedLockfree())) // it gets few messages, and the other mailbox keeps room for ten
 	return m
 }
 
@@ -344,6 +344,7 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 	case run.Probe:
 		i.ask(c)
 	case run.Watch:
+		i.probe.Stop() // it has fired; what it was made of is not kept
 		i.watch.leave()
 		root, self := c.ActorSystem().Root, c.Self()
 		i.watch = i.world.Rounds.join(a.Schedule, i.target(), number, i.order.Recent, func(p messages.Probe) {

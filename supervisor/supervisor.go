@@ -178,13 +178,7 @@ func (s *Supervisor) queueOf(k *shown) messages.Queue {
 }
 
 func (s *Supervisor) statusOf(k *shown) messages.Status {
-	q := s.queueOf(k)
-	if !q.Waits {
-		return k.status()
-	}
-	v := *k.View
-	v.Queue = q
-	return v.Status(s.config.Terms)
+	return k.status(s.queueOf(k), s.config.Terms)
 }
 
 // Status returns the status of every instance, sorted by id. It never waits.
