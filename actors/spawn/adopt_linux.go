@@ -84,7 +84,7 @@ func (p *process) answers(run int) bool { return !p.over() || run == actors.AnyR
 
 func answer(p *process) (actors.Process, error) {
 	if p.over() {
-		return nil, &messages.GoneError{Exit: p.exit}
+		return nil, &messages.GoneError{Exit: *p.exit}
 	}
 	return p, nil
 }

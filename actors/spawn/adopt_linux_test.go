@@ -68,7 +68,7 @@ func TestAdoptionWaitsForAStartThatIsUnderWay(t *testing.T) {
 		assert.NoError(t, err)
 		started <- p
 	}()
-	eventually(t, "a start has the instance's turn", func() bool { return len(s.instance("a").turn) == 1 })
+	eventually(t, "a start has the instance's turn", func() bool { return s.instance("a").turn.isTaken() })
 	adopted := make(chan actors.Process)
 	go func() {
 		p, err := s.Adopt(context.Background(), "a", 2) // as after the loss of the actor that asked for the start

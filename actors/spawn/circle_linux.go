@@ -144,13 +144,18 @@ func (e *enquiry) end() {
 
 // rest is what is known of the processes of a run beside its first one.
 type rest struct {
-	mu      sync.Mutex
-	seen    map[int]member // that belong to it, by pid; those that have ended are taken out at each look
-	sent    sending        // what ends it, if that was sent: who is forked later gets it too
-	at      time.Time      // when
-	waiting []sending      // what the worker has to send
+	mu       sync.Mutex
+	seen     map[int]member // that belong to it, by pid; those that have ended are taken out at each look
+	sendings *sendings      // nil: nothing was sent
+	vacant   bool           // its cgroup is gone, for nobody was in it
+}
+
+// sendings are the signals to a run. Most of the time there are none.
+type sendings struct {
+	sent    sending   // what ends it, if that was sent: who is forked later gets it too
+	at      time.Time // when
+	waiting []sending // what the worker has to send
 	working bool
-	vacant  bool // its cgroup is gone, for nobody was in it
 }
 
 // member is a process of the run.
@@ -224,19 +229,21 @@ func (p *process) look(since time.Time) {
 		return
 	}
 	p.rest.mu.Lock()
-	now, late := map[int]member{}, []int{}
+	now, late, sent := map[int]member{}, []int{}, sendings{}
+	if p.rest.sendings != nil {
+		sent = *p.rest.sendings
+	}
 	for pid, x := range p.circle(p.join(p.home.census.of(p))) {
 		was, known := p.rest.seen[pid]
 		now[pid] = member{x, known && was.Start == x.Start && was.told}
-		if !known && !p.rest.at.IsZero() && sinceBoot(x.Start).After(p.rest.at) {
+		if !known && !sent.at.IsZero() && sinceBoot(x.Start).After(sent.at) {
 			late = append(late, pid)
 		}
 	}
 	p.rest.seen = now
-	sent := p.rest.sent
 	p.rest.mu.Unlock()
-	if sent.Signal != 0 {
-		p.send(late, sent)
+	if sent.sent.Signal != 0 {
+		p.send(late, sent.sent)
 	}
 	if p.fd != nil && p.ended() && !p.groupLives() {
 		p.home.drop(p.fd) // Signal needs it no more
@@ -331,25 +338,29 @@ func (p *process) send(to []int, s sending) {
 func (p *process) signalRest(s sending) {
 	p.rest.mu.Lock()
 	defer p.rest.mu.Unlock()
-	p.rest.waiting = append(p.rest.waiting, s)
-	if s.Signal != syscall.SIGCONT {
-		p.rest.sent, p.rest.at = s, time.Now()
+	if p.rest.sendings == nil {
+		p.rest.sendings = &sendings{}
 	}
-	if p.rest.working {
+	r := p.rest.sendings
+	r.waiting = append(r.waiting, s)
+	if s.Signal != syscall.SIGCONT {
+		r.sent, r.at = s, time.Now()
+	}
+	if r.working {
 		return
 	}
-	p.rest.working = true
-	p.home.work.Go(p.signalWaiting)
+	r.working = true
+	p.home.work.Go(func() { p.signalWaiting(r) })
 }
 
-func (p *process) signalWaiting() {
+func (p *process) signalWaiting(r *sendings) {
 	for {
 		since := time.Now()
 		p.rest.mu.Lock()
-		batch := p.rest.waiting
-		p.rest.waiting = nil
+		batch := r.waiting
+		r.waiting = nil
 		if len(batch) == 0 || p.home.isClosed() {
-			p.rest.working = false
+			r.working = false
 			p.rest.mu.Unlock()
 			return
 		}

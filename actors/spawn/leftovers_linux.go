@@ -85,9 +85,10 @@ func (s *Spawner) runOfMember(i *instance, r *runRecord, x kernel.Process) (tag 
 
 // ended returns a run whose first process is gone.
 func (s *Spawner) ended(id messages.InstanceID, r runRecord) *process {
+	exit := r.exit(s.boot)
 	p := &process{
 		group: group{pid: r.PID, id: id, tag: r.Tag, start: r.Start},
-		home:  s, record: r, done: make(chan struct{}), exit: r.exit(s.boot), started: readClock().read(r.Started, true),
+		home:  s, record: r, done: make(chan struct{}), exit: &exit, started: readClock().read(r.Started, true),
 	}
 	close(p.done)
 	return p

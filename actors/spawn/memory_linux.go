@@ -239,8 +239,8 @@ func (s *Spawner) Expunge(id messages.InstanceID) error {
 	held := s.wasHeld(i)
 	i.held = holdUnknown
 	memory := []string{s.dir.Memory(id), record.Staged(s.dir.Memory(id))}
-	i.pen <- struct{}{} // or a record on its way would come after us
-	defer func() { <-i.pen }()
+	_ = i.pen.take(context.Background()) // or a record on its way would come after us
+	defer i.pen.give()
 	i.mu.Lock()
 	gone := (i.newest == nil || i.newest.ended()) && i.doubt == nil
 	p := i.newest

@@ -22,9 +22,9 @@ type process struct {
 	home    *Spawner
 	record  runRecord // Exit is not kept here
 	started time.Time
-	done    chan struct{} // closed once exit is valid
+	done    chan struct{} // closed once exit is set
 	then    []func()      // what is called then; guarded by mu
-	exit    messages.Exit
+	exit    *messages.Exit
 	rest    rest
 	mute    bool // its cgroup has nothing to tell once nobody is in it
 }
@@ -65,7 +65,7 @@ func (p *process) unreaped() bool {
 // while the process lives on, and nothing is recorded: who closes a Spawner ends first what listens to Wait.
 func (p *process) Wait() messages.Exit {
 	<-p.done
-	return p.exit
+	return *p.exit
 }
 
 func (p *process) ended() bool {
@@ -105,8 +105,8 @@ func (p *process) Signal(sig syscall.Signal, leftovers messages.Leftovers) error
 // Send sends sig to the group, as long as its leader lives. It is no wish that the run ends, and nobody who is forked later
 // gets it.
 func (p *process) Send(sig syscall.Signal) error {
-	if p.fd == nil || p.ended() {
-		return &messages.GoneError{Exit: p.exit}
+	if p.fd == nil || p.ended() { // without a handle it is found ended
+		return &messages.GoneError{Exit: *p.exit}
 	}
 	leave, err := p.home.enter()
 	if err != nil {
@@ -129,8 +129,7 @@ func (p *process) watch() {
 	}
 	p.home.exits.await(p.fd, func(err error) {
 		if err != nil {
-			p.exit = unknownExit(time.Now())
-			p.tell()
+			p.tell(unknownExit(time.Now()))
 			return
 		}
 		p.home.work.Go(p.conclude)
@@ -138,7 +137,8 @@ func (p *process) watch() {
 }
 
 // tell tells those who wait for the exit.
-func (p *process) tell() {
+func (p *process) tell(exit messages.Exit) {
+	p.exit = &exit
 	p.mu.Lock()
 	then := p.then
 	p.then = nil
@@ -166,8 +166,7 @@ func (p *process) conclude() {
 	p.vacate()
 	p.look(at) // before the leader is reaped: until then nobody else can be given its pid
 	status, known := p.collect()
-	p.exit = exitOf(status, known, at)
-	p.tell() // reported first, recorded afterwards
+	p.tell(exitOf(status, known, at)) // reported first, recorded afterwards
 	if !p.groupLives() {
 		p.home.drop(p.fd) // Signal needs it no more
 	}

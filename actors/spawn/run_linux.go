@@ -138,23 +138,22 @@ func (s *Spawner) Stalled() error { return s.disk.Stalled(diskPatience) }
 // trySave returns nil if nothing is left to be written.
 func (s *Spawner) trySave(i *instance, patience time.Duration, then func()) error {
 	began := time.Now()
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	select {
-	case i.pen <- struct{}{}:
-	case <-late.C:
-		return s.disk.Overdue(began)
+	if !i.pen.try() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if i.pen.take(ctx) != nil {
+			return s.disk.Overdue(began)
+		}
 	}
-	give := func() { <-i.pen }
 	left, err := s.disk.Do(context.Background(), patience, func() error {
 		err := s.writeNewest(i)
 		if then != nil {
 			then()
 		}
 		return err
-	}, give)
+	}, i.pen.give)
 	if !left {
-		give()
+		i.pen.give()
 	}
 	return err
 }

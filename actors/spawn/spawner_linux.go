@@ -87,17 +87,17 @@ const (
 // instance is what the Spawner knows of one.
 type instance struct {
 	id         messages.InstanceID
-	inspection *inspection   // by a look that came late; guarded by the Spawner's mu
-	turn       chan struct{} // holds one token while somebody starts or looks for its process
+	inspection *inspection // by a look that came late; guarded by the Spawner's mu
+	turn       turn        // of who starts or looks for its process
 
 	mu      sync.Mutex // never held over a call to a file system, which may stall; guards what follows
 	newest  *process   // nil: none is known
 	unsaved *runRecord // of newest, and not on disk as it is; nil: it is
 	doubt   *doubt     // whether a process is the instance's; nil: none
 
-	pen   chan struct{} // holds one token while somebody writes the record of its run
-	files sync.Mutex    // held while what is remembered of it is written; guards what follows
-	held  hold          // Memory.Held as it is on disk
+	pen   turn       // of who writes the record of its run
+	files sync.Mutex // held while what is remembered of it is written; guards what follows
+	held  hold       // Memory.Held as it is on disk
 }
 
 // Open takes the state directory and makes it if it is missing. If another manager has it, the error is ErrInUse.
@@ -336,28 +336,16 @@ func (s *Spawner) instance(id messages.InstanceID) *instance {
 	defer s.mu.Unlock()
 	i := s.table[id]
 	if i == nil {
-		i = &instance{id: id, turn: make(chan struct{}, 1), pen: make(chan struct{}, 1)}
+		i = &instance{id: id}
 		s.table[id] = i
 	}
 	return i
 }
 
 // take waits until nobody else starts or looks for the instance's process. It is followed by give.
-func (i *instance) take(ctx context.Context) error {
-	select {
-	case i.turn <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case i.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func (i *instance) take(ctx context.Context) error { return i.turn.take(ctx) }
 
-func (i *instance) give() { <-i.turn }
+func (i *instance) give() { i.turn.give() }
 
 func (i *instance) process() *process {
 	i.mu.Lock()
@@ -413,7 +401,7 @@ func (s *Spawner) begin(i *instance, p *process, write bool, then func()) {
 func (s *Spawner) conclude(p *process) {
 	i := s.instance(p.id)
 	r := p.record
-	r.Exit = readClock().exitRecord(p.exit)
+	r.Exit = readClock().exitRecord(*p.exit)
 	i.mu.Lock()
 	newest := i.newest == p
 	if newest {
