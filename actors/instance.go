@@ -56,7 +56,7 @@ func NewMaker(w World) *Maker {
 	m := &Maker{world: w}
 	m.props = actor.PropsFromProducer(func() actor.Actor {
 		o := *m.next
-		return &instance{world: &m.world, order: o, held: m.world.resources(o), state: run.Begin(*o.App, o.Ready)}
+		return &instance{world: &m.world, order: o, held: m.world.resources(o), state: run.Begin(o.App, o.Ready)}
 	}, actor.WithMailbox(actor.UnboundedLockfree())) // it gets few messages, and the other mailbox keeps room for ten
 	return m
 }
@@ -396,7 +396,7 @@ func (i *instance) ask(c actor.Context) {
 func (i *instance) target() messages.Target {
 	p := i.process
 	g, is := p.(Grouped)
-	return messages.Target{ID: i.id(), PID: p.PID(), Tag: p.Tag(), Port: p.Port(), Policy: i.state.Health, App: cmp.Or(i.listed, i.order.App),
+	return messages.Target{ID: i.id(), PID: p.PID(), Tag: p.Tag(), Port: p.Port(), Policy: *i.state.Health, App: cmp.Or(i.listed, i.order.App),
 		Grouped: is && g.Cgroup() != ""}
 }
 

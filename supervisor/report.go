@@ -25,7 +25,9 @@ type shown struct {
 // status returns the status with the newest probe: the root is told of few.
 func (k *shown) status(q messages.Queue, t explain.Terms) messages.Status {
 	v := *k.View
-	v.Queue = q
+	if q.Waits {
+		v.Seen = &explain.Seen{Queue: q}
+	}
 	s := v.Status(t)
 	if p := k.recent.Of(s.Run); p != nil {
 		s.LastProbe = p
@@ -34,9 +36,9 @@ func (k *shown) status(q messages.Queue, t explain.Terms) messages.Status {
 }
 
 // view returns what is known with the newest probes.
-func (k *shown) view() explain.View {
+func (k *shown) view(q messages.Queue) explain.View {
 	v := *k.View
-	v.Probes = k.recent.All()
+	v.Seen = &explain.Seen{Probes: k.recent.All(), Queue: q}
 	if p := k.recent.Of(v.Run); p != nil {
 		v.LastProbe = p
 	}

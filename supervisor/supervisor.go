@@ -216,9 +216,8 @@ func (s *Supervisor) Explain(id messages.InstanceID) (messages.Explanation, bool
 	if k == nil {
 		return messages.Explanation{}, false
 	}
-	v := k.view()
-	v.Queue = s.queueOf(k)
-	e := messages.Explanation{Status: s.statusOf(k), Probes: v.Probes, HeldBy: k.Hold.By, HeldAt: k.Hold.At, Leaving: k.Leaving,
+	v := k.view(s.queueOf(k))
+	e := messages.Explanation{Status: s.statusOf(k), Probes: v.Seen.Probes, HeldBy: k.Hold.By, HeldAt: k.Hold.At, Leaving: k.Leaving,
 		Verdict: explain.Verdict(v, s.config.Terms, time.Now())}
 	if k.Listed != nil {
 		e.Desired = &k.Listed.AppInstance

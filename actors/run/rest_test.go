@@ -72,7 +72,7 @@ func TestWhatIsAwayIsLeftByPolicyAndNamedAndTheRestIsNot(t *testing.T) { // F106
 
 	app := policy
 	app.Stop.Leftovers = messages.LeftoversLeave
-	crashed, _ := play(Begin(app, false), start, Launched{}, good)
+	crashed, _ := play(Begin(&app, false), start, Launched{}, good)
 	_, actions = play(crashed, start, ProcessExited{clean, []messages.Member{helper}})
 	require.Equal(t, []Action{Unwatch{}, Release{Exit: clean, Rest: messages.Rest{Left: []messages.Member{helper}}}}, actions)
 }

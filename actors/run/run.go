@@ -39,9 +39,8 @@ const (
 type State struct {
 	ID     messages.InstanceID
 	Phase  Phase
-	Health messages.HealthPolicy
+	Health *messages.HealthPolicy // never changed, but replaced
 	Start  messages.StartPolicy
-	Ready  bool // the process was healthy before it was adopted; until its first probe
 
 	Leftovers messages.Leftovers // what becomes of those that are away
 	Ask       syscall.Signal     // New: by which it is asked to end, should a stop have come
@@ -49,27 +48,28 @@ type State struct {
 	Deadline time.Time     // Starting: when it must have been healthy
 	Pace     time.Duration // Starting: until the next probe
 	ProbeAt  time.Time     // the one probe timer that counts; zero: none
+	Ready    bool          // the process was healthy before it was adopted; until its first probe
 	Probing  bool          // a probe is out
 	Watched  bool          // Running: it is probed steadily, and only what is not good is told
 	Told     bool          // the newest probe that was reported was good
+	Reported bool          // Unhealthy has been reported
+	Young    bool          // it ended before it was healthy
+	Asked    bool          // New: a stop was asked for before there was a process
 	Failures int           // probes failed in a row
 	Since    time.Time     // the first of them
-	Reported bool          // Unhealthy has been reported
 
-	Asked  bool          // New: a stop was asked for before there was a process
 	Grace  time.Duration // New: of that stop
 	KillAt time.Time     // the one grace timer that counts
 	Kills  int           // how often KILL was sent
 
 	Exit  *messages.Exit    // how the first process ended; nil: it lives
 	Rest  []messages.Member // those beside it that lived when they were looked for the last time
-	Young bool              // it ended before it was healthy
 	Ended messages.Rest     // what became of those that outlived it, so far
 }
 
 // Begin returns the state of a run about to be launched.
-func Begin(a messages.AppInstance, ready bool) State {
-	return State{ID: a.InstanceID, Phase: New, Health: a.Health, Start: a.Start, Leftovers: a.Stop.Leftovers, Ready: ready}
+func Begin(a *messages.AppInstance, ready bool) State {
+	return State{ID: a.InstanceID, Phase: New, Health: &a.Health, Start: a.Start, Leftovers: a.Stop.Leftovers, Ready: ready}
 }
 
 // Event is something that happened to the run.
@@ -350,7 +350,8 @@ func policyChanged(m *move, e Event) {
 	if was := m.Health.Asks().OnFailure; was != p.Health.Asks().OnFailure {
 		m.Reported = false // what follows a report is another now
 	}
-	m.Health, m.Start, m.Leftovers = p.Health, p.Start, p.Stop.Leftovers
+	health := p.Health
+	m.Health, m.Start, m.Leftovers = &health, p.Start, p.Stop.Leftovers
 	switch {
 	case m.Watched:
 		m.watch()

@@ -59,7 +59,7 @@ func TestEveryEventHasACellInEveryPhase(t *testing.T) {
 func begin() State {
 	app := policy
 	app.InstanceID = "web"
-	return Begin(app, false)
+	return Begin(&app, false)
 }
 
 // play feeds events at one instant and returns the state and the actions of the last.
@@ -317,7 +317,9 @@ func TestWhateverHappensAProcessThatWasAskedToStopIsKilledAndItsEndIsReportedOnc
 
 func TestARunWhoseChecksAreOnlyReportedIsProbedOnAndReportedOnce(t *testing.T) {
 	s := begin()
-	s.Health.Check = &messages.HealthCheck{OnFailure: messages.FailureReport}
+	report := *s.Health
+	report.Check = &messages.HealthCheck{OnFailure: messages.FailureReport}
+	s.Health = &report
 	reports := func(actions []Action) (n int) {
 		for _, a := range actions {
 			if _, is := a.(ReportUnhealthy); is {
@@ -345,7 +347,7 @@ func TestARunWhoseChecksAreOnlyReportedIsProbedOnAndReportedOnce(t *testing.T) {
 	s, actions = play(s, late, ProbeDue{s.ProbeAt}, bad)
 	require.Zero(t, reports(actions))
 
-	restart := s.Health
+	restart := *s.Health
 	restart.Check = nil
 	s, _ = play(s, late, PolicyChanged{restart, s.Start, messages.StopPolicy{}})
 	_, actions = play(s, late, ProbeDue{s.ProbeAt}, bad)

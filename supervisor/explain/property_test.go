@@ -25,7 +25,8 @@ func (w walker) step(e plan.Event) walker {
 	next, actions := plan.Step(w.Instance, w.now, e)
 	w.Instance, w.actions = next, slices.Concat(w.actions, actions)
 	if p, is := e.(plan.Probed); is {
-		w.Probes = append(slices.Clone(w.Probes[max(0, len(w.Probes)-messages.KeptProbes+1):]), p.Probe)
+		before := w.seen().Probes
+		w.Seen = &Seen{Probes: append(slices.Clone(before[max(0, len(before)-messages.KeptProbes+1):]), p.Probe)}
 	}
 	for !w.Unread {
 		var desired *plan.App
@@ -128,7 +129,7 @@ func (w walker) reborn(t *rapid.T) walker {
 	if rapid.IntRange(0, 2).Draw(t, "died") == 0 {
 		found.Alive = false
 	}
-	w.Instance, w.Unread, w.Listed, w.Probes, w.actions = plan.New("web"), true, nil, nil, nil
+	w.Instance, w.Unread, w.Listed, w.Seen, w.actions = plan.New("web"), true, nil, nil, nil
 	return w.step(plan.Survivor{Memory: mem, Found: found})
 }
 
@@ -222,7 +223,7 @@ func checkVerdict(t *rapid.T, w walker, seen map[string]int) {
 	end := w
 	switch w.Phase {
 	case messages.Running:
-		if failed := failedLast(w.Probes, w.StartedAt); len(failed) > 0 {
+		if failed := failedLast(w.seen().Probes, w.StartedAt); len(failed) > 0 {
 			end = w.step(plan.Unhealthy{Cause: "x", Since: failed[0].At}).over()
 		} else {
 			end = w.step(crash)

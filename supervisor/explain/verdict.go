@@ -77,7 +77,7 @@ func (j *judge) again(f future) string {
 }
 
 func (j *judge) running() {
-	failed := failedLast(j.Probes, j.StartedAt)
+	failed := failedLast(j.seen().Probes, j.StartedAt)
 	switch {
 	case len(failed) > 0:
 		j.v.Summary = fmt.Sprintf("is running, but its last %s failed: %s", count(len(failed), "probe"), failed[len(failed)-1].Error)
@@ -133,10 +133,10 @@ func (j *judge) waiting() {
 	case j.Waits == messages.FaultUnclear, j.Waits == "" && j.Doubt != "":
 		j.v.Summary = j.s.Reason
 		j.v.Next = "nothing is started in its place, and nothing is signalled; it is looked at again every few seconds, and goes on by itself once that is settled"
-	case j.Queue.Waits:
+	case j.seen().Queue.Waits:
 		j.v.Summary = "has no process yet, and " + j.s.Reason
 		j.v.Next = "it is started when one of them is healthy, has ended, or waits for something else than the processor"
-		if j.Queue.Precedence != messages.PrecedenceUrgent {
+		if j.seen().Queue.Precedence != messages.PrecedenceUrgent {
 			j.change("%s has it go before the others that wait", of(j.t.Start, j.ID))
 		}
 	case j.s.Reason != "":

@@ -108,17 +108,17 @@ func TestAVerdictSaysWhyWhatNextAndWhatWouldChangeIt(t *testing.T) {
 			"has been started 20s ago, and has not answered healthy yet: connection refused",
 			"it is probed until it answers 200, for another 40s at the most (start.deadline is 1m0s); then it is stopped, and it is started again after 1s",
 			[]string{"a 200 for GET /api/status on port 30001 within 5s", "start.deadline", "`do stop web`"}},
-		{"waits for its turn", with(seen(always), func(v *View) { v.Queue = messages.Queue{Waits: true, Busy: 8, Places: 8} }),
+		{"waits for its turn", with(seen(always), func(v *View) { v.Seen = &Seen{Queue: messages.Queue{Waits: true, Busy: 8, Places: 8}} }),
 			"has no process yet, and waits for its turn: 8 instances that start use the processor, and start.parallel is 8",
 			"it is started when one of them is healthy, has ended, or waits for something else than the processor",
 			[]string{"`do start web` has it go before the others that wait", "`do stop web`"}},
 		{"waits for its turn, and goes first", with(seen(always), func(v *View) {
-			v.Queue = messages.Queue{Waits: true, Precedence: messages.PrecedenceUrgent, Busy: 1, Places: 1}
+			v.Seen = &Seen{Queue: messages.Queue{Waits: true, Precedence: messages.PrecedenceUrgent, Busy: 1, Places: 1}}
 		}),
 			"has no process yet, and waits for its turn: 1 instance that starts uses the processor, and start.parallel is 1",
 			"it is started when one of them is healthy, has ended, or waits for something else than the processor", []string{"`do stop web`"}},
 		{"waits for its turn, because it fails", with(seen(always), func(v *View) {
-			v.Queue = messages.Queue{Waits: true, Precedence: messages.PrecedenceFailing, Busy: 4, Places: 8}
+			v.Seen = &Seen{Queue: messages.Queue{Waits: true, Precedence: messages.PrecedenceFailing, Busy: 4, Places: 8}}
 		}),
 			"has no process yet, and waits for its turn: its last runs failed, and such starts have half of the 8 places of start.parallel",
 			"it is started when one of them is healthy, has ended, or waits for something else than the processor", nil},

@@ -16,10 +16,22 @@ type View struct {
 	Unread  bool      // no list is known yet
 	Closing bool      // the supervisor ends, and stops every instance
 	Hold    Hold
-	Leaving string           // why it is in doubt that it is to go, though it has left the list; empty: it is not
-	Unsaved string           // see messages.Status.Unsaved
-	Probes  []messages.Probe // the newest, newest last
-	Queue   messages.Queue   // in Starting, without a process: whether it waits for its turn
+	Leaving string // why it is in doubt that it is to go, though it has left the list; empty: it is not
+	Unsaved string // see messages.Status.Unsaved
+	Seen    *Seen  // nil: nobody has looked
+}
+
+// Seen is what is looked at when somebody asks, and is nowhere kept.
+type Seen struct {
+	Probes []messages.Probe // the newest, newest last
+	Queue  messages.Queue   // in Starting, without a process: whether it waits for its turn
+}
+
+func (v *View) seen() Seen {
+	if v.Seen == nil {
+		return Seen{}
+	}
+	return *v.Seen
 }
 
 // Hold is an operator's wish to have an instance down.
@@ -75,8 +87,8 @@ func (v View) Status(t Terms) messages.Status {
 			s.Reason = strings.TrimSuffix(strings.TrimPrefix(why+"; "+s.Reason, "; "), "; ")
 		}
 	}
-	if v.Queue.Waits && s.Phase == messages.Starting && s.Reason == "" {
-		s.Reason = v.Queue.String()
+	if q := v.seen().Queue; q.Waits && s.Phase == messages.Starting && s.Reason == "" {
+		s.Reason = q.String()
 	}
 	if v.Leaving != "" && s.Reason == "" {
 		s.Reason = "its entry has left " + t.List + "; `" + t.Reload + "` confirms that"

@@ -35,7 +35,7 @@ func seen(app *plan.App, story ...at) View {
 		f = f.then(s.e)
 		if p, is := s.e.(plan.Probed); is {
 			p.Probe.At = f.at
-			f.Probes = append(f.Probes, p.Probe)
+			f.Seen = &Seen{Probes: append(f.seen().Probes, p.Probe)}
 		}
 	}
 	return f.View

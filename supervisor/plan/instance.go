@@ -62,6 +62,8 @@ type Instance struct {
 	StartedAt time.Time
 	Adopted   bool
 	Orphan    bool // in Backoff: the process of Run may live, though no actor has it
+	counted   bool // Run is among Starts
+	restored  bool // from memory: the first Want confirms what was remembered
 
 	Health       messages.Health
 	HealthySince time.Time // zero: Run was not healthy yet
@@ -74,11 +76,10 @@ type Instance struct {
 	FirstExit *messages.Exit      // in Stopping: how its first process ended; nil: it lives, as far as is known
 	KillAt    time.Time           // in Stopping: when the grace period ends
 
-	Starts    int  // runs that had a process
-	counted   bool // Run is among them
-	Attempts  int  // failures since the instance was last stable
-	Conflicts int  // port conflicts in a row
-	Losses    int  // actors lost in a row
+	Starts    int // runs that had a process
+	Attempts  int // failures since the instance was last stable
+	Conflicts int // port conflicts in a row
+	Losses    int // actors lost in a row
 	DueAt     time.Time
 	LastExit  *messages.Exit
 
@@ -86,8 +87,7 @@ type Instance struct {
 	Doubt string              // what lives and may be the instance's, though it is not taken for it; empty: nothing
 	Left  string              // who was left, by policy, when its newest run ended; empty: nobody
 
-	restored bool     // from memory: the first Want confirms what was remembered
-	pending  *failure // an end to be judged as soon as it is known what is wanted
+	pending *failure // an end to be judged as soon as it is known what is wanted
 }
 
 // New returns an instance nothing is known of yet.
