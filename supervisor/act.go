@@ -96,11 +96,11 @@ func (r *root) count(before, next plan.Instance) {
 func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 	switch a := a.(type) {
 	case plan.Launch:
-		r.spawn(c, e, fmt.Sprintf("%s@%d", e.ID, a.Run), actors.Order{App: &a.App.AppInstance, Run: a.Run, Precedence: a.Precedence, Recent: e.recent})
+		r.spawn(c, e, fmt.Sprintf("%s@%d", e.ID, a.Run), actors.Order{App: a.App.AppInstance, Run: a.Run, Precedence: a.Precedence, Recent: e.recent})
 	case plan.Adopt:
 		var app *messages.AppInstance
 		if a.App != nil {
-			app = &a.App.AppInstance
+			app = a.App.AppInstance
 		} else {
 			unknown := messages.AppInstance{InstanceID: e.ID, Stop: a.Stop}.WithDefaults()
 			app = &unknown
@@ -111,7 +111,7 @@ func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 	case plan.Urge:
 		r.tell(c, e, messages.GoFirst{})
 	case plan.Apply:
-		r.tell(c, e, messages.SetPolicy{App: &a.App.AppInstance, Health: a.App.Health, Start: a.App.Start, Stop: a.App.Stop})
+		r.tell(c, e, messages.SetPolicy{App: a.App.AppInstance, Health: a.App.Health, Start: a.App.Start, Stop: a.App.Stop})
 	case plan.Drop:
 		if e.child != nil {
 			c.Stop(e.child)

@@ -32,7 +32,7 @@ func FilesOf(app *messages.AppInstance) map[string]string {
 // App returns what the list in force says of an instance; nil if it says nothing. It never waits, and is not to be changed.
 func (s *Supervisor) App(id messages.InstanceID) *messages.AppInstance {
 	if k := s.know(id); k != nil && k.Listed != nil {
-		return &k.Listed.AppInstance
+		return k.Listed.AppInstance
 	}
 	return nil
 }

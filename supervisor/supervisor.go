@@ -220,7 +220,7 @@ func (s *Supervisor) Explain(id messages.InstanceID) (messages.Explanation, bool
 	e := messages.Explanation{Status: s.statusOf(k), Probes: v.Seen.Probes, HeldBy: k.Hold.By, HeldAt: k.Hold.At, Leaving: k.Leaving,
 		Verdict: explain.Verdict(v, s.config.Terms, time.Now())}
 	if k.Listed != nil {
-		e.Desired = &k.Listed.AppInstance
+		e.Desired = k.Listed.AppInstance
 	}
 	return e, true
 }
@@ -260,7 +260,7 @@ func (s *Supervisor) Reload(ctx context.Context) error {
 // Preview returns what the list would change if it took the place of the one in force, sorted by id. It changes nothing
 // and waits for nobody. The error says what is wrong with the list.
 func (s *Supervisor) Preview(list []messages.AppInstance) ([]messages.Change, error) {
-	apps, err := accept(list, nil)
+	apps, err := accept(list, nil, false)
 	if err != nil {
 		return nil, err
 	}

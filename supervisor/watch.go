@@ -192,7 +192,7 @@ func (s *Supervisor) ask(asked reloading, d *doubts) (again time.Duration, err e
 	}
 	var apps []*plan.App
 	if err == nil {
-		apps, err = accept(list, d.last)
+		apps, err = accept(list, d.last, d.last == nil && s.shares())
 	}
 	if err != nil {
 		why := err.Error()
@@ -237,9 +237,15 @@ func acted(by string, id messages.InstanceID, command string) messages.Event {
 	return messages.Event{At: time.Now(), What: messages.OperatorActed, By: by, ID: id, Command: command}
 }
 
+// shares reports whether the entries of the list may be kept.
+func (s *Supervisor) shares() bool {
+	p, is := s.config.Provider.(Sharer)
+	return is && p.Shares()
+}
+
 // accept takes a list as a whole or not at all. What it says as the list before is taken as it was, and costs no more than to
-// compare it.
-func accept(list []messages.AppInstance, before []*plan.App) ([]*plan.App, error) {
+// compare it. A shared one is never changed, see Sharer.
+func accept(list []messages.AppInstance, before []*plan.App, shared bool) ([]*plan.App, error) {
 	same := 0 // so many are those of the list before, one after the other
 	for same < min(len(list), len(before)) && before[same].Same(&list[same]) {
 		same++
@@ -255,12 +261,17 @@ func accept(list []messages.AppInstance, before []*plan.App) ([]*plan.App, error
 		app := known(a)
 		if app == nil {
 			var err error
-			if app, err = plan.NewApp(*a); err != nil {
+			if shared {
+				app, err = plan.AppOf(a)
+			} else {
+				app, err = plan.NewApp(*a)
+			}
+			if err != nil {
 				errs = append(errs, fmt.Errorf("instance %d, %q: %w", n+1, string(a.InstanceID), err))
 				continue
 			}
-			if len(apps) > 0 {
-				app.Share(&apps[len(apps)-1].AppInstance)
+			if len(apps) > 0 && app.AppInstance != a {
+				app.Share(apps[len(apps)-1].AppInstance)
 			}
 		}
 		if is := first(n); is < n {

@@ -23,7 +23,7 @@ func Preview(v View, next *plan.App, t Terms, now time.Time) (messages.Change, b
 	}
 	c := messages.Change{ID: v.ID, Kind: p.kind(), Fields: []messages.FieldChange{}}
 	if v.Listed != nil && next != nil {
-		c.Fields = messages.Diff(v.Listed.AppInstance, after.Listed.AppInstance)
+		c.Fields = messages.Diff(*v.Listed.AppInstance, *after.Listed.AppInstance)
 	}
 	c.Why = p.why(c)
 	return c, true

@@ -92,7 +92,7 @@ func TestAPreviewSaysWhatAReloadWouldDo(t *testing.T) {
 // A field that is added to AppInstance and forgotten here would be a change that plan does not show.
 func TestEveryFieldOfAnInstanceShowsInAPreview(t *testing.T) {
 	was := previewApp(t, nil)
-	v := reflect.ValueOf(was.AppInstance)
+	v := reflect.ValueOf(*was.AppInstance)
 	for n := range v.NumField() {
 		name := v.Type().Field(n).Name
 		if name == "InstanceID" {
@@ -122,7 +122,7 @@ func TestEveryFieldOfAnInstanceShowsInAPreview(t *testing.T) {
 
 func requireShown(t *testing.T, was *plan.App, a messages.AppInstance, field string) {
 	t.Helper()
-	next := &plan.App{AppInstance: a, Spec: a.SpecHash()}
+	next := &plan.App{AppInstance: &a, Spec: a.SpecHash()}
 	c, changes := Preview(view(was, live...), next, words, now)
 	require.True(t, changes, field)
 	require.NotEmpty(t, c.Fields, "%s shows", field)

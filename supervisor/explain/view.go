@@ -100,7 +100,7 @@ func (v View) Status(t Terms) messages.Status {
 func (v View) policy() messages.AppInstance {
 	for _, app := range []*plan.App{v.Listed, v.Have} {
 		if app != nil {
-			return app.AppInstance
+			return *app.AppInstance
 		}
 	}
 	return messages.AppInstance{}.WithDefaults()

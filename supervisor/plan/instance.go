@@ -12,7 +12,7 @@ import (
 // App is an entry of the desired list with the hashes of what it runs and of its restart policy. It is never changed once
 // made, so that two equal pointers are two equal apps.
 type App struct {
-	messages.AppInstance
+	*messages.AppInstance
 	Spec string
 	Rule string // see messages.RestartPolicy.Hash
 }
@@ -20,6 +20,20 @@ type App struct {
 // NewApp completes a with its defaults and validates it.
 func NewApp(a messages.AppInstance) (*App, error) {
 	a = a.WithDefaults()
+	return hashed(&a)
+}
+
+// AppOf is NewApp of one that is never changed: if it is complete, it is not copied.
+func AppOf(a *messages.AppInstance) (*App, error) {
+	whole := a.WithDefaults()
+	if whole.Same(a) {
+		return hashed(a)
+	}
+	return hashed(&whole)
+}
+
+// hashed validates a, and hashes it.
+func hashed(a *messages.AppInstance) (*App, error) {
 	if err := a.Validate(); err != nil {
 		return nil, err
 	}
@@ -32,7 +46,7 @@ func (a *App) wishes(b *App) bool { return a.Spec != b.Spec || a.Rule != b.Rule 
 
 // Equal reports whether a and b say the same. It hashes nothing: a list of thousands is compared in the root's mailbox.
 func (a *App) Equal(b *App) bool {
-	return a == b || a.Spec == b.Spec && a.SamePolicy(b.AppInstance) && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault &&
+	return a == b || a.Spec == b.Spec && a.SamePolicy(*b.AppInstance) && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault &&
 		slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Labels, b.Labels) && a.Placement.Same(b.Placement)
 }
 

@@ -145,7 +145,7 @@ func wantLive(m *move, e Event) {
 		return
 	}
 	m.Have = app
-	if before == nil || !before.SamePolicy(app.AppInstance) {
+	if before == nil || !before.SamePolicy(*app.AppInstance) {
 		m.act(Apply{app})
 		m.awaitStable()
 	}

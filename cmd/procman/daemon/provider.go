@@ -36,7 +36,10 @@ type provider struct {
 	total     int64           // of what they keep
 }
 
-var _ supervisor.Notifier = (*provider)(nil)
+var (
+	_ supervisor.Notifier = (*provider)(nil)
+	_ supervisor.Sharer   = (*provider)(nil)
+)
 
 // newProvider keeps what it knows of secrets in the state directory, which this daemon has locked.
 // It begins with the file that was loaded, if what is on disk is broken.
@@ -83,6 +86,9 @@ func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 	p.warned = keys
 	return list, nil
 }
+
+// Shares says that a list is never changed.
+func (p *provider) Shares() bool { return true }
 
 // warnOfEnv says which instances could not be started, once.
 func (p *provider) warnOfEnv(list []messages.AppInstance) {
