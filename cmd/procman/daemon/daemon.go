@@ -250,6 +250,7 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		if d.boot(booting) {
 			left.guard.dismiss()
 		}
+		answer() // its timer wakes an idle manager
 		d.heap.opened()
 		if listeners.remote != nil {
 			d.serveRemote(listeners.remote, file)
