@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -431,6 +432,7 @@ func (i *instance) release(c actor.Context, r run.Release) {
 		held.release(over, end)
 		i.world.Waits.Wake(messages.FaultResources)
 		root.RequestWithCustomSender(parent, end.Exited, self)
+		runtime.Gosched() // the root goes on with it before this goroutine with what may take a disk
 		held.release(told, end)
 	}()
 }

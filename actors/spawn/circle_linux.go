@@ -42,9 +42,12 @@ func (t *readings) after(since time.Time) error {
 	r := t.last
 	switch {
 	case r != nil && r.began.After(since):
-	case t.running == nil:
+	case t.running == nil: // here, and not in another goroutine, which would have to be woken, and then wake this one
 		r = &reading{done: make(chan struct{})}
 		t.begin(r)
+		t.mu.Unlock()
+		t.make(r)
+		return r.err
 	default:
 		if t.next == nil {
 			t.next = &reading{done: make(chan struct{})}
@@ -60,17 +63,20 @@ func (t *readings) after(since time.Time) error {
 func (t *readings) begin(r *reading) {
 	r.began = time.Now()
 	t.running = r
-	t.start(func() {
-		r.err = t.read()
-		close(r.done)
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.running, t.last = nil, r
-		if next := t.next; next != nil {
-			t.next = nil
-			t.begin(next)
-		}
-	})
+}
+
+// make makes the reading that has begun. Those who came meanwhile have another one.
+func (t *readings) make(r *reading) {
+	r.err = t.read()
+	close(r.done)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.running, t.last = nil, r
+	if next := t.next; next != nil {
+		t.next = nil
+		t.begin(next)
+		t.start(func() { t.make(next) })
+	}
 }
 
 // tagsByLock returns the tags of the run whose lock the process holds, as the lock says them: a helper may have been started
