@@ -78,11 +78,14 @@ func (c *census) read() error {
 		if pids, err = c.given(last); err != nil {
 			return err
 		}
-		pids = append(slices.Clone(c.young), pids...)
 	}
 	e := enquiry{tags: c.tags, buffers: &c.buffers}
 	defer e.end()
 	for range 10 { // who is forked meanwhile may be the only one left of its family
+		if !turned { // then they are among all
+			pids = append(slices.Clone(c.young), pids...)
+		}
+		turned = false
 		if err := c.visit(pids, &e); err != nil {
 			return err
 		}
@@ -175,7 +178,8 @@ func (c *census) visit(pids []int, e *enquiry) error {
 		}
 		x := kernel.Process{PID: pid, Stat: st}
 		isYoung := !sinceBoot(x.Start).Before(settled)
-		if was != nil && was.Start == st.Start && (st.Forked || !was.Forked) {
+		silent := was != nil && was.Tag == "" && again[pid] // while a program is being executed no tag is to be seen
+		if was != nil && was.Start == st.Start && (st.Forked || !was.Forked) && !silent {
 			if st.Forked && isYoung {
 				c.young = append(c.young, pid)
 			}

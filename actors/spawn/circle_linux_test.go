@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"procman/actors/kernel"
@@ -107,6 +108,39 @@ func TestAReadingOfTheProcessTableAsksOnlyThoseThatAreNew(t *testing.T) {
 	require.NotContains(t, c.kept, ended.Process.Pid, "who has ended is forgotten, or a busy host would fill the memory")
 	require.NotContains(t, c.strangers, ended.Process.Pid)
 	require.NotContains(t, c.families, "ended")
+}
+
+// While a program is being executed the kernel shows no environment: who is caught by that, and then shows the tag of another run, is
+// that other run's, however many are forked meanwhile.
+func TestWhoIsSeenWhileItExecutesAProgramIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	for name, leader := range map[string]int{"a stranger": 0, "one that a run has started": os.Getpid()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCensus("/proc", slog.New(slog.DiscardHandler))
+			require.NoError(t, c.read())
+			run := &process{group: group{pid: leader, tag: "run"}}
+			c.lead(nil, run)
+			cmd := exec.Command("sleep", "300")
+			require.NoError(t, cmd.Start())
+			t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+			executes := true
+			c.tags = func(pid int, _ []byte) (tags kernel.Tags) {
+				if pid == cmd.Process.Pid && executes {
+					assert.NoError(t, exec.Command("true").Run()) // so that the reading goes on
+				} else if pid == cmd.Process.Pid {
+					tags.Tag = "another"
+				}
+				return tags
+			}
+			require.NoError(t, c.read())
+			require.Empty(t, c.tagged()[cmd.Process.Pid].Tag)
+			executes = false
+			require.NoError(t, c.read())
+			require.Equal(t, "another", c.tagged()[cmd.Process.Pid].Tag)
+			require.NotContains(t, c.families["run"], cmd.Process.Pid)
+		})
+	}
 }
 
 // Whoever belongs to a run by its session is found also when nobody knew of the run as he was looked at.
