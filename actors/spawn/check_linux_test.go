@@ -41,9 +41,9 @@ func TestTheCommandOfACheckRunsAsItsInstanceDoesAndIsNoneOfItsProcesses(t *testi
 	app.WorkDir = t.TempDir()
 	app.Env = map[string]string{"MINE": "1", "PORT": "x", EnvTag: "x", EnvStateDir: "x", EnvCheck: "x"}
 	p := spawned(t, s, app)
-	out, exit, err := s.RunCheck(t.Context(), checkOf(app, `echo "$0 $1 $PORT $MINE $PROCMAN_INSTANCE_ID"; pwd; env | grep -c 'PROCMAN_[RS]'; ls /proc/$$/fd | wc -l; cat; echo bad >&2; exit 3`))
+	out, exit, err := s.RunCheck(t.Context(), checkOf(app, `echo "$0 $1 $PORT $MINE $PROCMAN_INSTANCE_ID"; pwd; env | grep -c 'PROCMAN_[RS]'; for n in 0 1 2 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$n ] && printf $n; done; echo; cat; echo bad >&2; exit 3`))
 	require.NoError(t, err)
-	require.Equal(t, fmt.Sprintf("a 30001 30001 1 a\n%s\n0\n3\nbad\n", app.WorkDir), string(out), "0 to 2 are open, and the first is empty")
+	require.Equal(t, fmt.Sprintf("a 30001 30001 1 a\n%s\n0\n012\nbad\n", app.WorkDir), string(out), "0 to 2 are open, and the first is empty")
 	require.Equal(t, "exited with code 3", exit.String())
 
 	out, exit, err = s.RunCheck(t.Context(), checkOf(app, "kill -SEGV $$"))
