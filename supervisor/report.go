@@ -12,23 +12,25 @@ func (r *root) show(e *entry) {
 		v := e.change()
 		v.Unread, v.Closing = !r.listed, r.closing
 	}
-	r.handle.shown.Store(e.ID, &shown{View: e.View, absent: r.absent(e), recent: e.recent})
+	r.handle.shown.Store(e.ID, &shown{View: e.View, absent: r.absent(e), known: e.Status(r.config.Terms), recent: e.recent})
 }
 
 // shown is what the handle's readers see of an instance. It is never changed, but for its recent probes.
 type shown struct {
 	*explain.View
-	absent bool // only its hold is known
+	absent bool            // only its hold is known
+	known  messages.Status // to the root, which is told of few probes; kept, for a read makes nothing
 	recent *actors.Recent
 }
 
 // status returns the status with the newest probe: the root is told of few.
 func (k *shown) status(q messages.Queue, t explain.Terms) messages.Status {
-	v := *k.View
+	s := k.known
 	if q.Waits {
+		v := *k.View
 		v.Seen = &explain.Seen{Queue: q}
+		s = v.Status(t)
 	}
-	s := v.Status(t)
 	if p := k.recent.Of(s.Run); p != nil {
 		s.LastProbe = p
 	}
