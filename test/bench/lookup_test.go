@@ -37,6 +37,11 @@ func crowd(tb testing.TB) *supervisor.Supervisor {
 	return s
 }
 
+func TestToReadOneInstanceMakesNothing(t *testing.T) {
+	s := crowd(t)
+	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = s.Lookup("app-05000") }))
+}
+
 // BenchmarkLookup reads one instance of ten thousand, as a reverse proxy does for every request.
 func BenchmarkLookup(b *testing.B) {
 	s := crowd(b)
