@@ -126,7 +126,7 @@ func (g *Guard) Enter() (leave func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() { _ = f.Close() }, nil // nothing of it is needed
+	return func() { release(f) }, nil
 }
 
 // Ensure returns nil when a leash lives, and guards: the one that is there, or a new one. Then gone is called once, by another

@@ -214,8 +214,7 @@ func TestWhatIsStartedAfterTheDeadlineEndsAtOnceForAsLongAsItIsMarked(t *testing
 	p.Wait()
 
 	h.renew()
-	h.clock.to(h.clock.Now() + int64(time.Second))
-	require.Equal(t, h.clock.Now()+int64(alert), h.clock.rests(t), "a deadline is in force again")
+	h.clock.pass(t, "a deadline is in force again", func() bool { return h.clock.rests(t) == h.clock.Now()+int64(alert) })
 	app := messages.AppInstance{InstanceID: "a", Executable: "/bin/sleep", Args: []string{"1000"}}
 	again, err := h.spawner.Spawn(context.Background(), messages.Launch{App: app.WithDefaults(), Run: 2, Port: 43990})
 	require.NoError(t, err)

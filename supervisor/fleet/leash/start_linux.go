@@ -110,6 +110,13 @@ func flock(f *os.File, how int) error {
 	}
 }
 
+// release gives the lock of the file up, and the file. To close it would not do: a process that is being forked meanwhile has all
+// files of this one, with their locks, until it executes its program.
+func release(f *os.File) {
+	_ = flock(f, unix.LOCK_UN) // what was closed has no lock
+	_ = f.Close()              // nothing of it is needed
+}
+
 // Living returns the pid of the leash that the state directory has, by what it wrote into its lock; 0: it has not written it
 // yet. lives says whether there is one, which the lock tells. An error says that it cannot be told.
 func Living(dir messages.StateDir) (pid int, lives bool, err error) {
@@ -120,7 +127,7 @@ func Living(dir messages.StateDir) (pid int, lives bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
-	defer f.Close()
+	defer release(f)
 	if err := flock(f, unix.LOCK_SH); err == nil {
 		return 0, false, nil
 	} else if !errors.Is(err, unix.EWOULDBLOCK) {
@@ -142,7 +149,14 @@ func Start(dir messages.StateDir, program string) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Close() // the child has its own
+	inherited := false
+	defer func() {
+		if inherited {
+			_ = lock.Close() // the lock is the child's
+			return
+		}
+		release(lock)
+	}()
 	if err := sign(lock, 0); err != nil {
 		return nil, err
 	}
@@ -166,6 +180,7 @@ func Start(dir messages.StateDir, program string) (*exec.Cmd, error) {
 	if err := c.Start(); err != nil {
 		return nil, fmt.Errorf("the leash cannot be started: %w", err)
 	}
+	inherited = true
 	return c, nil
 }
 

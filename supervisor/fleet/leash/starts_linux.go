@@ -85,7 +85,7 @@ func enter(dir messages.StateDir, s starter) (*os.File, error) {
 		if err == nil && names(dir.StartLock(), f) {
 			return f, nil
 		}
-		_ = f.Close() // nothing of it is needed
+		release(f)
 		switch {
 		case err != nil && !errors.Is(err, unix.EWOULDBLOCK):
 			return nil, fmt.Errorf("the lock of starts cannot be taken: %w", err)
