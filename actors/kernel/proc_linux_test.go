@@ -17,7 +17,7 @@ func TestAStatOfAnyProgramNameIsRead(t *testing.T) {
 		name := rapid.String().Draw(t, "name")
 		s, err := ParseStat([]byte("42 (" + name + ")" + rest))
 		require.NoError(t, err)
-		require.Equal(t, Stat{State: 'S', Parent: 1, Group: 77, Session: 78, Threads: 1, Start: 987654, Status: 256, Name: name}, s)
+		require.Equal(t, Stat{State: 'S', Parent: 1, Group: 77, Session: 78, Threads: 1, Start: 987654, Bare: true, Status: 256, Name: name}, s)
 		_, err = ParseStat([]byte(name))
 		require.Error(t, err)
 		_, err = ParseStat([]byte("42 (" + name + ") S 1 77 78 0"))

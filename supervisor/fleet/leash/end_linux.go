@@ -38,14 +38,15 @@ type ender struct {
 	disk   *record.Disk
 	starts *os.File // the start lock
 
-	runs   map[messages.InstanceID]*fight // those that are marked
-	forks  uint64                         // of the host, when nobody was left
-	unborn map[int]uint64                 // who had executed no program then, and when they were forked
-	swept  int64                          // when that was
-	clean  bool                           // nobody was left
-	hung   map[int]uint64                 // processes that do not show their environment, and when they were started
-	ending map[string]bool                // the tags of runs of which it was written down that they were ended, or will be
-	ended  []victim                       // what is to be said and written down
+	runs    map[messages.InstanceID]*fight // those that are marked
+	forks   uint64                         // of the host, when nobody was left
+	unborn  map[int]uint64                 // who had executed no program then, and when they were forked
+	loading bool                           // some of them are being loaded: only then is it known whose they are
+	swept   int64                          // when that was
+	clean   bool                           // nobody was left
+	hung    map[int]uint64                 // processes that do not show their environment, and when they were started
+	ending  map[string]bool                // the tags of runs of which it was written down that they were ended, or will be
+	ended   []victim                       // what is to be said and written down
 
 	seat     atomic.Pointer[starter] // who the start lock said that holds it
 	unseated starter                 // the daemon that was ended
@@ -267,24 +268,34 @@ func (e *ender) belonging(ctx context.Context) (all []victim, _ error) {
 // looks are the ways in which processes are found, the fastest first. The slowest is under way meanwhile.
 func (e *ender) looks() []func(context.Context) ([]victim, error) {
 	pids, _ := e.proc.PIDs() // without them nobody is found, as the table says, too
-	q := e.ask(pids, false)
+	q := e.ask(pids)
 	showing := func(ctx context.Context) ([]victim, error) { return e.showing(ctx, q) }
 	return []func(context.Context) ([]victim, error){e.leaders, e.belonging, showing}
 }
 
 // showing returns the processes that show the tags of fenced runs, and those that belong to them.
 func (e *ender) showing(ctx context.Context, q *enquiry) (all []victim, err error) {
-	err = e.wait(q)
-	q.mu.Lock()
-	seen := slices.Clone(q.seen)
-	q.mu.Unlock()
+	var seen []tagged
+	var blank []int
+	for n := 0; ; n++ {
+		err = e.wait(q)
+		q.mu.Lock()
+		seen, blank = append(seen, q.seen...), slices.Clone(q.blank)
+		q.mu.Unlock()
+		if err != nil || len(blank) == 0 || n == loads {
+			break
+		}
+		time.Sleep(time.Millisecond) // that is longer than most take to load a program
+		q = e.ask(blank)
+	}
+	e.loading = len(blank) > 0
 	table, tableErr := e.proc.Table(ctx)
 	if tableErr != nil {
 		return nil, tableErr
 	}
 	e.unborn = map[int]uint64{}
 	for pid, p := range table {
-		if p.Forked && p.Parent != kthreadd && pid != kthreadd && !p.Zombie() {
+		if (p.Forked && p.Parent != kthreadd && pid != kthreadd || slices.Contains(blank, pid)) && !p.Zombie() {
 			e.unborn[pid] = p.Start
 		}
 	}

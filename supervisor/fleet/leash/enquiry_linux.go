@@ -15,14 +15,14 @@ type enquiry struct {
 	done  chan struct{}
 	mu    sync.Mutex
 	seen  []tagged
-	blank []int // those that have just executed a program, and show nothing yet
+	blank []int // those that are executing a program, and show nothing yet
 	at    int   // the process that is asked
 	since time.Time
 }
 
 // ask begins an enquiry. To read the environment of a process that hangs in the kernel may never end: then the goroutine stays
-// with it, and that one is not asked again. Of those that have just executed a program it notes which show nothing yet.
-func (e *ender) ask(pids []int, born bool) *enquiry {
+// with it, and that one is not asked again. It notes who is executing a program, and so shows nothing yet.
+func (e *ender) ask(pids []int) *enquiry {
 	q := &enquiry{done: make(chan struct{})}
 	hung := maps.Clone(e.hung)
 	go func() {
@@ -36,10 +36,8 @@ func (e *ender) ask(pids []int, born bool) *enquiry {
 				}
 			}
 			tags := e.proc.TagsOf(pid, buffer)
-			if born && tags.Tag == "" {
-				if env, err := e.proc.Environ(pid); err == nil && len(env) == 0 {
-					q.showsNothing(pid)
-				}
+			if tags.Tag == "" && e.executes(pid) {
+				q.showsNothing(pid)
 			}
 			if tags.Tag == "" || tags.Dir != string(e.dir) {
 				continue
@@ -52,6 +50,16 @@ func (e *ender) ask(pids []int, born bool) *enquiry {
 		}
 	}()
 	return q
+}
+
+// executes reports whether a program is being loaded into the process, which has nothing to show until that is done.
+func (e *ender) executes(pid int) bool {
+	st, err := e.proc.Stat(pid)
+	if err != nil || !st.Bare || st.Forked || st.Zombie() || st.Parent == kthreadd || pid == kthreadd {
+		return false
+	}
+	env, err := e.proc.Environ(pid)
+	return err == nil && len(env) == 0
 }
 
 func (q *enquiry) begin(pid int) {
@@ -128,13 +136,14 @@ func (e *ender) stirs(shut bool) bool {
 			born = append(born, pid)
 		}
 	}
-	if len(born) == 0 {
+	if e.loading = false; len(born) == 0 {
 		return false
 	}
-	q := e.ask(born, true)
+	q := e.ask(born)
 	if err := e.wait(q); err != nil || len(q.seen) > 0 {
 		return true
 	}
+	e.loading = len(q.blank) > 0
 	for _, pid := range born {
 		if !slices.Contains(q.blank, pid) {
 			delete(e.unborn, pid)

@@ -64,7 +64,9 @@ func TestALeashWhoseStateDirectoryIsRemovedEndsWhatIsFencedAndGoes(t *testing.T)
 			h.clock.rests(t)
 			remove(h)
 			h.clock.pass(t, "it goes by itself", func() bool { return closed(gone) })
-			require.False(t, lives(p.PID()), "not before")
+			// It executes nothing more by then; the kernel may still be closing its files.
+			st, err := kernel.Procfs("/proc").Stat(p.PID())
+			require.True(t, err != nil || syscall.WaitStatus(st.Status).Signal() == syscall.SIGKILL, "not before")
 			require.True(t, lives(other.PID()))
 		})
 	}
@@ -120,4 +122,56 @@ func TestWhoExecutesItsProgramLateIsSeenWithinAMoment(t *testing.T) {
 	require.Equal(t, swept, h.clock.Now(), "and not by a sweep")
 	h.clock.to(h.clock.Now() + int64(sweep+time.Second))
 	eventually(t, "a sweep looks at all", func() bool { look(); return l.ender.swept > swept })
+}
+
+func TestWhoIsExecutingAProgramIsAskedAgainAndWaitedFor(t *testing.T) {
+	t.Parallel()
+	h := emptyHost(t)
+	h.fence("a")
+	l, err := New(h.dir, Options{Clock: h.clock})
+	require.NoError(t, err)
+	defer l.lock.Close()
+	defer l.ender.close()
+	c := exec.Command("/bin/sleep", "1000")
+	require.NoError(t, c.Start())
+	defer func() { _ = c.Process.Kill(); _ = c.Wait() }()
+	pid := c.Process.Pid
+	real, err := kernel.Procfs("/proc").Stat(pid)
+	require.NoError(t, err)
+	fake := t.TempDir()
+	l.ender.proc = kernel.Procfs(fake)
+	shows := func(argumentsEnd int, environ string) {
+		fields := make([]string, 50) // from the third on, as proc(5) counts
+		for n := range fields {
+			fields[n] = "0"
+		}
+		fields[0], fields[1], fields[17], fields[35] = "S", strconv.Itoa(os.Getpid()), "1", "17"
+		fields[19], fields[46] = strconv.FormatUint(real.Start, 10), strconv.Itoa(argumentsEnd)
+		require.NoError(t, os.WriteFile(filepath.Join(fake, "stat"), []byte("processes 7\n"), 0o600))
+		at := filepath.Join(fake, strconv.Itoa(pid))
+		require.NoError(t, os.MkdirAll(at, 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(at, "stat"), []byte(fmt.Sprintf("%d (sleep) %s\n", pid, strings.Join(fields, " "))), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(at, "environ"), []byte(environ), 0o600))
+	}
+	look := func() int {
+		left, _ := l.ender.round(t.Context(), "it is over", true, func() bool { return false })
+		return len(left)
+	}
+	shows(0, "")
+	require.Zero(t, look())
+	require.True(t, l.ender.loading)
+	require.Contains(t, l.ender.unborn, pid)
+	require.Zero(t, look(), "it is asked again")
+	require.True(t, l.ender.loading)
+	shows(4096, strings.Join([]string{kernel.EnvStateDir + "=" + string(h.dir), kernel.EnvTag + "=tag", kernel.EnvInstance + "=a",
+		kernel.EnvRun + "=1", EnvFence + "=" + Fenced, ""}, "\x00"))
+	require.Equal(t, 1, look())
+	require.False(t, l.ender.loading)
+	require.ErrorContains(t, c.Wait(), "killed")
+
+	shows(4096, "")
+	l.ender.forks = 0
+	require.Zero(t, look(), "one that was started without an environment")
+	require.False(t, l.ender.loading)
+	require.NotContains(t, l.ender.unborn, pid)
 }

@@ -31,6 +31,8 @@ const (
 	watchful = 200 * time.Millisecond
 	// sweep is how often it looks at every process for that, once no start is under way and nobody is left: at least.
 	sweep = 10 * time.Second
+	// loads is how often those are asked again that are executing a program, a millisecond apart, until a look is over.
+	loads = 20
 	// diskPatience is how long it waits for the disk before it goes by what it knows.
 	diskPatience = 100 * time.Millisecond
 	// startPatience is how long it waits for the starts that are under way, where the lease does not say how long it may.
@@ -84,7 +86,7 @@ func (l *Leash) Guard(ctx context.Context) {
 		if l.leaving {
 			return
 		}
-		if !l.ender.found(l.lock) {
+		if !l.ender.loading && !l.ender.found(l.lock) {
 			l.log.Info("the state directory is gone, and nobody of the fenced runs lives: nobody can find this leash, and it ends")
 			return
 		}

@@ -36,8 +36,9 @@ func HostClock() Clock { return nil }
 func Now() int64 { return 0 }
 
 type ender struct {
-	boot  string
-	clean bool
+	boot    string
+	clean   bool
+	loading bool
 }
 
 func (*ender) read(time.Duration) (member.Record, error) { return member.Record{}, errUnsupported }
