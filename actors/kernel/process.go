@@ -39,7 +39,7 @@ type Stat struct {
 	Start   uint64 // ticks since the host was started
 	Thread  bool   // it is no process, but another thread of one
 	Forked  bool   // it has executed no program since it was forked
-	Bare    bool   // it has no arguments: a program is being loaded into it just now, it is the kernel's, or they may not be seen
+	Bare    bool   // it has no environment, not even an empty one: its program is being loaded, it is the kernel's, or that may not be seen
 	Status  uint32 // how it ended, as wait tells it; meaningful while it is a zombie
 	Name    string // at most 15 bytes of whatever the program calls itself
 }
@@ -95,8 +95,8 @@ func ParseStat(line []byte) (Stat, error) {
 			s.Start = uint64(number(field))
 		case 38:
 			s.Thread = number(field) < 0 // what its end sends to its parent: a thread has none
-		case 49:
-			s.Bare = len(field) == 1 && field[0] == '0' // where its arguments end
+		case 51:
+			s.Bare = len(field) == 1 && field[0] == '0' // where its environment ends
 		case 52:
 			s.Status = uint32(number(field))
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -276,26 +277,26 @@ func (e *ender) looks() []func(context.Context) ([]victim, error) {
 // showing returns the processes that show the tags of fenced runs, and those that belong to them.
 func (e *ender) showing(ctx context.Context, q *enquiry) (all []victim, err error) {
 	var seen []tagged
-	var blank []int
+	e.unborn = map[int]uint64{}
 	for n := 0; ; n++ {
 		err = e.wait(q)
 		q.mu.Lock()
-		seen, blank = append(seen, q.seen...), slices.Clone(q.blank)
+		seen = append(seen, q.seen...)
+		loading := slices.Clone(q.loading)
+		maps.Copy(e.unborn, q.unborn)
 		q.mu.Unlock()
-		if err != nil || len(blank) == 0 || n == loads {
+		if e.loading = len(loading) > 0; err != nil || !e.loading || n == loads {
 			break
 		}
 		time.Sleep(time.Millisecond) // that is longer than most take to load a program
-		q = e.ask(blank)
+		q = e.ask(loading)
 	}
-	e.loading = len(blank) > 0
 	table, tableErr := e.proc.Table(ctx)
 	if tableErr != nil {
 		return nil, tableErr
 	}
-	e.unborn = map[int]uint64{}
 	for pid, p := range table {
-		if (p.Forked && p.Parent != kthreadd && pid != kthreadd || slices.Contains(blank, pid)) && !p.Zombie() {
+		if p.Forked && e.unbornAt(pid, p.Stat) {
 			e.unborn[pid] = p.Start
 		}
 	}

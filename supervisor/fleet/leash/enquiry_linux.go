@@ -3,7 +3,6 @@ package leash
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -12,18 +11,19 @@ import (
 
 // enquiry asks processes what they show.
 type enquiry struct {
-	done  chan struct{}
-	mu    sync.Mutex
-	seen  []tagged
-	blank []int // those that are executing a program, and show nothing yet
-	at    int   // the process that is asked
-	since time.Time
+	done    chan struct{}
+	mu      sync.Mutex
+	seen    []tagged
+	unborn  map[int]uint64 // those that do not show yet what they are, and when they were started
+	loading []int          // of these, those whose program is being loaded
+	at      int            // the process that is asked
+	since   time.Time
 }
 
 // ask begins an enquiry. To read the environment of a process that hangs in the kernel may never end: then the goroutine stays
-// with it, and that one is not asked again. It notes who is executing a program, and so shows nothing yet.
+// with it, and that one is not asked again. It notes who does not show yet what it is.
 func (e *ender) ask(pids []int) *enquiry {
-	q := &enquiry{done: make(chan struct{})}
+	q := &enquiry{done: make(chan struct{}), unborn: map[int]uint64{}}
 	hung := maps.Clone(e.hung)
 	go func() {
 		defer close(q.done)
@@ -35,15 +35,16 @@ func (e *ender) ask(pids []int) *enquiry {
 					continue
 				}
 			}
+			was, err := e.proc.Stat(pid) // before it is asked: afterwards it may have become what it is
 			tags := e.proc.TagsOf(pid, buffer)
-			if tags.Tag == "" && e.executes(pid) {
-				q.showsNothing(pid)
+			if err == nil && tags.Tag == "" && e.unbornAt(pid, was) {
+				q.showsNothing(pid, was)
 			}
 			if tags.Tag == "" || tags.Dir != string(e.dir) {
 				continue
 			}
 			env, _ := e.proc.Environ(pid) // it has ended, and the table says so
-			st, err := e.proc.Stat(pid)
+			st, err := e.proc.Stat(pid)   // by now that is of who shows the tags
 			if fence, _ := env.Lookup(EnvFence); err == nil {
 				q.found(tagged{kernel.Process{PID: pid, Stat: st, Tags: tags}, fence == Fenced})
 			}
@@ -52,14 +53,17 @@ func (e *ender) ask(pids []int) *enquiry {
 	return q
 }
 
-// executes reports whether a program is being loaded into the process, which has nothing to show until that is done.
-func (e *ender) executes(pid int) bool {
-	st, err := e.proc.Stat(pid)
-	if err != nil || !st.Bare || st.Forked || st.Zombie() || st.Parent == kthreadd || pid == kthreadd {
+// unbornAt reports whether the process did not show yet what it is: it had executed no program since it was forked, or that was being
+// loaded.
+func (e *ender) unbornAt(pid int, was kernel.Stat) bool {
+	if was.Zombie() || was.Parent == kthreadd || pid == kthreadd {
 		return false
 	}
-	env, err := e.proc.Environ(pid)
-	return err == nil && len(env) == 0
+	if was.Bare && !was.Forked {
+		_, err := e.proc.Environ(pid) // of another user's, and of one that is being taken down, it cannot be read
+		return err == nil
+	}
+	return was.Forked
 }
 
 func (q *enquiry) begin(pid int) {
@@ -74,10 +78,13 @@ func (q *enquiry) found(p tagged) {
 	q.seen = append(q.seen, p)
 }
 
-func (q *enquiry) showsNothing(pid int) {
+func (q *enquiry) showsNothing(pid int, st kernel.Stat) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.blank = append(q.blank, pid)
+	q.unborn[pid] = st.Start
+	if !st.Forked {
+		q.loading = append(q.loading, pid)
+	}
 }
 
 // hangs returns the process that has not shown its environment for long; 0: none.
@@ -143,9 +150,9 @@ func (e *ender) stirs(shut bool) bool {
 	if err := e.wait(q); err != nil || len(q.seen) > 0 {
 		return true
 	}
-	e.loading = len(q.blank) > 0
+	e.loading = len(q.loading) > 0
 	for _, pid := range born {
-		if !slices.Contains(q.blank, pid) {
+		if _, still := q.unborn[pid]; !still {
 			delete(e.unborn, pid)
 		}
 	}

@@ -140,13 +140,13 @@ func TestWhoIsExecutingAProgramIsAskedAgainAndWaitedFor(t *testing.T) {
 	require.NoError(t, err)
 	fake := t.TempDir()
 	l.ender.proc = kernel.Procfs(fake)
-	shows := func(argumentsEnd int, environ string) {
+	shows := func(environEnd int, environ string) {
 		fields := make([]string, 50) // from the third on, as proc(5) counts
 		for n := range fields {
 			fields[n] = "0"
 		}
 		fields[0], fields[1], fields[17], fields[35] = "S", strconv.Itoa(os.Getpid()), "1", "17"
-		fields[19], fields[46] = strconv.FormatUint(real.Start, 10), strconv.Itoa(argumentsEnd)
+		fields[19], fields[48] = strconv.FormatUint(real.Start, 10), strconv.Itoa(environEnd)
 		require.NoError(t, os.WriteFile(filepath.Join(fake, "stat"), []byte("processes 7\n"), 0o600))
 		at := filepath.Join(fake, strconv.Itoa(pid))
 		require.NoError(t, os.MkdirAll(at, 0o700))
