@@ -100,8 +100,9 @@ func (a *account) asked(id messages.InstanceID, index uint8) int64 {
 type standing struct {
 	kept, next int64 // see share
 	followed   bool
-	gave       bool // it gave something up
-	unseen     bool // it could not be looked at
+	asked      int64 // what it was asked to keep in that turn, at the most
+	gave       bool  // it gave something up
+	unseen     bool  // it could not be looked at
 }
 
 // tell tells what a file keeps, and returns whom to wake since they are asked now.
@@ -114,8 +115,11 @@ func (a *account) tell(id messages.InstanceID, index uint8, is standing) []messa
 	}
 	a.change(s, func() {
 		same := is.kept == s.kept && is.next == s.next
-		s.stuck = s.asked > 0 && !is.gave && is.kept > s.asked || s.stuck && same
-		s.kept, s.next, s.asked, s.followed = is.kept, is.next, 0, is.followed
+		s.stuck = is.asked > 0 && !is.gave && is.kept > is.asked || s.stuck && same
+		s.kept, s.next, s.followed = is.kept, is.next, is.followed
+		if is.asked > 0 { // else it may have been asked just now, which its next turn answers
+			s.asked = 0
+		}
 	})
 	return a.ask()
 }
@@ -369,15 +373,13 @@ func (u *Outputs) count(t *tail, followed bool, failure error) {
 	if a == nil {
 		return
 	}
-	is := standing{followed: followed, unseen: failure != nil}
-	if errors.Is(failure, fs.ErrNotExist) {
-		is.unseen = false
-	}
-	if failure == nil {
-		if asked := u.allowed(t); asked > 0 {
-			is.gave = u.giveUp(t, asked)
-		}
+	is := standing{followed: followed, asked: a.asked(t.source.id, t.index)}
+	switch {
+	case failure == nil:
+		is.gave = is.asked > 0 && u.giveUp(t, is.asked)
 		is.kept, is.next = t.end-t.head, t.Next
+	case !errors.Is(failure, fs.ErrNotExist):
+		is.unseen = true
 	}
 	u.enforce(a, a.tell(t.source.id, t.index, is))
 }

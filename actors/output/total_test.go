@@ -55,7 +55,7 @@ func TestATotalIsKeptWhateverChanges(t *testing.T) {
 				}
 				before := kept[id]
 				kept[id] = min(kept[id], asked+int64(rapid.IntRange(0, leastKept-1).Draw(t, "rounded")))
-				a.tell(id, 0, standing{kept: kept[id], followed: true, gave: kept[id] < before})
+				a.tell(id, 0, standing{kept: kept[id], followed: true, asked: asked, gave: kept[id] < before})
 			}
 		}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
@@ -92,6 +92,19 @@ func TestATotalIsKeptWhateverChanges(t *testing.T) {
 			require.LessOrEqual(t, a.kept, a.total)
 		}
 	})
+}
+
+func TestWhoIsAskedWhileItsTurnEndsGivesUpInTheNext(t *testing.T) {
+	a := newAccount(1 << 20)
+	a.tell("a", 0, standing{kept: 900 << 10})
+	a.tell("b", 0, standing{kept: 100 << 10})
+	asked := a.asked("a", 0)
+	require.Zero(t, asked) // a looks at its file, while
+	require.Equal(t, []messages.InstanceID{"a"}, a.tell("b", 0, standing{kept: 200 << 10}))
+	require.Empty(t, a.tell("a", 0, standing{kept: 900 << 10, asked: asked}), "b does not pay for a")
+	require.EqualValues(t, 696<<10, a.asked("a", 0))
+	a.tell("a", 0, standing{kept: 696 << 10, asked: 696 << 10, gave: true})
+	require.Zero(t, a.asked("a", 0))
 }
 
 func TestWhatOneFileCostsDoesNotGrowWithTheirNumber(t *testing.T) {
@@ -158,8 +171,10 @@ func (f *family) awaitForwarded(bytes int) {
 	require.Eventually(f.t, func() bool { forwarded, _ := f.out.Counters(); return forwarded == int64(bytes) }, time.Minute, 5*time.Millisecond)
 }
 
+// awaitOccupied waits until all files keep no more, but for what of the last block of each is empty.
 func (f *family) awaitOccupied(most int64) {
 	f.t.Helper()
+	most += int64(2*len(f.ids)) * 4 << 10
 	require.Eventually(f.t, func() bool { return f.occupied() <= most }, time.Minute, 5*time.Millisecond, "%v", f.rec)
 }
 
@@ -263,7 +278,7 @@ func TestThatATotalIsNotKeptForAWhileIsSaid(t *testing.T) {
 	require.NoError(t, a.excess(now))
 	a.tell("a", 0, standing{kept: 2 << 20})
 	require.NoError(t, a.excess(now), "it is asked to give up")
-	a.tell("a", 0, standing{kept: 2 << 20}) // it does not
+	a.tell("a", 0, standing{kept: 2 << 20, asked: a.asked("a", 0)}) // it does not
 	require.NoError(t, a.excess(now), "it may soon be forwarded")
 	require.NoError(t, a.excess(now.Add(overFor-1)))
 	require.ErrorContains(t, a.excess(now.Add(overFor)), "keep 2097152 bytes, and no more than 1048576 are meant")
