@@ -18,7 +18,7 @@ type watch struct {
 
 	// Guarded by Outputs.mu, which is never held for a disk.
 	tails   map[int32]*tail
-	unheard int // so many events came of a watch that nobody knew (yet), or were lost
+	unheard int // so many events came of a watch that nobody knew (yet, or any more), or were lost
 	broken  error
 }
 
@@ -51,7 +51,7 @@ func (w *watch) arm(t *tail) error {
 }
 
 // claim says whose a new watch is. If an event came meanwhile of which nobody knew whose it was, it may have been this one's,
-// which is gone then.
+// which is gone then. Also IN_IGNORED: a watch that has told is gone only a moment later, and until then it is what arm gets again.
 func (w *watch) claim(t *tail, wd int32, unheard int) {
 	w.u.mu.Lock()
 	defer w.u.mu.Unlock()
@@ -112,7 +112,7 @@ func (w *watch) tell(events []byte) {
 			delete(w.tails, wd)
 			t.wd = 0
 			w.u.wake(t.source)
-		case mask&unix.IN_IGNORED == 0:
+		default:
 			w.unheard++
 		}
 	}

@@ -62,7 +62,8 @@ func TestLostEventsMakeEverybodyLook(t *testing.T) {
 	f.Stop()
 }
 
-// A watch is made without a lock, since its disk may stall: what it tells may be there before anybody knows whose it is.
+// A watch is made without a lock, since its disk may stall: what it tells may be there before anybody knows whose it is, and so may
+// be its end, if it is one that had told and was not gone yet.
 func TestAnEventThatIsThereBeforeItsWatchIsKnownMakesItsSourceLook(t *testing.T) {
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	h.stdout("one\n")
@@ -72,16 +73,33 @@ func TestAnEventThatIsThereBeforeItsWatchIsKnownMakesItsSourceLook(t *testing.T)
 		defer h.out.mu.Unlock()
 		return w.unheard
 	}
-	before := heard()
-	wd, err := unix.InotifyAddWatch(w.fd, h.dir.Stdout(web), unix.IN_MODIFY|unix.IN_ONESHOT)
-	require.NoError(t, err)
-	h.stdout("two\n")
-	require.Eventually(t, func() bool { return heard() > before }, time.Minute, time.Millisecond)
+	watched := func() int32 {
+		wd, err := unix.InotifyAddWatch(w.fd, h.dir.Stdout(web), unix.IN_MODIFY|unix.IN_ONESHOT)
+		require.NoError(t, err)
+		return int32(wd)
+	}
+	for _, c := range []struct {
+		events  int
+		happens func(wd int32)
+	}{
+		{2, func(int32) { h.stdout("two\n") }}, // it tells, and ends
+		{1, func(wd int32) {
+			_, err := unix.InotifyRmWatch(w.fd, uint32(wd))
+			require.NoError(t, err)
+		}},
+	} {
+		before := heard()
+		wd := watched()
+		c.happens(wd)
+		require.Eventually(t, func() bool { return heard() == before+c.events }, time.Minute, time.Millisecond)
+		s := newSource(h.out, web)
+		s.busy = true // as while it is armed
+		w.claim(s.tails[0], wd, before)
+		require.True(t, s.queued, "it looks again")
+		require.Zero(t, s.tails[0].wd, "and makes another watch")
+	}
 	s := newSource(h.out, web)
-	s.busy = true // as while it is armed
-	w.claim(s.tails[0], int32(wd), before)
-	require.True(t, s.queued, "it looks again")
-	require.Zero(t, s.tails[0].wd, "and makes another watch")
-	w.claim(s.tails[0], int32(wd), heard())
-	require.EqualValues(t, wd, s.tails[0].wd)
+	wd := watched()
+	w.claim(s.tails[0], wd, heard())
+	require.Equal(t, wd, s.tails[0].wd)
 }
