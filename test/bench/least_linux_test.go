@@ -15,22 +15,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkTheLeastOfAStart is what stands between the limit and a manager in Go that does what procman promises of each start, but
-// decides nothing: no list, no actors, no gate, no proof of who listens. Each step does what those above it do, too:
+// BenchmarkTheLeast is what stands between the limit and a manager in Go that does what procman promises of each start and each stop,
+// but decides nothing: no list, no actors, no gate, no proof of who listens, no search for who is left. Each step does what those
+// above it do, too:
 //
 //	exec      os/exec in a session of its own, with two new files for its output; a goroutine waits for it
-//	cgroup    a cgroup of its own, in which it is forked
+//	cgroup    a cgroup of its own, in which it is forked; removed at its end
 //	intent    a locked file that it inherits, with what is about to be started
-//	record    what was started, renamed into place
-//	output    both files watched, the first line forwarded into a log, and a record of how far that is
+//	record    what was started, renamed into place; and how it ended
+//	output    both files watched, the first line forwarded into a log, and a record of how far that is; again at its end
 //	probe     a connection, a request and its answer
-//	told      three lines in the log, and one in a file of events
-//	memory    a record of what the next manager has to remember of it
-func BenchmarkTheLeastOfAStart(b *testing.B) {
+//	told      three lines in the log, and one in a file of events; one and one at its end
+//	memory    a record of what the next manager has to remember of it; again at its end
+func BenchmarkTheLeast(b *testing.B) {
 	cc := compiler()
 	if cc == "" {
 		b.Skip("no C compiler")
@@ -40,16 +42,18 @@ func BenchmarkTheLeastOfAStart(b *testing.B) {
 	steps := []string{"exec", "cgroup", "intent", "record", "output", "probe", "told", "memory"}
 	for i, name := range steps {
 		b.Run(name, func(b *testing.B) {
-			var wall, used time.Duration
-			starts := 0
+			var start, startUsed, stop, stopUsed time.Duration
 			for b.Loop() {
 				l := newLeast(b, payload, i+1)
-				w, u := l.start(b)
-				wall, used, starts = wall+w, used+u, starts+leastMany
-				l.stop(b)
+				took, used := l.start(b)
+				start, startUsed = start+took, startUsed+used
+				took, used = l.stop(b)
+				stop, stopUsed = stop+took, stopUsed+used
+				l.close(b)
 			}
-			b.ReportMetric(float64(wall.Microseconds())/float64(starts), "µs/start")
-			b.ReportMetric(float64(used.Microseconds())/float64(starts), "cpu-µs/start")
+			for unit, all := range map[string]time.Duration{"start": start, "cpu/start": startUsed, "stop": stop, "cpu/stop": stopUsed} {
+				b.ReportMetric(float64(all.Microseconds())/float64(b.N*leastMany), "µs-"+unit)
+			}
 		})
 	}
 }
@@ -61,10 +65,10 @@ type least struct {
 	steps               int
 	board               *board
 	port, watch         int
+	out, events         *os.File
 	log                 *slog.Logger
-	events              *os.File
 	commands            [leastMany]*exec.Cmd
-	waiting             sync.WaitGroup
+	probing, running    sync.WaitGroup
 }
 
 func newLeast(b *testing.B, payload string, steps int) *least {
@@ -79,9 +83,9 @@ func newLeast(b *testing.B, payload string, steps int) *least {
 	require.NoError(b, err)
 	l.events, err = os.Create(filepath.Join(dir, "events"))
 	require.NoError(b, err)
-	log, err := os.Create(filepath.Join(dir, "log"))
+	l.out, err = os.Create(filepath.Join(dir, "log"))
 	require.NoError(b, err)
-	l.log = slog.New(slog.NewJSONHandler(log, nil))
+	l.log = slog.New(slog.NewJSONHandler(l.out, nil))
 	for _, root := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup"} {
 		l.group = filepath.Join(root, filepath.Base(dir))
 		if err = os.Mkdir(l.group, 0o755); err == nil {
@@ -96,11 +100,11 @@ func (l *least) start(b *testing.B) (wall, used time.Duration) {
 	before, began := ownTime(b), now()
 	for i := range leastMany {
 		if l.does("probe") {
-			l.waiting.Go(func() { l.probe(b, i) })
+			l.probing.Go(func() { l.probe(b, i) })
 		}
 		l.one(b, i)
 	}
-	l.waiting.Wait()
+	l.probing.Wait()
 	require.NoError(b, until(b.Context(), "they do not listen", time.Millisecond, func() (bool, error) {
 		_, all := l.board.listening(0, leastMany)
 		return all, nil
@@ -153,20 +157,12 @@ func (l *least) one(b *testing.B, i int) {
 	}
 	require.NoError(b, c.Start())
 	l.commands[i] = c
-	go func() { _ = c.Wait() }() // how it ended is of no interest
 	for _, f := range open {
 		require.NoError(b, f.Close())
 	}
 	record.PID = c.Process.Pid
-	write := func(name string) {
-		f := made(name+".tmp", os.O_WRONLY)
-		_, err := f.Write(sealed(b, record))
-		require.NoError(b, err)
-		require.NoError(b, f.Close())
-		require.NoError(b, os.Rename(f.Name(), filepath.Join(home, name)))
-	}
 	if l.does("record") {
-		write("run.json")
+		write(b, home, "run.json", record)
 	}
 	if l.does("output") {
 		for _, f := range []*os.File{out, errs} {
@@ -176,7 +172,7 @@ func (l *least) one(b *testing.B, i int) {
 		text, err := os.ReadFile(out.Name())
 		require.NoError(b, err)
 		l.log.Info(string(text), "instance", id, "stream", "stdout", "run", 1)
-		write("output.json")
+		write(b, home, "output.json", record)
 	}
 	if l.does("told") {
 		for _, what := range []string{"instance starting", "instance started", "instance ready"} {
@@ -186,17 +182,42 @@ func (l *least) one(b *testing.B, i int) {
 		require.NoError(b, err)
 	}
 	if l.does("memory") {
-		write("memory.json")
+		write(b, home, "memory.json", record)
 	}
+	l.running.Go(func() {
+		_ = c.Wait() // how it ended is of no interest
+		l.ended(b, home, record)
+	})
+}
+
+func (l *least) ended(b *testing.B, home string, record leastRecord) {
+	if l.does("cgroup") {
+		assert.NoError(b, unix.Rmdir(filepath.Join(l.group, record.Instance)))
+	}
+	for step, name := range map[string]string{"record": "run.json", "output": "output.json", "memory": "memory.json"} {
+		if l.does(step) {
+			write(b, home, name, record)
+		}
+	}
+	if l.does("told") {
+		l.log.Info("instance exited", "instance", record.Instance, "run", 1, "pid", record.PID)
+		_, err := l.events.Write(sealed(b, record))
+		assert.NoError(b, err)
+	}
+}
+
+// write replaces a record.
+func write(b *testing.B, home, name string, record leastRecord) {
+	path := filepath.Join(home, name)
+	assert.NoError(b, os.WriteFile(path+".tmp", sealed(b, record), 0o600))
+	assert.NoError(b, os.Rename(path+".tmp", path))
 }
 
 // sealed is the record with its checksum, as a line.
 func sealed(b *testing.B, r leastRecord) []byte {
 	text, err := json.Marshal(r)
-	require.NoError(b, err)
-	line, err := json.Marshal(map[string]any{"checksum": crc32.ChecksumIEEE(text), "record": json.RawMessage(text)})
-	require.NoError(b, err)
-	return append(line, '\n')
+	assert.NoError(b, err)
+	return fmt.Appendf(nil, `{"checksum":"%08x","record":%s}`+"\n", crc32.ChecksumIEEE(text), text)
 }
 
 // probe asks the payload once, as soon as it listens.
@@ -205,8 +226,7 @@ func (l *least) probe(b *testing.B, i int) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", l.port+i))
-	if err != nil {
-		b.Error(err)
+	if !assert.NoError(b, err) {
 		return
 	}
 	defer c.Close()
@@ -215,23 +235,24 @@ func (l *least) probe(b *testing.B, i int) {
 	if err == nil {
 		_, err = c.Read(answer)
 	}
-	if err != nil {
-		b.Error(err)
-	}
+	assert.NoError(b, err)
 }
 
-func (l *least) stop(b *testing.B) {
+func (l *least) stop(b *testing.B) (wall, used time.Duration) {
+	before, began := ownTime(b), now()
 	for _, c := range l.commands {
-		_ = c.Process.Kill() // or it has ended
+		require.NoError(b, c.Process.Signal(unix.SIGTERM))
 	}
-	for i := range leastMany {
-		if group := filepath.Join(l.group, fmt.Sprintf("app-%05d", i)); l.does("cgroup") {
-			require.NoError(b, until(b.Context(), "they do not end", time.Millisecond, func() (bool, error) { return unix.Rmdir(group) == nil, nil }))
-		}
-	}
+	l.running.Wait()
+	return time.Duration(now() - began), ownTime(b) - before
+}
+
+func (l *least) close(b *testing.B) {
 	require.NoError(b, unix.Rmdir(l.group))
 	require.NoError(b, l.board.close())
 	require.NoError(b, unix.Close(l.watch))
+	require.NoError(b, l.out.Close())
+	require.NoError(b, l.events.Close())
 	require.NoError(b, os.RemoveAll(l.dir))
 }
 
