@@ -29,8 +29,10 @@ func NewGate(places int) *Gate {
 // passage is one start's way through the gate.
 type passage struct {
 	gate.Start
-	call chan struct{} // closed when it may go on
-	work Worker        // nil: nobody can tell; set before it is begun
+	then  func(passed bool) // called once, with the lock: it may go on, or is not to; it does not block
+	waits bool              // it was not called yet
+	stop  func() bool       // no longer awaits the end of its context; nil: nobody does
+	work  Worker            // nil: nobody can tell; set before it is begun
 }
 
 // Waits says of an instance whether its start waits for its turn, and for how many others that use the processor.
@@ -61,35 +63,46 @@ func (g *Gate) Gather() {
 	g.core.Gather(time.Now().Add(gatherTime))
 }
 
-// enter returns when the start may go on.
-func (g *Gate) enter(ctx context.Context, id messages.InstanceID, priority int, precedence func() messages.Precedence) (*passage, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	p := &passage{}
-	p.Of, p.ID = p, id
+// enter has p.then called when the start may go on, or when ctx ends first. A start that waits has no goroutine: a thousand
+// that are there at once are kept by the runtime for good.
+func (g *Gate) enter(ctx context.Context, p *passage, priority int, precedence func() messages.Precedence) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
+	if ctx.Err() != nil {
+		p.then(false)
+		return
+	}
 	g.core.ArriveWith(&p.Start, precedence(), priority)
-	now := time.Now()
-	if next := g.core.Next(now); next != &p.Start {
-		p.call = make(chan struct{})
-		g.waiting[id] = p
-		if next != nil { // a place was given back by one that is being looked at, and somebody else is first
-			g.pass(next)
-		}
-		g.call(now)
+	p.waits = true
+	g.waiting[p.ID] = p
+	g.call(time.Now())
+	if p.waits {
+		p.stop = context.AfterFunc(ctx, func() { g.giveUp(p) })
 	}
-	g.mu.Unlock()
-	if p.call == nil {
-		return p, nil
+}
+
+// giveUp ends the waiting of one that has not been let go on.
+func (g *Gate) giveUp(p *passage) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !p.waits {
+		return
 	}
-	select {
-	case <-p.call:
-		return p, nil
-	case <-ctx.Done():
-		g.leave(p)
-		return nil, ctx.Err()
+	g.core.Leave(&p.Start)
+	g.over(p, false)
+	g.call(time.Now())
+}
+
+// over ends the waiting.
+func (g *Gate) over(p *passage, passed bool) {
+	p.waits = false
+	if g.waiting[p.ID] == p {
+		delete(g.waiting, p.ID)
 	}
+	if p.stop != nil {
+		p.stop()
+	}
+	p.then(passed)
 }
 
 func (g *Gate) began(p *passage, process Process) {
@@ -104,9 +117,6 @@ func (g *Gate) began(p *passage, process Process) {
 func (g *Gate) leave(p *passage) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.waiting[p.ID] == p {
-		delete(g.waiting, p.ID)
-	}
 	g.core.Leave(&p.Start)
 	g.call(time.Now())
 }
@@ -114,15 +124,9 @@ func (g *Gate) leave(p *passage) {
 // call has those go on that may.
 func (g *Gate) call(now time.Time) {
 	for s := g.core.Next(now); s != nil; s = g.core.Next(now) {
-		g.pass(s)
+		g.over(s.Of.(*passage), true)
 	}
 	g.arm(now)
-}
-
-func (g *Gate) pass(s *gate.Start) {
-	p := s.Of.(*passage)
-	delete(g.waiting, p.ID)
-	close(p.call)
 }
 
 // arm has somebody look when that is due.
@@ -193,12 +197,24 @@ type slot struct {
 	passage    *passage // nil: it has not passed
 }
 
-func (s *slot) Acquire(ctx context.Context, _ *messages.Launch) (err error) {
+// await has then called when the start may go on, or when ctx ends first.
+func (s *slot) await(ctx context.Context, then func(passed bool)) {
 	if s.gate == nil {
+		then(ctx.Err() == nil)
+		return
+	}
+	s.passage = &passage{then: then}
+	s.passage.Of, s.passage.ID = s.passage, s.id
+	s.gate.enter(ctx, s.passage, s.priority, func() messages.Precedence { return s.precedence })
+}
+
+func (s *slot) Acquire(ctx context.Context, _ *messages.Launch) error {
+	passed := make(chan bool, 1)
+	s.await(ctx, func(is bool) { passed <- is })
+	if !<-passed {
 		return ctx.Err()
 	}
-	s.passage, err = s.gate.enter(ctx, s.id, s.priority, func() messages.Precedence { return s.precedence })
-	return err
+	return nil
 }
 
 // Begin says which process the start has come to.

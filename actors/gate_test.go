@@ -99,6 +99,7 @@ func TestNobodyLooksAndNoTimerRunsWhileNobodyWaits(t *testing.T) {
 		require.ErrorIs(t, (&slot{gate: g, id: "third"}).Acquire(ctx, nil), context.DeadlineExceeded)
 		before = w.looked()
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		require.Equal(t, before, w.looked())
 		require.True(t, g.due.IsZero())
 		hangs.Release(nil)
@@ -297,5 +298,63 @@ func TestWhateverComesAndGoesEverybodyGetsThrough(t *testing.T) {
 			require.Empty(t, g.waiting)
 			require.True(t, g.due.IsZero())
 		})
+	})
+}
+
+func TestAStartThatWaitsForItsTurnHasNoGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(1)
+		works, _ := passed(t, g, "works", false)
+		turns := map[messages.InstanceID]bool{}
+		await := func(ctx context.Context, id messages.InstanceID) holdings {
+			h := holdings{{Resource: &slot{gate: g, id: id}, until: ready}, {Resource: &room{}, until: begun}}
+			h.await(ctx, func() { turns[id] = h[0].held })
+			return h
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		await(ended, "ended before")
+		require.Equal(t, map[messages.InstanceID]bool{"ended before": false}, turns)
+		ctx, cancel := context.WithCancel(t.Context())
+		await(ctx, "given up")
+		first, second := await(t.Context(), "first"), await(t.Context(), "second")
+		require.Len(t, turns, 1)
+		cancel()
+		synctest.Wait()
+		require.Equal(t, map[messages.InstanceID]bool{"ended before": false, "given up": false}, turns)
+		works.Release(nil)
+		require.True(t, turns["first"])
+		require.NotContains(t, turns, messages.InstanceID("second"))
+		require.NoError(t, first.acquire(t.Context(), nil)) // it does not come to the gate twice
+		first.release(told, &End{})
+		require.True(t, turns["second"])
+		second.release(told, &End{})
+		taken, _ := g.core.Taken()
+		require.Zero(t, taken)
+		require.Empty(t, g.waiting)
+	})
+}
+
+func TestAStartThatWaitsForRoomGivesItsTurnToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := NewWaits()
+		refused, gave := w.arrive(func(*messages.StartError) {}), false
+		go func() { _ = refused.refused(t.Context(), &messages.StartError{Fault: messages.FaultNoPort}) }()
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		next := w.arrive(func(*messages.StartError) { gave = true })
+		begun := false
+		go func() { _ = next.await(ctx, false, func() { begun = true }) }()
+		synctest.Wait()
+		require.True(t, begun)
+		require.True(t, gave)
+		cancel()
+		synctest.Wait()
+		next.leave()
+		begun = false
+		require.NoError(t, w.arrive(nil).await(t.Context(), true, func() { begun = true }))
+		require.False(t, begun, "who need not wait gives up nothing")
+		time.Sleep(firstPause)
+		refused.leave()
 	})
 }

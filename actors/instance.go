@@ -108,10 +108,12 @@ func (i *instance) Receive(c actor.Context) {
 		life, end := i.life.context()
 		i.launch, i.cancel = context.WithCancel(life)
 		root, self, parent := c.ActorSystem().Root, c.Self(), c.Parent()
-		go func() {
-			defer end()
-			i.start(life, root, self, parent)
-		}()
+		i.held.await(i.launch, func() {
+			go func() {
+				defer end()
+				i.start(life, root, self, parent)
+			}()
+		})
 	case *actor.Stopping:
 		i.life.end()
 		i.watch.leave()
@@ -183,7 +185,9 @@ func (i *instance) startOrWait(life context.Context, tell func(*messages.StartEr
 	defer turn.leave()
 	for {
 		if !i.order.Adopt { // what runs already takes nothing away from those that wait
-			if err := turn.await(i.launch, i.world.Ports.Owns(i.id())); err != nil {
+			err := turn.await(i.launch, i.world.Ports.Owns(i.id()), func() { i.held.release(told, &End{}) })
+			if err != nil {
+				i.held.release(told, &End{})
 				return launchDone{err: err}
 			}
 		}
@@ -209,6 +213,7 @@ func (i *instance) startOrAdopt() (d launchDone) {
 		return i.adopt(i.launch)
 	}
 	if err := i.world.Spawner.Clear(i.launch, *i.order.App); err != nil {
+		i.held.release(told, &End{})
 		return i.adoptInstead(err)
 	}
 	l := messages.Launch{App: *i.order.App, Run: i.order.Run}

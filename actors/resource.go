@@ -88,9 +88,26 @@ func (h holdings) grouped(w *World, o Order) holdings {
 	return append(h, w.cgroup(o))
 }
 
-// acquire gets all of them, or none.
+// await has then called when it is the turn of the start, or when ctx ends first. What gives the turn is held from then on.
+func (h holdings) await(ctx context.Context, then func()) {
+	for n := range h {
+		if s, is := h[n].Resource.(*slot); is {
+			s.await(ctx, func(passed bool) {
+				h[n].held = passed
+				then()
+			})
+			return
+		}
+	}
+	then()
+}
+
+// acquire gets all that is not held yet, or none.
 func (h holdings) acquire(ctx context.Context, l *messages.Launch) error {
 	for n := range h {
+		if h[n].held {
+			continue
+		}
 		if err := h[n].Acquire(ctx, l); err != nil {
 			h.release(told, &End{})
 			return err

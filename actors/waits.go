@@ -101,8 +101,8 @@ func (w *Waits) arrive(tell func(*messages.StartError)) *turn {
 	return &turn{waits: w, tell: tell, call: make(chan struct{}, 1)}
 }
 
-// await returns when the start may be tried. One that has its port does not wait for one.
-func (t *turn) await(ctx context.Context, hasPort bool) error {
+// await returns when the start may be tried. One that has its port does not wait for one. Before it waits it calls begin.
+func (t *turn) await(ctx context.Context, hasPort bool, begin func()) error {
 	if t.waits == nil || t.line != nil {
 		return ctx.Err()
 	}
@@ -126,6 +126,7 @@ func (t *turn) await(ctx context.Context, hasPort bool) error {
 	if last == nil {
 		return ctx.Err()
 	}
+	begin()
 	return t.wait(ctx, last)
 }
 
