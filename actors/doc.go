@@ -14,7 +14,9 @@
 //   - A start that the host has no room for waits in the actor, see Waits: it is the same run, and no attempt.
 //   - While an instance is well its probes are made on the Rounds of all: one timer, one batch for those that are due together, and
 //     no message: what is found is in Recent, where a status is read from. The actor is told of the first that is not good.
-//   - Receive never blocks: starting, probing and waiting happen in goroutines that the actor ends with itself.
+//   - Receive never blocks: starting, probing and waiting happen in goroutines that the actor ends with itself. The mailboxes of all
+//     actors are worked off by as many goroutines as there are processors.
+//   - A start comes to the gate first, and has no goroutine while it waits there for its turn.
 //
 // What a run does is decided by the pure core in actors/run; the edges of the world (spawn, output, health, port) are
 // leaves that implement the interfaces declared here.

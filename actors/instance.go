@@ -58,7 +58,8 @@ func NewMaker(w World) *Maker {
 	m.props = actor.PropsFromProducer(func() actor.Actor {
 		o := *m.next
 		return &instance{world: &m.world, order: o, held: m.world.resources(o), state: run.Begin(o.App, o.Ready)}
-	}, actor.WithMailbox(actor.UnboundedLockfree())) // it gets few messages, and the other mailbox keeps room for ten
+	}, actor.WithMailbox(actor.UnboundedLockfree()), // it gets few messages, and the other mailbox keeps room for ten
+		actor.WithDispatcher(&dispatcher{most: runtime.GOMAXPROCS(0)}))
 	return m
 }
 
