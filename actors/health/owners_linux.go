@@ -18,6 +18,7 @@ import (
 type owners struct {
 	mu    sync.Mutex
 	found map[int]place // by port, so there are never more than there are ports
+	usual int           // the descriptor of the newest of them: those of one program have it in one place
 
 	scan  sync.Mutex // held for the length of a scan: who waits for it uses what it found
 	table map[int]kernel.Process
@@ -100,14 +101,20 @@ func (o *owners) remembers(leader, port int, inode uint64) bool {
 
 // among reports whether one of the processes has the listener, or that cannot be known, and remembers which has it.
 func (o *owners) among(leader int, pids []int, port int, inode uint64) bool {
+	o.mu.Lock()
+	usual := o.usual
+	o.mu.Unlock()
 	for _, pid := range pids {
-		fd, err := socketFD(pid, inode)
+		fd, err := usual, error(nil)
+		if !holds(pid, fd, inode) { // to list them has the kernel keep a name of each until the process ends
+			fd, err = socketFD(pid, inode)
+		}
 		if err == nil && fd < 0 {
 			continue
 		}
 		if err == nil {
 			o.mu.Lock()
-			o.found[port] = place{leader, pid, fd}
+			o.found[port], o.usual = place{leader, pid, fd}, fd
 			o.mu.Unlock()
 		}
 		return true
