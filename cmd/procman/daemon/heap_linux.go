@@ -19,6 +19,7 @@ func LetGoOfProgram() {
 	if err != nil {
 		return
 	}
+	var all [][2]uintptr // first all are known: what finds them out would be mapped again
 	for line := range bytes.Lines(maps) {
 		var from, to uintptr
 		var mode string
@@ -28,7 +29,10 @@ func LetGoOfProgram() {
 		if mode != "r-xp" && mode != "r--p" { // what was written is nowhere else
 			continue
 		}
+		all = append(all, [2]uintptr{from, to})
+	}
+	for _, m := range all {
 		// The kernel is told about addresses, of which no pointer is made.
-		_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED) // it is for the host's good only
+		_, _, _ = unix.Syscall(unix.SYS_MADVISE, m[0], m[1]-m[0], unix.MADV_DONTNEED) // it is for the host's good only
 	}
 }
