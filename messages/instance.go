@@ -85,6 +85,9 @@ type AppInstance struct {
 // stopFields are those of a StopPolicy.
 var stopFields = fields.of("stop")
 
+// stopDefaults is the policy of which nothing is said.
+var stopDefaults = StopPolicy{}.filled()
+
 // fields is the description of an instance, in the order of the configuration's keys. What is added to it needs a field of
 // its struct, and nothing else.
 var fields = slices.Concat(table{
@@ -463,6 +466,13 @@ const (
 
 // WithDefaults returns p with every field left at its zero value filled in.
 func (p StopPolicy) WithDefaults() StopPolicy {
+	if p == (StopPolicy{}) {
+		return stopDefaults // it is asked at each step of what has not begun
+	}
+	return p.filled()
+}
+
+func (p StopPolicy) filled() StopPolicy {
 	a := AppInstance{Stop: p}
 	stopFields.fill(&a) // of the others nobody hears, and it is asked at each step of what runs without a list
 	return a.Stop

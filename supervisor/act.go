@@ -51,9 +51,10 @@ func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
 	if s, is := ev.(plan.Survivor); is {
 		written = s.Memory
 	}
-	next, actions := plan.Step(before, now, ev)
-	e.change().Instance = next
-	r.count(before, next)
+	next := *e.View // a step that panics has changed nothing
+	actions := next.Step(now, ev)
+	e.View = &next
+	r.count(before, next.Instance)
 	r.show(e) // before anybody is told
 	for _, a := range actions {
 		if t, is := a.(plan.Tell); is {

@@ -46,7 +46,8 @@ func TestNoDelayExceedsMaxOrItsJitter(t *testing.T) {
 func TestDelaysOfManyInstancesSpread(t *testing.T) {
 	quarters := [4]int{}
 	for n := range 1000 {
-		m := move{Instance: New(messages.InstanceID("web-" + time.Duration(n).String()))}
+		i := New(messages.InstanceID("web-" + time.Duration(n).String()))
+		m := move{Instance: &i}
 		m.Run = 1
 		quarters[int(m.draw()*4)]++
 	}

@@ -11,7 +11,7 @@ import (
 
 // move is one step under way: the instance as it becomes, and the actions so far.
 type move struct {
-	Instance
+	*Instance
 	now     time.Time
 	actions []Action
 }
@@ -19,13 +19,19 @@ type move struct {
 // Step returns what becomes of the instance by the event, and what has to be done for it. The instance given is not
 // changed.
 func Step(i Instance, now time.Time, e Event) (Instance, []Action) {
+	actions := i.Step(now, e)
+	return i, actions
+}
+
+// Step makes of the instance what becomes of it by the event, and returns what has to be done for it.
+func (i *Instance) Step(now time.Time, e Event) []Action {
 	m := &move{Instance: i, now: now}
 	c, known := table[e.name()][i.Phase]
 	if !known {
 		c = bug
 	}
 	c.do(m, e)
-	return m.Instance, m.actions
+	return m.actions
 }
 
 // Diff returns the event that brings the instance closer to what is desired (nil: nothing), if one is needed. listed is
