@@ -12,7 +12,11 @@ func (r *root) show(e *entry) {
 		v := e.change()
 		v.Unread, v.Closing = !r.listed, r.closing
 	}
-	r.handle.shown.Store(e.ID, &shown{View: e.View, absent: r.absent(e), known: e.Status(r.config.Terms), recent: e.recent})
+	absent := r.absent(e)
+	if k, is := r.handle.shown.Load(e.ID); is && k.(*shown).View == e.View && k.(*shown).absent == absent {
+		return
+	}
+	r.handle.shown.Store(e.ID, &shown{View: e.View, absent: absent, known: e.Status(r.config.Terms), recent: e.recent})
 }
 
 // shown is what the handle's readers see of an instance. It is never changed, but for its recent probes.
