@@ -31,6 +31,8 @@ type Tree struct {
 	v1    []string // controllers that are not in this hierarchy
 	mkdir func(dir int, path string, mode uint32) error
 
+	remove sync.Mutex // the kernel removes one cgroup at a time, and who waits for that there holds a thread
+
 	mu    sync.Mutex
 	why   error // that there are none; nil: there are
 	there bool  // home is
@@ -275,7 +277,7 @@ func procsIn(fd int, pids []int, deep int) ([]int, uint64, error) {
 
 // Vacate removes a cgroup if nobody is in it, and reports whether nobody was. One that is not removed may be empty all the same.
 func (t *Tree) Vacate(c messages.Cgroup) bool {
-	return t != nil && t.dir >= 0 && unix.Unlinkat(t.dir, t.at(c.Path), unix.AT_REMOVEDIR) == nil
+	return t != nil && t.dir >= 0 && t.removeDir(c.Path) == nil
 }
 
 // Kill sends KILL to all that are in the cgroup and in those below it, also to those that are being forked.
@@ -340,7 +342,7 @@ func (t *Tree) Remove(id messages.InstanceID, at string) {
 
 // rmdir removes a cgroup and those below it, of which none may hold a process.
 func (t *Tree) rmdir(at string) error {
-	err := ignore(unix.Unlinkat(t.dir, t.at(at), unix.AT_REMOVEDIR), unix.ENOENT)
+	err := ignore(t.removeDir(at), unix.ENOENT)
 	if !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOTEMPTY) {
 		return err
 	}
@@ -355,7 +357,13 @@ func (t *Tree) rmdir(at string) error {
 	if below := eachBelow(fd, func(name string) error { return t.rmdir(path.Join(at, name)) }); below != nil {
 		return err
 	}
-	return ignore(unix.Unlinkat(t.dir, t.at(at), unix.AT_REMOVEDIR), unix.ENOENT)
+	return ignore(t.removeDir(at), unix.ENOENT)
+}
+
+func (t *Tree) removeDir(at string) error {
+	t.remove.Lock()
+	defer t.remove.Unlock()
+	return unix.Unlinkat(t.dir, t.at(at), unix.AT_REMOVEDIR)
 }
 
 // Left returns the cgroups of ended runs of the instance in which processes are.
