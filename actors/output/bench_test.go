@@ -135,3 +135,56 @@ func BenchmarkSteady(b *testing.B) {
 	h.close()
 	b.ReportMetric(float64(write().Microseconds())/instances, "cpu-µs/line-alone")
 }
+
+// BenchmarkRun is what the life of a run costs that writes one line: it begins, is followed, and ends.
+func BenchmarkRun(b *testing.B) {
+	const instances = 500
+	root, err := os.MkdirTemp("/dev/shm", "output")
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, os.RemoveAll(root)) })
+	h := newHouse(b, root, Options{Forward: true, Lend: true, Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+	pid := gonePID(b)
+	var begin, end time.Duration
+	runs := 0
+	for b.Loop() {
+		runs++
+		ids := make([]messages.InstanceID, instances)
+		files := make([]*os.File, instances)
+		followers := make([]interface{ Stop() }, instances)
+		for i := range ids {
+			ids[i] = messages.InstanceID(fmt.Sprintf("i%d-%d", runs, i))
+		}
+		start := cpu(b)
+		for _, id := range ids {
+			require.NoError(b, h.out.Begin(context.Background(), id))
+		}
+		begin += cpu(b) - start
+		for i, id := range ids {
+			require.NoError(b, os.MkdirAll(h.dir.Instance(id), 0o700))
+			files[i], err = os.OpenFile(h.dir.Stdout(id), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+			require.NoError(b, err)
+			h.write(h.dir.Stderr(id), "")
+		}
+		start = cpu(b)
+		for i, id := range ids {
+			followers[i] = h.out.Follow(id, 1, pid)
+		}
+		time.Sleep(50 * time.Millisecond)
+		for _, f := range files {
+			_, err := f.WriteString("listening\n")
+			require.NoError(b, err)
+		}
+		time.Sleep(1500 * time.Millisecond) // until every checkpoint is saved
+		begin += cpu(b) - start
+		start = cpu(b)
+		for _, f := range followers {
+			f.Stop()
+		}
+		end += cpu(b) - start
+		for _, f := range files {
+			require.NoError(b, f.Close())
+		}
+	}
+	b.ReportMetric(float64(begin.Microseconds())/float64(runs*instances), "cpu-µs/begin")
+	b.ReportMetric(float64(end.Microseconds())/float64(runs*instances), "cpu-µs/end")
+}

@@ -85,6 +85,9 @@ func (c *checkpoint) resume(f fileInfo, hole int64, r io.ReaderAt) (anew string,
 		return "truncated", nil
 	}
 	was := c.comparable()
+	if len(was) == 0 {
+		return "", nil
+	}
 	is := make([]byte, len(was))
 	if n, err := r.ReadAt(is, c.Next-c.Base-int64(len(was))); n < len(is) {
 		return "", err

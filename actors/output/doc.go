@@ -59,7 +59,9 @@
 //   - Where the file system cannot collapse (tmpfs), the hole stays: offsets stand still, the blocks are free, and other
 //     programs see zeros there.
 //   - A plain inotify watch makes an event of every write, and a flooding process floods us. A watch with IN_ONESHOT makes
-//     one event, and is armed again only when a turn has found nothing new: work is proportional to turns.
+//     one event, and is armed again only when a turn has found nothing new, or before the first look after a silence: work is
+//     proportional to turns. What was looked at behind its watch needs no second look, and is not opened while its watch has
+//     told nothing and its size and time are as they were.
 //   - ext4 gives a new file the inode number of the one just deleted, so a file is known by its time of birth too, and by
 //     its fingerprint, the bytes before the position.
 //   - JSON holds no invalid UTF-8, and slog's handler would replace it. Such a line is forwarded as Go quotes it

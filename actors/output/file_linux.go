@@ -21,13 +21,13 @@ func statFile(f *os.File) (fileInfo, error) {
 	return statx(int(f.Fd()), "", unix.AT_EMPTY_PATH)
 }
 
-// deviceOf returns the number of the file system that a path is on; 0 if that cannot be learned.
-func deviceOf(path string) uint64 {
+// deviceOf returns the number of the file system that a path is on, 0 if that cannot be learned; none says that nothing is there.
+func deviceOf(path string) (device uint64, none bool) {
 	var s unix.Stat_t
 	if err := unix.Stat(path, &s); err != nil {
-		return 0
+		return 0, errors.Is(err, unix.ENOENT)
 	}
-	return uint64(s.Dev)
+	return uint64(s.Dev), false
 }
 
 func statx(dir int, path string, flags int) (fileInfo, error) {
@@ -53,9 +53,12 @@ func openWritten(pid, fd int) (*os.File, error) {
 // pathOf is a path of an open file for as long as it is open.
 func pathOf(file *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", file.Fd()) }
 
-// holeAtHead returns how many bytes of a file of that size are a hole at its head. Where that cannot be learned it is 0, which errs
-// towards repeating.
+// holeAtHead returns how many bytes of a file of that size, which is open unless that is 0, are a hole at its head. Where that
+// cannot be learned it is 0, which errs towards repeating.
 func holeAtHead(f *os.File, size int64) int64 {
+	if size == 0 {
+		return 0
+	}
 	at, err := unix.Seek(int(f.Fd()), 0, unix.SEEK_DATA)
 	switch {
 	case errors.Is(err, unix.ENXIO):

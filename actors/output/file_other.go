@@ -48,4 +48,4 @@ func impossible(err error) bool { return errors.Is(err, errNoHoles) }
 
 func alive(int) bool { return false }
 
-func deviceOf(string) uint64 { return 0 }
+func deviceOf(string) (device uint64, none bool) { return 0, false }

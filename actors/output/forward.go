@@ -18,45 +18,92 @@ const turnBytes = 256 << 10
 
 var errOverwritten = errors.New("the bytes before the position are not those that were forwarded")
 
-// visit gives one file its share of a turn: it looks at it, forwards what is new, and trims it.
-func (w *worker) visit(t *tail) error {
+// look begins one file's share of a turn: it finds it, and takes up the checkpoint in it. The file is open afterwards if there may be
+// something to do in it.
+func (w *worker) look(t *tail) error {
+	f, err := w.find(t)
+	if err != nil {
+		return err
+	}
 	position, end, head := t.Next, t.end, t.head
-	w.find(t)
-	return w.lookAt(t, func() error {
-		if err := w.skip(t); err != nil {
+	if w.excessive(t) || t.unread(f, w.armed[t.index]) {
+		if err := w.open(t); err != nil {
 			return err
 		}
-		more, err := w.forward(t)
-		if errors.Is(err, errOverwritten) {
-			t.overwritten()
-			w.sayAnew(t)
-			w.news, w.more = true, true
-			return nil
-		}
+	} else {
+		anew, err := t.look(f, nil)
 		if err != nil {
 			return err
 		}
-		w.u.trim(t)
-		w.news = w.news || t.Next != position || t.end != end || t.head != head
-		w.more = w.more || more
-		return nil
-	})
+		w.sayAnew(t, anew)
+		t.abreast = true
+	}
+	if t.Next != position || t.end != end || t.head != head {
+		w.found(t)
+	}
+	return nil
 }
 
-// lookAt takes up the checkpoint in a file, which is open until then returns.
-func (w *worker) lookAt(t *tail, then func() error) (err error) {
-	if t.file, err = t.open(os.O_RDONLY); err != nil {
+// found notes that something has changed in a file, which is to be told and saved.
+func (w *worker) found(t *tail) { w.news, t.source.unsaved = true, true }
+
+// excessive reports whether more is kept of a file than is meant, or its last line may have to be looked at.
+func (w *worker) excessive(t *tail) bool {
+	return t.end-t.head > w.u.o.kept() || w.final && !w.u.o.Forward
+}
+
+// open takes up the checkpoint in a file, which is open until close.
+func (w *worker) open(t *tail) error {
+	file, err := t.open(os.O_RDONLY)
+	if err != nil {
 		return err
 	}
-	defer func() {
-		err = errors.Join(err, t.file.Close())
-		t.file = nil
-	}()
-	if err := t.look(); err != nil {
+	w.files[t.index] = file
+	var anew string
+	f, err := statFile(file)
+	if err == nil {
+		anew, err = t.look(f, file)
+	}
+	if err != nil {
+		return errors.Join(err, w.close(t))
+	}
+	w.sayAnew(t, anew)
+	return nil
+}
+
+func (w *worker) close(t *tail) error {
+	file := w.files[t.index]
+	w.files[t.index] = nil
+	return file.Close()
+}
+
+// visit does what is to be done in one file: it forwards what is new, and trims it.
+func (w *worker) visit(t *tail) (err error) {
+	if w.files[t.index] == nil {
+		return nil
+	}
+	defer func() { err = errors.Join(err, w.close(t)) }()
+	position, head := t.Next, t.head
+	if err := w.skip(t); err != nil {
 		return err
 	}
-	w.sayAnew(t)
-	return then()
+	more, err := w.forward(t)
+	if errors.Is(err, errOverwritten) {
+		t.overwritten()
+		w.sayAnew(t, "overwritten")
+		w.found(t)
+		w.more = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	w.u.trim(t)
+	if t.Next != position || t.head != head {
+		w.found(t)
+	}
+	w.more = w.more || more
+	return nil
 }
 
 // conclude says what became of a visit. A follower that ends does not wait for a disk to get well: its checkpoint is remembered.
@@ -81,7 +128,7 @@ func (w *worker) forward(t *tail) (more bool, err error) {
 	known := t.comparable()
 	to := min(limit, t.Next+turnBytes)
 	buf := w.bytes(int64(len(known)) + to - t.Next)
-	n, err := t.file.ReadAt(buf, t.Next-int64(len(known))-t.Base)
+	n, err := w.files[t.index].ReadAt(buf, t.Next-int64(len(known))-t.Base)
 	if n < len(buf) {
 		return errors.Is(err, io.EOF), notEOF(err) // truncated just now: the next look tells
 	}
@@ -138,7 +185,7 @@ func (w *worker) limit(t *tail) int64 {
 // pass takes everything up to limit for forwarded.
 func (w *worker) pass(t *tail, limit int64) error {
 	before := w.bytes(min(fingerprintSize, limit-t.head))
-	n, err := t.file.ReadAt(before, limit-t.Base-int64(len(before)))
+	n, err := w.files[t.index].ReadAt(before, limit-t.Base-int64(len(before)))
 	if n < len(before) {
 		return notEOF(err) // truncated just now: the next look tells
 	}
@@ -170,7 +217,7 @@ func (w *worker) skip(t *tail) error {
 	to := t.end - keep
 	// Begin with a whole line, if one begins nearby.
 	near := w.bytes(maxLine)
-	n, err := t.file.ReadAt(near, to-1-t.Base)
+	n, err := w.files[t.index].ReadAt(near, to-1-t.Base)
 	if n == 0 {
 		return err
 	}
@@ -213,40 +260,37 @@ func (f *follower) emit(t *tail, text string, partial bool) {
 	_ = h.Handle(ctx, r)
 }
 
-// find sees to it that the file of a run is followed by whatever name it has: somebody may have moved or removed it, while the
-// process writes on to what it has open. Which file that is, its number and time of birth tell.
-func (w *worker) find(t *tail) {
+// find looks at the file of a run, and sees to it that it is followed by whatever name it has: somebody may have moved or removed
+// it, while the process writes on to what it has open. Which file that is, its number and time of birth tell.
+func (w *worker) find(t *tail) (fileInfo, error) {
 	f := w.follower
-	if t.held != nil || !t.Known || f.ghost || f.pid <= 0 {
-		return
+	now, err := t.stat()
+	if err == nil && t.same(now) || t.held != nil || !t.Known || f.ghost || f.pid <= 0 {
+		return now, err
 	}
-	now, err := statPath(t.path())
-	if err == nil && t.same(now) {
-		return
+	looked := fileInfo{Born: 1} // nothing
+	if err == nil {
+		looked = fileInfo{Inode: now.Inode, Born: now.Born}
 	}
-	if err != nil {
-		now = fileInfo{Born: 1} // nothing
+	if t.searched != nil && looked == *t.searched {
+		return now, err
 	}
-	now.Size, now.Mtime, now.Allocated = 0, 0, 0
-	if t.searched != nil && now == *t.searched {
-		return
-	}
-	looked := now
 	t.searched = &looked
-	file, err := openWritten(f.pid, int(t.index)+1)
-	if err != nil {
-		return // the process is gone, or does not show itself; what is at path counts
+	file, openErr := openWritten(f.pid, int(t.index)+1)
+	if openErr != nil {
+		return now, err // the process is gone, or does not show itself; what is at path counts
 	}
-	written, err := statFile(file)
-	if err != nil || !t.same(written) {
+	written, statErr := statFile(file)
+	if statErr != nil || !t.same(written) {
 		_ = file.Close() // it writes somewhere of its own choice: that is not ours
-		return
+		return now, err
 	}
 	t.source.mu.Lock()
 	t.held = file
 	t.source.mu.Unlock()
 	if w.u.watch != nil {
 		w.u.watch.disarm(t)
+		w.armed[t.index] = false
 	}
 	why := fmt.Sprintf("%s was moved or removed, and the process writes on into what was there: that is read and bounded as before, until the next run makes a new file",
 		filepath.Base(t.path()))
@@ -254,18 +298,19 @@ func (w *worker) find(t *tail) {
 	if w.u.o.Moved != nil {
 		w.u.o.Moved(t.source.id, f.run, f.pid, why)
 	}
+	return written, nil
 }
 
 // log is for what is to be said of a file.
 func (w *worker) log(t *tail) *slog.Logger { return slog.New(w.follower.handler(t)) }
 
 // sayAnew logs that a checkpoint began anew.
-func (w *worker) sayAnew(t *tail) {
-	if t.anew == "" {
+func (w *worker) sayAnew(t *tail, reason string) {
+	if reason == "" {
 		return
 	}
-	w.log(t).Warn("output begins anew", "file", t.path(), "reason", t.anew)
-	t.anew, w.follower.until[t.index] = "", -1
+	w.log(t).Warn("output begins anew", "file", t.path(), "reason", reason)
+	w.follower.until[t.index] = -1
 	t.noPunch, t.noCut = false, false // another file may be on another file system
 }
 

@@ -47,7 +47,7 @@ type Options struct {
 	Settled func() bool
 
 	// Of tests:
-	step      func(name string) // called between the steps of trimming: a test dies there
+	step      func(name string) // called between the steps of trimming, where a test dies, and at each save
 	patience  time.Duration     // how long a turn may take until another worker goes on
 	saveEvery time.Duration     // how often checkpoints are written down
 }

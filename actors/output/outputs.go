@@ -112,8 +112,13 @@ func (u *Outputs) Begin(ctx context.Context, id messages.InstanceID) error {
 	disk := s.disk
 	u.mu.Unlock()
 	_, err := disk.Do(ctx, stallAfter, func() error {
+		device, none := deviceOf(u.dir.Instance(id))
+		u.mu.Lock()
+		s.device = device
+		u.mu.Unlock()
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.fresh = none
 		for _, t := range s.tails {
 			t.noteStart()
 		}

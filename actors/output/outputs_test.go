@@ -2,12 +2,14 @@ package output
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -358,4 +360,46 @@ func TestCloseFreesWhoWaitsForStop(t *testing.T) {
 	case <-time.After(time.Minute):
 		require.Fail(t, "Stop hangs after Close")
 	}
+}
+
+func TestARunIsSavedAtItsBeginAndAtItsEndAndOnceForWhatItWrote(t *testing.T) {
+	var saves atomic.Int32
+	h := newHouse(t, t.TempDir(), Options{Forward: true, saveEvery: 50 * time.Millisecond, step: func(name string) {
+		if name == "saving" {
+			saves.Add(1)
+		}
+	}})
+	saved := func(is func(c checkpointFile) bool) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			c, err := loadCheckpoints(h.dir.OutputPlace(web))
+			return err == nil && is(c)
+		}, time.Minute, time.Millisecond)
+	}
+	h.stdout("")
+	h.stderr("")
+	require.NoError(t, h.out.Begin(context.Background(), web))
+	f := h.out.Follow(web, 1, gonePID(t))
+	saved(func(c checkpointFile) bool { return c.Run == 1 && c.Stdout.Known && c.Stderr.Known })
+	require.EqualValues(t, 1, saves.Load(), "with both files")
+	h.stdout("one\n")
+	h.rec.await(t, 1, 0)
+	saved(func(c checkpointFile) bool { return c.Stdout.Next == 4 })
+	require.EqualValues(t, 2, saves.Load())
+	f.Stop()
+	saved(func(c checkpointFile) bool { return c.Ended })
+	require.EqualValues(t, 3, saves.Load())
+
+	require.NoError(t, h.out.Begin(context.Background(), web))
+	f = h.out.Follow(web, 2, gonePID(t))
+	saved(func(c checkpointFile) bool { return c.Run == 2 && c.Stdout.Start == 4 })
+	require.Eventually(t, func() bool { // it has nothing to save
+		h.out.mu.Lock()
+		defer h.out.mu.Unlock()
+		s := h.out.sources[web]
+		return !s.busy && !s.queued && s.timer == nil
+	}, time.Minute, time.Millisecond)
+	require.EqualValues(t, 4, saves.Load())
+	f.Stop()
+	require.EqualValues(t, 5, saves.Load())
 }

@@ -10,9 +10,11 @@ type runStart struct {
 
 // noteStart notes that a run is about to begin. source.mu is held for writing.
 func (t *tail) noteStart() {
-	f, err := statPath(t.path())
-	if err != nil {
-		f = fileInfo{} // there is none: whatever will be there is the new run's
+	var f fileInfo // there is none: whatever will be there is the new run's
+	if !t.source.fresh {
+		if is, err := statPath(t.path()); err == nil {
+			f = is
+		}
 	}
 	t.upcoming = &runStart{file: f, offset: t.Base + f.Size, fixed: t.settled && t.same(f)}
 }

@@ -2,9 +2,8 @@ package output
 
 import (
 	"errors"
+	"log/slog"
 	"os"
-	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -31,17 +30,20 @@ type source struct {
 	// What readers may look at is written by the one worker that has the source, under mu, which is held for single reads
 	// and cuts, never while records are handled.
 	mu      sync.RWMutex
+	fresh   bool          // there was no directory when the newest run was about to begin, and so no checkpoint
 	changed chan struct{} // closed when readers may find something new; nil if nobody waits
 
 	// Of the worker alone.
 	loaded  bool
+	resting bool // both files were looked at behind their watches, and there was nothing left to do
 	active  *follower
 	run     int // whose output the checkpoints are of
 	pid     int
 	ended   bool // its follower has forwarded everything
 	unsaved bool
 	savedAt time.Time
-	sick    bool // the newest save failed
+	newsAt  time.Time // when there was something new the last time
+	sick    bool      // the newest save failed
 	saving  logOnce
 }
 
@@ -55,17 +57,22 @@ func newSource(u *Outputs, id messages.InstanceID) *source {
 
 // checkpoints is the path of the file that holds them.
 func (s *source) checkpoints() string {
-	return filepath.Join(s.u.dir.Instance(s.id), checkpointName)
+	return s.u.dir.OutputPlace(s.id)
 }
 
 // load reads the checkpoints. With a file that cannot be used, everything that is kept is new. What an earlier run left because its
 // manager died is forwarded first, as that run's: a ghost of its follower ends where the files end now.
 func (s *source) load() {
 	u := s.u
-	device := deviceOf(u.dir.Instance(s.id))
-	c, err := loadCheckpoints(s.checkpoints())
-	if err != nil {
-		u.log.Warn("the place in the output is lost; what is kept is forwarded again", "instance", string(s.id), "error", err)
+	s.mu.RLock()
+	fresh := s.fresh
+	s.mu.RUnlock()
+	var c checkpointFile
+	if !fresh {
+		var err error
+		if c, err = loadCheckpoints(s.checkpoints()); err != nil {
+			u.log.Warn("the place in the output is lost; what is kept is forwarded again", "instance", string(s.id), "error", err)
+		}
 	}
 	s.mu.Lock()
 	for i, c := range []checkpoint{c.Stdout, c.Stderr} {
@@ -77,7 +84,6 @@ func (s *source) load() {
 
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	s.device = device
 	if len(s.followers) > 0 && c.Run != 0 && c.Run != s.followers[0].run && !c.Ended {
 		ghost := &follower{source: s, run: c.Run, pid: c.PID, done: make(chan struct{}), ending: true, ghost: true, until: [2]int64{-1, -1}}
 		s.followers = append([]*follower{ghost}, s.followers...)
@@ -96,6 +102,7 @@ func (s *source) save() error {
 	}
 	c := checkpointFile{Version: checkpointVersion, Run: s.run, PID: s.pid, Ended: s.ended,
 		Stdout: s.tails[0].checkpoint, Stderr: s.tails[1].checkpoint}
+	s.u.o.reached("saving")
 	err := c.save(s.checkpoints())
 	if s.sick = err != nil; !s.sick {
 		s.unsaved = false
@@ -132,25 +139,15 @@ func (s *source) farAhead() bool {
 	return false
 }
 
-// current returns the follower whose turn it is, whether it ends, and who comes after it; nil where there is none.
-func (s *source) current() (f *follower, ending bool, heir *follower) {
-	s.u.mu.Lock()
-	defer s.u.mu.Unlock()
-	if len(s.followers) > 1 {
-		heir = s.followers[1]
-	}
-	if len(s.followers) > 0 {
-		f = s.followers[0]
-		ending = f.ending
-	}
-	return f, ending, heir
-}
-
-// takeUp begins with a follower. That is saved at once, unless it is on disk: if we die now, the next manager must know whose
-// lines it finds.
-func (s *source) takeUp(f *follower) {
-	saved := !s.unsaved && s.run == f.run && s.pid == f.pid && !s.ended
+// takeUp begins with a follower, and reports whether it is the one of the checkpoints on disk.
+func (s *source) takeUp(f *follower) (saved bool) {
+	saved = !s.unsaved && s.run == f.run && s.pid == f.pid && !s.ended
 	if !f.ghost {
+		for _, t := range s.tails {
+			if s.run != f.run && t.held != nil && s.u.watch != nil {
+				s.u.watch.disarm(t) // it is of what the run before wrote to
+			}
+		}
 		s.mu.Lock()
 		for _, t := range s.tails {
 			t.runBegun(s.run != f.run)
@@ -161,11 +158,22 @@ func (s *source) takeUp(f *follower) {
 		s.mu.Unlock()
 	}
 	s.active = f
-	if saved && !slices.ContainsFunc(s.tails[:], (*tail).confused) {
-		return
+	if !saved {
+		s.unsaved, s.run, s.pid, s.ended = true, f.run, f.pid, false
 	}
-	s.unsaved, s.run, s.pid, s.ended = true, f.run, f.pid, false
-	_ = s.save() // a failure was said, and it is tried again in time
+	return saved
+}
+
+// confused reports whether a crash now would mistake a file for another one, or forget where the newest run begins.
+func (s *source) confused() bool { return s.tails[0].confused() || s.tails[1].confused() }
+
+// rest ends a turn after which nothing wakes the source but an event or, after the given time, that it has to be saved.
+func (s *source) rest(save time.Duration) time.Duration {
+	s.resting = true
+	if save == never {
+		s.active.log = [2]slog.Handler{} // they are soon made
+	}
+	return save
 }
 
 // end ends the first follower after its last turn, and returns when the source needs the next one.

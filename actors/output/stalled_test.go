@@ -72,11 +72,12 @@ func TestWorkersThatADiskKeepsWaitingAreReplaced(t *testing.T) {
 	}
 	lines := len(ids)
 	h.rec.await(t, lines, 0)
+	device, _ := deviceOf(root)
 	waiting := func(n int) func() bool {
 		return func() bool {
 			h.out.mu.Lock()
 			defer h.out.mu.Unlock()
-			return h.out.stalled[deviceOf(root)] == n && len(h.out.stalled) == min(n, 1)
+			return h.out.stalled[device] == n && len(h.out.stalled) == min(n, 1)
 		}
 	}
 	var releases []func()
@@ -103,8 +104,9 @@ func TestWorkersThatADiskKeepsWaitingAreReplaced(t *testing.T) {
 // otherDisk returns a directory on another file system.
 func otherDisk(t *testing.T, root string) string {
 	t.Helper()
+	here, _ := deviceOf(root)
 	for _, base := range []string{"/dev/shm", os.TempDir()} {
-		if deviceOf(base) == deviceOf(root) {
+		if there, _ := deviceOf(base); there == here {
 			continue
 		}
 		dir, err := os.MkdirTemp(base, "output")

@@ -22,12 +22,11 @@ type tail struct {
 	cut      int64     // where a run ended without a line end; 0: nowhere
 
 	// Of the worker alone.
-	file  *os.File // open during a turn
+	mtime int64    // at the last look
 	saved struct { // what is on disk
 		next, era, start, collapsing int64
 		known                        bool
 	}
-	anew     string    // why the checkpoint began anew, until that is said
 	searched *fileInfo // what was at path when the file was looked for in vain
 	abreast  bool      // has caught up with what was written while nobody followed
 	missing  bool      // that the file is gone has been said
@@ -59,35 +58,34 @@ func (t *tail) confused() bool {
 	return t.saved.known != t.Known || t.saved.era != t.Era || t.saved.start != t.Start
 }
 
-// look takes up the checkpoint in the open file as it is now.
-func (t *tail) look() error {
+// look takes up the checkpoint in the file as it is, which is open unless it is empty or as it was. If that begins anew, it says
+// why.
+func (t *tail) look(f fileInfo, file *os.File) (anew string, err error) {
 	t.source.mu.Lock()
 	defer t.source.mu.Unlock()
-	f, err := statFile(t.file)
-	if err != nil {
-		return err
-	}
-	anew := ""
 	switch {
 	case !t.settled:
-		if anew, err = t.resume(f, holeAtHead(t.file, f.Size), t.file); err != nil {
-			return err
+		if anew, err = t.resume(f, holeAtHead(file, f.Size), file); err != nil {
+			return "", err
 		}
 		t.settled = true
 	case !t.same(f):
 		anew = "replaced"
-		t.begin(f, holeAtHead(t.file, f.Size))
+		t.begin(f, holeAtHead(file, f.Size))
 	case t.Base+f.Size < t.end:
 		anew = "truncated"
-		t.begin(f, holeAtHead(t.file, f.Size))
+		t.begin(f, holeAtHead(file, f.Size))
 	}
-	if anew != "" {
-		t.anew = anew
-	}
-	t.end = t.Base + f.Size
+	t.end, t.mtime = t.Base+f.Size, f.Mtime
 	t.Times = t.Times.add(t.end, min(f.Mtime, time.Now().UnixMilli()))
 	t.fixStart()
-	return nil
+	return anew, nil
+}
+
+// unread reports whether there is something in the file that a turn has to open it for. Where its watch has told nothing, its size
+// and time of change say that nobody has written, over what was there neither.
+func (t *tail) unread(f fileInfo, watched bool) bool {
+	return f.Size > 0 && !(watched && t.settled && t.same(f) && t.Base+f.Size == t.end && f.Mtime == t.mtime && t.Next == t.end)
 }
 
 // overwritten begins anew in the file, of which other bytes than those that were forwarded stand before the position.
@@ -95,7 +93,6 @@ func (t *tail) overwritten() {
 	t.source.mu.Lock()
 	defer t.source.mu.Unlock()
 	t.begin(fileInfo{Inode: t.Inode, Born: t.Born, Size: t.end - t.Base}, t.head-t.Base)
-	t.anew = "overwritten"
 }
 
 // open opens the file, where it is.

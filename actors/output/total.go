@@ -403,7 +403,10 @@ func (w *worker) shrink(s *source) {
 			continue
 		}
 		since := modified(t.path(), s.checkpoints(), w.u.dir.Instance(s.id))
-		err := w.lookAt(t, func() error { return nil })
+		err := w.open(t)
+		if err == nil {
+			err = w.close(t)
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			w.u.count(t, false, err)
 			continue

@@ -50,6 +50,9 @@ func (w *watch) arm(t *tail) error {
 	return nil
 }
 
+// armed reports whether the file has a watch that has told nothing yet; u.mu is held.
+func (w *watch) armed(t *tail) bool { return w.broken == nil && t.wd != 0 }
+
 // claim says whose a new watch is. If an event came meanwhile of which nobody knew whose it was, it may have been this one's,
 // which is gone then. Also IN_IGNORED: a watch that has told is gone only a moment later, and until then it is what arm gets again.
 func (w *watch) claim(t *tail, wd int32, unheard int) {

@@ -103,3 +103,29 @@ func TestAnEventThatIsThereBeforeItsWatchIsKnownMakesItsSourceLook(t *testing.T)
 	w.claim(s.tails[0], wd, heard())
 	require.Equal(t, wd, s.tails[0].wd)
 }
+
+// A file is not opened that is as it was: its watch, its size and its time tell.
+func TestAFileThatIsOverwrittenInPlaceBeginsAnewThoughItsSizeIsTheSame(t *testing.T) {
+	h := newHouse(t, t.TempDir(), Options{Forward: true})
+	h.stdout("one\n")
+	h.stderr("")
+	f := h.out.Follow(web, 1, gonePID(t))
+	h.rec.await(t, 1, 0)
+	require.Eventually(t, func() bool {
+		h.out.mu.Lock()
+		defer h.out.mu.Unlock()
+		return len(h.out.watch.tails) == 2
+	}, time.Minute, time.Millisecond)
+	require.NoError(t, os.WriteFile(h.dir.Stdout(web), []byte("two\n"), 0o600))
+	h.rec.await(t, 2, 1)
+	f.Stop()
+
+	// And by the next run, before it has a watch.
+	f = h.out.Follow(web, 2, gonePID(t))
+	f.Stop()
+	h.close()
+	require.NoError(t, os.WriteFile(h.dir.Stdout(web), []byte("six\n"), 0o600))
+	h.open(Options{Forward: true})
+	h.out.Follow(web, 3, gonePID(t)).Stop()
+	require.Equal(t, []string{"six"}, h.rec.texts("stdout"))
+}

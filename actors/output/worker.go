@@ -1,7 +1,7 @@
 package output
 
 import (
-	"log/slog"
+	"os"
 	"runtime"
 	"slices"
 	"time"
@@ -34,11 +34,13 @@ type worker struct {
 	// Of the turn under way.
 	began    time.Time
 	follower *follower
-	ending   bool // it ends
-	final    bool // and a line that it has begun is all there will be of it
-	news     bool // something has changed
-	more     bool // there is more than the turn took
-	poll     bool // a file is missing or sick: look again in a while
+	files    [2]*os.File // that are open
+	armed    [2]bool     // which had a watch that had told nothing
+	ending   bool        // it ends
+	final    bool        // and a line that it has begun is all there will be of it
+	news     bool        // something has changed
+	more     bool        // there is more than the turn took
+	poll     bool        // a file is missing or sick: look again in a while
 }
 
 func workers() int { return min(4, max(2, runtime.GOMAXPROCS(0))) }
@@ -124,49 +126,102 @@ func (w *worker) next() *source {
 	return nil
 }
 
+// place finds out on which disk a source is, and reports whether that keeps enough workers waiting.
+func (w *worker) place(s *source) (stalled bool) {
+	if w.device != 0 {
+		return false
+	}
+	device, _ := deviceOf(w.u.dir.Instance(s.id))
+	w.u.mu.Lock()
+	defer w.u.mu.Unlock()
+	s.device = device
+	if !w.replaced {
+		w.device = device
+	}
+	return w.u.stalled[device] >= mostStalled
+}
+
+// current takes up the follower whose turn it is, and returns who comes after it; nil where there is none.
+func (w *worker) current(s *source) (heir *follower) {
+	w.u.mu.Lock()
+	defer w.u.mu.Unlock()
+	w.follower, w.ending = nil, false
+	if len(s.followers) > 0 {
+		w.follower, w.ending = s.followers[0], s.followers[0].ending
+	}
+	if len(s.followers) > 1 {
+		heir = s.followers[1]
+	}
+	w.watchesLocked(s)
+	return heir
+}
+
+// watches finds out which files have a watch that has told nothing.
+func (w *worker) watches(s *source) {
+	w.u.mu.Lock()
+	defer w.u.mu.Unlock()
+	w.watchesLocked(s)
+}
+
+func (w *worker) watchesLocked(s *source) {
+	for n, t := range s.tails {
+		w.armed[n] = w.u.watch != nil && w.u.watch.armed(t)
+	}
+}
+
 // turn gives the first follower of a source its share, and returns after which time the source needs another.
 func (w *worker) turn(s *source) time.Duration {
+	if w.place(s) {
+		return 0
+	}
 	if !s.loaded {
 		s.load()
-		return 0 // on which disk it is counts from the next turn on
 	}
-	f, ending, heir := s.current()
+	both, heir := [2]bool{true, true}, w.current(s)
+	f := w.follower
 	if f == nil {
 		if u := w.u; u.account.Load() != nil {
 			w.shrink(s)
 		}
 		return never
 	}
-	if s.active != f {
-		s.takeUp(f)
+	begun := s.active != f
+	quiet := [2]bool{} // whose watch would have told of anything new; of a total each turn gives an account
+	if s.resting && !begun && !w.ending && w.u.account.Load() == nil {
+		quiet = w.armed
 	}
+	if quiet == both {
+		return s.rest(s.saveInTime())
+	}
+	s.resting = false
+	saved := !begun || s.takeUp(f)
 	if heir != nil && heir.run == f.run {
 		// The same process goes on: so does its line.
 		s.finish()
 		return 0
 	}
-	w.began, w.follower, w.ending = time.Now(), f, ending
-	w.final = ending && (heir != nil || f.ghost || !alive(f.pid))
+	w.began = time.Now()
+	w.final = w.ending && (heir != nil || f.ghost || !alive(f.pid))
 	w.news, w.more, w.poll = false, false, false
-	for _, t := range s.tails {
-		err := w.visit(t)
-		w.u.count(t, true, err)
-		w.conclude(t, err)
+	// What is watched before it is looked at need not be looked at again; but not of one that writes on and on.
+	watched := !w.ending && w.began.Sub(s.newsAt) > 2*settle && s.arm()
+	if watched {
+		w.watches(s)
 	}
+	w.visitAll(s, saved, quiet)
 	if w.news {
-		s.unsaved = true
+		s.newsAt = w.began
 		s.tell()
 	}
-	if !s.sick && (s.tails[0].confused() || s.tails[1].confused()) {
-		_ = s.save() // a failure was said, and it is tried again in time
-	}
-	if ending && !w.more {
+	if w.ending && !w.more {
 		return s.end(w.final)
 	}
 	wait := s.saveInTime()
 	switch {
 	case w.more:
 		return w.breath()
+	case watched && !w.poll && w.armed == both:
+		return s.rest(wait)
 	case w.news:
 		return sooner(wait, settle)
 	case w.poll || !s.arm():
@@ -174,10 +229,31 @@ func (w *worker) turn(s *source) time.Duration {
 	case s.moved():
 		return 0
 	}
-	if wait == never {
-		f.log = [2]slog.Handler{} // they are soon made
+	return s.rest(wait)
+}
+
+// visitAll gives each file its share. What the checkpoints are of is on disk before anything is forwarded, unless it is already: if
+// we die then, the next manager must know whose lines it finds.
+func (w *worker) visitAll(s *source, saved bool, quiet [2]bool) {
+	var errs [2]error
+	for n, t := range s.tails {
+		if !quiet[n] {
+			errs[n] = w.look(t)
+		}
 	}
-	return wait
+	if !saved || !s.sick && s.confused() {
+		_ = s.save() // a failure was said, and it is tried again in time
+	}
+	for n, t := range s.tails {
+		if errs[n] == nil {
+			errs[n] = w.visit(t)
+		}
+		w.u.count(t, true, errs[n])
+		w.conclude(t, errs[n])
+	}
+	if !s.sick && s.confused() {
+		_ = s.save() // likewise
+	}
 }
 
 // breath is how long a source that floods waits for its next turn: so long that to follow it takes two thirds of a processor at
