@@ -5,22 +5,24 @@ import (
 	"sync"
 )
 
-// logOnce logs that something goes wrong when it begins to, and that it is well again; what happens in between is not
-// repeated.
+// logOnce is trouble that more than one goroutine notes.
 type logOnce struct {
-	mu      sync.Mutex // held while it logs, so that the two are told in their order
-	failing bool
+	mu sync.Mutex // held while it logs, so that the two are told in their order
+	trouble
 }
 
 func (l *logOnce) note(log *slog.Logger, err error, msg string, attrs ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.noteLocked(log, err, msg, attrs...)
+	l.trouble.note(log, err, msg, attrs...)
 }
 
-func (l *logOnce) noteLocked(log *slog.Logger, err error, msg string, attrs ...any) {
-	changed := l.failing != (err != nil)
-	l.failing = err != nil
+// trouble logs that something goes wrong when it begins to, and that it is well again; what happens in between is not repeated.
+type trouble bool
+
+func (l *trouble) note(log *slog.Logger, err error, msg string, attrs ...any) {
+	changed := bool(*l) != (err != nil)
+	*l = err != nil
 	switch {
 	case !changed:
 	case err != nil:

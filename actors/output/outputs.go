@@ -32,6 +32,7 @@ type Outputs struct {
 	dir   messages.StateDir
 	o     Options
 	log   *slog.Logger
+	began time.Time
 	watch *watch // nil if files cannot be watched
 
 	forwarded, skipped, givenUp      atomic.Int64
@@ -63,7 +64,7 @@ func New(dir messages.StateDir, o Options) (*Outputs, error) {
 		return nil, err
 	}
 	u := &Outputs{dir: dir, o: o, log: o.Logger, sources: map[messages.InstanceID]*source{}, closing: make(chan struct{}),
-		stalled: map[uint64]int{}}
+		began: time.Now(), stalled: map[uint64]int{}}
 	u.work.L = &u.mu
 	w, err := newWatch(u)
 	if err != nil {
@@ -81,6 +82,9 @@ func New(dir messages.StateDir, o Options) (*Outputs, error) {
 	}
 	return u, nil
 }
+
+// age is how long the Outputs have been there: a time that takes a third of the room.
+func (u *Outputs) age() time.Duration { return time.Since(u.began) }
 
 // mask returns what hides the secrets of an instance; nil, which hides nothing.
 func (u *Outputs) mask(id messages.InstanceID) *messages.Masker {

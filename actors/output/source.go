@@ -20,10 +20,10 @@ type source struct {
 	// Guarded by Outputs.mu.
 	followers []*follower // the first is at work
 	readers   int
-	expectant bool // a run is about to begin: where, is noted here
-	queued    bool // is due: it stands in Outputs.due, or will as soon as its worker is done
-	busy      bool // a worker has it
 	timer     *time.Timer
+	expectant bool         // a run is about to begin: where, is noted here
+	queued    bool         // is due: it stands in Outputs.due, or will as soon as its worker is done
+	busy      bool         // a worker has it
 	device    uint64       // the number of the file system it is on; 0: not known yet
 	disk      *record.Disk // for the look before a start; nil: there was none
 
@@ -41,10 +41,10 @@ type source struct {
 	pid     int
 	ended   bool // its follower has forwarded everything
 	unsaved bool
-	savedAt time.Time
-	newsAt  time.Time // when there was something new the last time
-	sick    bool      // the newest save failed
-	saving  logOnce
+	savedAt time.Duration // of Outputs.age
+	newsAt  time.Duration // when there was something new the last time
+	sick    bool          // the newest save failed
+	saving  trouble
 }
 
 func newSource(u *Outputs, id messages.InstanceID) *source {
@@ -95,7 +95,7 @@ var errUnsettled = errors.New("the log takes nothing")
 
 // save writes the checkpoints down, and logs when that begins to fail.
 func (s *source) save() error {
-	s.savedAt = time.Now()
+	s.savedAt = s.u.age()
 	if !s.u.o.Settled() {
 		s.sick = true
 		return errUnsettled
@@ -120,7 +120,7 @@ func (s *source) saveInTime() time.Duration {
 	if !s.unsaved {
 		return never
 	}
-	if left := s.u.o.saveEvery - time.Since(s.savedAt); left > 0 && !s.farAhead() {
+	if left := s.u.o.saveEvery - (s.u.age() - s.savedAt); left > 0 && !s.farAhead() {
 		return left
 	}
 	if s.save() != nil {

@@ -11,29 +11,30 @@ import (
 // tail is one output file on its way.
 type tail struct {
 	source *source
-	index  uint8
 	wd     int32 // its inotify watch; 0: none; guarded by Outputs.mu
+	index  uint8
 
 	// Written by the worker under source.mu.
-	held *os.File // what the newest run writes to, if that is not what is at path any more
+	settled bool     // the checkpoint is of the file as it is
+	held    *os.File // what the newest run writes to, if that is not what is at path any more
 	checkpoint
-	settled  bool      // the checkpoint is of the file as it is
 	upcoming *runStart // of the newest run, until Start says it; nil: nothing is known of it beside Start
 	cut      int64     // where a run ended without a line end; 0: nowhere
 
 	// Of the worker alone.
 	mtime int64    // at the last look
 	saved struct { // what is on disk
-		next, era, start, collapsing int64
-		known                        bool
+		next, era, start int64
 	}
 	searched *fileInfo // what was at path when the file was looked for in vain
+	known    bool      // on disk it is known that there is a file
+	intended bool      // on disk it says that the head may be cut out
 	abreast  bool      // has caught up with what was written while nobody followed
 	missing  bool      // that the file is gone has been said
 	noPunch  bool      // the file system cannot make holes
 	noCut    bool      // the file system cannot collapse
-	reading  logOnce
-	trimming logOnce
+	reading  trouble
+	trimming trouble
 }
 
 // path is where the file is made.
@@ -50,12 +51,12 @@ func (t *tail) name() messages.Stream {
 
 // noteSaved notes that the checkpoint as it is is on disk.
 func (t *tail) noteSaved() {
-	t.saved.next, t.saved.era, t.saved.start, t.saved.collapsing, t.saved.known = t.Next, t.Era, t.Start, t.Collapsing, t.Known
+	t.saved.next, t.saved.era, t.saved.start, t.known, t.intended = t.Next, t.Era, t.Start, t.Known, t.Collapsing > 0
 }
 
 // confused reports whether a crash now would mistake the file for another one, or forget where the newest run begins.
 func (t *tail) confused() bool {
-	return t.saved.known != t.Known || t.saved.era != t.Era || t.saved.start != t.Start
+	return t.known != t.Known || t.saved.era != t.Era || t.saved.start != t.Start
 }
 
 // look takes up the checkpoint in the file as it is, which is open unless it is empty or as it was. If that begins anew, it says

@@ -36,7 +36,7 @@ func (u *Outputs) cutHead(t *tail, limit, spare int64) (err error) {
 	if to == 0 {
 		return nil
 	}
-	intended := t.saved.collapsing > 0
+	intended := t.intended
 	if intended || t.saved.next < t.Base+to {
 		// Without this a crash would resume inside of the hole, at its end: nothing is missed, but a line is torn. On a
 		// full disk the punch goes ahead all the same, since it makes room; but never over an intent.

@@ -204,13 +204,13 @@ func (w *worker) turn(s *source) time.Duration {
 	w.final = w.ending && (heir != nil || f.ghost || !alive(f.pid))
 	w.news, w.more, w.poll = false, false, false
 	// What is watched before it is looked at need not be looked at again; but not of one that writes on and on.
-	watched := !w.ending && w.began.Sub(s.newsAt) > 2*settle && s.arm()
+	watched := !w.ending && w.u.age()-s.newsAt > 2*settle && s.arm()
 	if watched {
 		w.watches(s)
 	}
 	w.visitAll(s, saved, quiet)
 	if w.news {
-		s.newsAt = w.began
+		s.newsAt = w.u.age()
 		s.tell()
 	}
 	if w.ending && !w.more {
@@ -334,7 +334,7 @@ func (u *Outputs) sayStalled(id messages.InstanceID) {
 	if !all {
 		err = &record.StalledError{Name: diskName, For: u.o.patience}
 	}
-	u.stalling.noteLocked(u.log, err, "output is not forwarded, nor its place saved", "instance", string(id),
+	u.stalling.trouble.note(u.log, err, "output is not forwarded, nor its place saved", "instance", string(id),
 		"consequence", "what is on the same disk waits for it, and nobody else")
 }
 
