@@ -54,8 +54,8 @@
 //   - Between fork and exec a child has the lock of the state directory, too: so a lock whose owner has died may stay locked for
 //     an instant, and is asked for again before anybody is refused. After that instant, for some microseconds, the new program
 //     has no environment yet: so a held instance lock without a visible owner makes us look again.
-//   - A fork copies the table of descriptors of the thread that forks. So that is a thread with a table of its own, see forker:
-//     beside 18 000 descriptors a start takes half the time. Any thread of the runtime may come to wait in its epoll (one that
+//   - A fork copies the table of descriptors of the thread that forks. So that is one of two threads with a table of their own, see
+//     forker: beside 18 000 descriptors a start takes half the time. Any thread of the runtime may come to wait in its epoll (one that
 //     begins a garbage collection does): that has to stay in the table.
 //   - While the leader of a session is a zombie its pid cannot be given away. So its others are looked for before it is
 //     reaped; later the number is trusted only while one of them that we know has it.

@@ -199,6 +199,41 @@ func (f *forker) fork(cmd *exec.Cmd, as *runas.Settings, lock int, files ...int)
 	return pid, err
 }
 
+// forkers start the instances, each by whichever is free.
+type forkers chan *forker
+
+// manyForkers is more than one: each waits in the kernel until its child has executed its program, and a thousand starts by one alone
+// took an eighth longer.
+const manyForkers = 2
+
+// newForkers run until close is called.
+func newForkers(start func(func()), log *slog.Logger) (forkers, error) {
+	all := make(forkers, manyForkers)
+	for range manyForkers {
+		f, err := newForker(start, log)
+		if err != nil {
+			return nil, errors.Join(err, all.close())
+		}
+		all <- f
+	}
+	return all, nil
+}
+
+// fork is that of a forker.
+func (all forkers) fork(cmd *exec.Cmd, as *runas.Settings, lock int, files ...int) (pid int, err error) {
+	f := <-all
+	defer func() { all <- f }()
+	return f.fork(cmd, as, lock, files...)
+}
+
+// close lets those end that are free. Nobody calls fork any more.
+func (all forkers) close() (err error) {
+	for range len(all) {
+		err = errors.Join(err, (<-all).close())
+	}
+	return err
+}
+
 // forkAs is fork for a command that is started as its settings say, by a thread that has the table of all: they may need one that
 // nobody uses afterwards.
 func forkAs(cmd *exec.Cmd, as *runas.Settings, lock int, files ...int) (pid int, err error) {

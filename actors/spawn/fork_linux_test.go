@@ -18,13 +18,30 @@ import (
 	"procman/messages"
 )
 
-// forkersFiles returns what the thread that forks has open.
+// each has the function called on the thread of each forker.
+func (all forkers) each(t *testing.T, what func() error) {
+	for range manyForkers {
+		f := <-all
+		require.NoError(t, f.do(what))
+		all <- f
+	}
+}
+
+// forkersFiles returns what the threads that fork have open.
 func forkersFiles(t *testing.T, s *Spawner) (files []string) {
-	var thread int
-	require.NoError(t, s.forker.do(func() error {
-		thread = unix.Gettid()
+	var threads []int
+	s.forkers.each(t, func() error {
+		threads = append(threads, unix.Gettid())
 		return nil
-	}))
+	})
+	require.Len(t, threads, manyForkers)
+	for _, thread := range threads {
+		files = append(files, threadsFiles(t, thread)...)
+	}
+	return files
+}
+
+func threadsFiles(t *testing.T, thread int) (files []string) {
 	dir := fmt.Sprintf("/proc/self/task/%d/fd", thread)
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
@@ -58,12 +75,12 @@ func TestTheThreadThatForksMayCollectGarbageAndTellOthersOfWork(t *testing.T) {
 	waiting.Go(func() {
 		_, _ = r.Read(make([]byte, 1)) // by what the runtime waits with
 	})
-	require.NoError(t, s.forker.do(func() error {
+	s.forkers.each(t, func() error {
 		for range 20 {
 			runtime.GC()
 		}
 		return nil
-	}))
+	})
 	_, err = w.Write([]byte{0})
 	require.NoError(t, err)
 	waiting.Wait()
@@ -72,12 +89,13 @@ func TestTheThreadThatForksMayCollectGarbageAndTellOthersOfWork(t *testing.T) {
 
 func TestWhereAThreadCannotHaveATableOfItsOwnAProcessHasTheSameFiles(t *testing.T) {
 	s := opened(t, stateDir(t))
-	private := s.forker
-	defer func() { s.forker = private }()
+	private := s.forkers
+	defer func() { s.forkers = private }()
 	shared := &forker{orders: make(chan func()), log: s.log, send: -1, take: -1}
 	onThreadOfItsOwn(s.work.Go, shared.run)
 	require.NoError(t, shared.open())
-	s.forker = shared
+	s.forkers = make(forkers, 1)
+	s.forkers <- shared
 	require.Equal(t, "exited with code 0", spawned(t, s, player(t, "descriptors")).Wait().String())
 	require.Equal(t, fmt.Sprintf("0 /dev/null\n1 %s\n2 %s\n3 %s\n", s.dir.Stdout("a"), s.dir.Stderr("a"), s.dir.InstanceLock("a")), output(t, s))
 	require.NoError(t, shared.close())

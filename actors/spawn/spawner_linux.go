@@ -47,7 +47,7 @@ type Spawner struct {
 	searched atomic.Bool // Survivors has seen all processes: none is unknown, unless its instance's lock is held
 
 	exits    *exits
-	forker   *forker
+	forkers  forkers
 	checks   checks
 	census   *census
 	readings *readings // of census
@@ -158,7 +158,7 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		return nil, errors.Join(fmt.Errorf("the ends of processes cannot be waited for: %w", err), lock.Close())
 	}
 	s.work.Go(s.exits.run)
-	if s.forker, err = newForker(s.work.Go, s.log); err != nil {
+	if s.forkers, err = newForkers(s.work.Go, s.log); err != nil {
 		s.exits.close()
 		return nil, errors.Join(fmt.Errorf("no process can be started: %w", err), lock.Close())
 	}
@@ -233,7 +233,7 @@ func (s *Spawner) Close() error {
 	}
 	clear(s.fds)
 	s.exits.close()
-	closed := errors.Join(s.forker.close(), s.checks.close())
+	closed := errors.Join(s.forkers.close(), s.checks.close())
 	for _, f := range s.stored {
 		if f != nil {
 			_ = f.Close() // the store has its own

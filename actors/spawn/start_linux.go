@@ -219,7 +219,7 @@ func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, c c
 		failpoint("before-fork")
 		known := s.forks()
 		// Files, not pipes: a process must neither die nor wait because we do.
-		pid, err := s.forker.fork(cmd, c.as, f.held, f.stdout, f.stderr, int(f.lock.Fd()))
+		pid, err := s.forkers.fork(cmd, c.as, f.held, f.stdout, f.stderr, int(f.lock.Fd()))
 		if err == nil {
 			defer known()
 			if pid <= 1 {
