@@ -194,7 +194,7 @@ type slot struct {
 	id         messages.InstanceID
 	precedence messages.Precedence // guarded by the gate
 	priority   int
-	passage    *passage // nil: it has not passed
+	passage    *passage // the newest; nil: it has not come to the gate
 }
 
 // await has then called when the start may go on, or when ctx ends first.

@@ -159,7 +159,8 @@ var errShared = errors.New("a thread cannot have a table of descriptors of its o
 const threadFiles = "/proc/thread-self/fd"
 
 // fork starts the command, with /dev/null and those descriptors as its own from 0 on; until it executes its program it
-// has the lock, too, if that is not -1. A cgroup that it is started in is a descriptor of this process, too. fork returns once the program is executed, or could not be. The command has no handle of the process, which is watched by a pidfd.
+// has the lock, too, if that is not -1. A cgroup that it is started in is a descriptor of this process, too. fork returns once the
+// program is executed, or could not be. The command has no handle of the process, which is watched by a pidfd.
 func (f *forker) fork(cmd *exec.Cmd, as *runas.Settings, lock int, files ...int) (pid int, err error) {
 	if as != nil {
 		return forkAs(cmd, as, lock, files...)

@@ -97,10 +97,7 @@ func TestADaemonThatIsFrozenBetweenTheQuestionAndTheForkNeverComesToIt(t *testin
 func TestALeashThatWasStoppedItselfTellsByTheDeadlineThatThereMayBeStarts(t *testing.T) {
 	t.Parallel()
 	h := emptyHost(t)
-	l, err := New(h.dir, Options{Clock: h.clock})
-	require.NoError(t, err)
-	defer l.lock.Close()
-	defer l.ender.close()
+	l := h.leash()
 	d := h.renew()
 	h.clock.to(int64(d.KillAt))
 	require.False(t, l.end(t.Context(), l.inForce()))
@@ -149,10 +146,7 @@ func TestNobodyIsEndedForTheStartLockButTheVeryDaemonThatHoldsIt(t *testing.T) {
 	defer func() { _ = stranger.Process.Kill(); _ = stranger.Wait() }()
 	st, err := kernel.Procfs("/proc").Stat(stranger.Process.Pid)
 	require.NoError(t, err)
-	l, err := New(h.dir, Options{Clock: h.clock})
-	require.NoError(t, err)
-	defer l.lock.Close()
-	defer l.ender.close()
+	l := h.leash()
 	held, err := enter(h.dir, starter{Boot: h.boot, PID: stranger.Process.Pid, Start: st.Start + 1}) // its number was given away
 	require.NoError(t, err)
 	refuses := func(why string) {
@@ -175,10 +169,7 @@ func TestNobodyIsEndedForTheStartLockButTheVeryDaemonThatHoldsIt(t *testing.T) {
 func TestAStartLockWhoseFileIsReplacedHoldsAsBefore(t *testing.T) {
 	t.Parallel()
 	h := emptyHost(t)
-	l, err := New(h.dir, Options{Clock: h.clock})
-	require.NoError(t, err)
-	defer l.lock.Close()
-	defer l.ender.close()
+	l := h.leash()
 	g := newGuard(t, h)
 	leave, err := g.Enter()
 	require.NoError(t, err)

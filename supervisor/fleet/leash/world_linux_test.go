@@ -190,6 +190,18 @@ func (h *host) renew() member.Record {
 	return d
 }
 
+// leash is one that guards nothing yet: its ender is asked by the test.
+func (h *host) leash() *Leash {
+	h.Helper()
+	l, err := New(h.dir, Options{Clock: h.clock})
+	require.NoError(h, err)
+	h.Cleanup(func() {
+		l.ender.close()
+		_ = l.lock.Close()
+	})
+	return l
+}
+
 // guard starts the leash in this process, by the clock of the test.
 func (h *host) guard() (stop func()) {
 	h.Helper()
