@@ -169,8 +169,10 @@ func TestTheUnitsKeepInstancesAliveOverWhateverBecomesOfTheDaemon(t *testing.T) 
 	require.Equal(t, "ending, 2 instances left running", field(m.await(from, "STOPPING", "1").state, "STATUS"))
 	require.ElementsMatch(t, pids, s.living())
 	require.Equal(t, 2, m.keeps(), "FileDescriptorStorePreserve=yes")
+	from = m.now()
 	d = s.run(m.starts)
 	require.ElementsMatch(t, pids, s.living())
+	m.await(from, "READY", "1") // systemctl reloads a unit that is active
 
 	s.write("on_shutdown: stop", "a: serve", "b: serve")
 	m.reloads(d)
