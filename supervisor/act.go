@@ -97,7 +97,7 @@ func (r *root) count(before, next plan.Instance) {
 func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 	switch a := a.(type) {
 	case plan.Launch:
-		r.spawn(c, e, fmt.Sprintf("%s@%d", e.ID, a.Run), actors.Order{App: a.App.AppInstance, Run: a.Run, Precedence: a.Precedence, Recent: e.recent})
+		r.spawn(c, e, fmt.Sprintf("%s@%d", e.ID, a.Run), actors.Order{App: a.App.AppInstance, Run: a.Run, Precedence: a.Precedence, Recent: &e.recent})
 	case plan.Adopt:
 		var app *messages.AppInstance
 		if a.App != nil {
@@ -106,7 +106,7 @@ func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 			unknown := messages.AppInstance{InstanceID: e.ID, Stop: a.Stop}.WithDefaults()
 			app = &unknown
 		}
-		r.spawn(c, e, fmt.Sprintf("%s@%d+%d", e.ID, a.Run, a.Adoption), actors.Order{App: app, Run: a.Run, Adopt: true, Ready: a.Ready, Recent: e.recent})
+		r.spawn(c, e, fmt.Sprintf("%s@%d+%d", e.ID, a.Run, a.Adoption), actors.Order{App: app, Run: a.Run, Adopt: true, Ready: a.Ready, Recent: &e.recent})
 	case plan.Stop:
 		r.tell(c, e, messages.StopRun(a))
 	case plan.Urge:
@@ -116,7 +116,7 @@ func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 	case plan.Drop:
 		if e.child != nil {
 			c.Stop(e.child)
-			r.dropChild(e)
+			e.child = nil
 		}
 	case plan.Arm:
 		e.alarm.Set(c, a.At, due{id: e.ID, at: a.At})
@@ -142,16 +142,10 @@ func (r *root) spawn(c actor.Context, e *entry, name string, o actors.Order) {
 		c.Send(c.Self(), lost{child})
 	}
 	e.child = child
-	r.children[child.Id] = e
 }
 
 func (r *root) tell(c actor.Context, e *entry, message any) {
 	if e.child != nil {
 		c.Send(e.child, message)
 	}
-}
-
-func (r *root) dropChild(e *entry) {
-	delete(r.children, e.child.Id)
-	e.child = nil
 }

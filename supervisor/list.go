@@ -52,7 +52,7 @@ func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) 
 		leaving[app.InstanceID] = l.doubt
 	}
 	for _, app := range l.apps {
-		e := r.entry(app.InstanceID)
+		e := r.entries.get(app.InstanceID)
 		if app.EnvFault != "" {
 			app = e.Read(app)
 		}
@@ -78,7 +78,7 @@ func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) 
 			r.unready[e.ID] = struct{}{}
 		}
 	}
-	for _, e := range r.entries {
+	for _, e := range r.entries.of {
 		if e.lists == r.lists {
 			continue
 		}
@@ -117,7 +117,7 @@ func (r *root) absent(e *entry) bool {
 // discard drops an entry that nobody wants and that has nothing left. A hold outlives the absence of what it holds: an
 // entry may leave the list for a moment only, as in an edit of two steps.
 func (r *root) discard(e *entry) {
-	if !r.absent(e) || r.entries[e.ID] != e {
+	if !r.absent(e) || r.entries.of[e.ID] != e {
 		return
 	}
 	e.alarm.Stop()
@@ -125,8 +125,7 @@ func (r *root) discard(e *entry) {
 	if e.Hold.On {
 		return
 	}
-	delete(r.entries, e.ID)
-	r.handle.shown.Delete(e.ID)
+	r.entries.drop(e.ID)
 	r.keeper.expunge(e.ID)
 }
 

@@ -24,7 +24,7 @@ func (r *root) gotCommand(c actor.Context, m command) {
 			panic(cause)
 		}
 	}()
-	e := r.entries[m.id]
+	e := r.entries.of[m.id]
 	switch {
 	case r.closing:
 		m.reply <- ErrStopped
@@ -55,7 +55,7 @@ func (r *root) gotCommand(c actor.Context, m command) {
 
 // gotUnsaved notes whether what is remembered of an instance is on disk.
 func (r *root) gotUnsaved(u unsaved) {
-	e := r.entries[u.id]
+	e := r.entries.of[u.id]
 	if e == nil {
 		return
 	}
@@ -91,7 +91,7 @@ func (r *root) gotShutdown(c actor.Context, s shutdown) {
 		return
 	}
 	r.closing = true
-	for _, e := range r.entries {
+	for _, e := range r.entries.of {
 		r.reconcile(c, e)
 	}
 	r.settle(c)

@@ -46,7 +46,7 @@ func (s *Supervisor) Renew(ctx context.Context, id messages.InstanceID, why stri
 }
 
 func (r *root) gotRenewing(c actor.Context, m renewing) {
-	e := r.entries[m.id]
+	e := r.entries.of[m.id]
 	switch {
 	case r.closing:
 		m.reply <- ErrStopped

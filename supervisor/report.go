@@ -8,37 +8,29 @@ import (
 
 // show publishes what the handle's readers see.
 func (r *root) show(e *entry) {
-	if e.Unread == r.listed || e.Closing != r.closing {
+	if absent := r.absent(e); e.Unread == r.listed || e.Closing != r.closing || e.Absent != absent {
 		v := e.change()
-		v.Unread, v.Closing = !r.listed, r.closing
+		v.Unread, v.Closing, v.Absent = !r.listed, r.closing, absent
 	}
-	absent := r.absent(e)
-	if k, is := r.handle.shown.Load(e.ID); is && k.(*shown).View == e.View && k.(*shown).absent == absent {
-		return
+	if k := e.shown.Load(); k == nil || k.View != e.View {
+		e.shown.Store(&shown{View: e.View, reason: e.Because(r.config.Terms), recent: &e.recent})
 	}
-	r.handle.shown.Store(e.ID, &shown{View: e.View, absent: absent, known: e.Status(r.config.Terms), recent: e.recent})
 }
 
 // shown is what the handle's readers see of an instance. It is never changed, but for its recent probes.
 type shown struct {
 	*explain.View
-	absent bool            // only its hold is known
-	known  messages.Status // to the root, which is told of few probes; kept, for a read makes nothing
+	reason string // kept, for a read makes nothing
 	recent *actors.Recent
 }
 
-// status returns the status with the newest probe: the root is told of few.
-func (k *shown) status(q messages.Queue, t explain.Terms) messages.Status {
-	s := k.known
-	if q.Waits {
-		v := *k.View
-		v.Seen = &explain.Seen{Queue: q}
-		s = v.Status(t)
-	}
+// status puts the status with the newest probe into s: the root is told of few.
+func (k *shown) status(s *messages.Status) {
+	k.Facts(s)
+	s.Reason = k.reason
 	if p := k.recent.Of(s.Run); p != nil {
 		s.LastProbe = p
 	}
-	return s
 }
 
 // view returns what is known with the newest probes.

@@ -110,7 +110,7 @@ func (s *Supervisor) retain() {
 
 // sweep removes what is left of those instances that are due.
 func (s *Supervisor) sweep(ctx context.Context, by string, due func(messages.InstanceID, time.Time) bool) ([]messages.Pruned, error) {
-	known := func(id messages.InstanceID) bool { _, is := s.shown.Load(id); return is }
+	known := func(id messages.InstanceID) bool { return s.entries.see(id) != nil }
 	archived, err := s.config.Archive.Archived(known)
 	errs := []error{err}
 	list := []messages.Pruned{}

@@ -10,7 +10,6 @@ import (
 
 	"procman/actors"
 	"procman/messages"
-	"procman/supervisor/explain"
 	"procman/supervisor/plan"
 )
 
@@ -87,8 +86,7 @@ type root struct {
 	log    *slog.Logger
 	keeper *keeper
 
-	entries  map[messages.InstanceID]*entry
-	children map[string]*entry // by the actor's PID
+	entries  *entries
 	booted   bool
 	first    *listed // a list that came before boot was over
 	listed   bool
@@ -108,28 +106,6 @@ type root struct {
 	stopped chan struct{} // closed when the actor has ended
 }
 
-// entry is what the root has of one instance.
-type entry struct {
-	*explain.View // readers have it too: it is changed by change only
-	child         *actor.PID
-	alarm         actors.Alarm
-	recent        *actors.Recent
-	lists         int // see root.lists: of the newest list that it is in
-}
-
-// change returns the view to be changed, in place of the one that readers have.
-func (e *entry) change() *explain.View {
-	v := *e.View
-	e.View = &v
-	return e.View
-}
-
-func (e *entry) memory() messages.Memory {
-	m := e.Memory(e.Hold.On)
-	m.HeldBy, m.HeldAt = e.Hold.By, e.Hold.At
-	return m
-}
-
 func newRoot(s *Supervisor) *root {
 	c := s.config
 	keeper := newKeeper(c.Memory,
@@ -138,8 +114,7 @@ func newRoot(s *Supervisor) *root {
 		Gate: s.gate, Waits: actors.NewWaits(), Budget: c.Budget, Cgroups: c.Cgroups, Logger: c.Logger}
 	return &root{
 		handle: s, config: c, log: c.Logger, by: messages.ByManager, keeper: keeper, world: world, maker: actors.NewMaker(world),
-		entries: map[messages.InstanceID]*entry{}, children: map[string]*entry{},
-		adopting: map[messages.InstanceID]struct{}{}, unready: map[messages.InstanceID]struct{}{}, stopped: make(chan struct{}),
+		entries: &s.entries, adopting: map[messages.InstanceID]struct{}{}, unready: map[messages.InstanceID]struct{}{}, stopped: make(chan struct{}),
 	}
 }
 
@@ -216,7 +191,7 @@ func (r *root) Receive(c actor.Context) {
 	case unsaved:
 		r.gotUnsaved(m)
 	case due:
-		if e := r.entries[m.id]; e != nil {
+		if e := r.entries.of[m.id]; e != nil {
 			r.step(c, e, plan.Due{At: m.at})
 		}
 	case ping:
@@ -244,19 +219,19 @@ func (r *root) Receive(c actor.Context) {
 
 // gotReport takes a report from the instance's current actor, and from no other.
 func (r *root) gotReport(c actor.Context, id messages.InstanceID, ev plan.Event) {
-	if e := r.entries[id]; e != nil && e.child != nil && c.Sender() != nil && e.child.Id == c.Sender().Id {
+	if e := r.entries.of[id]; e != nil && c.Sender() != nil && e.childIs(c.Sender()) {
 		r.step(c, e, ev)
 	}
 }
 
 // gotLost takes the end of an actor that the root has not dropped itself.
 func (r *root) gotLost(c actor.Context, child *actor.PID) {
-	e := r.children[child.Id]
-	if e == nil {
+	e := r.entries.of[instanceOf(child)]
+	if e == nil || !e.childIs(child) {
 		return
 	}
 	r.log.Error("bug: an instance actor was lost; its process is adopted by another", "instance", string(e.ID), "run", e.Run)
-	r.dropChild(e)
+	e.child = nil
 	r.unheard(e.ID)
 	r.step(c, e, plan.Lost{})
 }
@@ -285,22 +260,13 @@ func (r *root) gotBoot(c actor.Context, b booted) {
 }
 
 func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survivor) {
-	e := r.entry(m.ID)
+	e := r.entries.get(m.ID)
 	e.change().Hold = holdOf(m)
 	r.keeper.knows(e.memory())
 	r.step(c, e, plan.Survivor{Memory: m, Found: found})
 	if e.child != nil && found.Unclear == "" { // an actor takes over what was found; nothing is listed before all of this is known
 		r.adopting[e.ID] = struct{}{}
 	}
-}
-
-func (r *root) entry(id messages.InstanceID) *entry {
-	e := r.entries[id]
-	if e == nil {
-		e = &entry{View: &explain.View{Instance: plan.New(id)}, recent: &actors.Recent{}}
-		r.entries[id] = e
-	}
-	return e
 }
 
 // settle closes Listed and Ready when their time has come, and ends the root when the last process has ended in a shutdown.
@@ -322,7 +288,7 @@ func (r *root) gotStopped() {
 	for _, m := range r.tickets {
 		m.reply <- ErrStopped
 	}
-	for _, e := range r.entries {
+	for _, e := range r.entries.of {
 		e.alarm.Stop()
 	}
 	if r.first != nil {

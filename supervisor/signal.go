@@ -23,7 +23,7 @@ func (s *Supervisor) Signal(ctx context.Context, id messages.InstanceID, signal 
 }
 
 func (r *root) gotSignalling(c actor.Context, m signalling) {
-	e := r.entries[m.id]
+	e := r.entries.of[m.id]
 	switch {
 	case e == nil || e.Listed == nil && !e.Live():
 		m.reply <- messages.ErrUnknownInstance{ID: m.id}
@@ -62,7 +62,7 @@ func (r *root) gotSignalled(s messages.Signalled) {
 }
 
 func (r *root) phase(id messages.InstanceID) messages.Phase {
-	if e := r.entries[id]; e != nil && e.PID == 0 {
+	if e := r.entries.of[id]; e != nil && e.PID == 0 {
 		return e.Phase
 	}
 	return messages.Stopping // its process has ended, and others of the run, or the report of it, are waited for

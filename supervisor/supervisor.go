@@ -27,7 +27,7 @@ type Supervisor struct {
 	pid    *actor.PID
 	*teller
 
-	shown    sync.Map // messages.InstanceID -> *shown
+	entries  entries
 	gate     *actors.Gate
 	reload   chan reloading
 	prune    chan pruning
@@ -55,6 +55,7 @@ func New(c Config) (*Supervisor, error) {
 	s := &Supervisor{
 		config: c, system: c.System, gate: actors.NewGate(c.StartParallel), reload: make(chan reloading), prune: make(chan pruning),
 		listed: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
+		entries: entries{of: map[messages.InstanceID]*entry{}},
 	}
 	if s.system == nil {
 		s.system = NewSystem(c.Logger)
@@ -152,18 +153,19 @@ func (s *Supervisor) Err() error {
 }
 
 // Lookup returns the status of one instance. It never waits: a reverse proxy may ask it for every request.
-func (s *Supervisor) Lookup(id messages.InstanceID) (messages.Status, bool) {
+func (s *Supervisor) Lookup(id messages.InstanceID) (i messages.Status, known bool) {
 	k := s.know(id)
 	if k == nil {
-		return messages.Status{}, false
+		return i, false
 	}
-	return s.statusOf(k), true
+	s.status(k, &i)
+	return i, true
 }
 
 // know returns what is shown of an instance; nil: there is no such instance.
 func (s *Supervisor) know(id messages.InstanceID) *shown {
-	if known, there := s.shown.Load(id); there && !known.(*shown).absent {
-		return known.(*shown)
+	if k := s.entries.see(id); k != nil && !k.Absent {
+		return k
 	}
 	return nil
 }
@@ -177,23 +179,23 @@ func (s *Supervisor) queueOf(k *shown) messages.Queue {
 	return s.gate.Waits(k.ID)
 }
 
-func (s *Supervisor) statusOf(k *shown) messages.Status {
-	return k.status(s.queueOf(k), s.config.Terms)
+// status puts the status of what is shown into i.
+func (s *Supervisor) status(k *shown, i *messages.Status) {
+	k.status(i)
+	if q := s.queueOf(k); q.Waits {
+		v := *k.View
+		v.Seen = &explain.Seen{Queue: q}
+		i.Reason = v.Because(s.config.Terms)
+	}
 }
 
 // Status returns the status of every instance, sorted by id. It never waits.
 func (s *Supervisor) Status(context.Context) ([]messages.Status, error) {
-	var known []*shown // sorted before the statuses are made, which are large
-	s.shown.Range(func(_, k any) bool {
-		if k := k.(*shown); !k.absent {
-			known = append(known, k)
-		}
-		return true
-	})
+	known := slices.DeleteFunc(s.entries.all(), func(k *shown) bool { return k.Absent })
 	slices.SortFunc(known, func(a, b *shown) int { return cmp.Compare(a.ID, b.ID) })
 	all := make([]messages.Status, len(known))
 	for n, k := range known {
-		all[n] = s.statusOf(k)
+		s.status(k, &all[n])
 	}
 	return all, nil
 }
@@ -201,12 +203,11 @@ func (s *Supervisor) Status(context.Context) ([]messages.Status, error) {
 // Desired returns how many instances the list in force has. It never waits.
 func (s *Supervisor) Desired() int {
 	listed := 0
-	s.shown.Range(func(_, known any) bool {
-		if known.(*shown).Listed != nil {
+	for _, k := range s.entries.all() {
+		if k.Listed != nil {
 			listed++
 		}
-		return true
-	})
+	}
 	return listed
 }
 
@@ -217,8 +218,9 @@ func (s *Supervisor) Explain(id messages.InstanceID) (messages.Explanation, bool
 		return messages.Explanation{}, false
 	}
 	v := k.view(s.queueOf(k))
-	e := messages.Explanation{Status: s.statusOf(k), Probes: v.Seen.Probes, HeldBy: k.Hold.By, HeldAt: k.Hold.At, Leaving: k.Leaving,
+	e := messages.Explanation{Probes: v.Seen.Probes, HeldBy: k.Hold.By, HeldAt: k.Hold.At, Leaving: k.Leaving,
 		Verdict: explain.Verdict(v, s.config.Terms, time.Now())}
+	s.status(k, &e.Status)
 	if k.Listed != nil {
 		e.Desired = k.Listed.AppInstance
 	}
@@ -274,11 +276,10 @@ func (s *Supervisor) Preview(list []messages.AppInstance) ([]messages.Change, er
 			changes = append(changes, c)
 		}
 	}
-	s.shown.Range(func(id, known any) bool {
-		see(*known.(*shown).View, next[id.(messages.InstanceID)])
-		delete(next, id.(messages.InstanceID))
-		return true
-	})
+	for _, k := range s.entries.all() {
+		see(*k.View, next[k.ID])
+		delete(next, k.ID)
+	}
 	for id, app := range next {
 		see(explain.View{Instance: plan.New(id)}, app)
 	}

@@ -15,6 +15,7 @@ type View struct {
 	Listed  *plan.App // what the list says of it; nil: it is not in the list
 	Unread  bool      // no list is known yet
 	Closing bool      // the supervisor ends, and stops every instance
+	Absent  bool      // only its hold is known
 	Hold    Hold
 	Leaving string // why it is in doubt that it is to go, though it has left the list; empty: it is not
 	Unsaved string // see messages.Status.Unsaved
@@ -68,32 +69,46 @@ func (v View) Read(entry *plan.App) *plan.App {
 }
 
 // Status returns what is told to the world.
-func (v View) Status(t Terms) messages.Status {
-	t = t.WithDefaults()
-	s := v.Instance.Status()
+func (v *View) Status(t Terms) messages.Status {
+	var s messages.Status
+	v.Facts(&s)
+	s.Reason = v.Because(t)
+	return s
+}
+
+// Facts puts the status into s, without its reason. What that points to is of v, which is not changed any more: nothing is made.
+func (v *View) Facts(s *messages.Status) {
+	v.Instance.Facts(s)
 	s.Held, s.Unsaved = v.Hold.On, v.Unsaved
 	if app := v.Listed; app != nil {
 		s.WasmPath, s.DbName, s.Labels, s.Placement, s.Disabled = app.WasmPath, app.DbName, app.Labels, app.Placement, app.Disabled
-		if s.Phase == messages.Stopped && (s.Reason == "" || s.Left() != "") {
-			why := ""
-			switch {
-			case v.Hold.On && app.Disabled:
-				why = v.Hold.since() + ", and disabled in " + t.List
-			case v.Hold.On:
-				why = v.Hold.since() + "; `" + t.Start + "` ends that"
-			case app.Disabled:
-				why = "disabled in " + t.List
-			}
-			s.Reason = strings.TrimSuffix(strings.TrimPrefix(why+"; "+s.Reason, "; "), "; ")
+	}
+}
+
+// Because returns why the instance is in its phase, for a person.
+func (v *View) Because(t Terms) string {
+	t = t.WithDefaults()
+	because := v.Instance.Because()
+	if app := v.Listed; app != nil && v.Phase == messages.Stopped && (because == "" || messages.Status{Reason: because}.Left() != "") {
+		why := ""
+		switch {
+		case v.Hold.On && app.Disabled:
+			why = v.Hold.since() + ", and disabled in " + t.List
+		case v.Hold.On:
+			why = v.Hold.since() + "; `" + t.Start + "` ends that"
+		case app.Disabled:
+			why = "disabled in " + t.List
 		}
+		because = strings.TrimSuffix(strings.TrimPrefix(why+"; "+because, "; "), "; ")
 	}
-	if q := v.seen().Queue; q.Waits && s.Phase == messages.Starting && s.Reason == "" {
-		s.Reason = q.String()
+	switch q := v.seen().Queue; {
+	case because != "":
+	case q.Waits && v.Phase == messages.Starting:
+		because = q.String()
+	case v.Leaving != "":
+		because = "its entry has left " + t.List + "; `" + t.Reload + "` confirms that"
 	}
-	if v.Leaving != "" && s.Reason == "" {
-		s.Reason = "its entry has left " + t.List + "; `" + t.Reload + "` confirms that"
-	}
-	return s
+	return because
 }
 
 // policy is the rules by which the instance is run.

@@ -139,39 +139,52 @@ func (i Instance) Memory(held bool) messages.Memory {
 }
 
 // Status returns what is told to the world.
-func (i Instance) Status() messages.Status {
-	s := messages.Status{
-		ID: i.ID, Phase: i.Phase, Health: i.Health, Reason: i.Reason,
-		PID: i.PID, Port: i.Port, Run: i.Run, Adopted: i.Adopted,
-		Restarts: i.Restarts(), ConsecutiveFailures: i.Attempts,
-		HealthySince: moment(i.HealthySince), NextStartAt: moment(i.DueAt),
-		LastExit: i.LastExit, LastProbe: i.LastProbe,
-	}
+func (i *Instance) Status() messages.Status {
+	var s messages.Status
+	i.Facts(&s)
+	s.Reason = i.Because()
+	return s
+}
+
+// Because returns why the instance is in its phase, for a person.
+func (i *Instance) Because() string {
+	because := i.Reason
 	if i.Lingering != "" {
-		s.Reason = strings.TrimPrefix(i.Reason+"; "+i.Lingering, "; ")
+		because = strings.TrimPrefix(i.Reason+"; "+i.Lingering, "; ")
 	}
 	if i.Left != "" && i.Phase == messages.Stopped {
-		s.Reason = strings.TrimPrefix(i.Reason+"; "+i.Left, "; ")
+		because = strings.TrimPrefix(i.Reason+"; "+i.Left, "; ")
+	}
+	return because
+}
+
+// Facts puts the status into s, without its reason. What that points to is of i, which is not changed any more: nothing is made.
+func (i *Instance) Facts(s *messages.Status) {
+	*s = messages.Status{
+		ID: i.ID, Phase: i.Phase, Health: i.Health,
+		PID: i.PID, Port: i.Port, Run: i.Run, Adopted: i.Adopted,
+		Restarts: i.Restarts(), ConsecutiveFailures: i.Attempts,
+		HealthySince: moment(&i.HealthySince), NextStartAt: moment(&i.DueAt),
+		LastExit: i.LastExit, LastProbe: i.LastProbe,
 	}
 	if i.PID != 0 {
-		s.StartedAt = moment(i.StartedAt)
+		s.StartedAt = moment(&i.StartedAt)
 	}
 	if app := i.shown(); app != nil {
 		s.WasmPath, s.DbName, s.Labels, s.Placement = app.WasmPath, app.DbName, app.Labels, app.Placement
 	}
-	return s
 }
 
-func (i Instance) shown() *App {
+func (i *Instance) shown() *App {
 	if i.Want != nil {
 		return i.Want
 	}
 	return i.Have
 }
 
-func moment(t time.Time) *time.Time {
+func moment(t *time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
-	return &t
+	return t
 }
