@@ -10,6 +10,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"procman/messages"
+	"procman/supervisor/plan"
 )
 
 func (r *root) gotList(c actor.Context, l listed) {
@@ -47,14 +48,20 @@ func (r *root) gotList(c actor.Context, l listed) {
 // takeIn notes what a list says, and returns the entries of which it says something else than the one before.
 func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) {
 	r.lists++
+	before, plain := r.list, len(l.leaving) == 0
+	r.list = nil // a panic has the next one compared as a whole
+	if !plain {
+		before = nil
+	}
+	first, end := alike(before, l.apps)
 	leaving := make(map[messages.InstanceID]string, len(l.leaving))
 	for _, app := range l.leaving {
 		leaving[app.InstanceID] = l.doubt
 	}
-	for _, app := range l.apps {
+	for _, app := range l.apps[first : len(l.apps)-end] {
 		e := r.entries.get(app.InstanceID)
 		if app.EnvFault != "" {
-			app = e.Read(app)
+			app, plain = e.Read(app), false
 		}
 		e.lists = r.lists
 		was := e.Leaving
@@ -78,9 +85,9 @@ func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) 
 			r.unready[e.ID] = struct{}{}
 		}
 	}
-	for _, e := range r.entries.of {
+	drop := func(e *entry) {
 		if e.lists == r.lists {
-			continue
+			return
 		}
 		if e.Listed != nil {
 			removed++
@@ -89,7 +96,31 @@ func (r *root) takeIn(l listed) (touched []*entry, added, changed, removed int) 
 		v.Listed, v.Leaving = nil, ""
 		touched = append(touched, e)
 	}
+	for _, app := range before[first : len(before)-end] {
+		drop(r.entries.of[app.InstanceID])
+	}
+	if before == nil {
+		for _, e := range r.entries.of {
+			drop(e)
+		}
+	}
+	if plain {
+		r.list = l.apps
+	}
+	r.handle.desired.Store(int64(len(l.apps)))
 	return touched, added, changed, removed
+}
+
+// alike returns how many entries are the same ones in both lists, at the beginning and at the end.
+func alike(a, b []*plan.App) (first, end int) {
+	most := min(len(a), len(b))
+	for first < most && a[first] == b[first] {
+		first++
+	}
+	for end < most-first && a[len(a)-1-end] == b[len(b)-1-end] {
+		end++
+	}
+	return first, end
 }
 
 // prioritize puts those first that are to start first, if anything is said of that.

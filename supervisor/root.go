@@ -91,6 +91,7 @@ type root struct {
 	first    *listed // a list that came before boot was over
 	listed   bool
 	lists    int                              // that have been taken in
+	list     []*plan.App                      // the newest of them; nil: what it means depends on more than its entries
 	adopting map[messages.InstanceID]struct{} // survivors that no actor has taken over yet; nil: Listed is closed
 	closing  bool                             // every instance is being stopped
 	leaving  bool                             // the root is being stopped, and its actors with it

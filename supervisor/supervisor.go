@@ -28,6 +28,7 @@ type Supervisor struct {
 	*teller
 
 	entries  entries
+	desired  atomic.Int64
 	gate     *actors.Gate
 	reload   chan reloading
 	prune    chan pruning
@@ -201,15 +202,7 @@ func (s *Supervisor) Status(context.Context) ([]messages.Status, error) {
 }
 
 // Desired returns how many instances the list in force has. It never waits.
-func (s *Supervisor) Desired() int {
-	listed := 0
-	for _, k := range s.entries.all() {
-		if k.Listed != nil {
-			listed++
-		}
-	}
-	return listed
-}
+func (s *Supervisor) Desired() int { return int(s.desired.Load()) }
 
 // Explain returns what is known of one instance beyond its status. It never waits.
 func (s *Supervisor) Explain(id messages.InstanceID) (messages.Explanation, bool) {

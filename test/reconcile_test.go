@@ -1,6 +1,8 @@
 package test
 
 import (
+	"cmp"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,6 +132,50 @@ func TestAListThatChangesAThousandTimesEndsInTheLast(t *testing.T) {
 		require.Equal(t, "b.db", w.Process("web").App.DbName)
 		require.Len(t, w.Spawner.Live(), 1)
 		require.Less(t, w.Spawns("web"), 10)
+		noBugs(t, w)
+	})
+}
+
+func TestAListIsInForceWhateverTheOneBeforeItWas(t *testing.T) {
+	bubble(t, "2 Dynamic configuration", func(t *testing.T) {
+		w := fake.NewWorld(t, fake.Answering())
+		random := rand.New(rand.NewPCG(1, 2))
+		ids := []messages.InstanceID{"a", "b", "c", "d", "e", "f"}
+		runs := map[messages.InstanceID]string{} // with which database
+		for range 300 {
+			if random.IntN(3) == 0 {
+				random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+			}
+			var list []messages.AppInstance
+			now := map[messages.InstanceID]string{}
+			for _, id := range ids {
+				if random.IntN(5) == 0 {
+					continue
+				}
+				app := w.App(id)
+				app.DbName = []string{"one.db", "other.db"}[random.IntN(8)/7]
+				now[id] = app.DbName
+				if random.IntN(10) == 0 {
+					app.EnvFault = "it cannot be read"
+					now[id] = cmp.Or(runs[id], now[id])
+				}
+				list = append(list, app)
+			}
+			w.Set(list...)
+			w.Pass(2 * time.Minute)
+			require.Equal(t, len(list), w.Desired())
+			for _, id := range ids {
+				_, known := w.Lookup(id)
+				_, listed := now[id]
+				require.Equal(t, listed, known, id)
+				running := ""
+				if w.Spawns(id) > 0 && w.Process(id).Alive() {
+					running = w.Process(id).App.DbName
+				}
+				require.Equal(t, now[id], running, id)
+			}
+			runs = now
+		}
 		noBugs(t, w)
 	})
 }
