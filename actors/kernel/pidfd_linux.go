@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -12,10 +12,11 @@ import (
 )
 
 // Pidfd is a process and never another one, whatever becomes of its number.
-type Pidfd struct {
-	file   *os.File
-	raw    syscall.RawConn
-	closed atomic.Bool // os.File's RawConn has no error of its own for it
+type Pidfd struct { // no os.File: there is one for each instance, and that takes six times as much
+	mu     sync.Mutex
+	fd     int32
+	uses   int32 // calls under way
+	closed bool  // by the last of them
 }
 
 // OpenPidfd returns the process that has the pid now. The error is ESRCH if there is none.
@@ -30,18 +31,11 @@ func OpenPidfd(pid int) (*Pidfd, error) {
 	case err != nil:
 		return nil, fmt.Errorf("pidfd of process %d: %w", pid, err)
 	}
-	return NewPidfd(fd)
+	return NewPidfd(fd), nil
 }
 
 // NewPidfd takes over the descriptor.
-func NewPidfd(fd int) (*Pidfd, error) {
-	file := os.NewFile(uintptr(fd), "pidfd")
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return &Pidfd{file: file, raw: raw}, nil
-}
+func NewPidfd(fd int) *Pidfd { return &Pidfd{fd: int32(fd)} }
 
 // DupPidfd returns the process that a descriptor made by somebody else means.
 func DupPidfd(f *os.File) (*Pidfd, error) {
@@ -49,22 +43,42 @@ func DupPidfd(f *os.File) (*Pidfd, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewPidfd(fd)
+	return NewPidfd(fd), nil
 }
 
+// Close waits for nobody: the descriptor is closed when no call is under way any more.
 func (f *Pidfd) Close() {
-	f.closed.Store(true)
-	_ = f.file.Close() // nothing was written: there is nothing to lose
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.closed {
+		f.closed = true
+		f.closeUnused()
+	}
+}
+
+// closeUnused is called with f.mu held.
+func (f *Pidfd) closeUnused() {
+	if f.closed && f.uses == 0 {
+		_ = unix.Close(int(f.fd)) // nothing was written: there is nothing to lose
+	}
 }
 
 // Do calls the function with the descriptor, which stays open meanwhile. The error is os.ErrClosed after Close.
 func (f *Pidfd) Do(call func(fd int) error) error {
-	var result error
-	err := f.raw.Control(func(fd uintptr) { result = call(int(fd)) })
-	if err != nil && f.closed.Load() {
+	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
 		return os.ErrClosed
 	}
-	return errors.Join(err, result)
+	f.uses++
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.uses--
+		f.closeUnused()
+	}()
+	return call(int(f.fd))
 }
 
 // Poll reports whether the process has ended: all its threads, not its group. The error is os.ErrClosed after Close.

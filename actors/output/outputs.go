@@ -142,16 +142,14 @@ const diskName = "the disk of its output"
 //
 // What the follower of an earlier run left when its manager died, is forwarded as that run's.
 func (u *Outputs) Follow(id messages.InstanceID, run, pid int) actors.Follower {
-	f := &follower{run: run, pid: pid, done: make(chan struct{}), until: [2]int64{-1, -1}}
+	f := &follower{run: run, pid: pid, until: [2]int64{-1, -1}}
 	if err := id.Validate(); err != nil {
 		u.log.Error("output is not followed", "error", err, "run", run, "pid", pid)
-		close(f.done)
 		return f
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.closed {
-		close(f.done)
 		return f
 	}
 	s := u.source(id)
@@ -205,7 +203,7 @@ func (u *Outputs) Close() error {
 			}
 		}
 		for _, f := range s.followers {
-			close(f.done)
+			f.end()
 		}
 		s.followers = nil
 		s.letGo()
@@ -217,12 +215,12 @@ func (u *Outputs) Close() error {
 // that, and may be closed at once.
 func (u *Outputs) drain() {
 	u.mu.Lock()
-	var last []*follower
+	var last []<-chan struct{}
 	for _, s := range u.sources {
 		for _, f := range s.followers {
 			if f.ending || !alive(f.pid) {
 				f.ending = true
-				last = append(last, f)
+				last = append(last, f.await())
 				u.wake(s)
 			}
 		}
@@ -230,9 +228,9 @@ func (u *Outputs) drain() {
 	u.mu.Unlock()
 	patience := time.NewTimer(drainTime)
 	defer patience.Stop()
-	for _, f := range last {
+	for _, done := range last {
 		select {
-		case <-f.done:
+		case <-done:
 		case <-u.closing:
 			return
 		case <-patience.C:
@@ -246,8 +244,11 @@ func (u *Outputs) drain() {
 type follower struct {
 	source   *source // nil: there is nothing to follow
 	run, pid int
-	done     chan struct{}
-	ending   bool // guarded by Outputs.mu
+
+	// Guarded by Outputs.mu.
+	done   chan struct{} // closed once it is over; nil: nobody waits
+	over   bool
+	ending bool
 
 	// Of the worker that has the source.
 	ghost bool     // of an earlier run, whose manager died
@@ -260,17 +261,36 @@ type follower struct {
 // comes to the file after Stop was called is left to the next follower.
 func (f *follower) Stop() {
 	if f.source != nil {
-		f.source.u.stop(f)
+		<-f.source.u.stop(f)
 	}
-	<-f.done
 }
 
-func (u *Outputs) stop(f *follower) {
+func (u *Outputs) stop(f *follower) (done <-chan struct{}) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if !f.ending && !u.closed {
 		f.ending = true
 		u.wake(f.source)
+	}
+	return f.await()
+}
+
+// await returns a channel that is closed once the follower is over; Outputs.mu is held.
+func (f *follower) await() <-chan struct{} {
+	if f.done == nil {
+		f.done = make(chan struct{})
+		if f.over {
+			close(f.done)
+		}
+	}
+	return f.done
+}
+
+// end says that the follower is over; Outputs.mu is held.
+func (f *follower) end() {
+	f.over = true
+	if f.done != nil {
+		close(f.done)
 	}
 }
 

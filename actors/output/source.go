@@ -85,7 +85,7 @@ func (s *source) load() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if len(s.followers) > 0 && c.Run != 0 && c.Run != s.followers[0].run && !c.Ended {
-		ghost := &follower{source: s, run: c.Run, pid: c.PID, done: make(chan struct{}), ending: true, ghost: true, until: [2]int64{-1, -1}}
+		ghost := &follower{source: s, run: c.Run, pid: c.PID, ending: true, ghost: true, until: [2]int64{-1, -1}}
 		s.followers = append([]*follower{ghost}, s.followers...)
 	}
 }
@@ -197,7 +197,7 @@ func (s *source) end(final bool) time.Duration {
 func (s *source) finish() bool {
 	s.u.mu.Lock()
 	defer s.u.mu.Unlock()
-	close(s.followers[0].done)
+	s.followers[0].end()
 	s.followers[0] = nil
 	s.followers = s.followers[1:]
 	return len(s.followers) > 0

@@ -84,7 +84,7 @@ func (p *process) answers(run int) bool { return !p.over() || run == actors.AnyR
 
 func answer(p *process) (actors.Process, error) {
 	if p.over() {
-		return nil, &messages.GoneError{Exit: *p.exit}
+		return nil, &messages.GoneError{Exit: *p.ending()}
 	}
 	return p, nil
 }
@@ -126,7 +126,7 @@ func (s *Spawner) adoptRecorded(ctx context.Context, i *instance, r *runRecord) 
 		s.mark(*r)
 	}
 	if fd.Ended() {
-		<-p.done // a zombie: how it ended is known in a moment
+		p.Wait() // a zombie: how it ended is known in a moment
 	}
 	return nil, nil
 }
@@ -212,6 +212,6 @@ func (s *Spawner) adoptSeen(ctx context.Context, i *instance, x kernel.Process, 
 func (s *Spawner) adopted(id messages.InstanceID, fd *kernel.Pidfd, r runRecord) *process {
 	return &process{
 		group: group{fd: fd, pid: r.PID, id: id, tag: r.Tag, start: r.Start},
-		home:  s, record: r, done: make(chan struct{}),
+		home:  s, record: r,
 	}
 }

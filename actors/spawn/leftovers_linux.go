@@ -86,12 +86,10 @@ func (s *Spawner) runOfMember(i *instance, r *runRecord, x kernel.Process) (tag 
 // ended returns a run whose first process is gone.
 func (s *Spawner) ended(id messages.InstanceID, r runRecord) *process {
 	exit := r.exit(s.boot)
-	p := &process{
+	return &process{
 		group: group{pid: r.PID, id: id, tag: r.Tag, start: r.Start},
-		home:  s, record: r, done: make(chan struct{}), exit: &exit, started: readClock().read(r.Started, true),
+		home:  s, record: r, exit: &exit, started: readClock().read(r.Started, true),
 	}
-	close(p.done)
-	return p
 }
 
 // clearPatience is how long Clear waits before it says that something is in the way: who was killed needs a moment to be

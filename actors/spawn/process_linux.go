@@ -22,9 +22,8 @@ type process struct {
 	home    *Spawner
 	record  runRecord // Exit is not kept here
 	started time.Time
-	done    chan struct{} // closed once exit is set
-	then    []func()      // what is called then; guarded by mu
-	exit    *messages.Exit
+	exit    *messages.Exit // nil: it lives, as far as is known; guarded by mu
+	then    []func()       // what is called once it is set; guarded by mu
 	rest    rest
 	mute    bool // its cgroup has nothing to tell once nobody is in it
 }
@@ -64,18 +63,24 @@ func (p *process) unreaped() bool {
 // Wait returns how the process ended. If the Spawner is closed first, it returns at once with an Exit that is not known
 // while the process lives on, and nothing is recorded: who closes a Spawner ends first what listens to Wait.
 func (p *process) Wait() messages.Exit {
-	<-p.done
-	return *p.exit
+	exit := p.ending()
+	if exit == nil {
+		over := make(chan struct{})
+		p.Then(func() { close(over) })
+		<-over
+		exit = p.ending()
+	}
+	return *exit
 }
 
-func (p *process) ended() bool {
-	select {
-	case <-p.done:
-		return true
-	default:
-		return false
-	}
+// ending returns how the process ended; nil: it lives, as far as is known. It is not to be changed.
+func (p *process) ending() *messages.Exit {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.exit
 }
+
+func (p *process) ended() bool { return p.ending() != nil }
 
 // Signal sends sig to the group at once, and to all others of the run a moment later. After the Spawner was closed the
 // error is ErrClosed, unless the run is over.
@@ -105,8 +110,8 @@ func (p *process) Signal(sig syscall.Signal, leftovers messages.Leftovers) error
 // Send sends sig to the group, as long as its leader lives. It is no wish that the run ends, and nobody who is forked later
 // gets it.
 func (p *process) Send(sig syscall.Signal) error {
-	if p.fd == nil || p.ended() { // without a handle it is found ended
-		return &messages.GoneError{Exit: *p.exit}
+	if exit := p.ending(); exit != nil {
+		return &messages.GoneError{Exit: *exit}
 	}
 	leave, err := p.home.enter()
 	if err != nil {
@@ -138,11 +143,9 @@ func (p *process) watch() {
 
 // tell tells those who wait for the exit.
 func (p *process) tell(exit messages.Exit) {
-	p.exit = &exit
 	p.mu.Lock()
 	then := p.then
-	p.then = nil
-	close(p.done)
+	p.then, p.exit = nil, &exit
 	p.mu.Unlock()
 	for _, f := range then {
 		go f()
@@ -153,7 +156,7 @@ func (p *process) tell(exit messages.Exit) {
 func (p *process) Then(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ended() {
+	if p.exit != nil {
 		go f()
 		return
 	}

@@ -120,8 +120,7 @@ func TestAPidfdReachesTheGroupAfterItsLeaderWasReaped(t *testing.T) {
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	handle, err := kernel.NewPidfd(fd)
-	require.NoError(t, err)
+	handle := kernel.NewPidfd(fd)
 	defer handle.Close()
 	var pid int
 	_, err = fmt.Fscan(out, &pid)

@@ -401,7 +401,7 @@ func (s *Spawner) begin(i *instance, p *process, write bool, then func()) {
 func (s *Spawner) conclude(p *process) {
 	i := s.instance(p.id)
 	r := p.record
-	r.Exit = readClock().exitRecord(*p.exit)
+	r.Exit = readClock().exitRecord(*p.ending())
 	i.mu.Lock()
 	newest := i.newest == p
 	if newest {

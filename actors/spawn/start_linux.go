@@ -257,7 +257,7 @@ func (s *Spawner) started(i *instance, r runRecord, pid int, lock *os.File, boun
 	r.PID, r.Start, r.Started, r.Args = pid, st.Start, readClock().stamp(now), ""
 	p := &process{
 		group: group{fd: handle, pid: pid, id: i.id, tag: r.Tag, start: st.Start, child: true},
-		home:  s, started: now, done: make(chan struct{}), record: r, mute: r.Cgroup != nil && !bounded,
+		home:  s, started: now, record: r, mute: r.Cgroup != nil && !bounded,
 	}
 	s.begin(i, p, true, func() { s.note(lock, p.record) })
 	failpoint("after-record")

@@ -82,7 +82,7 @@ func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survi
 			ID: id, Run: p.Run(), PID: p.pid, Port: p.Port(), StartedAt: p.started, SpecHash: p.SpecHash(), Alive: !p.over(), Outlived: p.ended(),
 		}
 		if !v.Alive {
-			v.Exit = *p.exit
+			v.Exit = *p.ending()
 		}
 		return v, v.Alive || v.Run > 0
 	}

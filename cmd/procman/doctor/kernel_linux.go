@@ -50,15 +50,12 @@ func tryExitStatus(ctx context.Context, brief []string) Trial {
 	if err := cmd.Start(); err != nil || raw < 0 {
 		return Trial{} // that says nothing of the kernel
 	}
-	fd, err := kernel.NewPidfd(raw)
-	if err != nil {
-		return Trial{}
-	}
+	fd := kernel.NewPidfd(raw)
 	defer fd.Close()
 	var failed *exec.ExitError
 	if err := cmd.Wait(); err != nil && !errors.As(err, &failed) {
 		return Trial{}
 	}
-	_, err = fd.Status()
+	_, err := fd.Status()
 	return Trial{true, err}
 }
