@@ -15,7 +15,7 @@ import (
 type Gate struct {
 	mu      sync.Mutex
 	core    *gate.Gate
-	waiting map[messages.InstanceID]*passage
+	waiting map[messages.InstanceID]*passage // nil: nobody does
 	timer   *time.Timer
 	due     time.Time // when the timer fires; zero: it is not set
 	looking bool      // somebody looks, without the lock
@@ -23,7 +23,7 @@ type Gate struct {
 
 // NewGate returns a gate that lets so many instances at once use the processor for their start.
 func NewGate(places int) *Gate {
-	return &Gate{core: gate.New(places), waiting: map[messages.InstanceID]*passage{}}
+	return &Gate{core: gate.New(places)}
 }
 
 // passage is one start's way through the gate.
@@ -74,6 +74,9 @@ func (g *Gate) enter(ctx context.Context, p *passage, priority int, precedence f
 	}
 	g.core.ArriveWith(&p.Start, precedence(), priority)
 	p.waits = true
+	if g.waiting == nil {
+		g.waiting = map[messages.InstanceID]*passage{}
+	}
 	g.waiting[p.ID] = p
 	g.call(time.Now())
 	if p.waits {
@@ -98,6 +101,9 @@ func (g *Gate) over(p *passage, passed bool) {
 	p.waits = false
 	if g.waiting[p.ID] == p {
 		delete(g.waiting, p.ID)
+		if len(g.waiting) == 0 {
+			g.waiting = nil // a map keeps the room for as many as it ever had
+		}
 	}
 	if p.stop != nil {
 		p.stop()

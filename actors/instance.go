@@ -354,7 +354,7 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 		i.probe.Stop() // it has fired; what it was made of is not kept
 		i.watch.leave()
 		root, self := c.ActorSystem().Root, c.Self()
-		i.watch = i.world.Rounds.join(a.Schedule, i.target(), number, i.order.Recent, func(p messages.Probe) {
+		i.watch = i.world.Rounds.join(a.Schedule, i.aim(), number, i.order.Recent, func(p messages.Probe) {
 			if !i.life.ended() {
 				root.Send(self, run.Probed{Probe: p})
 			}
@@ -391,7 +391,7 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 // ask begins a probe.
 func (i *instance) ask(c actor.Context) {
 	root, self := c.ActorSystem().Root, c.Self()
-	i.unask = i.world.Rounds.checker.Begin(i.target(), func(probe messages.Probe) {
+	i.unask = i.world.Rounds.checker.Begin(i.aim()(), func(probe messages.Probe) {
 		if !i.life.ended() {
 			i.order.Recent.add(i.order.Run, probe)
 			root.Send(self, run.Probed{Probe: probe})
@@ -399,12 +399,14 @@ func (i *instance) ask(c actor.Context) {
 	})
 }
 
-// target is whom a probe asks. The policy may be another for the next one.
-func (i *instance) target() messages.Target {
-	p := i.process
-	g, is := p.(Grouped)
-	return messages.Target{ID: i.id(), PID: p.PID(), Tag: p.Tag(), Port: p.Port(), Policy: *i.state.Health, App: cmp.Or(i.listed, i.order.App),
-		Grouped: is && g.Cgroup() != ""}
+// aim returns what makes the target of a probe, which is larger than what it is made of. The policy may be another for the next one.
+func (i *instance) aim() func() messages.Target {
+	p, policy, app := i.process, i.state.Health, cmp.Or(i.listed, i.order.App)
+	return func() messages.Target {
+		g, is := p.(Grouped)
+		return messages.Target{ID: app.InstanceID, PID: p.PID(), Tag: p.Tag(), Port: p.Port(), Policy: *policy, App: app,
+			Grouped: is && g.Cgroup() != ""}
+	}
 }
 
 func (i *instance) signal(s run.Signal) {

@@ -9,21 +9,21 @@ import (
 // output is what a run writes, on its way. It is released after the end of the run was reported: to forward what is there may
 // take as long as a disk does.
 type output struct {
-	outputs  Outputs // nil: it is not forwarded
-	id       messages.InstanceID
+	world    *World
+	app      *messages.AppInstance
 	follower Follower // nil: none
 }
 
 func (o *output) Acquire(ctx context.Context, _ *messages.Launch) error {
-	if o.outputs == nil {
+	if o.world.Outputs == nil {
 		return nil
 	}
-	return o.outputs.Begin(ctx, o.id)
+	return o.world.Outputs.Begin(ctx, o.app.InstanceID)
 }
 
 func (o *output) Attach(l *messages.Launched) error {
-	if o.outputs != nil {
-		o.follower = o.outputs.Follow(o.id, l.Run, l.PID)
+	if o.world.Outputs != nil {
+		o.follower = o.world.Outputs.Follow(o.app.InstanceID, l.Run, l.PID)
 	}
 	return nil
 }

@@ -10,16 +10,15 @@ import (
 
 // port is the TCP port of a run.
 type port struct {
-	ports Ports
-	waits *Waits
-	id    messages.InstanceID
+	world *World
+	app   *messages.AppInstance
 	lease Lease  // nil: none
 	was   int    // what the instance had before; 0: the same
 	why   string // it changed
 }
 
 func (p *port) Acquire(_ context.Context, l *messages.Launch) error {
-	lease, err := p.ports.Acquire(p.id)
+	lease, err := p.world.Ports.Acquire(p.app.InstanceID)
 	if err != nil {
 		return err
 	}
@@ -39,7 +38,7 @@ func (p *port) take(lease Lease) {
 
 func (p *port) Attach(l *messages.Launched) error {
 	if p.lease == nil {
-		lease, err := p.ports.Claim(p.id, l.Port)
+		lease, err := p.world.Ports.Claim(p.app.InstanceID, l.Port)
 		if err != nil {
 			return fmt.Errorf("its port cannot be claimed: %w", err)
 		}
@@ -63,7 +62,7 @@ func (p *port) Release(e *End) {
 	} else {
 		lease.Release()
 	}
-	p.waits.Wake(messages.FaultNoPort)
+	p.world.Waits.Wake(messages.FaultNoPort)
 }
 
 // freed reports whether nobody listens on the port soon after the end of a run that a stranger answered for. Whoever

@@ -38,7 +38,7 @@ type End struct {
 }
 
 // moment is how far a run has come.
-type moment int
+type moment uint8
 
 const (
 	begun moment = iota // its process exists
@@ -58,11 +58,10 @@ type holding struct {
 type holdings []holding
 
 // resources lists what a run holds. A new kind is a line here, and a file of its own.
-func (w World) resources(o Order) holdings {
-	id := o.App.InstanceID
+func (w *World) resources(o Order) holdings {
 	kept := holdings{
-		{Resource: &output{outputs: w.Outputs, id: id}, until: told},
-		{Resource: &port{ports: w.Ports, waits: w.Waits, id: id}, until: over},
+		{Resource: &output{world: w, app: o.App}, until: told},
+		{Resource: &port{world: w, app: o.App}, until: over},
 	}
 	if o.Adopt {
 		return kept // what a start needs and nothing else, a process that is found has done without; it tells whether it has a cgroup
@@ -71,13 +70,13 @@ func (w World) resources(o Order) holdings {
 		kept = slices.Insert(kept, 1, w.cgroup(o)) // no port is taken for one whose resources cannot be bounded
 	}
 	return append(holdings{
-		{Resource: &slot{gate: w.Gate, id: id, precedence: o.Precedence, priority: o.App.Start.Priority}, until: ready},
+		{Resource: &slot{gate: w.Gate, id: o.App.InstanceID, precedence: o.Precedence, priority: o.App.Start.Priority}, until: ready},
 		{Resource: &room{budget: w.Budget}, until: begun},
 	}, kept...)
 }
 
-func (w World) cgroup(o Order) holding {
-	return holding{Resource: &cgroup{cgroups: w.Cgroups, app: o.App, run: o.Run}, until: over}
+func (w *World) cgroup(o Order) holding {
+	return holding{Resource: &cgroup{world: w, app: o.App, run: o.Run}, until: over}
 }
 
 // grouped are h with the cgroup of a process that was found, which has one.

@@ -118,8 +118,8 @@ func TestOnlyWhoUsesACgroupHasOneAndItIsGoneWithTheRun(t *testing.T) {
 	require.Equal(t, []string{"make a@7 1MiB", "remove /a@7"}, g.told)
 	require.Equal(t, "; the kernel killed 2 processes of it for want of memory within resources.memory", e.Rest.Text(0))
 
-	held := World{Cgroups: g}.resources(Order{App: plain, Adopt: true})
 	w := World{Cgroups: g}
+	held := w.resources(Order{App: plain, Adopt: true})
 	held = held.grouped(&w, Order{App: plain})
 	require.Len(t, held.grouped(&w, Order{App: plain}), len(held), "one is enough")
 	adopted := held[len(held)-1].Resource.(*cgroup)

@@ -38,27 +38,27 @@ func NewRounds(c HealthChecker) *Rounds {
 type patient struct {
 	rounds   *Rounds
 	schedule run.Schedule
-	target   messages.Target
+	target   func() messages.Target
 	run      int
 	recent   *Recent
 	bad      func(messages.Probe)
 
 	// Guarded by the mutex of the rounds.
 	due    time.Time
-	place  int // among those who wait; -1: not there
-	gone   bool
+	place  int       // among those who wait; -1: not there
 	proved time.Time // when it was last asked whose the listener is
 	body   string    // what was answered then
-	asks   bool      // the probe that is out asks for that
-	out    int       // the probe that is out, counted; 0: none is
-	made   int       // so many were
-	cancel func()    // of the probe that is out; nil: none is, or it is about to be known
+	gone   bool
+	asks   bool   // the probe that is out asks for that
+	out    int    // the probe that is out, counted; 0: none is
+	made   int    // so many were
+	cancel func() // of the probe that is out; nil: none is, or it is about to be known
 }
 
-// join has the target probed from now on. bad is told of the first probe that is not good, from a goroutine of its own, and
+// join has the target probed from now on, as it is made for each probe. bad is told of the first probe that is not good, from a goroutine of its own, and
 // must not wait; with it the patient has left.
-func (r *Rounds) join(s run.Schedule, t messages.Target, number int, recent *Recent, bad func(messages.Probe)) *patient {
-	p := &patient{rounds: r, schedule: s, target: t, run: number, recent: recent, bad: bad, place: -1}
+func (r *Rounds) join(s run.Schedule, target func() messages.Target, number int, recent *Recent, bad func(messages.Probe)) *patient {
+	p := &patient{rounds: r, schedule: s, target: target, run: number, recent: recent, bad: bad, place: -1}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.due = s.First(r.epoch, time.Now())
@@ -134,8 +134,7 @@ func (r *Rounds) visit() {
 
 func (p *patient) probe() {
 	p.rounds.mu.Lock()
-	gone, t := p.gone, p.target
-	t.Steady, t.Proved = true, !p.asks
+	gone, asks := p.gone, p.asks
 	p.made++
 	number := p.made
 	p.out = number
@@ -143,6 +142,8 @@ func (p *patient) probe() {
 	if gone {
 		return
 	}
+	t := p.target()
+	t.Steady, t.Proved = true, !asks
 	cancel := p.rounds.checker.Begin(t, p.probed)
 	p.rounds.mu.Lock()
 	gone = p.gone

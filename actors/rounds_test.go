@@ -114,7 +114,7 @@ func (b *batched) broken() int { return int(b.cancelled.Load()) }
 func watched(r *Rounds, id messages.InstanceID, every time.Duration, share float64, bad func(messages.Probe)) (*patient, *Recent) {
 	recent := &Recent{}
 	t := messages.Target{ID: id, Policy: messages.HealthPolicy{Interval: every, Timeout: time.Second}}
-	return r.join(run.Schedule{Every: every, Share: share}, t, 1, recent, bad), recent
+	return r.join(run.Schedule{Every: every, Share: share}, func() messages.Target { return t }, 1, recent, bad), recent
 }
 
 func never(t *testing.T) func(messages.Probe) {
@@ -206,7 +206,8 @@ func TestOneThatHangsDelaysNoOtherAndIsNotProbedTwice(t *testing.T) {
 		c := newClinic()
 		c.hang("a")
 		r := NewRounds(c)
-		slow := r.join(run.Schedule{Every: time.Second}, messages.Target{ID: "a", Policy: messages.HealthPolicy{Timeout: 90 * time.Second}}, 1, nil, never(t))
+		target := messages.Target{ID: "a", Policy: messages.HealthPolicy{Timeout: 90 * time.Second}}
+		slow := r.join(run.Schedule{Every: time.Second}, func() messages.Target { return target }, 1, nil, never(t))
 		well, _ := watched(r, "b", time.Second, 0, never(t))
 		time.Sleep(time.Minute + time.Second/4)
 		synctest.Wait()
