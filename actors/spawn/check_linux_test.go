@@ -98,9 +98,9 @@ func TestACheckEndsInTimeWithAllThatItHasStarted(t *testing.T) {
 	app := sleeper("a")
 	dir := t.TempDir()
 	for name, script := range map[string]string{
-		"one that hangs":              "sleep 300 & echo $! > DIR/child; echo $$ > DIR/pid; echo so far; wait",
-		"one that minds no signal":    "trap '' TERM HUP INT; (trap '' TERM HUP; exec sleep 300) & echo $! > DIR/child; echo $$ > DIR/pid; echo so far; while :; do sleep 1; done",
-		"one that leaves another one": "sleep 300 & echo $! > DIR/child; echo $$ > DIR/pid; echo so far",
+		"one that hangs":              "sleep 300 & echo $! > DIR/child; echo so far; echo $$ > DIR/pid; wait",
+		"one that minds no signal":    "trap '' TERM HUP INT; (trap '' TERM HUP; exec sleep 300) & echo $! > DIR/child; echo so far; echo $$ > DIR/pid; while :; do sleep 1; done",
+		"one that leaves another one": "sleep 300 & echo $! > DIR/child; echo so far; echo $$ > DIR/pid",
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := filepath.Join(dir, strings.ReplaceAll(name, " ", "-"))
