@@ -25,7 +25,7 @@ type keeper struct {
 	pages   map[messages.InstanceID]*page
 	kept    map[messages.InstanceID]explain.Hold // as they are on disk
 	order   []messages.InstanceID                // that wait for a writer
-	later   []messages.InstanceID                // that may change again in a moment
+	later   map[messages.InstanceID]bool         // that may change again in a moment; nil: none may
 	soon    *time.Timer                          // when those are given to a writer
 	writers int
 	troubled
@@ -47,7 +47,6 @@ type page struct {
 	expunge bool
 	then    []func(error)
 	queued  bool  // in order
-	waits   bool  // in later
 	flying  *page // an earlier state of it that a writer has; nil: none has
 }
 
@@ -128,13 +127,14 @@ func (k *keeper) put(id messages.InstanceID, soon bool, change func(*page)) {
 		k.queue(id, p)
 		return
 	}
-	if p.queued || p.waits {
+	if p.queued || k.later[id] {
 		return
 	}
-	p.waits = true
-	if k.later = append(k.later, id); len(k.later) == 1 {
+	if k.later == nil {
+		k.later = map[messages.InstanceID]bool{}
 		k.soon = time.AfterFunc(changing, k.changed)
 	}
+	k.later[id] = true
 }
 
 // changed gives to the writers what has had its time to change.
@@ -146,17 +146,19 @@ func (k *keeper) changed() {
 
 // queueLater is changed; k.mu is held.
 func (k *keeper) queueLater() {
-	for _, id := range k.later {
-		if p := k.pages[id]; p != nil && p.waits {
-			p.waits = false
-			k.queue(id, p)
-		}
+	for id := range k.later {
+		k.queue(id, k.pages[id])
 	}
-	k.later = nil
 }
 
 // queue gives a page to a writer; k.mu is held.
 func (k *keeper) queue(id messages.InstanceID, p *page) {
+	if k.later[id] {
+		if delete(k.later, id); len(k.later) == 0 {
+			k.later = nil
+			k.soon.Stop() // nobody need be woken for what is written now
+		}
+	}
 	if p.queued || p.flying != nil {
 		return // the writer that has it looks again
 	}

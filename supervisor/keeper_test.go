@@ -199,6 +199,7 @@ func TestWhatChangesSeveralTimesInAMomentIsWrittenOnce(t *testing.T) {
 		require.NoError(t, <-said)
 		synctest.Wait()
 		require.True(t, d.page("a").Held, "a hold does not wait")
+		require.False(t, k.soon.Stop(), "nobody is woken for what is written")
 
 		time.Sleep(time.Second)
 		k.rememberSoon(messages.Memory{ID: "b", Run: 1})
