@@ -72,22 +72,24 @@ func (m *Maker) Spawn(c actor.SpawnerContext, name string, o Order) (*actor.PID,
 	return c.SpawnNamed(m.props, name)
 }
 
-// instance is the actor. Its fields are touched in Receive only, and by the start until it is over.
+// instance is the actor. Its fields are touched in Receive only, and by the start until it is over; some never change.
 type instance struct {
 	world *World
 	order Order
 	state run.State
+	root  *actor.RootContext // by which its goroutines send; from Started on, as self
+	self  *actor.PID
 
 	life   lifetime
 	launch context.Context // ends with the actor, or when the launch is given up; nil: the launch is over
 	cancel context.CancelFunc
 	parted atomic.Bool // the start is over, or the actor is: whoever comes second sees to what is held
+	foul   bool        // somebody else answers on the port
 
 	listed   *messages.AppInstance // as the list has it since; nil: as in the order. Of one that was adopted that may say nothing.
-	process  Process
-	launched *messages.Launched // what is being reported of it
+	process  Process               // set once
+	launched *messages.Launched    // what is being reported of it
 	held     holdings
-	foul     bool   // somebody else answers on the port
 	unask    func() // breaks off the newest probe, if it is not over; nil: there was none
 	probe    Alarm
 	watch    *patient // nil: it is not probed on the rounds
@@ -108,11 +110,12 @@ func (i *instance) Receive(c actor.Context) {
 	case *actor.Started:
 		life, end := i.life.context()
 		i.launch, i.cancel = context.WithCancel(life)
-		root, self, parent := c.ActorSystem().Root, c.Self(), c.Parent()
+		i.root, i.self = c.ActorSystem().Root, c.Self()
+		parent := c.Parent()
 		i.held.await(i.launch, func() {
 			go func() {
 				defer end()
-				i.start(life, root, self, parent)
+				i.start(life, parent)
 			}()
 		})
 	case *actor.Stopping:
@@ -169,15 +172,15 @@ func (i *instance) log() *slog.Logger {
 }
 
 // start carries out the order. It runs in a goroutine of its own. Life ends with the actor.
-func (i *instance) start(life context.Context, root *actor.RootContext, self, parent *actor.PID) {
+func (i *instance) start(life context.Context, parent *actor.PID) {
 	done := i.startOrWait(life, func(err *messages.StartError) {
-		root.RequestWithCustomSender(parent, messages.Refused{ID: i.id(), Run: i.order.Run, Err: err}, self)
+		i.root.RequestWithCustomSender(parent, messages.Refused{ID: i.id(), Run: i.order.Run, Err: err}, i.self)
 	})
 	if i.parted.Swap(true) {
 		i.held.release(told, &End{Left: true})
 		return
 	}
-	root.Send(self, done)
+	i.root.Send(i.self, done)
 }
 
 // startOrWait carries out the order as soon as the host lets it. tell is told why it does not.
@@ -305,11 +308,10 @@ func (i *instance) gotLaunch(c actor.Context, d launchDone) {
 	i.held.attach(i.launched, func(err error) {
 		i.log().Error("something that an adopted process has could not be taken over; it runs on without", "error", err)
 	})
-	root, self := c.ActorSystem().Root, c.Self()
 	if n, is := p.(Notifier); is {
-		n.Then(func() { i.wait(root, self, p) })
+		n.Then(i.wait)
 	} else {
-		go i.wait(root, self, p)
+		go i.wait()
 	}
 	i.step(c, run.Launched{})
 	i.launched = nil
@@ -317,7 +319,8 @@ func (i *instance) gotLaunch(c actor.Context, d launchDone) {
 
 // wait reports the end of the process and of those that outlive it, unless the actor ended first: then they are left for
 // whoever adopts the run.
-func (i *instance) wait(root *actor.RootContext, self *actor.PID, p Process) {
+func (i *instance) wait() {
+	p := i.process
 	exit := p.Wait()
 	life, end := i.life.context()
 	defer end()
@@ -325,10 +328,10 @@ func (i *instance) wait(root *actor.RootContext, self *actor.PID, p Process) {
 	if life.Err() != nil {
 		return
 	}
-	root.Send(self, run.ProcessExited{Exit: exit, Rest: rest})
+	i.root.Send(i.self, run.ProcessExited{Exit: exit, Rest: rest})
 	for err == nil && len(rest) > 0 {
 		if rest, err = p.Rest(life, rest); err == nil {
-			root.Send(self, run.RestChanged{Rest: rest})
+			i.root.Send(i.self, run.RestChanged{Rest: rest})
 		}
 	}
 }
@@ -349,16 +352,11 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 			i.cancel()
 		}
 	case run.Probe:
-		i.ask(c)
+		i.ask()
 	case run.Watch:
 		i.probe.Stop() // it has fired; what it was made of is not kept
 		i.watch.leave()
-		root, self := c.ActorSystem().Root, c.Self()
-		i.watch = i.world.Rounds.join(a.Schedule, i.aim(), number, i.order.Recent, func(p messages.Probe) {
-			if !i.life.ended() {
-				root.Send(self, run.Probed{Probe: p})
-			}
-		})
+		i.watch = i.world.Rounds.join(a.Schedule, i.aim(), number, i.order.Recent, i.probed)
 	case run.Unwatch:
 		i.watch.leave()
 		i.watch = nil
@@ -389,23 +387,30 @@ func (i *instance) carryOut(c actor.Context, a run.Action) {
 }
 
 // ask begins a probe.
-func (i *instance) ask(c actor.Context) {
-	root, self := c.ActorSystem().Root, c.Self()
+func (i *instance) ask() {
 	i.unask = i.world.Rounds.checker.Begin(i.aim()(), func(probe messages.Probe) {
 		if !i.life.ended() {
 			i.order.Recent.add(i.order.Run, probe)
-			root.Send(self, run.Probed{Probe: probe})
+			i.probed(probe)
 		}
 	})
 }
 
+// probed is told what a probe found, in a goroutine of the checker's.
+func (i *instance) probed(p messages.Probe) {
+	if !i.life.ended() {
+		i.root.Send(i.self, run.Probed{Probe: p})
+	}
+}
+
 // aim returns what makes the target of a probe, which is larger than what it is made of. The policy may be another for the next one.
 func (i *instance) aim() func() messages.Target {
-	p, policy, app := i.process, i.state.Health, cmp.Or(i.listed, i.order.App)
+	pid, port, tag := i.process.PID(), i.process.Port(), i.process.Tag() // asked here: a panic of the process is one of the actor
+	g, is := i.process.(Grouped)
+	grouped := is && g.Cgroup() != ""
+	policy, app := i.state.Health, cmp.Or(i.listed, i.order.App)
 	return func() messages.Target {
-		g, is := p.(Grouped)
-		return messages.Target{ID: app.InstanceID, PID: p.PID(), Tag: p.Tag(), Port: p.Port(), Policy: *policy, App: app,
-			Grouped: is && g.Cgroup() != ""}
+		return messages.Target{ID: app.InstanceID, PID: pid, Tag: tag, Port: port, Policy: *policy, App: app, Grouped: grouped}
 	}
 }
 
@@ -434,12 +439,12 @@ func (i *instance) release(c actor.Context, r run.Release) {
 	held := i.held
 	i.held = nil
 	held.release(ready, nil)
-	root, self, parent := c.ActorSystem().Root, c.Self(), c.Parent()
+	parent := c.Parent()
 	end := &End{Exited: messages.Exited{ID: i.id(), Run: i.order.Run, Exit: r.Exit, Rest: r.Rest}, Young: r.Young, Foul: i.foul}
 	go func() {
 		held.release(over, end)
 		i.world.Waits.Wake(messages.FaultResources)
-		root.RequestWithCustomSender(parent, end.Exited, self)
+		i.root.RequestWithCustomSender(parent, end.Exited, i.self)
 		runtime.Gosched() // the root goes on with it before this goroutine with what may take a disk
 		held.release(told, end)
 	}()
