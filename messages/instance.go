@@ -216,10 +216,28 @@ func (a AppInstance) Clone() AppInstance {
 
 // Same reports whether a and b are the same in every field.
 func (a *AppInstance) Same(b *AppInstance) bool {
-	return a.InstanceID == b.InstanceID && a.WasmPath == b.WasmPath && a.DbName == b.DbName && a.Executable == b.Executable &&
+	return a == b || a.InstanceID == b.InstanceID && a.WasmPath == b.WasmPath && a.DbName == b.DbName && a.Executable == b.Executable &&
 		a.WorkDir == b.WorkDir && a.Process == b.Process && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault && a.samePolicy(b) &&
 		slices.Equal(a.Args, b.Args) && slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Env, b.Env) && maps.Equal(a.Labels, b.Labels) &&
 		a.Placement.Same(b.Placement) && a.Bounds() == b.Bounds()
+}
+
+// Clones returns clones of the instances of a list.
+func Clones(list []*AppInstance) []AppInstance {
+	clones := make([]AppInstance, len(list))
+	for n, a := range list {
+		clones[n] = a.Clone()
+	}
+	return clones
+}
+
+// Each returns the instances of a list themselves.
+func Each(list []AppInstance) []*AppInstance {
+	each := make([]*AppInstance, len(list))
+	for n := range list {
+		each[n] = &list[n]
+	}
+	return each
 }
 
 // Share has a use the maps, the slices and the longer texts of b where they say the same: of thousands that differ in little most

@@ -22,12 +22,12 @@ type AppInstanceProvider interface {
 	AppInstances(ctx context.Context) ([]messages.AppInstance, error)
 }
 
-// Sharer is a provider that may have lists of which nobody changes anything.
+// Sharer is a provider of instances that nobody changes any more.
 type Sharer interface {
 	AppInstanceProvider
-	// Shares reports whether the list that AppInstances returned last is one. The supervisor keeps the entries of its first list
-	// then and not copies of them; those of later ones it copies, so that of many lists not each is kept for one entry.
-	Shares() bool
+	// Shared is asked in the place of AppInstances. The supervisor keeps the instances and not copies of them, and knows one
+	// again that was in the list before.
+	Shared(ctx context.Context) ([]*messages.AppInstance, error)
 }
 
 // Notifier is a provider that says when its list may have changed. One that does not is asked every Resync.

@@ -254,7 +254,7 @@ func (s *Supervisor) Reload(ctx context.Context) error {
 
 // Preview returns what the list would change if it took the place of the one in force, sorted by id. It changes nothing
 // and waits for nobody. The error says what is wrong with the list.
-func (s *Supervisor) Preview(list []messages.AppInstance) ([]messages.Change, error) {
+func (s *Supervisor) Preview(list []*messages.AppInstance) ([]messages.Change, error) {
 	apps, err := accept(list, nil, false)
 	if err != nil {
 		return nil, err

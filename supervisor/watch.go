@@ -182,7 +182,7 @@ func (s *Supervisor) ask(asked reloading, d *doubts) (again time.Duration, err e
 	ctx, cancel := context.WithCancel(asked.ctx)
 	defer cancel()
 	defer context.AfterFunc(s.life, cancel)()
-	list, err := s.config.Provider.AppInstances(ctx)
+	list, shared, err := s.provided(ctx)
 	if s.life.Err() != nil {
 		return 0, s.life.Err()
 	}
@@ -192,7 +192,7 @@ func (s *Supervisor) ask(asked reloading, d *doubts) (again time.Duration, err e
 	}
 	var apps []*plan.App
 	if err == nil {
-		apps, err = accept(list, d.last, d.last == nil && s.shares())
+		apps, err = accept(list, d.last, shared)
 	}
 	if err != nil {
 		why := err.Error()
@@ -237,17 +237,21 @@ func acted(by string, id messages.InstanceID, command string) messages.Event {
 	return messages.Event{At: time.Now(), What: messages.OperatorActed, By: by, ID: id, Command: command}
 }
 
-// shares reports whether the entries of the list may be kept.
-func (s *Supervisor) shares() bool {
-	p, is := s.config.Provider.(Sharer)
-	return is && p.Shares()
+// provided asks the provider for its list, and reports whether its instances may be kept.
+func (s *Supervisor) provided(ctx context.Context) (list []*messages.AppInstance, shared bool, err error) {
+	if p, is := s.config.Provider.(Sharer); is {
+		list, err = p.Shared(ctx)
+		return list, true, err
+	}
+	whole, err := s.config.Provider.AppInstances(ctx)
+	return messages.Each(whole), false, err
 }
 
 // accept takes a list as a whole or not at all. What it says as the list before is taken as it was, and costs no more than to
 // compare it. A shared one is never changed, see Sharer.
-func accept(list []messages.AppInstance, before []*plan.App, shared bool) ([]*plan.App, error) {
+func accept(list []*messages.AppInstance, before []*plan.App, shared bool) ([]*plan.App, error) {
 	same := 0 // so many are those of the list before, one after the other
-	for same < min(len(list), len(before)) && before[same].Same(&list[same]) {
+	for same < min(len(list), len(before)) && before[same].Same(list[same]) {
 		same++
 	}
 	if same == len(list) && same == len(before) {
@@ -257,7 +261,7 @@ func accept(list []messages.AppInstance, before []*plan.App, shared bool) ([]*pl
 	known, first := knownIn(before, same), firstOf(list, same)
 	var errs []error
 	for n := same; n < len(list); n++ {
-		a := &list[n]
+		a := list[n]
 		app := known(a)
 		if app == nil {
 			var err error
@@ -283,7 +287,7 @@ func accept(list []messages.AppInstance, before []*plan.App, shared bool) ([]*pl
 }
 
 // firstOf returns what finds the first instance of a list that has the id of number n. The first ones, so many, are known to differ.
-func firstOf(list []messages.AppInstance, differ int) func(n int) int {
+func firstOf(list []*messages.AppInstance, differ int) func(n int) int {
 	const few = 8 // as many are compared with all others before a table of these is made
 	if len(list)-differ <= few {
 		return func(n int) int {

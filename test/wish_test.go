@@ -135,7 +135,7 @@ func TestAHoldOutlivesTheAbsenceOfItsEntry(t *testing.T) {
 			_, known = w.Explain("web")
 			require.False(t, known)
 			require.ErrorIs(t, w.Start(ctx, "web"), messages.ErrUnknownInstance{ID: "web"})
-			changes, err := w.Preview([]messages.AppInstance{w.App("web"), w.App("db")})
+			changes, err := w.Preview(messages.Each([]messages.AppInstance{w.App("web"), w.App("db")}))
 			require.NoError(t, err)
 			require.Len(t, changes, 1)
 			require.Equal(t, messages.ChangeApply, changes[0].Kind, changes[0].Why)

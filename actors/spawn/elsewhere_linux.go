@@ -16,7 +16,7 @@ import (
 // Elsewhere returns the live processes of the instances that were started under another state directory than dir, and
 // of which dir has no record: a manager there would start each of them a second time. It changes nothing, and needs no
 // directory.
-func Elsewhere(ctx context.Context, dir messages.StateDir, apps []messages.AppInstance) ([]Foreign, error) {
+func Elsewhere(ctx context.Context, dir messages.StateDir, apps []*messages.AppInstance) ([]Foreign, error) {
 	s, err := onlooker(dir)
 	if err != nil {
 		s = &Spawner{dir: dir, proc: "/proc"} // it does not exist yet: nothing is on record
@@ -33,7 +33,7 @@ func Elsewhere(ctx context.Context, dir messages.StateDir, apps []messages.AppIn
 	}
 	var found []Foreign
 	for _, app := range apps {
-		for _, x := range s.foreign(app) {
+		for _, x := range s.foreign(*app) {
 			dir := messages.StateDir(x.Dir)
 			found = append(found, Foreign{ID: app.InstanceID, PID: x.PID, Dir: dir, Manager: Owner(dir), Socket: socketOf(dir)})
 		}

@@ -42,7 +42,7 @@ func TestAnInstanceThatRunsUnderAnotherStateDirectoryIsNotStarted(t *testing.T) 
 					require.Contains(t, err.Error(), what)
 				}
 			}
-			found, err := Elsewhere(t.Context(), messages.StateDir(string(dir)+"-none"), []messages.AppInstance{app})
+			found, err := Elsewhere(t.Context(), messages.StateDir(string(dir)+"-none"), []*messages.AppInstance{&app})
 			require.NoError(t, err)
 			require.Equal(t, []Foreign{{ID: "a", PID: pid, Dir: former}}, found)
 			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
@@ -102,7 +102,7 @@ func TestARecordThatCameAlongIsNoStranger(t *testing.T) {
 	settledAs(t, pid, "sleep")
 	dir := messages.StateDir(string(former) + "-next")
 	require.NoError(t, os.Rename(string(former), string(dir)))
-	found, err := Elsewhere(t.Context(), dir, []messages.AppInstance{app})
+	found, err := Elsewhere(t.Context(), dir, []*messages.AppInstance{&app})
 	require.NoError(t, err)
 	require.Empty(t, found)
 	s := opened(t, dir)

@@ -15,6 +15,6 @@ func Look(context.Context, messages.StateDir) ([]Trace, error) { return nil, err
 func Owner(messages.StateDir) int { return 0 }
 
 // Elsewhere returns an error.
-func Elsewhere(context.Context, messages.StateDir, []messages.AppInstance) ([]Foreign, error) {
+func Elsewhere(context.Context, messages.StateDir, []*messages.AppInstance) ([]Foreign, error) {
 	return nil, errUnsupported
 }

@@ -21,7 +21,7 @@ type list struct {
 	sums  []sum
 	costs []int32 // of each against the budget of a reading
 	envs  map[int]envUse
-	apps  []messages.AppInstance
+	apps  []*messages.AppInstance
 }
 
 // envUse is an env file of an instance as it was.
@@ -74,10 +74,10 @@ func (l *layout) frames(node ast.Node) bool {
 }
 
 // assemble reads the pieces of the file over base: those that are known are taken as they were read.
-func (d *decoder) assemble(base *level) []messages.AppInstance {
+func (d *decoder) assemble(base *level) []*messages.AppInstance {
 	l := d.layout
 	now := &list{base: &level{app: base.app, wasmDir: base.wasmDir}, sums: make([]sum, len(l.pieces)), costs: make([]int32, len(l.pieces)),
-		apps: make([]messages.AppInstance, len(l.pieces))}
+		apps: make([]*messages.AppInstance, len(l.pieces))}
 	known := d.before[d.where]
 	if known != nil && !known.over(base) {
 		known = nil
@@ -265,9 +265,10 @@ func (d *decoder) anew(now *list, s stretch, p nodes, base *level) {
 			now.uses(n+i, envUse{path, d.envFile(path).sum})
 		}
 		if n+i > 0 {
-			l.app.Share(&now.apps[n+i-1])
+			l.app.Share(now.apps[n+i-1])
 		}
-		now.sums[n+i], now.costs[n+i], now.apps[n+i] = d.layout.pieces[n+i].sum, int32(budget-d.budget), l.app
+		app := l.app // the level is let go
+		now.sums[n+i], now.costs[n+i], now.apps[n+i] = d.layout.pieces[n+i].sum, int32(budget-d.budget), &app
 	}
 }
 

@@ -180,7 +180,7 @@ func TestAFileThatSaysTheSameAgainIsKeptOnce(t *testing.T) {
 	require.NoError(t, err)
 	again, _, err := parse("/f", []byte("# said anew\n"+text), host(nil), first)
 	require.NoError(t, err)
-	require.Same(t, &first.Instances[0], &again.Instances[0])
+	require.Same(t, first.Instances[0], again.Instances[0])
 	first.Instances[0].Env["A"] = "c" // which nobody may
 	require.Equal(t, "c", again.Instances[1].Env["A"], "and what two instances say alike likewise")
 }

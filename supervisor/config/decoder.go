@@ -38,8 +38,8 @@ type reading struct {
 	budget   int        // how many more entries aliases and merge keys may unfold to
 	space    int        // how many more bytes the files may have
 	ids      map[messages.InstanceID]site
-	apart    [][]messages.AppInstance // of which no two have one id; they are not in ids
-	looks    int                      // so often was one looked for there
+	apart    [][]*messages.AppInstance // of which no two have one id; they are not in ids
+	looks    int                       // so often was one looked for there
 	envFiles map[string]envFile
 	reads    reads
 	before   memory

@@ -31,7 +31,7 @@ type File struct {
 	// Instances are complete and valid: the policies above are merged with the defaults and each instance's own, key by
 	// key. Those of Path come first, then those of each fragment. The list may be replaced but is not changed: a provider that is
 	// given the configuration knows by it what it need not read again.
-	Instances []messages.AppInstance
+	Instances []*messages.AppInstance
 	Includes  []string // absolute; the fragments, in the order in which they were read
 	EnvFiles  []string // absolute; the other files that were read beside Path, env files and the token file, each once
 

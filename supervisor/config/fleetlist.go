@@ -18,7 +18,7 @@ import (
 // configuration, and env_file is refused. What it says of the daemon is of no effect. path and the error are as those of [Parse].
 //
 // The paths of the instances are relative to the directory of the file, in which they start where WorkDir is empty.
-func ParseList(path string, text []byte, h Host) ([]messages.AppInstance, error) {
+func ParseList(path string, text []byte, h Host) ([]*messages.AppInstance, error) {
 	whole, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("the list %s cannot be located: %w", path, err)

@@ -12,17 +12,17 @@ import (
 )
 
 // listed parses the list of a fleet, as an operator has it in a directory of his own.
-func listed(t require.TestingT, text string, files map[string]string) []messages.AppInstance {
+func listed(t require.TestingT, text string, files map[string]string) []*messages.AppInstance {
 	list, err := ParseList("/home/op/fleet/list.yaml", []byte(text), host(files))
 	require.NoError(t, err)
 	return list
 }
 
 // specs are the texts of the instances, one a line.
-func specs(t require.TestingT, list []messages.AppInstance) string {
+func specs(t require.TestingT, list []*messages.AppInstance) string {
 	var lines strings.Builder
 	for i := range list {
-		spec, err := Spec(&list[i])
+		spec, err := Spec(list[i])
 		require.NoError(t, err)
 		require.True(t, json.Valid(spec), string(spec))
 		lines.WriteString(string(spec) + "\n")
@@ -108,14 +108,14 @@ func TestAnInstanceOfAListIsOnAHostWhatItWouldBeInTheHostsOwnFile(t *testing.T) 
 		}
 		agreed++
 		list := listed(t, string(whole), nil)
-		spec, err := Spec(&list[0])
+		spec, err := Spec(list[0])
 		require.NoError(t, err)
 		got, err := ParseInstance("spec/a", hostOf(t, ""), spec)
 		require.NoError(t, err, string(spec))
 		require.True(t, own.Instances[0].Same(&got), "%s: %+v is not %+v", spec, got, own.Instances[0])
 		again, err := Parse("/etc/procman/procman.yaml", []byte("fleet: {endpoints: [https://h], host: h}\ninstances: ["+string(spec)+"]"), host(nil))
 		require.NoError(t, err, string(spec))
-		require.True(t, own.Instances[0].Same(&again.Instances[0]), "%s: %+v is not %+v", spec, again.Instances[0], own.Instances[0])
+		require.True(t, own.Instances[0].Same(again.Instances[0]), "%s: %+v is not %+v", spec, again.Instances[0], own.Instances[0])
 	})
 	require.NotZero(t, agreed)
 }
@@ -179,7 +179,7 @@ instances:
 		`"health":{"kind":"command","headers":{"A":"b"},"command":["redis-cli","-p","{port}"]}`,
 		`"health":{"status":["200-299"],"headers":{"A":"b"},"scheme":"https","tls":{"ca_file":"/ca","server_name":"x"},"on_failure":"report"}`,
 	} {
-		spec, err := Spec(&list[n])
+		spec, err := Spec(list[n])
 		require.NoError(t, err)
 		require.Contains(t, string(spec), want)
 		got, err := ParseInstance("spec/a", hostOf(t, ""), spec)

@@ -142,7 +142,7 @@ func (d *decoder) refuse(v value, err error) {
 }
 
 // body reads the defaults of a file over base, and its instances over both. It returns the defaults, and the instances.
-func (d *decoder) body(file, base *level, v value) (*level, []messages.AppInstance) {
+func (d *decoder) body(file, base *level, v value) (*level, []*messages.AppInstance) {
 	if file.defaults != nil {
 		before := len(d.faults)
 		base = base.heir()
@@ -160,7 +160,7 @@ func (d *decoder) body(file, base *level, v value) (*level, []messages.AppInstan
 }
 
 // list reads the instances.
-func (d *decoder) list(v value, base *level) []messages.AppInstance {
+func (d *decoder) list(v value, base *level) []*messages.AppInstance {
 	if d.layout != nil {
 		return d.assemble(base)
 	}
@@ -168,16 +168,16 @@ func (d *decoder) list(v value, base *level) []messages.AppInstance {
 	if !ok {
 		return nil
 	}
-	apps := make([]messages.AppInstance, 0, len(list))
+	apps := make([]*messages.AppInstance, 0, len(list))
 	for _, item := range list {
 		if d.budget < 0 {
 			break
 		}
 		app := d.instance(item, base).app
 		if len(apps) > 0 {
-			app.Share(&apps[len(apps)-1])
+			app.Share(apps[len(apps)-1])
 		}
-		apps = append(apps, app)
+		apps = append(apps, &app)
 	}
 	return apps
 }
@@ -218,7 +218,7 @@ func (d *decoder) unique(id messages.InstanceID, at *token.Position) {
 }
 
 // keepApart takes instances that differ from each other, and from all of apart.
-func (d *decoder) keepApart(apps []messages.AppInstance) {
+func (d *decoder) keepApart(apps []*messages.AppInstance) {
 	for n := range apps {
 		if len(d.ids) == 0 {
 			break

@@ -153,7 +153,7 @@ func TestTheExampleOfTheManualIsReadInFull(t *testing.T) {
 		Stop:       messages.AppInstance{Stop: messages.StopPolicy{Grace: 10 * time.Second, Leftovers: messages.LeftoversEnd}}.WithDefaults().Stop,
 		Output:     Output{24 * time.Hour, 16 << 20, 0, true},
 		Log:        Log{slog.LevelInfo, LogJSON},
-		Instances: []messages.AppInstance{{
+		Instances: []*messages.AppInstance{{
 			InstanceID: "users", WasmPath: "apps/users.wasm", DbName: "users.db",
 			Executable: "/srv/dist/bin/servicehost", Args: messages.DefaultArgs(), WorkDir: "/srv",
 			Env: map[string]string{"LOG_LEVEL": "debug", "TOKEN": "hunter2"}, Secrets: []string{"LOG_LEVEL", "TOKEN"},
@@ -198,7 +198,7 @@ func TestEveryInstanceIsCompleteAndValid(t *testing.T) {
 	f := good(t, "restart: {jitter: 0}\ninstances:\n- {id: a, wasm_path: w, db_name: d}\n- {id: b, args: ['--port={port}']}\n")
 	for _, a := range f.Instances {
 		require.NoError(t, a.Validate())
-		require.Equal(t, a, a.WithDefaults(), "defaults change nothing")
+		require.Equal(t, *a, a.WithDefaults(), "defaults change nothing")
 	}
 }
 

@@ -138,15 +138,11 @@ func (p *Provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 	if err != nil {
 		return nil, err
 	}
-	list := make([]messages.AppInstance, len(shared))
-	for i := range shared {
-		list[i] = shared[i].Clone()
-	}
-	return list, nil
+	return messages.Clones(shared), nil
 }
 
 // Shared is AppInstances for who does not change what is returned: it is the list of File itself.
-func (p *Provider) Shared(ctx context.Context) ([]messages.AppInstance, error) {
+func (p *Provider) Shared(ctx context.Context) ([]*messages.AppInstance, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

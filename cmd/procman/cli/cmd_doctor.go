@@ -121,7 +121,7 @@ func (a *app) doctorOptions(ctx context.Context) (o doctor.Options, err error) {
 }
 
 // bounded returns which of the instances need which controller of cgroups.
-func bounded(list []messages.AppInstance) map[string][]string {
+func bounded(list []*messages.AppInstance) map[string][]string {
 	need := map[string][]string{}
 	for _, a := range list {
 		for _, name := range cgroup.Controllers(a.Bounds()) {

@@ -106,7 +106,7 @@ func (a *app) fleetList(file string) (api.FleetList, error) {
 	}
 	list := api.FleetList{Instances: make(map[messages.InstanceID]json.RawMessage, len(apps))}
 	for n := 0; err == nil && n < len(apps); n++ {
-		list.Instances[apps[n].InstanceID], err = config.Spec(&apps[n])
+		list.Instances[apps[n].InstanceID], err = config.Spec(apps[n])
 	}
 	return list, err
 }

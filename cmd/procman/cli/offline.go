@@ -71,7 +71,7 @@ func (a *app) look(ctx context.Context) (_ []messages.Status, owner int, _ error
 	if a.Socket == "" {
 		if _, file, err := quiet.Load(); err == nil { // a help: the records do not say what runs
 			for _, app := range file.Instances {
-				listed[app.InstanceID] = app
+				listed[app.InstanceID] = *app
 			}
 		}
 	}

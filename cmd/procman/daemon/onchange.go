@@ -29,7 +29,7 @@ type renewal struct {
 	log   *slog.Logger
 	pause time.Duration
 	with  chan renewed // has the supervisor, once there is one
-	lists chan []messages.AppInstance
+	lists chan []*messages.AppInstance
 
 	ctx     context.Context
 	end     context.CancelFunc
@@ -49,7 +49,7 @@ type renewed interface {
 }
 
 func newRenewal(log *slog.Logger, pause time.Duration) *renewal {
-	r := &renewal{log: log, pause: pause, with: make(chan renewed, 1), lists: make(chan []messages.AppInstance, 1),
+	r := &renewal{log: log, pause: pause, with: make(chan renewed, 1), lists: make(chan []*messages.AppInstance, 1),
 		marks: map[string]onDisk.Mark{}, known: map[messages.InstanceID]string{}}
 	r.ctx, r.end = context.WithCancel(context.Background())
 	return r
@@ -66,11 +66,11 @@ func (r *renewal) Close() error {
 }
 
 // list takes in what is to run.
-func (r *renewal) list(all []messages.AppInstance) {
-	var some []messages.AppInstance
-	for n := range all {
-		if all[n].Restart.OnChange != "" && !all[n].Disabled {
-			some = append(some, all[n])
+func (r *renewal) list(all []*messages.AppInstance) {
+	var some []*messages.AppInstance
+	for _, app := range all {
+		if app.Restart.OnChange != "" && !app.Disabled {
+			some = append(some, app)
 		}
 	}
 	r.mu.Lock()
@@ -102,15 +102,15 @@ func (r *renewal) run() {
 	}
 	files, changed := make(chan []string), make(chan struct{}, 1)
 	r.running.Go(func() { config.Follow(r.ctx, r.log, r.pause, files, changed) })
-	var apps []messages.AppInstance
+	var apps []*messages.AppInstance
 	for {
 		select {
 		case <-r.ctx.Done():
 			return
 		case apps = <-r.lists:
 			paths := map[string]bool{}
-			for n := range apps {
-				for _, path := range filesOf(&apps[n]) {
+			for _, app := range apps {
+				for _, path := range filesOf(app) {
 					paths[path] = true
 				}
 			}
@@ -137,10 +137,9 @@ func filesOf(app *messages.AppInstance) map[string]string {
 }
 
 // look restarts those that are older than their files.
-func (r *renewal) look(s renewed, apps []messages.AppInstance) {
+func (r *renewal) look(s renewed, apps []*messages.AppInstance) {
 	now, known := map[string]onDisk.Mark{}, map[messages.InstanceID]string{}
-	for n := range apps {
-		app := &apps[n]
+	for _, app := range apps {
 		var news, paths []string
 		files := filesOf(app)
 		for _, word := range slices.Sorted(maps.Keys(files)) {

@@ -62,8 +62,17 @@ func newProvider(path string, dir messages.StateDir, loaded *config.File, log *s
 // Close ends the watch of the file.
 func (p *provider) Close() error { return errors.Join(p.Provider.Close(), p.forget()) }
 
-// AppInstances returns what the file wants to run now.
+// AppInstances is Shared for who may change what is returned.
 func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, error) {
+	shared, err := p.Shared(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return messages.Clones(shared), nil
+}
+
+// Shared returns what the file wants to run now.
+func (p *provider) Shared(ctx context.Context) ([]*messages.AppInstance, error) {
 	done := p.pendingIO.Begin("the configuration " + p.inUse.Path)
 	list, err := p.Provider.Shared(ctx)
 	done()
@@ -87,14 +96,11 @@ func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, er
 	return list, nil
 }
 
-// Shares says that a list is never changed.
-func (p *provider) Shares() bool { return true }
-
 // warnOfEnv says which instances could not be started, once.
-func (p *provider) warnOfEnv(list []messages.AppInstance) {
+func (p *provider) warnOfEnv(list []*messages.AppInstance) {
 	var faults []string
-	for n := range list {
-		if app := &list[n]; app.EnvFault != "" {
+	for _, app := range list {
+		if app.EnvFault != "" {
 			faults = append(faults, string(app.InstanceID)+": "+app.EnvFault)
 		}
 	}

@@ -46,7 +46,7 @@ type remembered struct {
 }
 
 // Learn takes the values of a list up.
-func (s *Secrets) Learn(list []messages.AppInstance) {
+func (s *Secrets) Learn(list []*messages.AppInstance) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.of == nil {
@@ -56,8 +56,7 @@ func (s *Secrets) Learn(list []messages.AppInstance) {
 		r.missed++
 	}
 	changed := false
-	for n := range list {
-		app := &list[n]
+	for _, app := range list {
 		r := s.of[app.InstanceID]
 		if r == nil {
 			if len(app.Secrets) == 0 {
