@@ -6,9 +6,9 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// dispatcher has the mailboxes of many actors worked off by few goroutines, in the order in which they have got something. A
-// goroutine for each, of a thousand actors that are made at once, would be kept by the runtime for good, and each would
-// have its stack grown. While nobody has got anything there is no goroutine.
+// dispatcher has the mailboxes of many actors worked off by few goroutines, in the order in which they have got
+// something. A goroutine for each, of a thousand actors that are made at once, would be kept by the runtime for good,
+// and each would have its stack grown. While nobody has got anything there is no goroutine.
 type dispatcher struct {
 	most int // goroutines: those who receive never block
 

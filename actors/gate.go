@@ -9,9 +9,9 @@ import (
 	"procman/messages"
 )
 
-// Gate rations the processor among the instances that are starting, see package gate, which decides. A thousand processes
-// that all compile their module at the same moment would starve each other past every deadline. A nil Gate lets all pass.
-// Nobody looks at anything, and no timer runs, while nobody waits.
+// Gate rations the processor among the instances that are starting, see package gate, which decides. A thousand
+// processes that all compile their module at the same moment would starve each other past every deadline. A nil Gate
+// lets all pass. Nobody looks at anything, and no timer runs, while nobody waits.
 type Gate struct {
 	mu      sync.Mutex
 	core    *gate.Gate
@@ -53,7 +53,8 @@ func (g *Gate) Waits(id messages.InstanceID) messages.Queue {
 // gatherTime is how long those are waited for that come at the same moment: longer than a thousand take.
 const gatherTime = 20 * time.Millisecond
 
-// Gather has those that come in a moment go on in the order of their priorities, and not in that in which they happen to come.
+// Gather has those that come in a moment go on in the order of their priorities, and not in that in which they happen
+// to come.
 func (g *Gate) Gather() {
 	if g == nil {
 		return
@@ -63,8 +64,8 @@ func (g *Gate) Gather() {
 	g.core.Gather(time.Now().Add(gatherTime))
 }
 
-// enter has p.then called when the start may go on, or when ctx ends first. A start that waits has no goroutine: a thousand
-// that are there at once are kept by the runtime for good.
+// enter has p.then called when the start may go on, or when ctx ends first. A start that waits has no goroutine: a
+// thousand that are there at once are kept by the runtime for good.
 func (g *Gate) enter(ctx context.Context, p *passage, priority int, precedence func() messages.Precedence) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -152,7 +153,8 @@ func (g *Gate) arm(now time.Time) {
 	}
 }
 
-// look looks at those that are due. What it reads of them it reads without the lock: who is healthy does not wait for it.
+// look looks at those that are due. What it reads of them it reads without the lock: who is healthy does not wait for
+// it.
 func (g *Gate) look() {
 	g.mu.Lock()
 	if g.looking {

@@ -263,7 +263,8 @@ func TestWhateverComesAndGoesEverybodyGetsThrough(t *testing.T) {
 		var acts []act
 		for range starts {
 			acts = append(acts, act{
-				at: ms("at", 0, 0, 1, 100), forks: ms("forks", 0, 1, 1000), works: ms("works", 0, 3, 700, 60_000), stays: ms("stays", 0, 5, 30_000),
+				at: ms("at", 0, 0, 1, 100), forks: ms("forks", 0, 1, 1000), works: ms("works", 0, 3, 700, 60_000),
+				stays:   ms("stays", 0, 5, 30_000),
 				stopped: ms("stopped", 3_600_000, 3_600_000, 0, 50), urged: rapid.Bool().Draw(r, "urged"),
 				precedence: rapid.SampledFrom(messages.Precedences()).Draw(r, "precedence"),
 			})

@@ -45,7 +45,8 @@ type Order struct {
 	Recent *Recent
 }
 
-// Maker makes the instance actors of one root. What they have in common they have from it. It belongs to the root alone.
+// Maker makes the instance actors of one root. What they have in common they have from it. It belongs to the root
+// alone.
 type Maker struct {
 	world World
 	props *actor.Props
@@ -64,8 +65,8 @@ func NewMaker(w World) *Maker {
 }
 
 // Spawn makes the actor that carries out the order, a child of the root c. It reports to its parent, by Request, with
-// messages.Launched, Refused, LaunchFailed, Probed, Ready, Unhealthy, Lingers and Exited; it takes messages.StopRun, SetPolicy,
-// SendSignal, which it answers with Signalled, and GoFirst.
+// messages.Launched, Refused, LaunchFailed, Probed, Ready, Unhealthy, Lingers and Exited; it takes messages.StopRun,
+// SetPolicy, SendSignal, which it answers with Signalled, and GoFirst.
 func (m *Maker) Spawn(c actor.SpawnerContext, name string, o Order) (*actor.PID, error) {
 	m.next = &o
 	defer func() { m.next = nil }()
@@ -86,9 +87,10 @@ type instance struct {
 	parted atomic.Bool // the start is over, or the actor is: whoever comes second sees to what is held
 	foul   bool        // somebody else answers on the port
 
-	listed   *messages.AppInstance // as the list has it since; nil: as in the order. Of one that was adopted that may say nothing.
-	process  Process               // set once
-	launched *messages.Launched    // what is being reported of it
+	// as the list has it since; nil: as in the order. Of one that was adopted that may say nothing.
+	listed   *messages.AppInstance
+	process  Process            // set once
+	launched *messages.Launched // what is being reported of it
 	held     holdings
 	unask    func() // breaks off the newest probe, if it is not over; nil: there was none
 	probe    Alarm
@@ -156,7 +158,8 @@ func (i *instance) Receive(c actor.Context) {
 // logPanic logs a panic before it takes its course: the actor is stopped, and the root has its process adopted.
 func (i *instance) logPanic(c actor.Context) {
 	if cause := recover(); cause != nil {
-		i.log().Error("bug: panic in an instance actor", "actor", c.Self().Id, "message", fmt.Sprintf("%T", c.Message()),
+		i.log().Error("bug: panic in an instance actor", "actor", c.Self().Id, "message",
+			fmt.Sprintf("%T", c.Message()),
 			"panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 		panic(cause)
 	}
@@ -232,8 +235,8 @@ func (i *instance) startOrAdopt() (d launchDone) {
 	return d
 }
 
-// adoptInstead takes over the process that keeps the instance locked, if it is its own, of which nobody knew, or nobody was
-// sure: then there is nothing to start. The error is why the start came to nothing.
+// adoptInstead takes over the process that keeps the instance locked, if it is its own, of which nobody knew, or nobody
+// was sure: then there is nothing to start. The error is why the start came to nothing.
 func (i *instance) adoptInstead(err error) launchDone {
 	var start *messages.StartError
 	if !errors.As(err, &start) || start.Fault != messages.FaultLocked {
@@ -267,7 +270,8 @@ func (i *instance) adoptToEnd(life context.Context, turn *turn) launchDone {
 
 type toEnd struct{}
 
-// ToEnd returns a context for Spawner.Adopt that says: the process is taken over to be ended, with what is kept for control.
+// ToEnd returns a context for Spawner.Adopt that says: the process is taken over to be ended, with what is kept for
+// control.
 func ToEnd(ctx context.Context) context.Context { return context.WithValue(ctx, toEnd{}, true) }
 
 // IsToEnd reports whether ctx is one of ToEnd.
@@ -299,7 +303,8 @@ func (i *instance) gotLaunch(c actor.Context, d launchDone) {
 	i.cancel() // nothing of the launch is under way any more
 	i.launch, i.cancel = nil, nil
 	i.launched = &messages.Launched{
-		ID: i.id(), Run: i.order.Run, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(), Adopted: d.adopted,
+		ID: i.id(), Run: i.order.Run, PID: p.PID(), Port: p.Port(), StartedAt: p.StartedAt(), SpecHash: p.SpecHash(),
+		Adopted: d.adopted,
 	}
 	if g, is := p.(Grouped); is && g.Cgroup() != "" {
 		i.launched.Cgroup = g.Cgroup()
@@ -317,8 +322,8 @@ func (i *instance) gotLaunch(c actor.Context, d launchDone) {
 	i.launched = nil
 }
 
-// wait reports the end of the process and of those that outlive it, unless the actor ended first: then they are left for
-// whoever adopts the run.
+// wait reports the end of the process and of those that outlive it, unless the actor ended first: then they are left
+// for whoever adopts the run.
 func (i *instance) wait() {
 	p := i.process
 	exit := p.Wait()
@@ -403,26 +408,31 @@ func (i *instance) probed(p messages.Probe) {
 	}
 }
 
-// aim returns what makes the target of a probe, which is larger than what it is made of. The policy may be another for the next one.
+// aim returns what makes the target of a probe, which is larger than what it is made of. The policy may be another for
+// the next one.
 func (i *instance) aim() func() messages.Target {
-	pid, port, tag := i.process.PID(), i.process.Port(), i.process.Tag() // asked here: a panic of the process is one of the actor
+	// asked here: a panic of the process is one of the actor
+	pid, port, tag := i.process.PID(), i.process.Port(), i.process.Tag()
 	g, is := i.process.(Grouped)
 	grouped := is && g.Cgroup() != ""
 	policy, app := i.state.Health, cmp.Or(i.listed, i.order.App)
 	return func() messages.Target {
-		return messages.Target{ID: app.InstanceID, PID: pid, Tag: tag, Port: port, Policy: *policy, App: app, Grouped: grouped}
+		return messages.Target{ID: app.InstanceID, PID: pid, Tag: tag, Port: port, Policy: *policy, App: app,
+			Grouped: grouped}
 	}
 }
 
 func (i *instance) signal(s run.Signal) {
 	if err := i.process.Signal(s.Signal, s.Leftovers); err != nil {
-		i.log().Error("the process could not be signalled; its end is waited for all the same", "signal", s.Signal.String(), "error", err)
+		i.log().Error("the process could not be signalled; its end is waited for all the same", "signal",
+			s.Signal.String(), "error", err)
 	}
 }
 
 // send is signal for somebody who asked, and is told.
 func (i *instance) send(c actor.Context, m messages.SendSignal) {
-	s := messages.Signalled{ID: i.id(), Run: i.order.Run, Signal: m.Signal, Ticket: m.Ticket, Err: messages.ErrNotRunning{ID: i.id()}}
+	s := messages.Signalled{ID: i.id(), Run: i.order.Run, Signal: m.Signal, Ticket: m.Ticket,
+		Err: messages.ErrNotRunning{ID: i.id()}}
 	if p, may := i.process.(Sender); may {
 		s.PID, s.Port = i.process.PID(), i.process.Port()
 		s.Err = p.Send(m.Signal.Number())
@@ -440,7 +450,8 @@ func (i *instance) release(c actor.Context, r run.Release) {
 	i.held = nil
 	held.release(ready, nil)
 	parent := c.Parent()
-	end := &End{Exited: messages.Exited{ID: i.id(), Run: i.order.Run, Exit: r.Exit, Rest: r.Rest}, Young: r.Young, Foul: i.foul}
+	end := &End{Exited: messages.Exited{ID: i.id(), Run: i.order.Run, Exit: r.Exit, Rest: r.Rest}, Young: r.Young,
+		Foul: i.foul}
 	go func() {
 		held.release(over, end)
 		i.world.Waits.Wake(messages.FaultResources)

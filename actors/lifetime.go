@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// lifetime gives contexts that end with it, one at a time: while nobody waits for anything there is none. The zero lifetime has
-// begun.
+// lifetime gives contexts that end with it, one at a time: while nobody waits for anything there is none. The zero
+// lifetime has begun.
 type lifetime struct {
 	mu     sync.Mutex
 	over   bool

@@ -6,8 +6,8 @@ import (
 	"procman/messages"
 )
 
-// output is what a run writes, on its way. It is released after the end of the run was reported: to forward what is there may
-// take as long as a disk does.
+// output is what a run writes, on its way. It is released after the end of the run was reported: to forward what is
+// there may take as long as a disk does.
 type output struct {
 	world    *World
 	app      *messages.AppInstance

@@ -6,8 +6,8 @@ import (
 	"procman/messages"
 )
 
-// Recent is the newest probes of one instance. They are written as they are made and read by anybody, without waiting: so nobody
-// has to be told of a probe that changes nothing. A nil Recent takes none and has none.
+// Recent is the newest probes of one instance. They are written as they are made and read by anybody, without waiting:
+// so nobody has to be told of a probe that changes nothing. A nil Recent takes none and has none.
 type Recent struct{ newest atomic.Pointer[recent] }
 
 // recent is never changed. The newest comes first; the others may be missing.

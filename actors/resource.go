@@ -7,16 +7,16 @@ import (
 	"procman/messages"
 )
 
-// Resource is one thing that a run holds beside its process. It belongs to that run alone, and its methods are called one
-// at a time: Acquire and Release when they may take a while, Attach when nothing may wait.
+// Resource is one thing that a run holds beside its process. It belongs to that run alone, and its methods are called
+// one at a time: Acquire and Release when they may take a while, Attach when nothing may wait.
 type Resource interface {
-	// Acquire gets it for a process that is about to be started, and puts into the launch what the process is to have of
-	// it. It waits no longer than until ctx ends. With an error nothing is held; it is a *messages.StartError unless
+	// Acquire gets it for a process that is about to be started, and puts into the launch what the process is to have
+	// of it. It waits no longer than until ctx ends. With an error nothing is held; it is a *messages.StartError unless
 	// ctx ended first. After Release it may be called again: a start that was refused is tried again.
 	Acquire(ctx context.Context, l *messages.Launch) error
-	// Attach says which process has it from now on. A process that was found, and not started by this manager, comes without
-	// Acquire: then it takes over what that has. What there is to report of it goes into l. An error says what could not be
-	// taken over; the process runs on without.
+	// Attach says which process has it from now on. A process that was found, and not started by this manager, comes
+	// without Acquire: then it takes over what that has. What there is to report of it goes into l. An error says what
+	// could not be taken over; the process runs on without.
 	Attach(l *messages.Launched) error
 	// Release gives it back, and puts into e what there is to report of it. e is nil while the run goes on.
 	Release(e *End)
@@ -64,13 +64,16 @@ func (w *World) resources(o Order) holdings {
 		{Resource: &port{world: w, app: o.App}, until: over},
 	}
 	if o.Adopt {
-		return kept // what a start needs and nothing else, a process that is found has done without; it tells whether it has a cgroup
+		// what a start needs and nothing else, a process that is found has done without; it tells whether it has a
+		// cgroup
+		return kept
 	}
 	if o.App.Resources != nil || w.Cgroups != nil && w.Cgroups.Each() {
 		kept = slices.Insert(kept, 1, w.cgroup(o)) // no port is taken for one whose resources cannot be bounded
 	}
 	return append(holdings{
-		{Resource: &slot{gate: w.Gate, id: o.App.InstanceID, precedence: o.Precedence, priority: o.App.Start.Priority}, until: ready},
+		{Resource: &slot{gate: w.Gate, id: o.App.InstanceID, precedence: o.Precedence, priority: o.App.Start.Priority},
+			until: ready},
 		{Resource: &room{budget: w.Budget}, until: begun},
 	}, kept...)
 }
@@ -87,7 +90,8 @@ func (h holdings) grouped(w *World, o Order) holdings {
 	return append(h, w.cgroup(o))
 }
 
-// await has then called when it is the turn of the start, or when ctx ends first. What gives the turn is held from then on.
+// await has then called when it is the turn of the start, or when ctx ends first. What gives the turn is held from then
+// on.
 func (h holdings) await(ctx context.Context, then func()) {
 	for n := range h {
 		if s, is := h[n].Resource.(*slot); is {
@@ -148,7 +152,8 @@ func (h holdings) attach(l *messages.Launched, failed func(error)) {
 	}
 }
 
-// release gives back what is held until that moment or an earlier one, in the reverse of the order in which it was acquired.
+// release gives back what is held until that moment or an earlier one, in the reverse of the order in which it was
+// acquired.
 func (h holdings) release(now moment, e *End) {
 	for n := len(h) - 1; n >= 0; n-- {
 		if h[n].held && h[n].until <= now {

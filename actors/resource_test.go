@@ -137,5 +137,6 @@ func TestAProcessThatWasFoundHasNothingOfWhatOnlyAStartNeeds(t *testing.T) {
 	held.attach(&messages.Launched{}, func(err error) { missing = append(missing, err) })
 	require.Len(t, missing, 1)
 	held.release(told, &End{Left: true})
-	require.Equal(t, []string{"attach disk", "attach port", "release disk"}, log, "what could not be taken over is not given back")
+	require.Equal(t, []string{"attach disk", "attach port", "release disk"},
+		log, "what could not be taken over is not given back")
 }

@@ -10,8 +10,8 @@ import (
 	"procman/messages"
 )
 
-// Rounds makes the probes of all instances that are well, as the schedule of each says. There is one timer for all, set for the
-// next that is due; while nothing is due, nothing of it runs. No instance waits for another.
+// Rounds makes the probes of all instances that are well, as the schedule of each says. There is one timer for all, set
+// for the next that is due; while nothing is due, nothing of it runs. No instance waits for another.
 type Rounds struct {
 	checker BatchChecker
 	epoch   time.Time
@@ -55,9 +55,10 @@ type patient struct {
 	cancel func() // of the probe that is out; nil: none is, or it is about to be known
 }
 
-// join has the target probed from now on, as it is made for each probe. bad is told of the first probe that is not good, from a goroutine of its own, and
-// must not wait; with it the patient has left.
-func (r *Rounds) join(s run.Schedule, target func() messages.Target, number int, recent *Recent, bad func(messages.Probe)) *patient {
+// join has the target probed from now on, as it is made for each probe. bad is told of the first probe that is not
+// good, from a goroutine of its own, and must not wait; with it the patient has left.
+func (r *Rounds) join(s run.Schedule, target func() messages.Target, number int, recent *Recent,
+	bad func(messages.Probe)) *patient {
 	p := &patient{rounds: r, schedule: s, target: target, run: number, recent: recent, bad: bad, place: -1}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -66,8 +67,8 @@ func (r *Rounds) join(s run.Schedule, target func() messages.Target, number int,
 	return p
 }
 
-// leave ends the rounds for the patient, and a probe that is out: nothing is told of it any more, but for what is being told.
-// A nil patient has left.
+// leave ends the rounds for the patient, and a probe that is out: nothing is told of it any more, but for what is being
+// told. A nil patient has left.
 func (p *patient) leave() {
 	if p == nil {
 		return

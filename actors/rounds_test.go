@@ -111,7 +111,8 @@ func (b *batched) count() int { return int(b.begun.Load()) }
 
 func (b *batched) broken() int { return int(b.cancelled.Load()) }
 
-func watched(r *Rounds, id messages.InstanceID, every time.Duration, share float64, bad func(messages.Probe)) (*patient, *Recent) {
+func watched(r *Rounds, id messages.InstanceID, every time.Duration, share float64,
+	bad func(messages.Probe)) (*patient, *Recent) {
 	recent := &Recent{}
 	t := messages.Target{ID: id, Policy: messages.HealthPolicy{Interval: every, Timeout: time.Second}}
 	return r.join(run.Schedule{Every: every, Share: share}, func() messages.Target { return t }, 1, recent, bad), recent
@@ -184,7 +185,8 @@ func TestAGoodProbeIsKeptAndTheFirstThatIsNotIsToldAndEndsTheRounds(t *testing.T
 		require.Equal(t, c.times("a")[1], recent.Of(1).At)
 		require.Nil(t, recent.Of(2), "of another run")
 
-		for _, bad := range []messages.Probe{{Error: "status 500", Status: 500}, {Void: true, Error: "not probed"}, {Conflict: true, Error: "stranger"}} {
+		for _, bad := range []messages.Probe{{Error: "status 500", Status: 500}, {Void: true, Error: "not probed"},
+			{Conflict: true, Error: "stranger"}} {
 			told = nil
 			before := len(c.times("a"))
 			c.say("a", bad)

@@ -10,9 +10,9 @@ import (
 )
 
 // Waits is where starts wait that the host keeps from succeeding, see messages.StartFault.Host. What runs short for one
-// runs short for all: so those that lack a port, or descriptors, processes and memory, stand in a line each, only the first
-// of it tries again, and whoever arrives later goes to its end. What concerns one instance alone, as the lock of its
-// directory, it waits for alone. A nil Waits paces nothing.
+// runs short for all: so those that lack a port, or descriptors, processes and memory, stand in a line each, only the
+// first of it tries again, and whoever arrives later goes to its end. What concerns one instance alone, as the lock of
+// its directory, it waits for alone. A nil Waits paces nothing.
 type Waits struct {
 	mu    sync.Mutex
 	lines map[messages.StartFault]*line
@@ -101,7 +101,8 @@ func (w *Waits) arrive(tell func(*messages.StartError)) *turn {
 	return &turn{waits: w, tell: tell, call: make(chan struct{}, 1)}
 }
 
-// await returns when the start may be tried. One that has its port does not wait for one. Before it waits it calls begin.
+// await returns when the start may be tried. One that has its port does not wait for one. Before it waits it calls
+// begin.
 func (t *turn) await(ctx context.Context, hasPort bool, begin func()) error {
 	if t.waits == nil || t.line != nil {
 		return ctx.Err()

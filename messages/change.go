@@ -19,10 +19,11 @@ const (
 
 // Change is what a new desired list would do to one instance, and why.
 type Change struct {
-	ID     InstanceID    `json:"id"`
-	Kind   ChangeKind    `json:"do"`
-	Why    string        `json:"why"`
-	Fields []FieldChange `json:"fields"` // of an instance that is in both lists, in the order of the configuration's keys
+	ID   InstanceID `json:"id"`
+	Kind ChangeKind `json:"do"`
+	Why  string     `json:"why"`
+	// of an instance that is in both lists, in the order of the configuration's keys
+	Fields []FieldChange `json:"fields"`
 }
 
 // FieldChange is one field that differs between two lists. Secrets are masked.
@@ -42,8 +43,8 @@ func (c FieldChange) Effect() Effect {
 	return Noted
 }
 
-// Diff returns what differs between two instances of one id, in the order of [Fields]; it is never nil. Where the environment
-// of next is not known (EnvFault), no difference of it is one.
+// Diff returns what differs between two instances of one id, in the order of [Fields]; it is never nil. Where the
+// environment of next is not known (EnvFault), no difference of it is one.
 func Diff(now, next AppInstance) []FieldChange { return fields.diff(&now, &next) }
 
 func (t table) diff(now, next *AppInstance) []FieldChange {
@@ -63,8 +64,8 @@ func (t table) diff(now, next *AppInstance) []FieldChange {
 	return list
 }
 
-// entries returns the entries of a mapping that differ. Whether one was secret or is to be, its value is not shown, and that
-// it is no more, or is now, is a difference.
+// entries returns the entries of a mapping that differ. Whether one was secret or is to be, its value is not shown, and
+// that it is no more, or is now, is a difference.
 func (f Field) entries(now, next *AppInstance, mask *Masker) (list []FieldChange) {
 	was, is := f.value(now).Interface().(map[string]string), f.value(next).Interface().(map[string]string)
 	names := slices.AppendSeq(slices.Collect(maps.Keys(was)), maps.Keys(is))

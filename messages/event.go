@@ -44,9 +44,12 @@ const (
 
 // EventTypes lists every type of event.
 func EventTypes() []EventType {
-	return []EventType{ManagerStarted, ManagerStopped, ConfigApplied, ConfigRejected, RemovalWaits, OperatorActed, InstanceStarted, InstanceReady,
-		InstanceAdopted, InstanceStopping, InstanceStopped, InstanceExited, InstanceUnhealthy, InstanceRestarting, StartFailed,
-		PortConflict, PortChanged, StateUnsaved, StateSaved, OutputMoved, OutputRemoved, FleetChanged, FleetClaimed, FleetReleased, EventsLost}
+	return []EventType{ManagerStarted, ManagerStopped, ConfigApplied, ConfigRejected, RemovalWaits, OperatorActed,
+		InstanceStarted, InstanceReady,
+		InstanceAdopted, InstanceStopping, InstanceStopped, InstanceExited, InstanceUnhealthy, InstanceRestarting,
+		StartFailed,
+		PortConflict, PortChanged, StateUnsaved, StateSaved, OutputMoved, OutputRemoved, FleetChanged, FleetClaimed,
+		FleetReleased, EventsLost}
 }
 
 // Who causes events, beside operators, who are named by what their way of speaking knows of them: "uid 1000".
@@ -56,8 +59,8 @@ const (
 	ByHost          = "host program"  // the program that embeds the supervisor
 )
 
-// Event is something worth knowing that happened: who did what, why, when. The log, the event log and every observer are
-// told one and the same, after it is done.
+// Event is something worth knowing that happened: who did what, why, when. The log, the event log and every observer
+// are told one and the same, after it is done.
 type Event struct {
 	Cursor  Cursor        `json:"cursor"` // 0 until it is in the event log
 	At      time.Time     `json:"at"`
@@ -73,9 +76,10 @@ type Event struct {
 	Why     string        `json:"reason,omitempty"`   // for a person
 	Bad     bool          `json:"bad,omitempty"`      // somebody should look
 	Exit    *Exit         `json:"exit,omitempty"`
-	Delay   time.Duration `json:"-"`                 // of a restart; delay_seconds in JSON
-	Attempt int           `json:"attempt,omitempty"` // of a restart: its number since the instance was last stable, see Status.ConsecutiveFailures
-	Details []slog.Attr   `json:"-"`                 // what the log says in place of Why; nil: it says Why
+	Delay   time.Duration `json:"-"` // of a restart; delay_seconds in JSON
+	// of a restart: its number since the instance was last stable, see Status.ConsecutiveFailures
+	Attempt int         `json:"attempt,omitempty"`
+	Details []slog.Attr `json:"-"` // what the log says in place of Why; nil: it says Why
 }
 
 // Level is how much the event matters to whoever reads the log.
@@ -120,7 +124,8 @@ func (e Event) attrs() []slog.Attr {
 		text("by", e.By)
 	}
 	if x := e.Exit; x != nil {
-		attrs = append(attrs, slog.Int("code", x.Code), slog.String("signal", x.Signal), slog.Bool("known", x.Known), slog.String("reason", string(x.Reason)))
+		attrs = append(attrs, slog.Int("code", x.Code), slog.String("signal", x.Signal), slog.Bool("known", x.Known),
+			slog.String("reason", string(x.Reason)))
 	}
 	if e.What == InstanceRestarting {
 		attrs = append(attrs, slog.Duration("delay", e.Delay), slog.Int("attempt", e.Attempt))
@@ -184,17 +189,20 @@ type Explanation struct {
 	Desired *AppInstance // what the list says of it; nil: it is not in the list. Not to be changed.
 	HeldBy  string       // of a hold: who
 	HeldAt  time.Time    // and when
-	Leaving string       // it has left a list that may not be whole, and runs on: why that is in doubt; empty: it has not
-	Verdict Verdict      // all of it in words
+	// it has left a list that may not be whole, and runs on: why that is in doubt; empty: it has not
+	Leaving string
+	Verdict Verdict // all of it in words
 }
 
 // Verdict is what there is to say of an instance, in words.
 type Verdict struct {
-	Summary string   `json:"summary"`   // where it stands, and why; a sentence without its subject
-	Exit    string   `json:"exit"`      // what the reason of the last exit says, and where to look; empty before the first
-	Next    string   `json:"next"`      // what happens by itself, and when
-	Change  []string `json:"to_change"` // what would change that, and how
-	Attempt int      `json:"attempt"`   // the number of the restart under way, or of the next one, since the instance was last stable; 0: none
+	Summary string `json:"summary"` // where it stands, and why; a sentence without its subject
+	// what the reason of the last exit says, and where to look; empty before the first
+	Exit   string   `json:"exit"`
+	Next   string   `json:"next"`      // what happens by itself, and when
+	Change []string `json:"to_change"` // what would change that, and how
+	// the number of the restart under way, or of the next one, since the instance was last stable; 0: none
+	Attempt int `json:"attempt"`
 }
 
 // KeptProbes is how many probes of an instance are kept.

@@ -17,10 +17,12 @@ func TestAListOfExitsHoldsCodesAndSignals(t *testing.T) {
 		}
 		return ""
 	}
-	for _, list := range []messages.WordList{"", "0", "0 1 255", "TERM", "SIGTERM 143", "RTMIN RTMIN+3 RTMAX", "SIGRTMIN+30"} {
+	for _, list := range []messages.WordList{"", "0", "0 1 255", "TERM", "SIGTERM 143", "RTMIN RTMIN+3 RTMAX",
+		"SIGRTMIN+30"} {
 		require.Empty(t, wrong(list), "%q", list)
 	}
 	for _, word := range []string{"256", "-1", "01", "TERMINATE", "sigterm", "RTMIN+31", "RTMIN+0", "RTMIN+x", "1.5"} {
-		require.Contains(t, wrong(messages.WordList("0 "+word)), "\""+word+"\" is neither an exit code, from 0 to 255, nor the name of a signal", word)
+		require.Contains(t, wrong(messages.WordList("0 "+word)),
+			"\""+word+"\" is neither an exit code, from 0 to 255, nor the name of a signal", word)
 	}
 }

@@ -15,8 +15,8 @@ type Launch struct {
 	App  AppInstance
 	Run  int // the number of the run, see Status.Run
 	Port int
-	// Extra is further environment of the process, NAME=VALUE each, which no variable of the instance overrides. It is no part
-	// of what the instance is, and of its SpecHash.
+	// Extra is further environment of the process, NAME=VALUE each, which no variable of the instance overrides. It is
+	// no part of what the instance is, and of its SpecHash.
 	Extra []string
 	// Cgroup is that of the run, below the mount of the hierarchy; empty: it has none of its own.
 	Cgroup string
@@ -30,8 +30,8 @@ type Survivor struct {
 	Port      int
 	StartedAt time.Time
 	SpecHash  string // of what runs, see AppInstance.SpecHash
-	// Unclear says why it cannot be told whether the process PID is the run; empty: it can. Then Alive is true, for it is not
-	// known to have ended, but nothing is started in its place, and nothing is signalled.
+	// Unclear says why it cannot be told whether the process PID is the run; empty: it can. Then Alive is true, for it
+	// is not known to have ended, but nothing is started in its place, and nothing is signalled.
 	Unclear  string
 	Alive    bool // it is not over; otherwise Exit says how its first process ended
 	Outlived bool // its first process has ended: if Alive, others of it live
@@ -145,8 +145,8 @@ type Unhealthy struct {
 	Conflict bool      // somebody else answers on its port
 }
 
-// Lingers says that a run is not over yet, though it is at its end: its first process has ended and others of it live, or
-// there is a process that KILL does not end.
+// Lingers says that a run is not over yet, though it is at its end: its first process has ended and others of it live,
+// or there is a process that KILL does not end.
 type Lingers struct {
 	ID     InstanceID
 	Run    int
@@ -213,13 +213,15 @@ type Rest struct {
 func (r Rest) Text(grace time.Duration) string {
 	s := ""
 	if r.Killed > 0 {
-		s = fmt.Sprintf("; %d other %s of it %s killed", r.Killed, plural(r.Killed, "process", "processes"), plural(r.Killed, "was", "were"))
+		s = fmt.Sprintf("; %d other %s of it %s killed", r.Killed, plural(r.Killed, "process", "processes"),
+			plural(r.Killed, "was", "were"))
 		if !r.AtOnce {
 			s += fmt.Sprintf(" after the grace of %v", grace)
 		}
 	}
 	if r.Starved > 0 {
-		s += fmt.Sprintf("; the kernel killed %d %s of it for want of memory within resources.memory", r.Starved, plural(r.Starved, "process", "processes"))
+		s += fmt.Sprintf("; the kernel killed %d %s of it for want of memory within resources.memory", r.Starved,
+			plural(r.Starved, "process", "processes"))
 	}
 	if len(r.Left) > 0 {
 		s += "; leaves " + Members(r.Left)
@@ -250,22 +252,26 @@ const (
 	FaultDirMissing        StartFault = "directory missing"
 	FaultBusy              StartFault = "executable is being written" // ETXTBSY
 	FaultResources         StartFault = "out of resources"            // EAGAIN, ENOMEM, EMFILE, ENFILE
-	FaultLocked            StartFault = "still locked"                // a process of the instance, or a grandchild, lives
-	FaultUnclear           StartFault = "cannot tell"                 // whether a process that lives is the instance's
-	FaultNotTaken          StartFault = "not taken over"              // the instance's process lives, and there is no room to hold it
-	FaultElsewhere         StartFault = "runs elsewhere"              // under another state directory
-	FaultNoPort            StartFault = "no free port"
-	FaultStateDir          StartFault = "state directory unusable"
-	FaultStalled           StartFault = "file system does not answer"
-	FaultFleet             StartFault = "not allowed by the fleet" // at this moment: the instance is another host's, or the lease has no time left
-	FaultOther             StartFault = "start failed"
+	// a process of the instance, or a grandchild, lives
+	FaultLocked  StartFault = "still locked"
+	FaultUnclear StartFault = "cannot tell" // whether a process that lives is the instance's
+	// the instance's process lives, and there is no room to hold it
+	FaultNotTaken  StartFault = "not taken over"
+	FaultElsewhere StartFault = "runs elsewhere" // under another state directory
+	FaultNoPort    StartFault = "no free port"
+	FaultStateDir  StartFault = "state directory unusable"
+	FaultStalled   StartFault = "file system does not answer"
+	// at this moment: the instance is another host's, or the lease has no time left
+	FaultFleet StartFault = "not allowed by the fleet"
+	FaultOther StartFault = "start failed"
 )
 
-// Host reports whether the fault is not the instance's: something that the host has runs short, or somebody keeps it. Such
-// a start waits until there is room, and that is no failed attempt.
+// Host reports whether the fault is not the instance's: something that the host has runs short, or somebody keeps it.
+// Such a start waits until there is room, and that is no failed attempt.
 func (f StartFault) Host() bool {
 	switch f {
-	case FaultResources, FaultNoPort, FaultLocked, FaultUnclear, FaultNotTaken, FaultElsewhere, FaultStateDir, FaultStalled, FaultBusy, FaultFleet:
+	case FaultResources, FaultNoPort, FaultLocked, FaultUnclear, FaultNotTaken, FaultElsewhere, FaultStateDir,
+		FaultStalled, FaultBusy, FaultFleet:
 		return true
 	}
 	return false
@@ -328,8 +334,8 @@ type Pruned struct {
 	Kept string     `json:"kept"` // why it was not removed; empty: it was
 }
 
-// UnsavedError says that what was asked for is done, and that it could not be made durable: a crash of the manager would
-// forget it. It is tried again until it is written.
+// UnsavedError says that what was asked for is done, and that it could not be made durable: a crash of the manager
+// would forget it. It is tried again until it is written.
 type UnsavedError struct {
 	ID   InstanceID
 	Done string // stopped, started
@@ -337,7 +343,8 @@ type UnsavedError struct {
 }
 
 func (e *UnsavedError) Error() string {
-	return fmt.Sprintf("%s, but this could not be written (%s): a crash of the daemon would forget it", e.Done, Cause(e.Err))
+	return fmt.Sprintf("%s, but this could not be written (%s): a crash of the daemon would forget it", e.Done,
+		Cause(e.Err))
 }
 
 func (e *UnsavedError) Unwrap() error { return e.Err }

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// Field describes one field of an [AppInstance], once for all: defaults, limits, hashes, what an edit does, the keys of a
-// configuration with their schema, example and reference are loops over [Fields].
+// Field describes one field of an [AppInstance], once for all: defaults, limits, hashes, what an edit does, the keys of
+// a configuration with their schema, example and reference are loops over [Fields].
 type Field struct {
-	// Key is how the configuration and a [FieldChange] name it. One in a section, as health.interval, may be written for a
-	// whole file, for defaults and for an instance; any other for the latter two.
+	// Key is how the configuration and a [FieldChange] name it. One in a section, as health.interval, may be written
+	// for a whole file, for defaults and for an instance; any other for the latter two.
 	Key    string
 	Kind   Kind
 	Doc    string // what it says, in a phrase
@@ -58,14 +58,16 @@ type Effect int
 
 // The effects.
 const (
-	Noted     Effect = iota // no run is told of it
-	Applied                 // a running process goes on under the new rule
-	Wished                  // the same, and it is a wish to see an instance run that has ended
-	Respawns                // it is part of what runs: the process is replaced by another one
-	NewDaemon               // of a setting that is no field of an instance: only a daemon that is started after it takes it up
+	Noted    Effect = iota // no run is told of it
+	Applied                // a running process goes on under the new rule
+	Wished                 // the same, and it is a wish to see an instance run that has ended
+	Respawns               // it is part of what runs: the process is replaced by another one
+	// of a setting that is no field of an instance: only a daemon that is started after it takes it up
+	NewDaemon
 )
 
-// Fields returns the description of every field of an [AppInstance] that a configuration can set, in the order of its keys.
+// Fields returns the description of every field of an [AppInstance] that a configuration can set, in the order of its
+// keys.
 func Fields() []Field { return slices.Clone(fields) }
 
 // Section is a group of fields, whose keys begin with its name and a dot.
@@ -92,7 +94,8 @@ func (f Field) Section() (section, name string) {
 	return "", f.Key
 }
 
-// Complaint says what is wrong with a value of the field, in words that follow "health.failures is 0; ". Empty: nothing is.
+// Complaint says what is wrong with a value of the field, in words that follow "health.failures is 0; ". Empty: nothing
+// is.
 func (f Field) Complaint(v any) string {
 	if f.Words != nil && !slices.Contains(f.Words, fmt.Sprint(v)) {
 		return "it must be " + Alternatives(f.Words)
@@ -113,7 +116,8 @@ func (f Field) Below(a *AppInstance) error {
 	if f.NotBelow == "" || !f.tooLow(a) {
 		return nil
 	}
-	return fmt.Errorf("%s is %s; it must not be less than %s, %s", f.Key, f.text(a), f.NotBelow, fields.field(f.NotBelow).text(a))
+	return fmt.Errorf("%s is %s; it must not be less than %s, %s", f.Key, f.text(a), f.NotBelow,
+		fields.field(f.NotBelow).text(a))
 }
 
 func (f Field) tooLow(a *AppInstance) bool {
@@ -154,10 +158,11 @@ func (f Field) isDefault(a *AppInstance) bool {
 	return v.IsZero() && !f.ZeroCounts || f.Default != nil && reflect.DeepEqual(v.Interface(), f.Default)
 }
 
-// firstForm are the fields that were hashed from the beginning on, whatever their values are. A later one counts only where
-// it is not its default: else the upgrade that brings it would be an edit of every instance.
+// firstForm are the fields that were hashed from the beginning on, whatever their values are. A later one counts only
+// where it is not its default: else the upgrade that brings it would be an edit of every instance.
 func firstForm() []string {
-	return []string{"executable", "wasm_path", "db_name", "work_dir", "args", "env", "restart.initial", "restart.max", "restart.multiplier",
+	return []string{"executable", "wasm_path", "db_name", "work_dir", "args", "env", "restart.initial", "restart.max",
+		"restart.multiplier",
 		"restart.jitter", "restart.stable_after", "restart.max_attempts", "restart.mode"}
 }
 
@@ -202,7 +207,8 @@ func (t table) fill(a *AppInstance) {
 	var unset []*Field
 	for i, f := range t {
 		section, _ := f.Section()
-		if f.Default != nil && f.value(a).IsZero() && !(f.Into != nil && reflect.ValueOf(f.Default).IsZero()) && (!f.ZeroCounts || t.blank(section, a)) {
+		if f.Default != nil && f.value(a).IsZero() && !(f.Into != nil && reflect.ValueOf(f.Default).IsZero()) &&
+			(!f.ZeroCounts || t.blank(section, a)) {
 			unset = append(unset, &t[i])
 		}
 	}

@@ -25,8 +25,9 @@ type FleetStanding struct {
 
 // FleetHost is a host of a fleet.
 type FleetHost struct {
-	Name        string            `json:"name"`
-	Live        bool              `json:"live"` // its key is there; else it is named by what waits for it, or is drained
+	Name string `json:"name"`
+	// its key is there; else it is named by what waits for it, or is drained
+	Live        bool              `json:"live"`
 	Draining    bool              `json:"draining"`
 	Incarnation string            `json:"incarnation"`
 	Capacity    int               `json:"capacity"` // 0: no limit
@@ -43,8 +44,8 @@ type FleetInstance struct {
 	Movable bool              `json:"movable"`
 	Fence   string            `json:"fence"` // leash or none; empty: it does not move
 	Hosts   map[string]string `json:"hosts"` // labels that its host must have
-	// State is how it stands: assigned, held, leaves, waits, unheard, turn, settling, no member, no match, no room, draining
-	// or unknown.
+	// State is how it stands: assigned, held, leaves, waits, unheard, turn, settling, no member, no match, no room,
+	// draining or unknown.
 	State string `json:"state"`
 	Host  string `json:"host"`  // where it runs, or for whom it waits; empty: neither
 	Epoch int64  `json:"epoch"` // of the assignment; 0: none

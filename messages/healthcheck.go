@@ -78,7 +78,8 @@ type TLSFiles struct {
 }
 
 // usualCheck is what a HealthPolicy without a HealthCheck has. It is never written to.
-var usualCheck = HealthCheck{Status: "200", Method: "GET", Host: "localhost", Headers: map[string]string{}, Scheme: SchemeHTTP, Command: []string{},
+var usualCheck = HealthCheck{Status: "200", Method: "GET", Host: "localhost", Headers: map[string]string{},
+	Scheme: SchemeHTTP, Command: []string{},
 	OnFailure: FailureRestart}
 
 // Asks returns how an instance of the policy, whose defaults are filled in, is asked. It is not to be changed.
@@ -136,7 +137,8 @@ func statuses(word string) (first, last int, ok bool) {
 	}
 	first, err1 := strconv.Atoi(from)
 	last, err2 := strconv.Atoi(to)
-	return first, last, err1 == nil && err2 == nil && len(from) == 3 && len(to) == 3 && 200 <= first && first <= last && last <= 599
+	return first, last, err1 == nil && err2 == nil && len(from) == 3 && len(to) == 3 && 200 <= first &&
+		first <= last && last <= 599
 }
 
 // HealthFault is something that no single key of a HealthPolicy shows.
@@ -153,9 +155,12 @@ func (p *HealthPolicy) Faults() (list []HealthFault) {
 			list = append(list, HealthFault{key, text})
 		}
 	}
-	add(p.Kind == HealthCommand && len(c.Command) == 0, "kind", "health.kind is command, and health.command, which it runs, is missing")
-	add(c.TLS.Cert != "" && c.TLS.Key == "", "tls", "health.tls.cert_file is given without health.tls.key_file: a client shows both, or none")
-	add(c.TLS.Cert == "" && c.TLS.Key != "", "tls", "health.tls.key_file is given without health.tls.cert_file: a client shows both, or none")
+	add(p.Kind == HealthCommand && len(c.Command) == 0, "kind",
+		"health.kind is command, and health.command, which it runs, is missing")
+	add(c.TLS.Cert != "" && c.TLS.Key == "", "tls",
+		"health.tls.cert_file is given without health.tls.key_file: a client shows both, or none")
+	add(c.TLS.Cert == "" && c.TLS.Key != "", "tls",
+		"health.tls.key_file is given without health.tls.cert_file: a client shows both, or none")
 	return list
 }
 
@@ -182,16 +187,20 @@ func wrongHeaders(a *AppInstance) (errs []error) {
 // HeaderComplaint says what is wrong with a header of a request, without its value. Empty: nothing is.
 func HeaderComplaint(name, value string) string {
 	odd := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+			strings.ContainsRune("!#$%&'*+-.^_`|~", r))
 	}
 	switch {
 	case name == "" || strings.ContainsFunc(name, odd):
-		return "this cannot be the name of a header, which has letters, digits and hyphens" // not quoted: it may be a value that slipped
+		// not quoted: it may be a value that slipped
+		return "this cannot be the name of a header, which has letters, digits and hyphens"
 	case strings.EqualFold(name, "Host"):
 		return "Host is said by health.host"
-	case slices.ContainsFunc([]string{"Connection", "Content-Length", "Transfer-Encoding", "Upgrade", "Trailer", "TE", "Expect"},
+	case slices.ContainsFunc([]string{"Connection", "Content-Length", "Transfer-Encoding", "Upgrade", "Trailer",
+		"TE", "Expect"},
 		func(s string) bool { return strings.EqualFold(s, name) }):
-		return fmt.Sprintf("%s is not to be chosen: a probe is one request without a body, on a connection of its own", name)
+		return fmt.Sprintf("%s is not to be chosen: a probe is one request without a body, on a connection of its own",
+			name)
 	case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 		return fmt.Sprintf("the value of %s holds a control character, such as the end of a line", name)
 	}
@@ -202,7 +211,8 @@ func HeaderComplaint(name, value string) string {
 func (c *HealthCheck) secretHeaders() (list []string) {
 	for name, value := range c.Headers {
 		name = strings.ToUpper(name)
-		if slices.ContainsFunc([]string{"AUTH", "COOKIE", "TOKEN", "KEY", "SECRET", "PASS"}, func(s string) bool { return strings.Contains(name, s) }) {
+		if slices.ContainsFunc([]string{"AUTH", "COOKIE", "TOKEN", "KEY", "SECRET", "PASS"},
+			func(s string) bool { return strings.Contains(name, s) }) {
 			list = append(list, value)
 			if _, credentials, two := strings.Cut(value, " "); two { // behind Bearer
 				list = append(list, credentials)
@@ -223,15 +233,18 @@ var (
 		return ""
 	}, nil))
 	method = []Limit{Must(func(s string) string {
-		odd := s == "" || len(s) > 20 || s == "CONNECT" || strings.ContainsFunc(s, func(r rune) bool { return r < 'A' || r > 'Z' })
+		odd := s == "" || len(s) > 20 || s == "CONNECT" ||
+			strings.ContainsFunc(s, func(r rune) bool { return r < 'A' || r > 'Z' })
 		return when(odd, "it must be a method in capitals, such as GET, HEAD or POST")
 	}, map[string]any{"pattern": "^[A-Z]{1,20}$"})}
 	hostName = []Limit{Must(func(s string) string {
-		odd := s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("/?#@\\", r) })
+		odd := s == "" || strings.ContainsFunc(s,
+			func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("/?#@\\", r) })
 		return when(odd, "it must be a host such as example.org, or example.org:8080, as a request names it")
 	}, map[string]any{"pattern": `^[^\x00-\x20\x7f/?#@\\]+$`})}
 	serverName = []Limit{Must(func(s string) string {
-		odd := strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("/?#@\\", r) })
+		odd := strings.ContainsFunc(s,
+			func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("/?#@\\", r) })
 		return when(odd, "it must be a name such as example.org, or an address, as the certificate has it")
 	}, map[string]any{"pattern": `^[^\x00-\x20\x7f/?#@\\]*$`})}
 )
@@ -256,25 +269,34 @@ func checkFields() table {
 		ofCheck(Field{Key: "health.method", Kind: KindText, Default: u.Method, Limits: method, Doc: "of the request"},
 			func(c *HealthCheck) any { return &c.Method }),
 		ofCheck(Field{Key: "health.status", Kind: KindWords, Default: u.Status, Limits: statusList,
-			Doc: "the statuses that are healthy, one by one or in ranges as 200-299"}, func(c *HealthCheck) any { return &c.Status }),
+			Doc: "the statuses that are healthy, one by one or in ranges as 200-299"},
+			func(c *HealthCheck) any { return &c.Status }),
 		ofCheck(Field{Key: "health.host", Kind: KindText, Default: u.Host, Limits: hostName,
-			Doc: "what is asked for as Host; the connection goes to this host in any case"}, func(c *HealthCheck) any { return &c.Host }),
+			Doc: "what is asked for as Host; the connection goes to this host in any case"},
+			func(c *HealthCheck) any { return &c.Host }),
 		ofCheck(Field{Key: "health.headers", Kind: KindNames, Default: u.Headers, Hidden: true, check: wrongHeaders,
-			Doc: "of the request, beside its own; their values are shown nowhere"}, func(c *HealthCheck) any { return &c.Headers }),
-		ofCheck(Field{Key: "health.scheme", Kind: KindText, Default: u.Scheme, Words: words(SchemeHTTP, SchemeHTTPS), Doc: "how HTTP is spoken"},
+			Doc: "of the request, beside its own; their values are shown nowhere"},
+			func(c *HealthCheck) any { return &c.Headers }),
+		ofCheck(Field{Key: "health.scheme", Kind: KindText, Default: u.Scheme, Words: words(SchemeHTTP, SchemeHTTPS),
+			Doc: "how HTTP is spoken"},
 			func(c *HealthCheck) any { return &c.Scheme }),
 		ofCheck(Field{Key: "health.tls.ca_file", Kind: KindPath, Default: "",
-			Doc: "with the certificates that sign the one of the server; empty: those that this host trusts"}, func(c *HealthCheck) any { return &c.TLS.CA }),
-		ofCheck(Field{Key: "health.tls.cert_file", Kind: KindPath, Default: "", Doc: "with the certificate that the probe shows; read again when it changes"},
+			Doc: "with the certificates that sign the one of the server; empty: those that this host trusts"},
+			func(c *HealthCheck) any { return &c.TLS.CA }),
+		ofCheck(Field{Key: "health.tls.cert_file", Kind: KindPath, Default: "",
+			Doc: "with the certificate that the probe shows; read again when it changes"},
 			func(c *HealthCheck) any { return &c.TLS.Cert }),
 		ofCheck(Field{Key: "health.tls.key_file", Kind: KindPath, Default: "", Doc: "with its private key"},
 			func(c *HealthCheck) any { return &c.TLS.Key }),
 		ofCheck(Field{Key: "health.tls.server_name", Kind: KindText, Default: "", Limits: serverName,
-			Doc: "for which the certificate of the server must be; empty: the host that is asked for"}, func(c *HealthCheck) any { return &c.TLS.ServerName }),
+			Doc: "for which the certificate of the server must be; empty: the host that is asked for"},
+			func(c *HealthCheck) any { return &c.TLS.ServerName }),
 		ofCheck(Field{Key: "health.command", Kind: KindTexts, Default: u.Command, check: wrongCommand,
-			Doc: "a program and its arguments, as in args; it runs as the instance does, and 0 is healthy"}, func(c *HealthCheck) any { return &c.Command }),
-		ofCheck(Field{Key: "health.on_failure", Kind: KindText, Default: u.OnFailure, Words: words(FailureRestart, FailureReport),
-			Doc: "what becomes of one that is not healthy: it is ended, or that is said"},
+			Doc: "a program and its arguments, as in args; it runs as the instance does, and 0 is healthy"},
+			func(c *HealthCheck) any { return &c.Command }),
+		ofCheck(Field{Key: "health.on_failure", Kind: KindText, Default: u.OnFailure,
+			Words: words(FailureRestart, FailureReport),
+			Doc:   "what becomes of one that is not healthy: it is ended, or that is said"},
 			func(c *HealthCheck) any { return &c.OnFailure }),
 	}
 }

@@ -29,13 +29,15 @@ func (id InstanceID) Validate() error {
 	case id == "":
 		return errors.New("the instance id is empty")
 	case len(id) > MaxInstanceID:
-		return fmt.Errorf("the instance id %.20q… has %d bytes; at most %d are allowed", string(id), len(id), MaxInstanceID)
+		return fmt.Errorf("the instance id %.20q… has %d bytes; at most %d are allowed", string(id), len(id),
+			MaxInstanceID)
 	}
 	for i := range len(id) {
 		c := id[i]
 		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 		if !alnum && (i == 0 || !strings.ContainsRune("._-", rune(c))) {
-			return fmt.Errorf("the instance id %q may hold letters, digits, '.', '_' and '-' only, and begins with a letter or a digit", string(id))
+			return fmt.Errorf("the instance id %q may hold letters, digits, '.', '_' and '-' only, and begins with a "+
+				"letter or a digit", string(id))
 		}
 	}
 	return nil
@@ -68,8 +70,8 @@ type AppInstance struct {
 	Labels  map[string]string // free for the user; shown in Status
 
 	Disabled bool // listed, but not to be run
-	// EnvFault is why Env is not known in full; empty: it is. Such an instance cannot be started, and one that runs is left as
-	// it is. It holds no secret.
+	// EnvFault is why Env is not known in full; empty: it is. Such an instance cannot be started, and one that runs is
+	// left as it is. It holds no secret.
 	EnvFault string
 
 	Health  HealthPolicy
@@ -88,73 +90,94 @@ var stopFields = fields.of("stop")
 // stopDefaults is the policy of which nothing is said.
 var stopDefaults = StopPolicy{}.filled()
 
-// fields is the description of an instance, in the order of the configuration's keys. What is added to it needs a field of
-// its struct, and nothing else.
+// fields is the description of an instance, in the order of the configuration's keys. What is added to it needs a field
+// of its struct, and nothing else.
 var fields = slices.Concat(table{
 	{Key: "id", Kind: KindText, Doc: "unique; letters, digits, '.', '_' and '-'", check: wrongID,
-		Limits: []Limit{{Schema: map[string]any{"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "maxLength": MaxInstanceID}}},
-		At:     func(a *AppInstance) any { return &a.InstanceID }},
+		Limits: []Limit{{Schema: map[string]any{"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+			"maxLength": MaxInstanceID}}},
+		At: func(a *AppInstance) any { return &a.InstanceID }},
 	{Key: "wasm_path", Kind: KindPath, Effect: Respawns, Doc: "the module to load; relative to the file",
 		At: func(a *AppInstance) any { return &a.WasmPath }},
 	{Key: "db_name", Kind: KindText, Effect: Respawns, Doc: "the database; relative to work_dir if it is a path",
 		At: func(a *AppInstance) any { return &a.DbName }},
-	{Key: "executable", Kind: KindProgram, Effect: Respawns, Default: DefaultExecutable, Doc: "the program to run instead of the file's",
-		At: func(a *AppInstance) any { return &a.Executable }},
+	{Key: "executable", Kind: KindProgram, Effect: Respawns, Default: DefaultExecutable,
+		Doc: "the program to run instead of the file's",
+		At:  func(a *AppInstance) any { return &a.Executable }},
 	{Key: "args", Kind: KindTexts, Effect: Respawns, Default: DefaultArgs(), check: wrongArgs,
-		Doc: "the command line after the executable; {id}, {wasm_path}, {db_name} and {port} are filled in; default: " + strings.Join(DefaultArgs(), " "),
-		At:  func(a *AppInstance) any { return &a.Args }},
-	{Key: "work_dir", Kind: KindPath, Effect: Respawns, Doc: "where the process starts; default: the directory of the file",
-		At: func(a *AppInstance) any { return &a.WorkDir }},
+		Doc: "the command line after the executable; {id}, {wasm_path}, {db_name} and {port} are filled in; default: " +
+			strings.Join(DefaultArgs(), " "),
+		At: func(a *AppInstance) any { return &a.Args }},
+	{Key: "work_dir", Kind: KindPath, Effect: Respawns,
+		Doc: "where the process starts; default: the directory of the file",
+		At:  func(a *AppInstance) any { return &a.WorkDir }},
 	{Key: "enabled", Kind: KindBool, Negated: true, Doc: "false: listed, but not to be run; default true",
 		At: func(a *AppInstance) any { return &a.Disabled }},
 	{Key: "env", Kind: KindNames, Effect: Respawns, Secret: true, check: wrongEnv,
-		Doc: "environment variables. From weak to strong: env_file of defaults, env of defaults, env_file of the instance, env of the instance",
-		At:  func(a *AppInstance) any { return &a.Env }},
-	{Key: "env_file", Kind: KindPath, Doc: "a file of NAME=VALUE lines, for secrets: the values are shown nowhere; env beside it comes before it",
+		Doc: "environment variables. From weak to strong: env_file of defaults, env of defaults, env_file of the " +
+			"instance, env of the instance",
+		At: func(a *AppInstance) any { return &a.Env }},
+	{Key: "env_file", Kind: KindPath, Doc: "a file of NAME=VALUE lines, for secrets: the values are shown nowhere; " +
+		"env beside it comes before it",
 		At: func(a *AppInstance) any { return &a.EnvFault }},
 	{Key: "labels", Kind: KindNames, Doc: "free for you; shown in the status",
 		At: func(a *AppInstance) any { return &a.Labels }},
 	{Key: "movable", Kind: KindBool, check: wrongPlacement,
-		Doc: "in a fleet: another host may start it when its own is lost, since its data is there, too; default false: it waits for its host",
-		At:  func(a *AppInstance) any { return &a.place().Movable }, Into: func(a *AppInstance) any { return &a.placed().Movable }},
+		Doc: "in a fleet: another host may start it when its own is lost, since its data is there, too; default " +
+			"false: it waits for its host",
+		At:   func(a *AppInstance) any { return &a.place().Movable },
+		Into: func(a *AppInstance) any { return &a.placed().Movable }},
 	{Key: "fence", Kind: KindText, check: nothing, Words: words(FenceLeash, FenceNone),
-		Doc: "of one that may move: leash ends it when its host's lease is over, so that there are never two, none does not; default leash",
-		At:  func(a *AppInstance) any { return &a.place().Fence }, Into: func(a *AppInstance) any { return &a.placed().Fence }},
+		Doc: "of one that may move: leash ends it when its host's lease is over, so that there are never two, none " +
+			"does not; default leash",
+		At:   func(a *AppInstance) any { return &a.place().Fence },
+		Into: func(a *AppInstance) any { return &a.placed().Fence }},
 	{Key: "hosts", Kind: KindNames, check: nothing, Limits: []Limit{HostLabels()},
-		Doc: "in a fleet: the labels that its host must have", At: func(a *AppInstance) any { return &a.place().Hosts }, Into: func(a *AppInstance) any { return &a.placed().Hosts }},
+		Doc: "in a fleet: the labels that its host must have", At: func(a *AppInstance) any { return &a.place().Hosts },
+		Into: func(a *AppInstance) any { return &a.placed().Hosts }},
 
-	{Key: "health.kind", Kind: KindText, Effect: Applied, Default: HealthHTTP, Words: words(HealthHTTP, HealthTCP, HealthCommand),
-		Doc: "how an instance is asked: by a request, a connection or a program",
-		At:  func(a *AppInstance) any { return &a.Health.Kind }},
-	{Key: "health.path", Kind: KindText, Effect: Applied, Default: "/api/status", Limits: urlPath, Doc: "what is asked for",
-		At: func(a *AppInstance) any { return &a.Health.Path }},
+	{Key: "health.kind", Kind: KindText, Effect: Applied, Default: HealthHTTP,
+		Words: words(HealthHTTP, HealthTCP, HealthCommand),
+		Doc:   "how an instance is asked: by a request, a connection or a program",
+		At:    func(a *AppInstance) any { return &a.Health.Kind }},
+	{Key: "health.path", Kind: KindText, Effect: Applied, Default: "/api/status", Limits: urlPath,
+		Doc: "what is asked for",
+		At:  func(a *AppInstance) any { return &a.Health.Path }},
 	{Key: "health.interval", Kind: KindDuration, Effect: Applied, Default: 15 * time.Second, Limits: positive,
 		Doc: "between two probes of a running instance", At: func(a *AppInstance) any { return &a.Health.Interval }},
 	{Key: "health.timeout", Kind: KindDuration, Effect: Applied, Default: 5 * time.Second, Limits: positive,
 		Doc: "of one probe", At: func(a *AppInstance) any { return &a.Health.Timeout }},
 	{Key: "health.failures", Kind: KindInteger, Effect: Applied, Default: 3, Limits: []Limit{AtLeast(1)},
-		Doc: "so many failed probes in a row make it unhealthy", At: func(a *AppInstance) any { return &a.Health.Failures }},
+		Doc: "so many failed probes in a row make it unhealthy",
+		At:  func(a *AppInstance) any { return &a.Health.Failures }},
 	{Key: "health.owner", Kind: KindText, Effect: Applied, Default: OwnerChild, Words: words(OwnerChild, OwnerAny),
 		Doc: "whose process must listen: one of the instance, or any, as of a daemon elsewhere",
 		At:  func(a *AppInstance) any { return &a.Health.Owner }},
 }, checkFields(), table{
 	{Key: "restart.initial", Kind: KindDuration, Effect: Wished, Default: time.Second, Limits: positive,
 		Doc: "the first delay", At: func(a *AppInstance) any { return &a.Restart.Initial }},
-	{Key: "restart.max", Kind: KindDuration, Effect: Wished, Default: 60 * time.Second, Limits: positive, NotBelow: "restart.initial",
-		Doc: "no delay is longer, jitter included", At: func(a *AppInstance) any { return &a.Restart.Max }},
+	{Key: "restart.max", Kind: KindDuration, Effect: Wished, Default: 60 * time.Second, Limits: positive,
+		NotBelow: "restart.initial",
+		Doc:      "no delay is longer, jitter included", At: func(a *AppInstance) any { return &a.Restart.Max }},
 	{Key: "restart.multiplier", Kind: KindNumber, Effect: Wished, Default: 2.0, Limits: []Limit{between(1, 1000)},
-		Doc: "each delay is so many times the one before", At: func(a *AppInstance) any { return &a.Restart.Multiplier }},
+		Doc: "each delay is so many times the one before",
+		At:  func(a *AppInstance) any { return &a.Restart.Multiplier }},
 	{Key: "restart.jitter", Kind: KindNumber, Effect: Wished, Default: 0.2, ZeroCounts: true, Limits: fraction,
 		Doc: "a delay is drawn from ± this part of itself", At: func(a *AppInstance) any { return &a.Restart.Jitter }},
 	{Key: "restart.stable_after", Kind: KindDuration, Effect: Wished, Default: 60 * time.Second, Limits: positive,
-		Doc: "so long healthy forgives every failure before, and the next start is at once", At: func(a *AppInstance) any { return &a.Restart.StableAfter }},
+		Doc: "so long healthy forgives every failure before, and the next start is at once",
+		At:  func(a *AppInstance) any { return &a.Restart.StableAfter }},
 	{Key: "restart.max_attempts", Kind: KindInteger, Effect: Wished, Default: 0, Limits: []Limit{AtLeast(0)},
-		Doc: "failures in a row after which an instance stays down; 0: never", At: func(a *AppInstance) any { return &a.Restart.MaxAttempts }},
-	{Key: "restart.mode", Kind: KindText, Effect: Wished, Default: RestartAlways, Words: words(RestartAlways, RestartOnFailure, RestartNever),
-		Doc: "after which exits an instance is started again", At: func(a *AppInstance) any { return &a.Restart.Mode }},
-	{Key: "restart.success", Kind: KindWords, Effect: Wished, Default: WordList("0"), Limits: append(someWord, exits...),
-		Doc: "exit codes and signals that count as clean, for on-failure",
-		At:  func(a *AppInstance) any { return &a.Restart.Success }},
+		Doc: "failures in a row after which an instance stays down; 0: never",
+		At:  func(a *AppInstance) any { return &a.Restart.MaxAttempts }},
+	{Key: "restart.mode", Kind: KindText, Effect: Wished, Default: RestartAlways,
+		Words: words(RestartAlways, RestartOnFailure, RestartNever),
+		Doc:   "after which exits an instance is started again",
+		At:    func(a *AppInstance) any { return &a.Restart.Mode }},
+	{Key: "restart.success", Kind: KindWords, Effect: Wished, Default: WordList("0"),
+		Limits: append(someWord, exits...),
+		Doc:    "exit codes and signals that count as clean, for on-failure",
+		At:     func(a *AppInstance) any { return &a.Restart.Success }},
 	{Key: "restart.final", Kind: KindWords, Effect: Wished, Default: WordList(""), Limits: exits,
 		Doc: "exit codes and signals after which it is failed at once",
 		At:  func(a *AppInstance) any { return &a.Restart.Final }},
@@ -163,44 +186,57 @@ var fields = slices.Concat(table{
 		At:  func(a *AppInstance) any { return &a.Restart.OnChange }},
 
 	{Key: "start.deadline", Kind: KindDuration, Effect: Applied, Default: 60 * time.Second, Limits: positive,
-		Doc: "from the start of an instance to its first healthy answer", At: func(a *AppInstance) any { return &a.Start.Deadline }},
+		Doc: "from the start of an instance to its first healthy answer",
+		At:  func(a *AppInstance) any { return &a.Start.Deadline }},
 
 	{Key: "start.priority", Kind: KindInteger, Effect: Noted, Default: 0, Limits: []Limit{Must(func(n int) string {
-		return when(n < -mostPriority || n > mostPriority, fmt.Sprintf("it must be from %d to %d", -mostPriority, mostPriority))
+		return when(n < -mostPriority || n > mostPriority,
+			fmt.Sprintf("it must be from %d to %d", -mostPriority, mostPriority))
 	}, map[string]any{"minimum": -mostPriority, "maximum": mostPriority})},
-		Doc: "of instances that start together those with more go first, then by id", At: func(a *AppInstance) any { return &a.Start.Priority }},
+		Doc: "of instances that start together those with more go first, then by id",
+		At:  func(a *AppInstance) any { return &a.Start.Priority }},
 
 	{Key: "stop.grace", Kind: KindDuration, Effect: Applied, Default: 10 * time.Second, Limits: positive,
 		Doc: "between stop.signal and KILL", At: func(a *AppInstance) any { return &a.Stop.Grace }},
 	{Key: "stop.signal", Kind: KindText, Effect: Applied, Default: SignalName("TERM"), Limits: endsWith,
-		Doc: "by which an instance is asked to end: TERM, INT, QUIT, HUP, USR1, RTMIN+3 ...", At: func(a *AppInstance) any { return &a.Stop.Signal }},
-	{Key: "stop.leftovers", Kind: KindText, Effect: Applied, Default: LeftoversEnd, Words: words(LeftoversEnd, LeftoversLeave),
-		Doc: "what becomes of those that outlive the first process in a session of their own",
-		At:  func(a *AppInstance) any { return &a.Stop.Leftovers }},
+		Doc: "by which an instance is asked to end: TERM, INT, QUIT, HUP, USR1, RTMIN+3 ...",
+		At:  func(a *AppInstance) any { return &a.Stop.Signal }},
+	{Key: "stop.leftovers", Kind: KindText, Effect: Applied, Default: LeftoversEnd,
+		Words: words(LeftoversEnd, LeftoversLeave),
+		Doc:   "what becomes of those that outlive the first process in a session of their own",
+		At:    func(a *AppInstance) any { return &a.Stop.Leftovers }},
 
 	{Key: "process.user", Kind: KindText, Effect: Respawns, Default: "", Limits: account,
 		Doc: "name or number of the user it runs as, with all groups of that; default: the daemon's",
 		At:  func(a *AppInstance) any { return &a.Process.User }},
 	{Key: "process.group", Kind: KindText, Effect: Respawns, Default: "", Limits: account,
-		Doc: "name or number of its group; default: the user's own", At: func(a *AppInstance) any { return &a.Process.Group }},
+		Doc: "name or number of its group; default: the user's own",
+		At:  func(a *AppInstance) any { return &a.Process.Group }},
 	{Key: "process.umask", Kind: KindText, Effect: Respawns, Default: "", Limits: octal,
-		Doc: "permissions that its new files do not get, octal as 027; default: the daemon's", At: func(a *AppInstance) any { return &a.Process.Umask }},
+		Doc: "permissions that its new files do not get, octal as 027; default: the daemon's",
+		At:  func(a *AppInstance) any { return &a.Process.Umask }},
 	{Key: "process.nice", Kind: KindInteger, Effect: Respawns, Default: 0, Limits: niceness,
-		Doc: "from -20, before others, to 19, behind them; 0: the daemon's", At: func(a *AppInstance) any { return &a.Process.Nice }},
+		Doc: "from -20, before others, to 19, behind them; 0: the daemon's",
+		At:  func(a *AppInstance) any { return &a.Process.Nice }},
 	{Key: "process.oom_score_adj", Kind: KindInteger, Effect: Respawns, Default: 0, Limits: oomScore,
-		Doc: "from -1000, never, to 1000, first, to be killed for want of memory", At: func(a *AppInstance) any { return &a.Process.OOMScoreAdj }},
+		Doc: "from -1000, never, to 1000, first, to be killed for want of memory",
+		At:  func(a *AppInstance) any { return &a.Process.OOMScoreAdj }},
 	{Key: "process.limits", Kind: KindLimits, Effect: Respawns, Default: Limits(""),
-		Doc: "resource limits, soft and hard, as in {nofile: 1024, core: 0}; or unlimited", At: func(a *AppInstance) any { return &a.Process.Limits }},
+		Doc: "resource limits, soft and hard, as in {nofile: 1024, core: 0}; or unlimited",
+		At:  func(a *AppInstance) any { return &a.Process.Limits }},
 
 	{Key: "resources.memory", Kind: KindBytes, Effect: Respawns, Default: Bytes(0), Limits: memoryBounds,
-		Doc: "as 512MiB; beyond that the kernel kills one of them",
-		At:  func(a *AppInstance) any { return &a.resources().Memory }, Into: func(a *AppInstance) any { return &a.bounded().Memory }},
+		Doc:  "as 512MiB; beyond that the kernel kills one of them",
+		At:   func(a *AppInstance) any { return &a.resources().Memory },
+		Into: func(a *AppInstance) any { return &a.bounded().Memory }},
 	{Key: "resources.cpu", Kind: KindNumber, Effect: Respawns, Default: 0.0, Limits: cpuBounds,
-		Doc: "how many cores they may use, as 0.5; 0: no bound",
-		At:  func(a *AppInstance) any { return &a.resources().CPU }, Into: func(a *AppInstance) any { return &a.bounded().CPU }},
+		Doc:  "how many cores they may use, as 0.5; 0: no bound",
+		At:   func(a *AppInstance) any { return &a.resources().CPU },
+		Into: func(a *AppInstance) any { return &a.bounded().CPU }},
 	{Key: "resources.pids", Kind: KindInteger, Effect: Respawns, Default: 0, Limits: pidsBounds,
-		Doc: "how many processes and threads there may be of them; 0: no bound",
-		At:  func(a *AppInstance) any { return &a.resources().Pids }, Into: func(a *AppInstance) any { return &a.bounded().Pids }},
+		Doc:  "how many processes and threads there may be of them; 0: no bound",
+		At:   func(a *AppInstance) any { return &a.resources().Pids },
+		Into: func(a *AppInstance) any { return &a.bounded().Pids }},
 })
 
 // Clone returns a copy that shares no map or slice with a.
@@ -216,9 +252,12 @@ func (a AppInstance) Clone() AppInstance {
 
 // Same reports whether a and b are the same in every field.
 func (a *AppInstance) Same(b *AppInstance) bool {
-	return a == b || a.InstanceID == b.InstanceID && a.WasmPath == b.WasmPath && a.DbName == b.DbName && a.Executable == b.Executable &&
-		a.WorkDir == b.WorkDir && a.Process == b.Process && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault && a.samePolicy(b) &&
-		slices.Equal(a.Args, b.Args) && slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Env, b.Env) && maps.Equal(a.Labels, b.Labels) &&
+	return a == b || a.InstanceID == b.InstanceID && a.WasmPath == b.WasmPath && a.DbName == b.DbName &&
+		a.Executable == b.Executable &&
+		a.WorkDir == b.WorkDir && a.Process == b.Process && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault &&
+		a.samePolicy(b) &&
+		slices.Equal(a.Args, b.Args) && slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Env, b.Env) &&
+		maps.Equal(a.Labels, b.Labels) &&
 		a.Placement.Same(b.Placement) && a.Bounds() == b.Bounds()
 }
 
@@ -240,8 +279,8 @@ func Each(list []AppInstance) []*AppInstance {
 	return each
 }
 
-// Share has a use the maps, the slices and the longer texts of b where they say the same: of thousands that differ in little most
-// is kept once. Neither may be changed any more.
+// Share has a use the maps, the slices and the longer texts of b where they say the same: of thousands that differ in
+// little most is kept once. Neither may be changed any more.
 func (a *AppInstance) Share(b *AppInstance) {
 	if slices.Equal(a.Args, b.Args) {
 		a.Args = b.Args
@@ -264,7 +303,8 @@ func (a *AppInstance) Share(b *AppInstance) {
 	if a.Resources != nil && b.Resources != nil && *a.Resources == *b.Resources {
 		a.Resources = b.Resources
 	}
-	for _, text := range [][2]*string{{&a.WasmPath, &b.WasmPath}, {&a.DbName, &b.DbName}, {&a.Executable, &b.Executable}, {&a.WorkDir, &b.WorkDir}} {
+	for _, text := range [][2]*string{{&a.WasmPath, &b.WasmPath}, {&a.DbName, &b.DbName},
+		{&a.Executable, &b.Executable}, {&a.WorkDir, &b.WorkDir}} {
 		if *text[0] == *text[1] {
 			*text[0] = *text[1]
 		}
@@ -321,7 +361,8 @@ func unknownPlaceholders(key, arg string) (errs []error) {
 		switch p {
 		case "{id}", "{wasm_path}", "{db_name}", "{port}":
 		default:
-			errs = append(errs, fmt.Errorf("%s: unknown placeholder %s; there are {id}, {wasm_path}, {db_name} and {port}", key, p))
+			errs = append(errs, fmt.Errorf("%s: unknown placeholder %s; there are {id}, {wasm_path}, {db_name} and "+
+				"{port}", key, p))
 		}
 	}
 	return errs
@@ -343,8 +384,8 @@ func noNUL(text string) error {
 	return nil
 }
 
-// Module returns the path of the module, as the manager sees it; empty if the command line does not name it. Its defaults are
-// filled in.
+// Module returns the path of the module, as the manager sees it; empty if the command line does not name it. Its
+// defaults are filled in.
 func (a *AppInstance) Module() string {
 	if !a.HasModule() {
 		return ""
@@ -357,7 +398,8 @@ func (a *AppInstance) Module() string {
 
 // HasModule reports whether the command line names a module.
 func (a *AppInstance) HasModule() bool {
-	return a.WasmPath != "" && slices.ContainsFunc(a.Args, func(arg string) bool { return strings.Contains(arg, "{wasm_path}") })
+	return a.WasmPath != "" && slices.ContainsFunc(a.Args,
+		func(arg string) bool { return strings.Contains(arg, "{wasm_path}") })
 }
 
 // CommandLine returns the arguments of the process, without the executable, for the port it was given.
@@ -438,8 +480,8 @@ func (p RestartPolicy) WithDefaults() RestartPolicy {
 	return AppInstance{Restart: p}.WithDefaults().Restart
 }
 
-// Hash is equal for two policies if, and only if, they say the same. 16 hexadecimal digits; the same in every version of
-// procman, so that an upgrade is not taken for an edit.
+// Hash is equal for two policies if, and only if, they say the same. 16 hexadecimal digits; the same in every version
+// of procman, so that an upgrade is not taken for an edit.
 func (p RestartPolicy) Hash() string {
 	a := AppInstance{Restart: p}
 	return a.wishHash(fields.since(Wished, &a))
@@ -448,7 +490,8 @@ func (p RestartPolicy) Hash() string {
 // wishHash takes the fields that are not of the first form, and not at their defaults.
 func (a AppInstance) wishHash(later table) string {
 	h, p := fnv.New64a(), a.Restart
-	fmt.Fprint(h, "v1 ", int64(p.Initial), int64(p.Max), p.Multiplier, p.Jitter, int64(p.StableAfter), p.MaxAttempts, " ", p.Mode)
+	fmt.Fprint(h, "v1 ", int64(p.Initial), int64(p.Max), p.Multiplier, p.Jitter, int64(p.StableAfter), p.MaxAttempts,
+		" ", p.Mode)
 	for _, f := range later {
 		fmt.Fprintf(h, " %s=%q", f.Key, f.text(&a))
 	}
@@ -464,8 +507,8 @@ type StartPolicy struct {
 // mostPriority is the greatest priority; the least is as far below 0.
 const mostPriority = 1000
 
-// StopPolicy says how an instance is ended. It is on record with its run, see [Memory]: the run may have to be ended when
-// nobody lists its instance any more.
+// StopPolicy says how an instance is ended. It is on record with its run, see [Memory]: the run may have to be ended
+// when nobody lists its instance any more.
 type StopPolicy struct {
 	Grace     time.Duration `json:"grace_ns"`              // between Signal and KILL
 	Leftovers Leftovers     `json:"leftovers,omitempty"`   // what becomes of processes that outlive the first one

@@ -68,8 +68,10 @@ func TestHashesAndDefaultsOfWhatExistsNeverChange(t *testing.T) {
 		}
 		full := a.WithDefaults()
 		h, r := full.Health, full.Restart
-		fmt.Fprintln(&b, name, a.SpecHash(), a.Restart.Hash(), full.SpecHash(), full.Restart.Hash(), full.Executable, h.Path, h.Interval, h.Timeout, h.Failures, h.Owner,
-			r.Initial, r.Max, r.Multiplier, r.Jitter, r.StableAfter, r.MaxAttempts, r.Mode, full.Start.Deadline, full.Stop.Grace, full.Stop.Leftovers)
+		fmt.Fprintln(&b, name, a.SpecHash(), a.Restart.Hash(), full.SpecHash(), full.Restart.Hash(), full.Executable,
+			h.Path, h.Interval, h.Timeout, h.Failures, h.Owner,
+			r.Initial, r.Max, r.Multiplier, r.Jitter, r.StableAfter, r.MaxAttempts, r.Mode, full.Start.Deadline,
+			full.Stop.Grace, full.Stop.Leftovers)
 	}
 	one("nothing", func(int) bool { return false })
 	one("everything", func(int) bool { return true })
@@ -126,7 +128,8 @@ func TestValidateSaysEverythingThatIsWrong(t *testing.T) {
 
 func TestTwoInstancesAreTheSameIfEveryFieldIs(t *testing.T) {
 	var fields func(at reflect.Value, path string)
-	a := AppInstance{InstanceID: "a", Env: map[string]string{"A": "b"}, Placement: &Placement{}, Resources: &Resources{Pids: 1}}.WithDefaults()
+	a := AppInstance{InstanceID: "a", Env: map[string]string{"A": "b"}, Placement: &Placement{},
+		Resources: &Resources{Pids: 1}}.WithDefaults()
 	b := a.Clone()
 	require.True(t, a.Same(&b))
 	fields = func(at reflect.Value, path string) {

@@ -20,7 +20,8 @@ func Must[V any](complain func(V) string, schema map[string]any) Limit {
 
 // AtLeast is a limit of whole numbers.
 func AtLeast[V int | int64](least V) Limit {
-	return Must(func(v V) string { return when(v < least, fmt.Sprintf("it must be at least %d", least)) }, map[string]any{"minimum": least})
+	return Must(func(v V) string { return when(v < least, fmt.Sprintf("it must be at least %d", least)) },
+		map[string]any{"minimum": least})
 }
 
 func between(least, most float64) Limit {
@@ -31,7 +32,10 @@ func between(least, most float64) Limit {
 
 var (
 	positive = []Limit{Must(func(d time.Duration) string { return when(d <= 0, "it must be more than 0") }, nil)}
-	fraction = []Limit{Must(func(f float64) string { return when(f < 0 || f >= 1, "it must be at least 0 and less than 1") },
+	fraction = []Limit{Must(func(f float64) string {
+		return when(f < 0 || f >= 1,
+			"it must be at least 0 and less than 1")
+	},
 		map[string]any{"minimum": 0, "exclusiveMaximum": 1})}
 	urlPath = []Limit{
 		Must(func(s string) string { return when(!strings.HasPrefix(s, "/"), "it must begin with /") }, nil),

@@ -14,8 +14,8 @@ const Masked = "***"
 // any other, and to mask them would garble the text and give away where they are.
 const leastMasked = 5
 
-// Masker hides the values of secrets in texts, in a time that grows with the length of the text only, whatever the secrets
-// are. The nil Masker hides nothing.
+// Masker hides the values of secrets in texts, in a time that grows with the length of the text only, whatever the
+// secrets are. The nil Masker hides nothing.
 type Masker struct {
 	short  [256][]string // by their first byte, the longest first
 	long   []longSecret
@@ -33,7 +33,8 @@ type longSecret struct {
 // leastLong is the length in bytes from which a secret counts as long.
 const leastLong = 64
 
-// NewMasker returns a masker of the values, and of each line of those that have several; nil if there is nothing to hide.
+// NewMasker returns a masker of the values, and of each line of those that have several; nil if there is nothing to
+// hide.
 func NewMasker(values []string) *Masker { return NewTraceMasker(values, 0, nil) }
 
 // NewTraceMasker also hides what the traces, made with the seed, are of.
@@ -103,8 +104,8 @@ func (m *Masker) Mask(text string) string {
 	return b.String()
 }
 
-// Whole returns how much of the beginning of a text can be shown when the text goes on elsewhere: up to a secret that may
-// have begun but not ended in it. Cut there, a text has every secret whole on either side.
+// Whole returns how much of the beginning of a text can be shown when the text goes on elsewhere: up to a secret that
+// may have begun but not ended in it. Cut there, a text has every secret whole on either side.
 func (m *Masker) Whole(text []byte) int {
 	if m == nil {
 		return len(text)
@@ -149,8 +150,8 @@ func (m *Masker) scan(text string, goesOn bool, found func(from, to int)) int {
 	return len(text)
 }
 
-// longIn returns the lengths of the long secrets in a text by where they begin and, for a text that goes on elsewhere, where one
-// begins that may go on there.
+// longIn returns the lengths of the long secrets in a text by where they begin and, for a text that goes on elsewhere,
+// where one begins that may go on there.
 func (m *Masker) longIn(text string, goesOn bool) (lengths map[int]int, open map[int]bool) {
 	lengths, open = map[int]int{}, map[int]bool{}
 	for _, s := range m.long {
@@ -198,8 +199,8 @@ func borders(v string) []int32 {
 	return b
 }
 
-// Trace is what can be remembered of a secret in order to find it in a text without keeping the secret: its length and a
-// number that its bytes give with a seed. Nothing but a guess leads back from it to the secret.
+// Trace is what can be remembered of a secret in order to find it in a text without keeping the secret: its length and
+// a number that its bytes give with a seed. Nothing but a guess leads back from it to the secret.
 type Trace struct {
 	Length int    `json:"n"`
 	Sum    uint64 `json:"h"`
@@ -208,7 +209,8 @@ type Trace struct {
 // mostTraced is the length of the longest trace: of a longer secret there are several, one behind the other.
 const mostTraced = 1024
 
-// TracesOf returns the traces of what a masker of the values hides in a line. The seed is drawn at random, and kept with them.
+// TracesOf returns the traces of what a masker of the values hides in a line. The seed is drawn at random, and kept
+// with them.
 func TracesOf(values []string, seed uint64) []Trace {
 	var traces []Trace
 	for _, v := range secretParts(values) {
@@ -229,7 +231,8 @@ func tracesOf(part string, seed uint64) []Trace {
 	return traces
 }
 
-// A sum is a polynomial modulo the prime 2^61-1, whose value for each part of a text follows from that for the part before.
+// A sum is a polynomial modulo the prime 2^61-1, whose value for each part of a text follows from that for the part
+// before.
 const tracePrime = 1<<61 - 1
 
 func traceOf(v string, seed uint64) Trace {
@@ -290,7 +293,8 @@ func (m *Masker) tracesIn(text string, lengths map[int]int) {
 	}
 }
 
-// SecretValues returns the values in Env whose names are in Secrets, and what the headers of its probes have of that kind.
+// SecretValues returns the values in Env whose names are in Secrets, and what the headers of its probes have of that
+// kind.
 func (a AppInstance) SecretValues() []string {
 	values := make([]string, 0, len(a.Secrets))
 	for _, name := range a.Secrets {

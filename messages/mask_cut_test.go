@@ -13,7 +13,8 @@ func TestATextThatIsCutWhereItIsWholeIsMaskedAsIfItWereNot(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		letters := rapid.StringOfN(rapid.RuneFrom([]rune("abc")), 5, 12, -1)
 		secrets := rapid.SliceOfN(letters, 1, 3).Draw(t, "secrets")
-		parts := rapid.SliceOf(rapid.OneOf(rapid.SampledFrom(secrets), rapid.StringOfN(rapid.RuneFrom([]rune("abcx")), 0, 6, -1))).Draw(t, "parts")
+		parts := rapid.SliceOf(rapid.OneOf(rapid.SampledFrom(secrets),
+			rapid.StringOfN(rapid.RuneFrom([]rune("abcx")), 0, 6, -1))).Draw(t, "parts")
 		text := strings.Join(parts, "")
 		m := NewMasker(secrets)
 		at := rapid.IntRange(0, len(text)).Draw(t, "at")
@@ -57,7 +58,8 @@ func drawnSecrets(t *rapid.T) (secrets []string, text string) {
 		return (strings.Repeat(part, 100) + "c")[:rapid.IntRange(leastMasked, 99).Draw(t, "length")] // some are long
 	})
 	secrets = rapid.SliceOfN(word, 1, 4).Draw(t, "secrets")
-	parts := rapid.SliceOf(rapid.OneOf(rapid.SampledFrom(secrets), rapid.StringOfN(rapid.RuneFrom([]rune("abx")), 0, 6, -1))).Draw(t, "parts")
+	parts := rapid.SliceOf(rapid.OneOf(rapid.SampledFrom(secrets),
+		rapid.StringOfN(rapid.RuneFrom([]rune("abx")), 0, 6, -1))).Draw(t, "parts")
 	return secrets, strings.Join(parts, "")
 }
 
@@ -89,7 +91,8 @@ func TestASecretOfAnyLengthLeavesTracesAndNothingElse(t *testing.T) {
 	require.Equal(t, "a *** b", strings.ReplaceAll(m.Mask("a "+long+" b"), strings.Repeat(Masked, 5), Masked))
 	require.Equal(t, "*** and *** tiny", m.Mask("first-line and second-line tiny"))
 	require.Equal(t, NewMasker(nil), NewTraceMasker(nil, 1, nil))
-	require.Empty(t, NewTraceMasker([]string{long}, seed, TracesOf([]string{long}, seed)).trails, "what is known by its value needs none")
+	require.Empty(t, NewTraceMasker([]string{long}, seed, TracesOf([]string{long}, seed)).trails,
+		"what is known by its value needs none")
 }
 
 // F143: a secret of 120 000 equal characters cost seconds for each text. No time is measured against a tight bound: the
@@ -98,8 +101,10 @@ func TestMaskingIsLinearWhateverTheSecretIs(t *testing.T) {
 	const seed = 1<<60 + 98765
 	begin := time.Now()
 	same := strings.Repeat("a", 120_000)
-	for _, m := range []*Masker{NewMasker([]string{same, same[:70], same[:60]}), NewTraceMasker(nil, seed, TracesOf([]string{same + "b"}, seed))} {
-		for _, text := range []string{strings.Repeat("a", 1<<17), strings.Repeat("a", 119_999) + "b", strings.Repeat(same[:119_999]+"b", 2)} {
+	for _, m := range []*Masker{NewMasker([]string{same, same[:70], same[:60]}),
+		NewTraceMasker(nil, seed, TracesOf([]string{same + "b"}, seed))} {
+		for _, text := range []string{strings.Repeat("a", 1<<17), strings.Repeat("a", 119_999) + "b",
+			strings.Repeat(same[:119_999]+"b", 2)} {
 			m.Mask(text)
 			m.Whole([]byte(text))
 		}
@@ -109,7 +114,8 @@ func TestMaskingIsLinearWhateverTheSecretIs(t *testing.T) {
 }
 
 func BenchmarkMask(b *testing.B) {
-	same, line := strings.Repeat("a", 120_000), strings.Repeat("an ordinary line of output, of 64 characters, with no secret .. ", 1024)
+	same, line := strings.Repeat("a", 120_000), strings.Repeat("an ordinary line of output, of 64 characters, with "+
+		"no secret .. ", 1024)
 	for name, c := range map[string]struct {
 		m    *Masker
 		text string

@@ -26,8 +26,8 @@ type OutputLine struct {
 	At time.Time `json:"at,omitzero"`
 	// Skipped is not 0 in place of text that is no longer there: so many bytes had to go; -1: nobody knows how many.
 	Skipped int64 `json:"skipped,omitempty"`
-	// Cursor is the place behind this line, see [OutputQuery.After]. It is good for as long as the manager's directory is,
-	// also over a crash of the manager. What it says is nobody's business.
+	// Cursor is the place behind this line, see [OutputQuery.After]. It is good for as long as the manager's directory
+	// is, also over a crash of the manager. What it says is nobody's business.
 	Cursor string `json:"cursor,omitempty"`
 }
 
@@ -38,18 +38,20 @@ type OutputQuery struct {
 	Lines  int           // the newest so many lines to begin with, over both streams; negative: all that is kept
 	Since  time.Duration // only what is not older than this; 0: any age
 	Until  time.Duration // only what is not younger than this; 0: any age
-	Grep   string        // only lines that match this regular expression, as Go knows them; secrets in them are masked by then
-	Times  bool          // say of each line when it was written
-	Follow bool          // go on with new lines until the context ends
-	// After is the cursor of an earlier line: begin right behind it. Lines and Since do not count then. What has been taken
-	// away meanwhile is one line with Skipped. If the file is no longer the one of the cursor, what is kept now follows.
+	// only lines that match this regular expression, as Go knows them; secrets in them are masked by then
+	Grep   string
+	Times  bool // say of each line when it was written
+	Follow bool // go on with new lines until the context ends
+	// After is the cursor of an earlier line: begin right behind it. Lines and Since do not count then. What has been
+	// taken away meanwhile is one line with Skipped. If the file is no longer the one of the cursor, what is kept now
+	// follows.
 	After string
 	// Place asks for a first line that is none: with the Cursor from which the rest goes on.
 	Place bool
 	// Earlier asks for what runs before the newest one wrote, and for nothing where it is not known when that began.
 	Earlier bool
-	// Lone leaves out other runs: what is asked for is what the newest run wrote that has a process or had one, with Earlier the
-	// one before it. Where it is not known when that began, more is there.
+	// Lone leaves out other runs: what is asked for is what the newest run wrote that has a process or had one, with
+	// Earlier the one before it. Where it is not known when that began, more is there.
 	Lone bool
 }
 

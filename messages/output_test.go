@@ -21,7 +21,8 @@ func TestACursorIsReadBackAsItWasGiven(t *testing.T) {
 }
 
 func FuzzAGarbledCursorIsRefused(f *testing.F) {
-	for _, s := range []string{"o1.0e2.0", "o1.0~", "", "o", "o1", "o1.", "e1.0o1.0", "o01.0", "o-1.0", "o1.0x", "o99999999999999999999.0", "o1.0o1.0"} {
+	for _, s := range []string{"o1.0e2.0", "o1.0~", "", "o", "o1", "o1.", "e1.0o1.0", "o01.0", "o-1.0", "o1.0x",
+		"o99999999999999999999.0", "o1.0o1.0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -36,12 +37,14 @@ func FuzzAGarbledCursorIsRefused(f *testing.F) {
 
 func TestAQueryThatCannotBeAnsweredIsRefused(t *testing.T) {
 	for _, q := range []OutputQuery{
-		{After: "nonsense"}, {After: "o1.0"}, {After: "e1.0"}, {After: "o1.0", Stream: Stderr}, {Earlier: true, Follow: true}, {Until: time.Second, Follow: true},
+		{After: "nonsense"}, {After: "o1.0"}, {After: "e1.0"}, {After: "o1.0", Stream: Stderr},
+		{Earlier: true, Follow: true}, {Until: time.Second, Follow: true},
 		{Grep: "("}, {Grep: strings.Repeat("x", 1025)},
 	} {
 		require.Error(t, q.Validate(), q)
 	}
-	for _, q := range []OutputQuery{{}, {After: "o1.0e0.0"}, {After: "o1.0e0.0", Stream: Stderr, Follow: true}, {After: "o1.0", Stream: Stdout}, {Earlier: true}} {
+	for _, q := range []OutputQuery{{}, {After: "o1.0e0.0"}, {After: "o1.0e0.0", Stream: Stderr, Follow: true},
+		{After: "o1.0", Stream: Stdout}, {Earlier: true}} {
 		require.NoError(t, q.Validate(), q)
 	}
 }

@@ -8,12 +8,13 @@ import (
 	"unicode"
 )
 
-// Placement says where in a fleet an instance may run. It is no part of what runs: an edit of it touches no process, and on a
-// host without a fleet it says nothing. The zero value is that of an instance that stays on its host.
+// Placement says where in a fleet an instance may run. It is no part of what runs: an edit of it touches no process,
+// and on a host without a fleet it says nothing. The zero value is that of an instance that stays on its host.
 type Placement struct {
-	Movable bool              `json:"movable,omitempty"` // another host may start it when its own is lost: its data is there, too
-	Fence   Fence             `json:"fence,omitempty"`   // only if Movable; empty: FenceLeash
-	Hosts   map[string]string `json:"hosts,omitempty"`   // labels that its host must have
+	// another host may start it when its own is lost: its data is there, too
+	Movable bool              `json:"movable,omitempty"`
+	Fence   Fence             `json:"fence,omitempty"` // only if Movable; empty: FenceLeash
+	Hosts   map[string]string `json:"hosts,omitempty"` // labels that its host must have
 }
 
 // Fence says what keeps an instance that may move from running on two hosts.
@@ -81,7 +82,8 @@ func wrongPlacement(a *AppInstance) (errs []error) {
 	p := a.Placement
 	switch {
 	case p.Fence != "" && p.Fence != FenceLeash && p.Fence != FenceNone:
-		errs = append(errs, fmt.Errorf("fence is %q; it must be %s", p.Fence, Alternatives(words(FenceLeash, FenceNone))))
+		errs = append(errs, fmt.Errorf("fence is %q; it must be %s", p.Fence,
+			Alternatives(words(FenceLeash, FenceNone))))
 	case p.Fence != "" && !p.Movable:
 		errs = append(errs, errFence)
 	}
@@ -99,7 +101,8 @@ func nothing(*AppInstance) []error { return nil }
 // maxLabel is the greatest length of the name and of the value of a host's label, in bytes.
 const maxLabel = 256
 
-// HostLabels is the limit of labels that a host of a fleet has, or must have. They are compared, and written to the store.
+// HostLabels is the limit of labels that a host of a fleet has, or must have. They are compared, and written to the
+// store.
 func HostLabels() Limit {
 	return Must(wrongLabels, map[string]any{"propertyNames": map[string]any{"pattern": "^[^=\\x00-\\x1f\\x7f]+$"}})
 }

@@ -20,7 +20,8 @@ func TestWhereAnInstanceMayRunIsNoPartOfWhatRuns(t *testing.T) {
 	for _, change := range Diff(a, b) {
 		require.Equal(t, Noted, change.Effect(), change.Field)
 	}
-	require.Equal(t, []FieldChange{{"movable", "false", "true"}, {"fence", "", "none"}, {"hosts.disk", "", "ssd"}}, Diff(a, b))
+	require.Equal(t, []FieldChange{{"movable", "false", "true"}, {"fence", "", "none"}, {"hosts.disk", "", "ssd"}},
+		Diff(a, b))
 	require.Nil(t, a.Placement, "who reads it makes none")
 }
 

@@ -30,11 +30,14 @@ type Queue struct {
 func (q Queue) String() string {
 	switch {
 	case q.Busy < q.Places && q.Precedence == PrecedenceFailing:
-		return fmt.Sprintf("waits for its turn: its last runs failed, and such starts have half of the %d places of start.parallel", q.Places)
+		return fmt.Sprintf("waits for its turn: its last runs failed, and such starts have half of the %d places of "+
+			"start.parallel", q.Places)
 	case q.Busy == 1:
-		return fmt.Sprintf("waits for its turn: 1 instance that starts uses the processor, and start.parallel is %d", q.Places)
+		return fmt.Sprintf("waits for its turn: 1 instance that starts uses the processor, and start.parallel is %d",
+			q.Places)
 	}
-	return fmt.Sprintf("waits for its turn: %d instances that start use the processor, and start.parallel is %d", q.Busy, q.Places)
+	return fmt.Sprintf("waits for its turn: %d instances that start use the processor, and start.parallel is %d",
+		q.Busy, q.Places)
 }
 
 func (p Precedence) String() string {

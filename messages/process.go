@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// ProcessPolicy says as whom and within which bounds the process of an instance runs. What is left out is as it is for the manager.
+// ProcessPolicy says as whom and within which bounds the process of an instance runs. What is left out is as it is for
+// the manager.
 type ProcessPolicy struct {
 	User        string // its name, or its number
 	Group       string // empty: the user's own; beside it the process has all groups of the user
@@ -18,8 +19,8 @@ type ProcessPolicy struct {
 	Limits      Limits
 }
 
-// Limits are resource limits of a process in one text, as in "core=0 nofile=1024 stack=unlimited", in the order of their names: of a
-// type that == compares. Each is the soft and the hard limit.
+// Limits are resource limits of a process in one text, as in "core=0 nofile=1024 stack=unlimited", in the order of
+// their names: of a type that == compares. Each is the soft and the hard limit.
 type Limits string
 
 // ResourceLimit is one of them.
@@ -52,7 +53,8 @@ func (l Limits) String() string {
 
 // LimitNames are the limits there are.
 func LimitNames() []string {
-	return []string{"as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "sigpending", "stack"}
+	return []string{"as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
+		"rss", "rtprio", "sigpending", "stack"}
 }
 
 // NewLimits makes them of names and values: whole numbers, or unlimited. The error says which name or value is none.
@@ -62,7 +64,8 @@ func NewLimits(written map[string]string) (Limits, error) {
 		if !slices.Contains(LimitNames(), name) {
 			return "", fmt.Errorf("%.40q is no limit; there are %s", name, Alternatives(LimitNames()))
 		}
-		if n, err := strconv.ParseUint(value, 10, 63); value != "unlimited" && (err != nil || strconv.FormatUint(n, 10) != value) {
+		if n, err := strconv.ParseUint(value, 10, 63); value != "unlimited" &&
+			(err != nil || strconv.FormatUint(n, 10) != value) {
 			return "", fmt.Errorf("%s is %.40q; it must be a whole number, or unlimited", name, value)
 		}
 		words = append(words, name+"="+value)

@@ -59,7 +59,8 @@ const leastMemory = 1 << 20
 const mostPids = 4 << 20
 
 var (
-	memoryBounds = []Limit{Must(func(b Bytes) string { return when(b != 0 && b < leastMemory, "it must be at least 1MiB") }, nil)}
+	memoryBounds = []Limit{Must(
+		func(b Bytes) string { return when(b != 0 && b < leastMemory, "it must be at least 1MiB") }, nil)}
 	// The kernel counts by periods of 100 ms, of which it gives 1 ms at least.
 	cpuBounds = []Limit{Must(func(f float64) string {
 		return when(f != 0 && (f < 0.01 || f > 10000), "it must be from 0.01 to 10000 cores, or 0 for no bound")

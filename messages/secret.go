@@ -7,7 +7,8 @@ import (
 
 // SecretWords are what the names of secrets hold.
 func SecretWords() []string {
-	return []string{"PASSWORD", "PASSWD", "PASS", "SECRET", "TOKEN", "KEY", "APIKEY", "CREDENTIAL", "CREDENTIALS", "PRIVATE", "DSN", "AUTH"}
+	return []string{"PASSWORD", "PASSWD", "PASS", "SECRET", "TOKEN", "KEY", "APIKEY", "CREDENTIAL", "CREDENTIALS",
+		"PRIVATE", "DSN", "AUTH"}
 }
 
 // LooksSecret reports whether a name says that its value is secret: one of its words, between underscores or its ends,

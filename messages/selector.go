@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Selector chooses instances by their labels. The zero Selector chooses all. It is written and means what kubectl's does.
+// Selector chooses instances by their labels. The zero Selector chooses all. It is written and means what kubectl's
+// does.
 type Selector struct {
 	requirements []requirement
 }
@@ -18,15 +19,17 @@ type requirement struct {
 	not    bool     // the opposite; a label that is not there is not any value
 }
 
-// ParseSelector reads requirements with commas between them, all of which have to hold: "app=x" (or ==), "tier!=y" (also
-// for an instance without that label), "app" (it is there), "!app" (it is not), "app in (x, y)", "app notin (x, y)".
+// ParseSelector reads requirements with commas between them, all of which have to hold: "app=x" (or ==), "tier!=y"
+// (also for an instance without that label), "app" (it is there), "!app" (it is not), "app in (x, y)", "app notin (x,
+// y)".
 func ParseSelector(text string) (Selector, error) {
 	var s Selector
 	for rest := text; ; {
 		part, after, more := cutOutside(rest)
 		r, err := parseRequirement(strings.TrimSpace(part))
 		if err != nil {
-			return Selector{}, fmt.Errorf("%.100q is not a selector: %w; examples: app=x, tier!=y, app, !app, app in (x, y)", text, err)
+			return Selector{}, fmt.Errorf("%.100q is not a selector: %w; examples: app=x, tier!=y, app, !app, app in "+
+				"(x, y)", text, err)
 		}
 		s.requirements = append(s.requirements, r)
 		if !more {

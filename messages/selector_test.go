@@ -44,7 +44,8 @@ func TestASelectorChoosesByLabels(t *testing.T) {
 }
 
 func TestWhatIsNoSelectorIsRefusedWithExamples(t *testing.T) {
-	for _, text := range []string{"", " ", ",", "app=x,", "=x", "!=x", "!", "app=x=y", "app in", "app in x", "app in (x", "in (x)", "app within (x)",
+	for _, text := range []string{"", " ", ",", "app=x,", "=x", "!=x", "!", "app=x=y", "app in", "app in x",
+		"app in (x", "in (x)", "app within (x)",
 		"app in (x) y", "app in ((x))", "two words", "a b=x", "!app=x", "app in (x))"} {
 		_, err := messages.ParseSelector(text)
 		require.ErrorContains(t, err, "is not a selector", "%q", text)

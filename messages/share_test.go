@@ -9,8 +9,10 @@ import (
 )
 
 func TestWhatTwoInstancesSayAlikeIsKeptOnce(t *testing.T) {
-	a := messages.AppInstance{InstanceID: "a", Args: []string{"x"}, Env: map[string]string{"A": "a"}, Labels: map[string]string{"l": "1"}}
-	b := messages.AppInstance{InstanceID: "b", Args: []string{"x"}, Env: map[string]string{"A": "b"}, Labels: map[string]string{"l": "1"}}
+	a := messages.AppInstance{InstanceID: "a", Args: []string{"x"}, Env: map[string]string{"A": "a"},
+		Labels: map[string]string{"l": "1"}}
+	b := messages.AppInstance{InstanceID: "b", Args: []string{"x"}, Env: map[string]string{"A": "b"},
+		Labels: map[string]string{"l": "1"}}
 	before := b.Clone()
 	b.Share(&a)
 	require.Equal(t, before, b, "it says what it said")

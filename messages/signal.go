@@ -40,11 +40,16 @@ type namedSignal struct {
 // sendable are those that every system has and that a program may wait for.
 func sendable() [25]namedSignal {
 	return [...]namedSignal{
-		{"HUP", syscall.SIGHUP}, {"INT", syscall.SIGINT}, {"QUIT", syscall.SIGQUIT}, {"ABRT", syscall.SIGABRT}, {"KILL", syscall.SIGKILL},
-		{"USR1", syscall.SIGUSR1}, {"USR2", syscall.SIGUSR2}, {"PIPE", syscall.SIGPIPE}, {"ALRM", syscall.SIGALRM}, {"TERM", syscall.SIGTERM},
-		{"CHLD", syscall.SIGCHLD}, {"CONT", syscall.SIGCONT}, {"STOP", syscall.SIGSTOP}, {"TSTP", syscall.SIGTSTP}, {"TTIN", syscall.SIGTTIN},
-		{"TTOU", syscall.SIGTTOU}, {"URG", syscall.SIGURG}, {"VTALRM", syscall.SIGVTALRM}, {"PROF", syscall.SIGPROF}, {"WINCH", syscall.SIGWINCH},
-		{"IO", syscall.SIGIO}, {"SYS", syscall.SIGSYS}, {"TRAP", syscall.SIGTRAP}, {"XCPU", syscall.SIGXCPU}, {"XFSZ", syscall.SIGXFSZ},
+		{"HUP", syscall.SIGHUP}, {"INT", syscall.SIGINT}, {"QUIT", syscall.SIGQUIT}, {"ABRT", syscall.SIGABRT},
+		{"KILL", syscall.SIGKILL},
+		{"USR1", syscall.SIGUSR1}, {"USR2", syscall.SIGUSR2}, {"PIPE", syscall.SIGPIPE}, {"ALRM", syscall.SIGALRM},
+		{"TERM", syscall.SIGTERM},
+		{"CHLD", syscall.SIGCHLD}, {"CONT", syscall.SIGCONT}, {"STOP", syscall.SIGSTOP}, {"TSTP", syscall.SIGTSTP},
+		{"TTIN", syscall.SIGTTIN},
+		{"TTOU", syscall.SIGTTOU}, {"URG", syscall.SIGURG}, {"VTALRM", syscall.SIGVTALRM}, {"PROF", syscall.SIGPROF},
+		{"WINCH", syscall.SIGWINCH},
+		{"IO", syscall.SIGIO}, {"SYS", syscall.SIGSYS}, {"TRAP", syscall.SIGTRAP}, {"XCPU", syscall.SIGXCPU},
+		{"XFSZ", syscall.SIGXFSZ},
 	}
 }
 
@@ -63,14 +68,16 @@ func (n SignalName) halts() bool {
 // Asks is the signal by which a process is asked to end.
 func (p StopPolicy) Asks() SignalName { return cmp.Or(p.Signal, "TERM") }
 
-// Check returns why the signal is not sent to an instance on somebody's behalf; nil: it is. One that halts it is not: what is
-// halted answers no probe, and would be taken for one that hangs, and replaced.
+// Check returns why the signal is not sent to an instance on somebody's behalf; nil: it is. One that halts it is not:
+// what is halted answers no probe, and would be taken for one that hangs, and replaced.
 func (n SignalName) Check() error {
 	switch {
 	case n.Number() == 0:
-		return fmt.Errorf("%.40q is no signal that can be sent; there are HUP, INT, QUIT, TERM, USR1, USR2, WINCH, KILL, RTMIN+1 and others", string(n))
+		return fmt.Errorf("%.40q is no signal that can be sent; there are HUP, INT, QUIT, TERM, USR1, USR2, WINCH, "+
+			"KILL, RTMIN+1 and others", string(n))
 	case n.halts():
-		return fmt.Errorf("%s would halt the instance, which then answers no probe and is replaced; `kill -%s PID` does that to who has to be looked at",
+		return fmt.Errorf("%s would halt the instance, which then answers no probe and is replaced; `kill -%s PID` "+
+			"does that to who has to be looked at",
 			n.Plain(), n.Plain())
 	}
 	return nil

@@ -114,7 +114,8 @@ func (p *Probe) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &j); err != nil {
 		return err
 	}
-	*p = Probe{OK: j.OK, Status: j.Status, Latency: time.Duration(j.LatencySeconds * float64(time.Second)), Error: j.Error, At: j.At}
+	*p = Probe{OK: j.OK, Status: j.Status, Latency: time.Duration(j.LatencySeconds * float64(time.Second)),
+		Error: j.Error, At: j.At}
 	return nil
 }
 
@@ -132,11 +133,11 @@ type Status struct {
 	Held    bool `json:"held"`    // an operator stopped it; it stays down until an operator starts it
 	// Disabled: the list says that it is not to run.
 	Disabled bool `json:"disabled"`
-	// Unsaved is a sentence, without its subject, if what a later manager must know of it (counters, a delay, a hold) is not on
-	// disk, with the reason; empty: it is.
+	// Unsaved is a sentence, without its subject, if what a later manager must know of it (counters, a delay, a hold)
+	// is not on disk, with the reason; empty: it is.
 	Unsaved string `json:"unsaved"`
-	// Outdated are the files of the instance that have changed since its process was started: executable, wasm. It is known to
-	// who asks the API, for to find it out takes a look at them.
+	// Outdated are the files of the instance that have changed since its process was started: executable, wasm. It is
+	// known to who asks the API, for to find it out takes a look at them.
 	Outdated WordList `json:"outdated"`
 
 	Restarts            int        `json:"restarts"`             // every start after the first
@@ -159,8 +160,8 @@ type Status struct {
 // Well reports whether an instance is as it should be: it runs, and its last probe said that it is healthy.
 func (s *Status) Well() bool { return s.Phase == Running && s.Health == Healthy }
 
-// LeftAlone begins what the reason of a stopped instance says of what lives all the same: a process that may be its own and
-// that nobody has signalled, or one that stop.leftovers leaves.
+// LeftAlone begins what the reason of a stopped instance says of what lives all the same: a process that may be its own
+// and that nobody has signalled, or one that stop.leftovers leaves.
 const LeftAlone = "a process is left alone: "
 
 // ByLeftovers ends what it says of those that a policy leaves.
@@ -186,8 +187,8 @@ type Target struct {
 	Grouped bool // the run has a cgroup of its own: whoever is in it belongs to the run
 }
 
-// Transition is a change of an instance, as observers are told of it. From and To are equal when something worth knowing
-// happened within a phase.
+// Transition is a change of an instance, as observers are told of it. From and To are equal when something worth
+// knowing happened within a phase.
 type Transition struct {
 	ID       InstanceID
 	From, To Phase

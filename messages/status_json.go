@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// AppendJSON appends the status as encoding/json writes it, but for labels, which are never null. It is for those who write
-// thousands: a status that is written field by field costs a tenth.
+// AppendJSON appends the status as encoding/json writes it, but for labels, which are never null. It is for those who
+// write thousands: a status that is written field by field costs a tenth.
 func (s *Status) AppendJSON(b []byte) []byte {
 	b = appendText(append(b, `{"id":`...), string(s.ID))
 	b = appendText(append(b, `,"phase":`...), string(s.Phase))

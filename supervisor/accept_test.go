@@ -18,7 +18,8 @@ func TestOfASharedListTheEntriesAreKeptAndOfAnotherCopies(t *testing.T) {
 	require.Same(t, list[0], shared[0].AppInstance)
 	require.NotSame(t, list[1], shared[1].AppInstance, "it had to be completed")
 	require.Equal(t, part.WithDefaults(), *shared[1].AppInstance)
-	require.Equal(t, messages.AppInstance{InstanceID: "b", WasmPath: "b.wasm", DbName: "b.db"}, *list[1], "it is not changed")
+	require.Equal(t, messages.AppInstance{InstanceID: "b", WasmPath: "b.wasm", DbName: "b.db"}, *list[1],
+		"it is not changed")
 
 	copied, err := accept(list, nil, false)
 	require.NoError(t, err)

@@ -73,8 +73,10 @@ func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
 	}
 	switch m, passing := e.memory(), e.Phase == messages.Starting || e.Phase == messages.Stopping; {
 	case m == written:
-	case written.Run == 0 && e.Phase == messages.Starting && m.Starts == 0: // nothing has begun yet that a next manager has to know
-	case passing && (written.Starts > 0 || m.Stop == messages.StopPolicy{}.WithDefaults()): // else it would end by another policy what it found
+	case written.Run == 0 && e.Phase == messages.Starting && m.Starts == 0:
+		// nothing has begun yet that a next manager has to know
+	case passing && (written.Starts > 0 || m.Stop == messages.StopPolicy{}.WithDefaults()):
+		// else it would end by another policy what it found
 		r.keeper.rememberSoon(m)
 	default:
 		r.keeper.remember(m, nil)
@@ -82,7 +84,8 @@ func (r *root) once(c actor.Context, e *entry, ev plan.Event) {
 	if _, probe := ev.(plan.Probed); probe && before.Phase == next.Phase {
 		return // too many to be told; the status has the newest
 	}
-	r.news(messages.Transition{ID: e.ID, From: before.Phase, To: next.Phase, Event: plan.Name(ev), Status: e.Status(r.config.Terms)})
+	r.news(messages.Transition{ID: e.ID, From: before.Phase, To: next.Phase, Event: plan.Name(ev),
+		Status: e.Status(r.config.Terms)})
 }
 
 func (r *root) count(before, next plan.Instance) {
@@ -97,7 +100,8 @@ func (r *root) count(before, next plan.Instance) {
 func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 	switch a := a.(type) {
 	case plan.Launch:
-		r.spawn(c, e, fmt.Sprintf("%s@%d", e.ID, a.Run), actors.Order{App: a.App.AppInstance, Run: a.Run, Precedence: a.Precedence, Recent: &e.recent})
+		r.spawn(c, e, fmt.Sprintf("%s@%d", e.ID, a.Run),
+			actors.Order{App: a.App.AppInstance, Run: a.Run, Precedence: a.Precedence, Recent: &e.recent})
 	case plan.Adopt:
 		var app *messages.AppInstance
 		if a.App != nil {
@@ -106,13 +110,15 @@ func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 			unknown := messages.AppInstance{InstanceID: e.ID, Stop: a.Stop}.WithDefaults()
 			app = &unknown
 		}
-		r.spawn(c, e, fmt.Sprintf("%s@%d+%d", e.ID, a.Run, a.Adoption), actors.Order{App: app, Run: a.Run, Adopt: true, Ready: a.Ready, Recent: &e.recent})
+		r.spawn(c, e, fmt.Sprintf("%s@%d+%d", e.ID, a.Run, a.Adoption),
+			actors.Order{App: app, Run: a.Run, Adopt: true, Ready: a.Ready, Recent: &e.recent})
 	case plan.Stop:
 		r.tell(c, e, messages.StopRun(a))
 	case plan.Urge:
 		r.tell(c, e, messages.GoFirst{})
 	case plan.Apply:
-		r.tell(c, e, messages.SetPolicy{App: a.App.AppInstance, Health: a.App.Health, Start: a.App.Start, Stop: a.App.Stop})
+		r.tell(c, e, messages.SetPolicy{App: a.App.AppInstance, Health: a.App.Health, Start: a.App.Start,
+			Stop: a.App.Stop})
 	case plan.Drop:
 		if e.child != nil {
 			c.Stop(e.child)
@@ -123,7 +129,8 @@ func (r *root) carryOut(c actor.Context, e *entry, a plan.Action) {
 	case plan.Forget:
 		r.forgetPort(e.ID)
 	case plan.Bug:
-		r.log.Error("bug: this cannot happen to an instance; nothing was changed", "instance", string(e.ID), "event", a.Event, "phase", a.Phase)
+		r.log.Error("bug: this cannot happen to an instance; nothing was changed", "instance", string(e.ID), "event",
+			a.Event, "phase", a.Phase)
 	}
 }
 
@@ -136,7 +143,8 @@ func (r *root) forgetPort(id messages.InstanceID) {
 func (r *root) spawn(c actor.Context, e *entry, name string, o actors.Order) {
 	child, err := r.maker.Spawn(c, name, o)
 	if err != nil {
-		// The name is a new one for every run and adoption, so this is a bug; Lost has the run tried again, with a delay.
+		// The name is a new one for every run and adoption, so this is a bug; Lost has the run tried again, with a
+		// delay.
 		r.log.Error("bug: an instance actor could not be spawned", "instance", string(e.ID), "name", name, "error", err)
 		child = c.ActorSystem().NewLocalPID(c.Self().Id + "/" + name)
 		c.Send(c.Self(), lost{child})

@@ -25,8 +25,8 @@ type AppInstanceProvider interface {
 // Sharer is a provider of instances that nobody changes any more.
 type Sharer interface {
 	AppInstanceProvider
-	// Shared is asked in the place of AppInstances. The supervisor keeps the instances and not copies of them, and knows one
-	// again that was in the list before.
+	// Shared is asked in the place of AppInstances. The supervisor keeps the instances and not copies of them, and
+	// knows one again that was in the list before.
 	Shared(ctx context.Context) ([]*messages.AppInstance, error)
 }
 
@@ -39,8 +39,8 @@ type Notifier interface {
 // Draft says how a list came about that nobody has confirmed.
 type Draft = plan.Draft
 
-// Drafter is a provider whose list may be seen while somebody is still at work on it. Instances that leave it are stopped
-// only when it can be taken for whole, or when Reload confirms it; see plan.Removal.
+// Drafter is a provider whose list may be seen while somebody is still at work on it. Instances that leave it are
+// stopped only when it can be taken for whole, or when Reload confirms it; see plan.Removal.
 type Drafter interface {
 	AppInstanceProvider
 	// Draft says how the list that AppInstances returned last came about since the last call of Settled.
@@ -64,8 +64,8 @@ type HealthChecker = actors.HealthChecker
 // BatchChecker performs many health checks at a time, with little for each.
 type BatchChecker = actors.BatchChecker
 
-// Memory keeps what the root must not forget when it dies. Its methods are called one at a time for an instance, and for a
-// few instances at once. They may take as long as a disk does: no deed and no report waits for them.
+// Memory keeps what the root must not forget when it dies. Its methods are called one at a time for an instance, and
+// for a few instances at once. They may take as long as a disk does: no deed and no report waits for them.
 type Memory interface {
 	// Recall returns what is remembered of every instance, and what it could read even beside an error.
 	Recall(ctx context.Context) ([]messages.Memory, error)
@@ -95,7 +95,8 @@ type Config struct {
 
 	// Terms are the words of those who are told why and what next; see explain.Terms.
 	Terms explain.Terms
-	// Keep is how long is kept what an instance leaves that is known no more; asked at each look. nil, or 0: until Prune.
+	// Keep is how long is kept what an instance leaves that is known no more; asked at each look. nil, or 0: until
+	// Prune.
 	Keep func() time.Duration
 	// StartParallel limits how many instances use the processor at once for their start; 0: chosen from the cores. One
 	// whose start waits, and uses none, does not count; see package gate.

@@ -11,8 +11,8 @@ import (
 )
 
 // keeper writes what the root remembers, so that the root never waits for a disk, nor one instance for the disk of
-// another: of several memories of one instance that wait only the newest is written, and a few instances are served at a
-// time. What cannot be written is said, and tried again until it is.
+// another: of several memories of one instance that wait only the newest is written, and a few instances are served at
+// a time. What cannot be written is said, and tried again until it is.
 type keeper struct {
 	memory Memory
 	// tell is called when what is remembered of an instance cannot be written, with why, and with
@@ -51,11 +51,12 @@ type page struct {
 }
 
 const (
-	maxWriters   = 4                      // so many threads may a disk that stalls hold
-	savePatience = 2 * time.Second        // after which a disk counts as stalled, and nobody waits for it any more
-	changing     = 200 * time.Millisecond // in which what is remembered of a start or an end under way is written, if it is not over by then
-	saveAgain    = time.Second            // until what could not be written is tried again; doubled each time
-	saveAtLeast  = 10 * time.Second       // but so often
+	maxWriters   = 4               // so many threads may a disk that stalls hold
+	savePatience = 2 * time.Second // after which a disk counts as stalled, and nobody waits for it any more
+	// in which what is remembered of a start or an end under way is written, if it is not over by then
+	changing    = 200 * time.Millisecond
+	saveAgain   = time.Second      // until what could not be written is tried again; doubled each time
+	saveAtLeast = 10 * time.Second // but so often
 )
 
 func newKeeper(m Memory, tell func(messages.InstanceID, error), event func(messages.Event)) *keeper {
@@ -83,8 +84,8 @@ func (k *keeper) remember(m messages.Memory, then func(error)) {
 	})
 }
 
-// rememberSoon has m written within a moment, or what has become of it by then. What a crash of the manager in that moment forgets
-// is that something was under way, which the next one finds by the processes.
+// rememberSoon has m written within a moment, or what has become of it by then. What a crash of the manager in that
+// moment forgets is that something was under way, which the next one finds by the processes.
 func (k *keeper) rememberSoon(m messages.Memory) {
 	k.put(m.ID, true, func(p *page) { p.memory, p.expunge = m, false })
 }
@@ -272,9 +273,12 @@ func (k *keeper) trouble(id messages.InstanceID, err error) {
 		return
 	}
 	k.event(messages.Event{At: time.Now(), What: messages.StateUnsaved, By: messages.ByManager, Bad: true,
-		Why: fmt.Sprintf("what is remembered of instances cannot be written (%s): a crash of the daemon would forget it", messages.Cause(err)),
+		Why: fmt.Sprintf(
+			"what is remembered of instances cannot be written (%s): a crash of the daemon would forget it",
+			messages.Cause(err)),
 		Details: []slog.Attr{slog.String("instance", string(id)), slog.Any("error", err),
-			slog.String("consequence", "a crash of the manager would forget counters, a delay under way, a hold; what is asked for is done all the same, and it is tried again until it is written")}})
+			slog.String("consequence", "a crash of the manager would forget counters, a delay under way, a hold; "+
+				"what is asked for is done all the same, and it is tried again until it is written")}})
 }
 
 // well notes that it is; k.mu is held.
@@ -325,7 +329,8 @@ func (k *keeper) close(patience time.Duration) error {
 	for _, err := range k.instances {
 		why = err
 	}
-	return fmt.Errorf("what is remembered of %s could not be written, and the next manager will not know it: %w", counted(len(k.pages)), why)
+	return fmt.Errorf("what is remembered of %s could not be written, and the next manager will not know it: %w",
+		counted(len(k.pages)), why)
 }
 
 // rest closes idle when its time has come; k.mu is held.

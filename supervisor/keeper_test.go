@@ -26,7 +26,8 @@ type disk struct {
 }
 
 func newDisk() *disk {
-	return &disk{stalled: map[messages.InstanceID]chan struct{}{}, pages: map[messages.InstanceID]messages.Memory{}, at: map[messages.InstanceID]time.Time{}}
+	return &disk{stalled: map[messages.InstanceID]chan struct{}{}, pages: map[messages.InstanceID]messages.Memory{},
+		at: map[messages.InstanceID]time.Time{}}
 }
 
 func (d *disk) Remember(m messages.Memory) error {

@@ -28,8 +28,9 @@ func (r *root) gotList(c actor.Context, l listed) {
 	touched, added, changed, removed := r.takeIn(l)
 	if initial || added+changed+removed > 0 {
 		r.news(messages.Event{At: began, What: messages.ConfigApplied, By: l.by,
-			Why:     fmt.Sprintf("%s: %d added, %d changed, %d removed", counted(len(l.apps)), added, changed, removed),
-			Details: []slog.Attr{slog.Int("instances", len(l.apps)), slog.Int("added", added), slog.Int("changed", changed), slog.Int("removed", removed)}})
+			Why: fmt.Sprintf("%s: %d added, %d changed, %d removed", counted(len(l.apps)), added, changed, removed),
+			Details: []slog.Attr{slog.Int("instances", len(l.apps)), slog.Int("added", added),
+				slog.Int("changed", changed), slog.Int("removed", removed)}})
 	}
 	r.prioritize(touched)
 	for _, e := range touched {
@@ -38,7 +39,8 @@ func (r *root) gotList(c actor.Context, l listed) {
 	}
 	r.world.Waits.Wake(messages.FaultNoPort) // there may be other ports now
 	r.settle(c)
-	r.news(messages.Reconciled{Took: time.Since(began), Listed: len(l.apps), Added: added, Changed: changed, Removed: removed})
+	r.news(messages.Reconciled{Took: time.Since(began), Listed: len(l.apps), Added: added, Changed: changed,
+		Removed: removed})
 	r.flush()
 	for _, reply := range l.replies {
 		reply <- nil

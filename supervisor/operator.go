@@ -18,7 +18,8 @@ func (r *root) gotCommand(c actor.Context, m command) {
 	defer func() {
 		if cause := recover(); cause != nil { // who asked waits for an answer
 			select {
-			case m.reply <- fmt.Errorf("instance %q: a bug kept this from being done; the log has more: %v", string(m.id), cause):
+			case m.reply <- fmt.Errorf("instance %q: a bug kept this from being done; the log has more: %v",
+				string(m.id), cause):
 			default:
 			}
 			panic(cause)
@@ -62,7 +63,8 @@ func (r *root) gotUnsaved(u unsaved) {
 	v := e.change()
 	v.Unsaved = ""
 	if u.err != nil {
-		v.Unsaved = "not on disk (" + messages.Cause(u.err) + "): a crash of the daemon would forget its counters, its delay and a hold on it"
+		v.Unsaved = "not on disk (" + messages.Cause(u.err) +
+			"): a crash of the daemon would forget its counters, its delay and a hold on it"
 	}
 	r.show(e)
 }

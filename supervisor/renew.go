@@ -12,8 +12,8 @@ import (
 	"procman/supervisor/plan"
 )
 
-// FilesOf returns the files that a process of the instance is made of, by the words of restart.on_change. The environment file is
-// none of them: what it says is part of what runs.
+// FilesOf returns the files that a process of the instance is made of, by the words of restart.on_change. The
+// environment file is none of them: what it says is part of what runs.
 func FilesOf(app *messages.AppInstance) map[string]string {
 	files := map[string]string{}
 	program := app.Executable
@@ -29,7 +29,8 @@ func FilesOf(app *messages.AppInstance) map[string]string {
 	return files
 }
 
-// App returns what the list in force says of an instance; nil if it says nothing. It never waits, and is not to be changed.
+// App returns what the list in force says of an instance; nil if it says nothing. It never waits, and is not to be
+// changed.
 func (s *Supervisor) App(id messages.InstanceID) *messages.AppInstance {
 	if k := s.know(id); k != nil && k.Listed != nil {
 		return k.Listed.AppInstance
@@ -37,8 +38,8 @@ func (s *Supervisor) App(id messages.InstanceID) *messages.AppInstance {
 	return nil
 }
 
-// Renew gives an instance that runs a new process because of what changed, which the event says. It starts nothing that does not
-// run, and ends no hold. The error is a messages.ErrUnknownInstance, a messages.ErrNotRunning, or that of ctx.
+// Renew gives an instance that runs a new process because of what changed, which the event says. It starts nothing that
+// does not run, and ends no hold. The error is a messages.ErrUnknownInstance, a messages.ErrNotRunning, or that of ctx.
 func (s *Supervisor) Renew(ctx context.Context, id messages.InstanceID, why string) error {
 	reply := make(chan error, 1)
 	s.system.Root.Send(s.pid, renewing{id: id, why: why, reply: reply})

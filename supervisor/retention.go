@@ -11,19 +11,19 @@ import (
 	"procman/messages"
 )
 
-// Archive keeps what instances leave that are known no more: what they wrote. Its methods are called one at a time, and may
-// take as long as a disk does.
+// Archive keeps what instances leave that are known no more: what they wrote. Its methods are called one at a time, and
+// may take as long as a disk does.
 type Archive interface {
-	// Archived returns those of which nothing else is left, with the time, by the wall clock, since when nothing of it has
-	// changed. Those that known names need not be looked at.
+	// Archived returns those of which nothing else is left, with the time, by the wall clock, since when nothing of it
+	// has changed. Those that known names need not be looked at.
 	Archived(known func(messages.InstanceID) bool) (map[messages.InstanceID]time.Time, error)
-	// Discard removes what is left of instances, and returns why something still is of those of which that is so. With a
-	// *messages.KeptError nothing was removed: it is not all that is left.
+	// Discard removes what is left of instances, and returns why something still is of those of which that is so. With
+	// a *messages.KeptError nothing was removed: it is not all that is left.
 	Discard(ctx context.Context, ids []messages.InstanceID) map[messages.InstanceID]error
 }
 
-// How often the archive is looked at, and how long this manager must have known of what it removes: the wall clock, by which
-// the rest is counted, may jump, and the list that an instance is missing from may be a wrong one.
+// How often the archive is looked at, and how long this manager must have known of what it removes: the wall clock, by
+// which the rest is counted, may jump, and the list that an instance is missing from may be a wrong one.
 const (
 	looksPerKeep = 8
 	longestLook  = 10 * time.Minute
@@ -31,8 +31,8 @@ const (
 	knownFor     = time.Hour
 )
 
-// batch is of how many instances what is left is removed at a time: for each batch the host is looked at once, and one that
-// comes into the list again meanwhile waits for no more than that.
+// batch is of how many instances what is left is removed at a time: for each batch the host is looked at once, and one
+// that comes into the list again meanwhile waits for no more than that.
 const batch = 100
 
 // pruning is a call of Prune.
@@ -47,8 +47,8 @@ type pruned struct {
 	err  error
 }
 
-// Prune removes at once what is left of every instance that is known no more, whatever Config.Keep says, and returns what
-// became of each, by their ids. It is not done before the first list is in force.
+// Prune removes at once what is left of every instance that is known no more, whatever Config.Keep says, and returns
+// what became of each, by their ids. It is not done before the first list is in force.
 func (s *Supervisor) Prune(ctx context.Context) ([]messages.Pruned, error) {
 	if s.config.Archive == nil {
 		return nil, nil
@@ -101,7 +101,8 @@ func (s *Supervisor) retain() {
 			})
 			seen = here
 			if err != nil && s.life.Err() == nil {
-				s.config.Logger.Warn("what instances that are known no more have left cannot be removed; it is tried again", "error", err)
+				s.config.Logger.Warn("what instances that are known no more have left cannot be removed; it is tried "+
+					"again", "error", err)
 			}
 			look.Reset(min(max(keep/looksPerKeep, shortestLook), longestLook))
 		}
@@ -109,7 +110,8 @@ func (s *Supervisor) retain() {
 }
 
 // sweep removes what is left of those instances that are due.
-func (s *Supervisor) sweep(ctx context.Context, by string, due func(messages.InstanceID, time.Time) bool) ([]messages.Pruned, error) {
+func (s *Supervisor) sweep(ctx context.Context, by string,
+	due func(messages.InstanceID, time.Time) bool) ([]messages.Pruned, error) {
 	known := func(id messages.InstanceID) bool { return s.entries.see(id) != nil }
 	archived, err := s.config.Archive.Archived(known)
 	errs := []error{err}
@@ -124,7 +126,8 @@ func (s *Supervisor) sweep(ctx context.Context, by string, due func(messages.Ins
 			case err == nil:
 				list = append(list, messages.Pruned{ID: id})
 				s.tell(messages.Event{At: time.Now(), What: messages.OutputRemoved, ID: id, By: by,
-					Why: fmt.Sprintf("it is known no more, and nothing of it has changed since %s", archived[id].UTC().Format(time.RFC3339))})
+					Why: fmt.Sprintf("it is known no more, and nothing of it has changed since %s",
+						archived[id].UTC().Format(time.RFC3339))})
 			case errors.As(err, &kept):
 				list = append(list, messages.Pruned{ID: id, Kept: kept.Why})
 			default:

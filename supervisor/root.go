@@ -110,12 +110,15 @@ type root struct {
 func newRoot(s *Supervisor) *root {
 	c := s.config
 	keeper := newKeeper(c.Memory,
-		func(id messages.InstanceID, err error) { s.system.Root.Send(s.pid, unsaved{id, err}) }, func(e messages.Event) { s.tell(e) })
+		func(id messages.InstanceID, err error) { s.system.Root.Send(s.pid, unsaved{id, err}) },
+		func(e messages.Event) { s.tell(e) })
 	world := actors.World{Spawner: c.Spawner, Ports: c.Ports, Rounds: actors.NewRounds(c.Health), Outputs: c.Outputs,
 		Gate: s.gate, Waits: actors.NewWaits(), Budget: c.Budget, Cgroups: c.Cgroups, Logger: c.Logger}
 	return &root{
-		handle: s, config: c, log: c.Logger, by: messages.ByManager, keeper: keeper, world: world, maker: actors.NewMaker(world),
-		entries: &s.entries, adopting: map[messages.InstanceID]struct{}{}, unready: map[messages.InstanceID]struct{}{}, stopped: make(chan struct{}),
+		handle: s, config: c, log: c.Logger, by: messages.ByManager, keeper: keeper, world: world,
+		maker:   actors.NewMaker(world),
+		entries: &s.entries, adopting: map[messages.InstanceID]struct{}{}, unready: map[messages.InstanceID]struct{}{},
+		stopped: make(chan struct{}),
 	}
 }
 
@@ -140,13 +143,15 @@ func (r *root) catch(next actor.ReceiverFunc) actor.ReceiverFunc {
 			if cause == nil {
 				return
 			}
-			r.log.Error("bug: panic in the root", "message", fmt.Sprintf("%T", envelope.Message), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+			r.log.Error("bug: panic in the root", "message", fmt.Sprintf("%T", envelope.Message),
+				"panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 			now := time.Now()
 			r.panics = append(r.panics, now)
 			if len(r.panics) > maxPanics {
 				r.panics = r.panics[1:]
 				if now.Sub(r.panics[0]) < panicWindow && r.failure == nil {
-					r.failure = fmt.Errorf("the root panicked %d times within %v, the last time with: %v", maxPanics, panicWindow, cause)
+					r.failure = fmt.Errorf("the root panicked %d times within %v, the last time with: %v", maxPanics,
+						panicWindow, cause)
 					c.ActorSystem().Root.Stop(c.Self())
 				}
 			}
@@ -166,7 +171,9 @@ func (r *root) actAs(by string) func() {
 func (r *root) Receive(c actor.Context) {
 	defer r.flush()
 	if _, end := c.Message().(*actor.Stopped); r.leaving && !end {
-		return // an actor that began now would outlive the stop of the others, and the end would wait for it; who asks is told by the end
+		// an actor that began now would outlive the stop of the others, and the end would wait for it; who asks is told
+		// by the end
+		return
 	}
 	switch m := c.Message().(type) {
 	case *actor.Stopping:
@@ -231,7 +238,8 @@ func (r *root) gotLost(c actor.Context, child *actor.PID) {
 	if e == nil || !e.childIs(child) {
 		return
 	}
-	r.log.Error("bug: an instance actor was lost; its process is adopted by another", "instance", string(e.ID), "run", e.Run)
+	r.log.Error("bug: an instance actor was lost; its process is adopted by another", "instance", string(e.ID),
+		"run", e.Run)
 	e.child = nil
 	r.unheard(e.ID)
 	r.step(c, e, plan.Lost{})
@@ -239,7 +247,8 @@ func (r *root) gotLost(c actor.Context, child *actor.PID) {
 
 func (r *root) gotBoot(c actor.Context, b booted) {
 	if b.err != nil {
-		r.log.Error("some of what an earlier manager left could not be read; what lives was found all the same", "error", b.err)
+		r.log.Error("some of what an earlier manager left could not be read; what lives was found all the same",
+			"error", b.err)
 	}
 	found := make(map[messages.InstanceID]*messages.Survivor, len(b.survivors))
 	for n := range b.survivors {
@@ -265,12 +274,14 @@ func (r *root) restore(c actor.Context, m messages.Memory, found *messages.Survi
 	e.change().Hold = holdOf(m)
 	r.keeper.knows(e.memory())
 	r.step(c, e, plan.Survivor{Memory: m, Found: found})
-	if e.child != nil && found.Unclear == "" { // an actor takes over what was found; nothing is listed before all of this is known
+	if e.child != nil && found.Unclear == "" {
+		// an actor takes over what was found; nothing is listed before all of this is known
 		r.adopting[e.ID] = struct{}{}
 	}
 }
 
-// settle closes Listed and Ready when their time has come, and ends the root when the last process has ended in a shutdown.
+// settle closes Listed and Ready when their time has come, and ends the root when the last process has ended in a
+// shutdown.
 func (r *root) settle(c actor.Context) {
 	if r.listed && r.adopting != nil && len(r.adopting) == 0 {
 		r.adopting = nil

@@ -10,9 +10,9 @@ import (
 	"procman/messages"
 )
 
-// Signal sends the signal to the process group of the instance's run, once it is proved that this is its process. It is no wish
-// that the run ends: what ends by it has ended by itself. The error is a messages.ErrUnknownInstance, a messages.ErrNotRunning,
-// that of messages.SignalName.Check, or that of ctx: then it is not known whether it was sent.
+// Signal sends the signal to the process group of the instance's run, once it is proved that this is its process. It is
+// no wish that the run ends: what ends by it has ended by itself. The error is a messages.ErrUnknownInstance, a
+// messages.ErrNotRunning, that of messages.SignalName.Check, or that of ctx: then it is not known whether it was sent.
 func (s *Supervisor) Signal(ctx context.Context, id messages.InstanceID, signal messages.SignalName) error {
 	if err := signal.Check(); err != nil {
 		return err
@@ -73,7 +73,8 @@ func (r *root) unheard(id messages.InstanceID) {
 	for ticket, m := range r.tickets {
 		if m.id == id {
 			delete(r.tickets, ticket)
-			m.reply <- fmt.Errorf("instance %q: it is not known whether the signal was sent: a bug came in between; the log has more", string(id))
+			m.reply <- fmt.Errorf("instance %q: it is not known whether the signal was sent: a bug came in between; "+
+				"the log has more", string(id))
 		}
 	}
 }

@@ -54,7 +54,8 @@ func New(c Config) (*Supervisor, error) {
 		return nil, err
 	}
 	s := &Supervisor{
-		config: c, system: c.System, gate: actors.NewGate(c.StartParallel), reload: make(chan reloading), prune: make(chan pruning),
+		config: c, system: c.System, gate: actors.NewGate(c.StartParallel), reload: make(chan reloading),
+		prune:  make(chan pruning),
 		listed: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
 		entries: entries{of: map[messages.InstanceID]*entry{}},
 	}
@@ -76,20 +77,22 @@ func New(c Config) (*Supervisor, error) {
 // NewSystem returns an actor system that is small, and says of trouble only.
 func NewSystem(log *slog.Logger) *actor.ActorSystem {
 	// The throttle of dead letters keeps a goroutine asleep for its interval, also after the end.
-	system := actor.NewActorSystem(actor.WithDeadLetterThrottleInterval(time.Millisecond), actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
-		return slog.New(quiet{log.Handler()})
-	}))
+	system := actor.NewActorSystem(actor.WithDeadLetterThrottleInterval(time.Millisecond),
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+			return slog.New(quiet{log.Handler()})
+		}))
 	slim(system.ProcessRegistry)
 	return system
 }
 
-// slim gives the registry of an actor system that nobody uses yet one table of shards in place of its 1024, which take 2.8 MB
-// before there is any actor.
+// slim gives the registry of an actor system that nobody uses yet one table of shards in place of its 1024, which take
+// 2.8 MB before there is any actor.
 func slim(registry *actor.ProcessRegistryValue) {
 	many := registry.LocalPIDs
 	registry.LocalPIDs = &actor.SliceMap{LocalPIDs: many.LocalPIDs[:1:1]}
 	for _, table := range many.LocalPIDs[1:] {
-		table.IterCb(func(id string, process any) { registry.LocalPIDs.GetBucket(id).Set(id, process) }) // Items starts 66 goroutines
+		// Items starts 66 goroutines
+		table.IterCb(func(id string, process any) { registry.LocalPIDs.GetBucket(id).Set(id, process) })
 	}
 	registry.LocalPIDs.LocalPIDs = slices.Clone(registry.LocalPIDs.LocalPIDs) // the others are let go
 }
@@ -118,8 +121,8 @@ func (s *Supervisor) run(r *root) {
 // farewell is how long the end waits for a disk, or for a provider that does not heed its context.
 const farewell = 2 * time.Second
 
-// leave waits for the goroutines beside the root, but not for ever: one that reads from a disk which does not answer ends
-// when it does.
+// leave waits for the goroutines beside the root, but not for ever: one that reads from a disk which does not answer
+// ends when it does.
 func (s *Supervisor) leave(beside *sync.WaitGroup) {
 	ended := make(chan struct{})
 	go func() { beside.Wait(); close(ended) }()
@@ -128,7 +131,8 @@ func (s *Supervisor) leave(beside *sync.WaitGroup) {
 	select {
 	case <-ended:
 	case <-late.C:
-		s.config.Logger.Error("the supervisor ends, and something of it still waits for the configuration or the state directory to be read")
+		s.config.Logger.Error("the supervisor ends, and something of it still waits for the configuration or the " +
+			"state directory to be read")
 	}
 }
 
@@ -171,8 +175,8 @@ func (s *Supervisor) know(id messages.InstanceID) *shown {
 	return nil
 }
 
-// queueOf says whether the start waits for its turn. That may change many times in a second, so it is not shown whenever it
-// does, but asked when somebody wants to know.
+// queueOf says whether the start waits for its turn. That may change many times in a second, so it is not shown
+// whenever it does, but asked when somebody wants to know.
 func (s *Supervisor) queueOf(k *shown) messages.Queue {
 	if k.Phase != messages.Starting || k.PID != 0 || k.Reason != "" {
 		return messages.Queue{}
@@ -226,9 +230,9 @@ func (s *Supervisor) Start(ctx context.Context, id messages.InstanceID) error {
 	return s.command(ctx, id, opStart)
 }
 
-// Stop ends the instance and holds it down until Start, also for later supervisors. It returns when the hold is on disk. An
-// error that is a *messages.UnsavedError says that it is done, and not on disk: a disk that is full, or does not answer for
-// two seconds, stops no deed. With the error of ctx nothing was done, and will not be.
+// Stop ends the instance and holds it down until Start, also for later supervisors. It returns when the hold is on
+// disk. An error that is a *messages.UnsavedError says that it is done, and not on disk: a disk that is full, or does
+// not answer for two seconds, stops no deed. With the error of ctx nothing was done, and will not be.
 func (s *Supervisor) Stop(ctx context.Context, id messages.InstanceID) error {
 	return s.command(ctx, id, opStop)
 }
@@ -280,8 +284,8 @@ func (s *Supervisor) Preview(list []*messages.AppInstance) ([]messages.Change, e
 	return changes, nil
 }
 
-// Shutdown stops every instance, gracefully, and then the supervisor. If ctx ends first it returns at once, and the supervisor
-// ends by itself (see Done) and leaves what still runs, which the error names.
+// Shutdown stops every instance, gracefully, and then the supervisor. If ctx ends first it returns at once, and the
+// supervisor ends by itself (see Done) and leaves what still runs, which the error names.
 func (s *Supervisor) Shutdown(ctx context.Context) error {
 	s.system.Root.Send(s.pid, shutdown{stopAll: true})
 	select {
@@ -305,7 +309,8 @@ func (s *Supervisor) Shutdown(ctx context.Context) error {
 	if len(still) == 0 {
 		return fmt.Errorf("supervisor: it has not ended yet: %w", ctx.Err())
 	}
-	return fmt.Errorf("supervisor: not every instance ended, and these are left running: %s: %w", strings.Join(still, ", "), ctx.Err())
+	return fmt.Errorf("supervisor: not every instance ended, and these are left running: %s: %w",
+		strings.Join(still, ", "), ctx.Err())
 }
 
 // Detach ends the supervisor and leaves every process running, for the next supervisor to adopt.
@@ -322,8 +327,8 @@ func (s *Supervisor) Detach(ctx context.Context) error {
 // Observe has o told what happens from now on, until end is called.
 func (s *Supervisor) Observe(o Observer) (end func()) { return s.observe(o) }
 
-// System returns the actor system, on whose EventStream every messages.Transition, messages.Event and messages.Reconciled
-// is published, to subscribers that are called as an Observer is.
+// System returns the actor system, on whose EventStream every messages.Transition, messages.Event and
+// messages.Reconciled is published, to subscribers that are called as an Observer is.
 func (s *Supervisor) System() *actor.ActorSystem { return s.system }
 
 // Ping returns nil once the root actor has answered: it takes messages, and has taken those that were sent before.
@@ -383,8 +388,8 @@ func (s *Supervisor) await(ctx context.Context, reply <-chan error) error {
 
 type operatorKey struct{}
 
-// WithOperator says on whose behalf the calls made with the context are, as in "uid 1000"; see messages.Event. Without it
-// they are the host program's own.
+// WithOperator says on whose behalf the calls made with the context are, as in "uid 1000"; see messages.Event. Without
+// it they are the host program's own.
 func WithOperator(ctx context.Context, by string) context.Context {
 	return context.WithValue(ctx, operatorKey{}, by)
 }

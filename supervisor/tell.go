@@ -12,9 +12,9 @@ import (
 	"procman/messages"
 )
 
-// Observer is told what has happened, after it is done. A nil function is told nothing. They are called by the root, or beside
-// it by several goroutines at once, and must not block. When one is called, Status and Lookup know of what it is told. One that
-// panics harms nobody: that is logged as a bug, once.
+// Observer is told what has happened, after it is done. A nil function is told nothing. They are called by the root, or
+// beside it by several goroutines at once, and must not block. When one is called, Status and Lookup know of what it is
+// told. One that panics harms nobody: that is logged as a bug, once.
 type Observer struct {
 	Event      func(messages.Event)      // something worth knowing
 	Transition func(messages.Transition) // every change of an instance
@@ -38,8 +38,8 @@ func (o Observer) hear(told any) {
 	}
 }
 
-// teller is the one place from which the world is told: first the log, then the observers, then whoever has subscribed to the
-// actor system's EventStream.
+// teller is the one place from which the world is told: first the log, then the observers, then whoever has subscribed
+// to the actor system's EventStream.
 type teller struct {
 	log    *slog.Logger
 	logged listener

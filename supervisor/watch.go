@@ -30,15 +30,16 @@ func (s *Supervisor) boot() {
 	s.system.Root.Send(s.pid, booted{memories: memories, survivors: survivors, err: errors.Join(err, err2)})
 }
 
-// claim keeps the port of a survivor from being leased to another before its actor has taken it over, and that of one that
-// has died for its next run.
+// claim keeps the port of a survivor from being leased to another before its actor has taken it over, and that of one
+// that has died for its next run.
 func (s *Supervisor) claim(v messages.Survivor) {
 	if v.Port == 0 {
 		return
 	}
 	lease, err := s.config.Ports.Claim(v.ID, v.Port)
 	if err != nil {
-		s.config.Logger.Warn("the port of an earlier run cannot be claimed", "instance", string(v.ID), "port", v.Port, "alive", v.Alive, "error", err)
+		s.config.Logger.Warn("the port of an earlier run cannot be claimed", "instance", string(v.ID), "port",
+			v.Port, "alive", v.Alive, "error", err)
 		return
 	}
 	if !v.Alive {
@@ -104,8 +105,8 @@ type doubts struct {
 // firstWait is how long the first list may wait for somebody who is still writing it.
 const firstWait = 5 * time.Second
 
-// judge returns the list to be put in force for one that nobody has confirmed, with what is in doubt left as it was; and
-// when to ask again, if anything is.
+// judge returns the list to be put in force for one that nobody has confirmed, with what is in doubt left as it was;
+// and when to ask again, if anything is.
 func (d *doubts) judge(draft Draft, next []*plan.App) (apps, leaving []*plan.App, again time.Duration, doubt string) {
 	if !d.some && slices.Equal(d.last, next) {
 		return next, nil, 0, ""
@@ -161,17 +162,21 @@ func (s *Supervisor) doubt(d *doubts, leaving []*plan.App, doubt string) {
 	}
 	text := ""
 	if doubt != "" {
-		text = fmt.Sprintf("%s; they run on until `%s` confirms it: %s", doubt, s.config.Terms.Reload, strings.Join(ids, ", "))
+		text = fmt.Sprintf("%s; they run on until `%s` confirms it: %s", doubt, s.config.Terms.Reload,
+			strings.Join(ids, ", "))
 	}
 	if text != "" && text != d.told {
-		s.tell(messages.Event{At: time.Now(), What: messages.RemovalWaits, By: messages.ByConfiguration, Why: text, Bad: true,
-			Details: []slog.Attr{slog.String("reason", doubt), slog.Any("instances", ids), slog.String("consequence", "they run on"),
+		s.tell(messages.Event{At: time.Now(), What: messages.RemovalWaits, By: messages.ByConfiguration,
+			Why: text, Bad: true,
+			Details: []slog.Attr{slog.String("reason", doubt), slog.Any("instances", ids),
+				slog.String("consequence", "they run on"),
 				slog.String("help", "`"+s.config.Terms.Reload+"` confirms that they are to be stopped")}})
 	}
 	d.told = text
 }
 
-// ask gets the list from the provider and hands it to the root. If something of it is in doubt it says when to ask again.
+// ask gets the list from the provider and hands it to the root. If something of it is in doubt it says when to ask
+// again.
 func (s *Supervisor) ask(asked reloading, d *doubts) (again time.Duration, err error) {
 	confirmed := asked.reply != nil
 	if asked.reply == nil {
@@ -197,8 +202,10 @@ func (s *Supervisor) ask(asked reloading, d *doubts) (again time.Duration, err e
 	if err != nil {
 		why := err.Error()
 		if was := s.rejected.Swap(&why); confirmed || was == nil || *was != why { // it is asked for again and again
-			s.tell(messages.Event{At: time.Now(), What: messages.ConfigRejected, By: asked.by, Why: err.Error(), Bad: true,
-				Details: []slog.Attr{slog.String("error", err.Error()), slog.String("consequence", "the last good list stays in force")}})
+			s.tell(messages.Event{At: time.Now(), What: messages.ConfigRejected, By: asked.by,
+				Why: err.Error(), Bad: true,
+				Details: []slog.Attr{slog.String("error", err.Error()),
+					slog.String("consequence", "the last good list stays in force")}})
 		}
 		asked.reply <- err
 		return 0, err
@@ -247,8 +254,8 @@ func (s *Supervisor) provided(ctx context.Context) (list []*messages.AppInstance
 	return messages.Each(whole), false, err
 }
 
-// accept takes a list as a whole or not at all. What it says as the list before is taken as it was, and costs no more than to
-// compare it. A shared one is never changed, see Sharer.
+// accept takes a list as a whole or not at all. What it says as the list before is taken as it was, and costs no more
+// than to compare it. A shared one is never changed, see Sharer.
 func accept(list []*messages.AppInstance, before []*plan.App, shared bool) ([]*plan.App, error) {
 	same := 0 // so many are those of the list before, one after the other
 	for same < min(len(list), len(before)) && before[same].Same(list[same]) {
@@ -279,14 +286,16 @@ func accept(list []*messages.AppInstance, before []*plan.App, shared bool) ([]*p
 			}
 		}
 		if is := first(n); is < n {
-			errs = append(errs, fmt.Errorf("instance %d: the id %q is already that of instance %d", n+1, string(a.InstanceID), is+1))
+			errs = append(errs, fmt.Errorf("instance %d: the id %q is already that of instance %d",
+				n+1, string(a.InstanceID), is+1))
 		}
 		apps = append(apps, app)
 	}
 	return apps, errors.Join(errs...)
 }
 
-// firstOf returns what finds the first instance of a list that has the id of number n. The first ones, so many, are known to differ.
+// firstOf returns what finds the first instance of a list that has the id of number n. The first ones, so many, are
+// known to differ.
 func firstOf(list []*messages.AppInstance, differ int) func(n int) int {
 	const few = 8 // as many are compared with all others before a table of these is made
 	if len(list)-differ <= few {
@@ -307,8 +316,8 @@ func firstOf(list []*messages.AppInstance, differ int) func(n int) int {
 	return func(n int) int { return at[list[n].InstanceID] }
 }
 
-// knownIn returns what finds the app of a list that is the same as an instance; nil: there is none. It is quick for one that
-// follows the one before, or the first ones, of which so many are taken.
+// knownIn returns what finds the app of a list that is the same as an instance; nil: there is none. It is quick for one
+// that follows the one before, or the first ones, of which so many are taken.
 func knownIn(list []*plan.App, taken int) func(*messages.AppInstance) *plan.App {
 	next := taken
 	var all map[messages.InstanceID]int

@@ -91,7 +91,8 @@ func TestASurvivorThatIsNoLongerDesiredIsAdoptedAndStoppedGracefully(t *testing.
 
 func TestASurvivorThatIsNoLongerListedGetsTheGraceItWasPromised(t *testing.T) {
 	bubble(t, "7 Manager crashes", func(t *testing.T) {
-		w := fake.NewWorld(t, fake.Answering(), fake.Each(func(a *messages.AppInstance) { a.Stop.Grace = 3 * time.Second }))
+		w := fake.NewWorld(t, fake.Answering(), fake.Each(
+			func(a *messages.AppInstance) { a.Stop.Grace = 3 * time.Second }))
 		w.Want("web")
 		p := w.Process("web")
 		w.Pass(time.Second)

@@ -20,18 +20,19 @@ import (
 
 // arrows says which of procman's own packages each may import. Nothing else may.
 var arrows = map[string][]string{
-	"messages":           {},
-	"actors/run":         {"messages"},
-	"actors/gate":        {"messages"},
-	"actors/record":      {},
-	"actors/kernel":      {"messages"},
-	"actors/command":     {},
-	"actors/budget":      {"actors/kernel", "messages"},
-	"actors/runas":       {"messages"},
-	"actors/cgroup":      {"actors/kernel", "messages"},
-	"actors/health":      {"actors/kernel", "actors/record", "messages"},
-	"actors/port":        {"actors", "actors/kernel", "messages"},
-	"actors/spawn":       {"actors", "actors/command", "actors/cgroup", "actors/kernel", "actors/record", "actors/runas", "messages"},
+	"messages":       {},
+	"actors/run":     {"messages"},
+	"actors/gate":    {"messages"},
+	"actors/record":  {},
+	"actors/kernel":  {"messages"},
+	"actors/command": {},
+	"actors/budget":  {"actors/kernel", "messages"},
+	"actors/runas":   {"messages"},
+	"actors/cgroup":  {"actors/kernel", "messages"},
+	"actors/health":  {"actors/kernel", "actors/record", "messages"},
+	"actors/port":    {"actors", "actors/kernel", "messages"},
+	"actors/spawn": {"actors", "actors/command", "actors/cgroup", "actors/kernel", "actors/record",
+		"actors/runas", "messages"},
 	"actors/output":      {"actors", "actors/record", "messages"},
 	"actors":             {"actors/run", "actors/gate", "messages"},
 	"supervisor/plan":    {"messages"},
@@ -41,8 +42,10 @@ var arrows = map[string][]string{
 	"supervisor/api":     {"supervisor", "actors/record", "messages"},
 	"supervisor/events":  {"actors/record", "messages"},
 	"supervisor/metrics": {"supervisor", "messages"},
-	"supervisor/engine":  {"supervisor", "actors/budget", "actors/health", "actors/output", "actors/port", "actors/spawn", "messages"},
-	"supervisor/fleet": {"supervisor", "supervisor/fleet/leash", "supervisor/fleet/member", "supervisor/fleet/place", "supervisor/fleet/store",
+	"supervisor/engine": {"supervisor", "actors/budget", "actors/health", "actors/output", "actors/port",
+		"actors/spawn", "messages"},
+	"supervisor/fleet": {"supervisor", "supervisor/fleet/leash", "supervisor/fleet/member", "supervisor/fleet/place",
+		"supervisor/fleet/store",
 		"actors", "actors/record", "messages"},
 	"supervisor/fleet/place":           {},
 	"supervisor/fleet/member":          {},
@@ -50,14 +53,20 @@ var arrows = map[string][]string{
 	"supervisor/fleet/store/memory":    {"supervisor/fleet/store"},
 	"supervisor/fleet/store/storetest": {"supervisor/fleet/store"},
 	"supervisor/fleet/etcd":            {"supervisor/fleet/store", "actors/record"},
-	"supervisor/fleet/leash":           {"supervisor/fleet/member", "actors/kernel", "actors/record", "actors/spawn", "messages"},
-	"cmd/procman":                      {"cmd/procman/cli"},
-	"cmd/procman-fleet":                {"cmd/procman/cli", "supervisor/config", "supervisor/fleet/etcd", "supervisor/fleet/store"},
-	"cmd/procman/cli": {"supervisor/fleet/leash", "supervisor/explain", "supervisor/config", "supervisor/api", "supervisor/events", "actors/cgroup", "actors/output", "actors/spawn",
+	"supervisor/fleet/leash": {"supervisor/fleet/member", "actors/kernel", "actors/record", "actors/spawn",
+		"messages"},
+	"cmd/procman": {"cmd/procman/cli"},
+	"cmd/procman-fleet": {"cmd/procman/cli", "supervisor/config", "supervisor/fleet/etcd",
+		"supervisor/fleet/store"},
+	"cmd/procman/cli": {"supervisor/fleet/leash", "supervisor/explain", "supervisor/config", "supervisor/api",
+		"supervisor/events", "actors/cgroup", "actors/output", "actors/spawn",
 		"cmd/procman/daemon", "cmd/procman/doctor", "cmd/procman/systemd", "cmd/procman/words", "messages"},
-	"cmd/procman/daemon": {"supervisor", "supervisor/explain", "supervisor/engine", "supervisor/config", "supervisor/api", "supervisor/events",
-		"supervisor/metrics", "supervisor/fleet", "supervisor/fleet/leash", "supervisor/fleet/member", "supervisor/fleet/store", "actors",
-		"actors/budget", "actors/spawn", "actors/output", "actors/health", "actors/kernel", "actors/port", "actors/record",
+	"cmd/procman/daemon": {"supervisor", "supervisor/explain", "supervisor/engine", "supervisor/config",
+		"supervisor/api", "supervisor/events",
+		"supervisor/metrics", "supervisor/fleet", "supervisor/fleet/leash", "supervisor/fleet/member",
+		"supervisor/fleet/store", "actors",
+		"actors/budget", "actors/spawn", "actors/output", "actors/health", "actors/kernel", "actors/port",
+		"actors/record",
 		"cmd/procman/doctor", "cmd/procman/hooks", "cmd/procman/systemd", "cmd/procman/words", "messages"},
 	"cmd/procman/hooks":              {"supervisor/config", "actors/command", "messages"},
 	"cmd/procman/words":              {},
@@ -157,10 +166,12 @@ func TestTheArrowsPointDownwards(t *testing.T) {
 
 func TestThePureCoresTouchNoWorld(t *testing.T) {
 	all := packages(t)
-	for _, name := range []string{"supervisor/plan", "supervisor/explain", "supervisor/fleet/place", "supervisor/fleet/member", "actors/run", "actors/gate"} {
+	for _, name := range []string{"supervisor/plan", "supervisor/explain", "supervisor/fleet/place",
+		"supervisor/fleet/member", "actors/run", "actors/gate"} {
 		p := all[name]
 		require.NotEmpty(t, p.GoFiles)
-		for _, banned := range []string{"os", "net", "os/exec", "log/slog", "io", "sync", "context", "math/rand", "math/rand/v2"} {
+		for _, banned := range []string{"os", "net", "os/exec", "log/slog", "io", "sync", "context", "math/rand",
+			"math/rand/v2"} {
 			require.NotContains(t, p.Imports, banned, name)
 		}
 		for _, file := range p.GoFiles {
@@ -169,7 +180,8 @@ func TestThePureCoresTouchNoWorld(t *testing.T) {
 			ast.Inspect(tree, func(n ast.Node) bool {
 				if s, is := n.(*ast.SelectorExpr); is {
 					if x, is := s.X.(*ast.Ident); is && x.Name == "time" {
-						require.NotContains(t, []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "Tick"}, s.Sel.Name, "%s: time.%s", file, s.Sel.Name)
+						require.NotContains(t, []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc",
+							"NewTimer", "Tick"}, s.Sel.Name, "%s: time.%s", file, s.Sel.Name)
 					}
 				}
 				if _, is := n.(*ast.GoStmt); is {
@@ -192,7 +204,8 @@ func TestTheEnvironmentOfACommandIsReadInMainAlone(t *testing.T) {
 			ast.Inspect(tree, func(n ast.Node) bool {
 				if s, is := n.(*ast.SelectorExpr); is {
 					if x, is := s.X.(*ast.Ident); is && x.Name == "os" {
-						require.NotContains(t, []string{"Getenv", "LookupEnv", "ExpandEnv"}, s.Sel.Name, "%s/%s", name, file)
+						require.NotContains(t, []string{"Getenv", "LookupEnv", "ExpandEnv"}, s.Sel.Name,
+							"%s/%s", name, file)
 					}
 				}
 				return true
@@ -204,7 +217,8 @@ func TestTheEnvironmentOfACommandIsReadInMainAlone(t *testing.T) {
 func TestAnEmbedderGetsNoCommandLineNoYAMLAndNoPrometheusOfOurs(t *testing.T) {
 	deps := packages(t)["supervisor"].Deps
 	for _, d := range deps {
-		require.False(t, slices.ContainsFunc([]string{"github.com/spf13/", "github.com/goccy/", "github.com/fsnotify/", "github.com/tetratelabs/", "modernc.org/"},
+		require.False(t, slices.ContainsFunc([]string{"github.com/spf13/", "github.com/goccy/", "github.com/fsnotify/",
+			"github.com/tetratelabs/", "modernc.org/"},
 			func(prefix string) bool { return strings.HasPrefix(d, prefix) }), d)
 	}
 }
@@ -240,6 +254,7 @@ func TestTheTopLevelHoldsWhatWasAskedForAndNoMore(t *testing.T) {
 		if strings.HasPrefix(top, ".") {
 			continue
 		}
-		require.Contains(t, []string{"go.mod", "go.sum", "actors", "messages", "supervisor", "cmd", "test", "README.md"}, top)
+		require.Contains(t, []string{"go.mod", "go.sum", "actors", "messages", "supervisor", "cmd",
+			"test", "README.md"}, top)
 	}
 }

@@ -70,7 +70,8 @@ func (m slowMemory) Remember(page messages.Memory) error {
 
 func TestAStopThatFollowsAnotherIsNotDoneBeforeTheHoldIsWritten(t *testing.T) {
 	bubble(t, "6 ProcessController", func(t *testing.T) {
-		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) { c.Memory = slowMemory{c.Memory, time.Second} }))
+		w := fake.NewWorld(t, fake.Answering(), fake.With(
+			func(c *supervisor.Config) { c.Memory = slowMemory{c.Memory, time.Second} }))
 		w.Want("web")
 		w.Pass(time.Minute)
 		began := time.Now()
@@ -151,7 +152,8 @@ func TestASignalGoesToTheProcessAndAnEventSaysWhoSentIt(t *testing.T) {
 		require.NoError(t, w.Signal(ctx, "web", "SIGHUP"))
 		require.Equal(t, []syscall.Signal{syscall.SIGHUP}, p.Signals())
 		require.Len(t, heard, 1)
-		require.Equal(t, []any{"uid 1000", "signal", p.PID(), 1}, []any{heard[0].By, heard[0].Command, heard[0].PID, heard[0].Run})
+		require.Equal(t, []any{"uid 1000", "signal", p.PID(), 1},
+			[]any{heard[0].By, heard[0].Command, heard[0].PID, heard[0].Run})
 		require.Contains(t, heard[0].Why, "HUP to process")
 		require.Equal(t, messages.Running, w.Of("web").Phase)
 
@@ -188,7 +190,8 @@ func TestWhatIsRenewedIsRestartedAsChangedAndWhatDoesNotRunIsLeftAlone(t *testin
 		require.Contains(t, w.Log.Records("instance stopping", "web")[0].Attrs["detail"], "wasm changed")
 		require.NoError(t, w.Stop(ctx, "web"))
 		w.Pass(time.Second)
-		require.ErrorIs(t, w.Renew(ctx, "web", "wasm changed"), messages.ErrNotRunning{ID: "web", Phase: messages.Stopped})
+		require.ErrorIs(t, w.Renew(ctx, "web", "wasm changed"),
+			messages.ErrNotRunning{ID: "web", Phase: messages.Stopped})
 		require.True(t, w.Of("web").Held, "a hold outlives it")
 	})
 }

@@ -23,7 +23,8 @@ import (
 	"procman/test/fake"
 )
 
-// realWorld is a supervisor with real processes, ports, probes and files. The processes are this test binary, see serve.
+// realWorld is a supervisor with real processes, ports, probes and files. The processes are this test binary, see
+// serve.
 type realWorld struct {
 	*supervisor.Supervisor
 	t        *testing.T
@@ -44,7 +45,8 @@ func newRealWorld(t *testing.T, first int) *realWorld {
 	ports, err := port.New(port.Options{First: first, Last: first + 9, Hold: true, Logger: log})
 	require.NoError(t, err)
 	w.Supervisor, err = supervisor.New(supervisor.Config{
-		Provider: w.provider, Spawner: spawner, Ports: ports, Health: health.New(health.Options{Owner: true}), Outputs: outputs, Logger: log,
+		Provider: w.provider, Spawner: spawner, Ports: ports, Health: health.New(health.Options{Owner: true}),
+		Outputs: outputs, Logger: log,
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -76,7 +78,8 @@ func (w *realWorld) want(apps ...messages.AppInstance) {
 func (w *realWorld) until(id messages.InstanceID, is func(messages.Status) bool) messages.Status {
 	w.t.Helper()
 	var s messages.Status
-	require.Eventually(w.t, func() bool { s, _ = w.Lookup(id); return is(s) }, time.Minute, 5*time.Millisecond, "%s\n%s", id, w.log)
+	require.Eventually(w.t, func() bool { s, _ = w.Lookup(id); return is(s) }, time.Minute, 5*time.Millisecond,
+		"%s\n%s", id, w.log)
 	return s
 }
 
@@ -94,7 +97,8 @@ func TestARealInstanceRunsWhereAndHowItWasToldTo(t *testing.T) {
 					r["instance"] == "web" && r["pid"] == float64(s.PID) && r["run"] == 1.0
 			})
 		}
-		require.Eventually(t, func() bool { return line("stdout", "hello from web") && line("stderr", "ready") }, time.Minute, 5*time.Millisecond, "%s", w.log)
+		require.Eventually(t, func() bool { return line("stdout", "hello from web") && line("stderr", "ready") },
+			time.Minute, 5*time.Millisecond, "%s", w.log)
 		text, err := os.ReadFile(messages.StateDir(filepath.Join(w.dir, "state")).Stdout("web"))
 		require.NoError(t, err)
 		require.Contains(t, string(text), "hello from web\n")
@@ -136,7 +140,8 @@ func TestARealInstanceRunsWhereAndHowItWasToldTo(t *testing.T) {
 	t.Run("5.2 Stopping", func(t *testing.T) {
 		pid := w.until("web", healthy).PID
 		w.want()
-		require.Eventually(t, func() bool { _, known := w.Lookup("web"); return !known }, time.Minute, 5*time.Millisecond)
+		require.Eventually(t, func() bool { _, known := w.Lookup("web"); return !known }, time.Minute,
+			5*time.Millisecond)
 		require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
 	})
 }

@@ -14,8 +14,8 @@ import (
 	"procman/test/fake"
 )
 
-// takes is how a process starts that is healthy after so long, in which it uses the processor; hangs, if it never is, and
-// waits for something else than the processor.
+// takes is how a process starts that is healthy after so long, in which it uses the processor; hangs, if it never is,
+// and waits for something else than the processor.
 const hangs = time.Duration(0)
 
 func starting(w *fake.World, takes func(id messages.InstanceID) time.Duration) {
@@ -47,8 +47,8 @@ func named(prefix string, n int) (all []messages.InstanceID) {
 	return all
 }
 
-// Eight that hang in their start kept one that is healthy in 10 ms from its first start for 40 s, and from its restart after
-// a crash for 19.5 s.
+// Eight that hang in their start kept one that is healthy in 10 ms from its first start for 40 s, and from its restart
+// after a crash for 19.5 s.
 func TestEightThatHangKeepAHealthyOneFromNothing(t *testing.T) {
 	bubble(t, "5.2 Starting", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.With(parallel(2)))
@@ -127,7 +127,8 @@ func TestWhoWaitsForItsTurnSaysSoAndAnOperatorHasItGoFirst(t *testing.T) {
 				return false
 			}
 			e, _ = w.Explain(id)
-			require.Equal(t, "waits for its turn: 1 instance that starts uses the processor, and start.parallel is 1", s.Reason)
+			require.Equal(t, "waits for its turn: 1 instance that starts uses the processor, and start.parallel is 1",
+				s.Reason)
 			require.Equal(t, s, e.Status)
 			require.Equal(t, "has no process yet, and "+s.Reason, e.Verdict.Summary)
 			return true

@@ -18,7 +18,8 @@ func TestWhileItCannotBeToldWhoseAProcessIsTheInstanceWaitsAndSaysSo(t *testing.
 		for _, mode := range []messages.RestartMode{messages.RestartAlways, messages.RestartNever} {
 			t.Run(outcome+" "+string(mode), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					w := fake.NewWorld(t, fake.Answering(), fake.Each(func(a *messages.AppInstance) { a.Restart.Mode = mode }))
+					w := fake.NewWorld(t, fake.Answering(), fake.Each(
+						func(a *messages.AppInstance) { a.Restart.Mode = mode }))
 					w.Want("web", "other")
 					p := w.Process("web")
 					w.Pass(time.Minute)
@@ -48,7 +49,8 @@ func TestWhileItCannotBeToldWhoseAProcessIsTheInstanceWaitsAndSaysSo(t *testing.
 					s = w.Of("web")
 					switch {
 					case outcome == "it is its own":
-						require.Equal(t, []any{messages.Running, p.PID(), true, ""}, []any{s.Phase, s.PID, s.Adopted, s.Reason})
+						require.Equal(t, []any{messages.Running, p.PID(), true, ""},
+							[]any{s.Phase, s.PID, s.Adopted, s.Reason})
 						require.Equal(t, 1, w.Spawns("web"))
 					case mode == messages.RestartNever:
 						require.Equal(t, messages.Failed, s.Phase)

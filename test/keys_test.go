@@ -16,9 +16,11 @@ import (
 	"procman/supervisor/config"
 )
 
-// shownKeys are the keys of how an instance is checked, started and ended, as whom and with what, and of what the daemon tells and keeps.
-var shownKeys = regexp.MustCompile(`^(health\.|restart\.(success|final|on_change)$|start\.priority$|stop\.(signal|leftovers)$|process\.|resources\.|` +
-	`output\.|metrics\.(socket|group)$|api\.read_|hooks\[\]\.)`)
+// shownKeys are the keys of how an instance is checked, started and ended, as whom and with what, and of what the
+// daemon tells and keeps.
+var shownKeys = regexp.MustCompile(
+	`^(health\.|restart\.(success|final|on_change)$|start\.priority$|stop\.(signal|leftovers)$|process\.|resources\.|` +
+		`output\.|metrics\.(socket|group)$|api\.read_|hooks\[\]\.)`)
 
 // bad are a value for each of them that cannot be, and the test that shows what a good one does.
 var bad = []struct{ key, test, text string }{
@@ -34,18 +36,23 @@ var bad = []struct{ key, test, text string }{
 	{"health.headers", "TestWhatAHeaderHoldsIsShownNowhere", "health: {headers: {'X Y': z}}"},
 	{"health.scheme", "TestByHTTPSTheServerAndTheProbeProveWhoTheyAre", "health: {scheme: ftp}"},
 	{"health.tls.ca_file", "TestByHTTPSTheServerAndTheProbeProveWhoTheyAre", "health: {tls: {ca_file: ca.pem}}"},
-	{"health.tls.cert_file", "TestACertificateThatHasChangedIsReadAgainAndOneThatIsBeingReplacedIsNot", "health: {scheme: https, tls: {cert_file: c.pem}}"},
-	{"health.tls.key_file", "TestByHTTPSTheServerAndTheProbeProveWhoTheyAre", "health: {scheme: https, tls: {key_file: k.pem}}"},
-	{"health.tls.server_name", "TestByHTTPSTheServerAndTheProbeProveWhoTheyAre", "health: {scheme: https, tls: {server_name: a/b}}"},
+	{"health.tls.cert_file", "TestACertificateThatHasChangedIsReadAgainAndOneThatIsBeingReplacedIsNot",
+		"health: {scheme: https, tls: {cert_file: c.pem}}"},
+	{"health.tls.key_file", "TestByHTTPSTheServerAndTheProbeProveWhoTheyAre",
+		"health: {scheme: https, tls: {key_file: k.pem}}"},
+	{"health.tls.server_name", "TestByHTTPSTheServerAndTheProbeProveWhoTheyAre",
+		"health: {scheme: https, tls: {server_name: a/b}}"},
 	{"health.command", "TestTheCommandOfACheckRunsAsItsInstanceDoesAndIsNoneOfItsProcesses", "health: {kind: command}"},
-	{"health.on_failure", "TestARunWhoseChecksAreOnlyReportedIsProbedOnAndReportedOnce", "health: {on_failure: ignore}"},
+	{"health.on_failure", "TestARunWhoseChecksAreOnlyReportedIsProbedOnAndReportedOnce",
+		"health: {on_failure: ignore}"},
 	{"restart.success", "TestAListOfExitsHoldsCodesAndSignals", "restart: {success: [256]}"},
 	{"restart.final", "TestAStopByProcmanIsNoExitThatIsFinal", "restart: {final: [SIGHUB]}"},
 	{"restart.on_change", "TestAStatusSaysWhatHasChangedSinceTheProcessWasStarted", "restart: {on_change: [binary]}"},
 	{"start.priority", "TestAtTheStartOfAListWhoHasMorePriorityIsStartedFirst", "start: {priority: high}"},
 	{"stop.signal", "TestAStopAsksByTheSignalOfThePolicyAndTheExitIsNoFailure", "stop: {signal: TREM}"},
 	{"stop.leftovers", "TestAPolicyForLeftoversIsAppliedToTheRunThatLives", "stop: {leftovers: keep}"},
-	{"process.user", "TestAProcessOfAnotherUserWritesToTheOutputIsAdoptedAndEndsWithAllOfIts", "process: {user: 'a:b'}"},
+	{"process.user", "TestAProcessOfAnotherUserWritesToTheOutputIsAdoptedAndEndsWithAllOfIts",
+		"process: {user: 'a:b'}"},
 	{"process.group", "TestSupplementaryGroupsAreThoseOfTheUserAndNotTheDaemons", "process: {group: -wheel}"},
 	{"process.umask", "TestEachSettingHoldsFromTheFirstInstructionOn", "process: {umask: 0888}"},
 	{"process.nice", "TestEachSettingHoldsFromTheFirstInstructionOn", "process: {nice: 20}"},
@@ -58,15 +65,19 @@ var bad = []struct{ key, test, text string }{
 	{"output.total", "TestATotalOfOutputIsChangedWhileAllRunAndKeptByTheNextDaemon", "output: {total: 32KiB}"},
 	{"output.keep", "TestAHelperThatARunLeftKeepsItsDirectory", "output: {keep: 0s}"},
 	{"output.forward", "TestEveryLineBecomesARecordOfItsRun", "output: {forward: 1}"},
-	{"metrics.socket", "TestMetricsAreScrapedFromTheSocketAndFromTheListener", "metrics: {socket: /run/" + strings.Repeat("metrics/", 12) + "s}"},
+	{"metrics.socket", "TestMetricsAreScrapedFromTheSocketAndFromTheListener",
+		"metrics: {socket: /run/" + strings.Repeat("metrics/", 12) + "s}"},
 	{"metrics.group", "TestASocketForAGroupIsForThatGroup", "metrics: {group: adm}"},
 	{"api.read_token_file", "TestOverTCPOnlyWhoShowsTheTokenIsAnswered", "api: {read_token_file: [r]}"},
-	{"api.read_group", "TestWhoIsInTheGroupMayReadOnTheSocketAndChangesNothing", "socket: /run/procman.sock\napi: {read_group: nobodies}"},
+	{"api.read_group", "TestWhoIsInTheGroupMayReadOnTheSocketAndChangesNothing",
+		"socket: /run/procman.sock\napi: {read_group: nobodies}"},
 	{"hooks[].on", "TestAHookHearsOnlyOfWhatItIsToldOf", "hooks: [{on: [dead], url: 'http://[::1]/'}]"},
 	{"hooks[].command", "TestACommandReadsThePayloadAndHasNoTagOfARun", "hooks: [{on: [failed]}]"},
-	{"hooks[].url", "TestAWebhookIsPostedThePayloadAndOnlyAGoodStatusIsGood", "hooks: [{on: [failed], url: 'ftp://a'}]"},
+	{"hooks[].url", "TestAWebhookIsPostedThePayloadAndOnlyAGoodStatusIsGood",
+		"hooks: [{on: [failed], url: 'ftp://a'}]"},
 	{"hooks[].every", "TestAHookHearsOnlyOfWhatItIsToldOf", "hooks: [{on: [failed], command: [x], every: often}]"},
-	{"hooks[].timeout", "TestAHookThatFailsIsLoggedWithWhatItSaidAndCounted", "hooks: [{on: [failed], command: [x], timeout: 0s}]"},
+	{"hooks[].timeout", "TestAHookThatFailsIsLoggedWithWhatItSaidAndCounted",
+		"hooks: [{on: [failed], command: [x], timeout: 0s}]"},
 	{"hooks[].attempts", "TestAHookHearsOnlyOfWhatItIsToldOf", "hooks: [{on: [backoff], command: [x], attempts: 0}]"},
 }
 
@@ -110,7 +121,8 @@ func keysSaid(t *testing.T) string {
 		require.NoError(t, os.WriteFile(path, []byte(row.text+"\ninstances: [{id: a, args: [x]}]\n"), 0o600))
 		var out, said bytes.Buffer
 		env := func(name string) string { return map[string]string{"HOME": "/nowhere"}[name] }
-		require.Equal(t, 1, cli.Main([]string{"validate", "-c", path}, &out, &said, env, nil), "%s: %s%s", row.key, out.String(), said.String())
+		require.Equal(t, 1, cli.Main([]string{"validate", "-c", path}, &out, &said, env, nil), "%s: %s%s", row.key,
+			out.String(), said.String())
 		require.Contains(t, said.String(), "^", row.key)
 		fmt.Fprintf(&b, "%s  %s\n%s", row.key, row.test, strings.ReplaceAll(said.String(), path+":", ""))
 	}

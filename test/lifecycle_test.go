@@ -17,7 +17,8 @@ func TestTheCommandLineIsMadeOfTheMetadata(t *testing.T) {
 	t.Run("5.5 Command-line arguments", func(t *testing.T) {
 		app := messages.AppInstance{InstanceID: "users", WasmPath: "apps/users.wasm", DbName: "users.db"}.WithDefaults()
 		require.Equal(t, "dist/bin/servicehost", app.Executable)
-		require.Equal(t, []string{"-wasm", "apps/users.wasm", "-dbPath", "users.db", "-port", "30001"}, app.CommandLine(30001))
+		require.Equal(t, []string{"-wasm", "apps/users.wasm", "-dbPath", "users.db", "-port", "30001"},
+			app.CommandLine(30001))
 		app.Args = []string{"--listen=:{port}", "{id}", "{db_name}{wasm_path}"}
 		require.Equal(t, []string{"--listen=:30001", "users", "users.dbapps/users.wasm"}, app.CommandLine(30001))
 	})
@@ -43,7 +44,8 @@ func TestAStartIsInTheActualStateWithPidAndPort(t *testing.T) {
 
 func TestAStopIsTermThenContThenAfterTheGraceKill(t *testing.T) {
 	bubble(t, "5.2 Stopping", func(t *testing.T) {
-		w := fake.NewWorld(t, fake.Answering(), fake.Each(func(a *messages.AppInstance) { a.Stop.Grace = 5 * time.Second }))
+		w := fake.NewWorld(t, fake.Answering(), fake.Each(
+			func(a *messages.AppInstance) { a.Stop.Grace = 5 * time.Second }))
 		w.Want("web")
 		p := w.Process("web")
 		w.Pass(time.Second)

@@ -19,15 +19,18 @@ func TestAnActorsEndAndItsLastReportMayComeInAnyOrder(t *testing.T) {
 	type step string
 	const exit, end, report, settle step = "exit", "end", "report", "settle"
 	for n, order := range [][]step{
-		{exit, end, report}, {exit, report, end}, {end, exit, report}, {end, report, exit}, {report, exit, end}, {report, end, exit},
-		{end, settle, exit, report}, {exit, end, settle, report}, {end, exit, settle, report}, {exit, settle, end, report},
+		{exit, end, report}, {exit, report, end}, {end, exit, report}, {end, report, exit}, {report, exit, end},
+		{report, end, exit},
+		{end, settle, exit, report}, {exit, end, settle, report}, {end, exit, settle, report},
+		{exit, settle, end, report},
 	} {
 		t.Run(fmt.Sprint(n, order), func(t *testing.T) {
 			bubble(t, "7: one recovery path", func(t *testing.T) {
 				w := fake.NewWorld(t, fake.Answering(), fake.Backoff(10*time.Second))
 				w.Want("web")
 				w.Pass(10 * time.Second)
-				p, actor, root := w.Process("web"), w.System.NewLocalPID("procman/web@1"), w.System.NewLocalPID("procman")
+				p, actor, root := w.Process("web"), w.System.NewLocalPID("procman/web@1"),
+					w.System.NewLocalPID("procman")
 				for _, s := range order {
 					switch s {
 					case exit:
@@ -67,8 +70,8 @@ func ids(n int) (all []messages.InstanceID) {
 	return all
 }
 
-// A host under load: each start takes nearly as long as it may, and the queue takes many times longer. What waits for its
-// turn spends nothing of its deadline.
+// A host under load: each start takes nearly as long as it may, and the queue takes many times longer. What waits for
+// its turn spends nothing of its deadline.
 func TestAStartThatWaitsItsTurnIsNotKilledForIt(t *testing.T) {
 	bubble(t, "5.3", func(t *testing.T) {
 		w := fake.NewWorld(t, fake.With(parallel(4)))
@@ -88,8 +91,8 @@ func TestAStartThatWaitsItsTurnIsNotKilledForIt(t *testing.T) {
 	})
 }
 
-// What all depend on is away for some minutes: all crash at the same moment, and again and again. Starts are limited and
-// spread, and when it is back all are back within the longest delay and the time that the queue takes.
+// What all depend on is away for some minutes: all crash at the same moment, and again and again. Starts are limited
+// and spread, and when it is back all are back within the longest delay and the time that the queue takes.
 func TestManyThatCrashTogetherComeBackWithoutAStampede(t *testing.T) {
 	bubble(t, "5.3", func(t *testing.T) {
 		const slots, takes, longest = 4, time.Second, 30 * time.Second

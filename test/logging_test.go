@@ -22,7 +22,8 @@ func TestTheKeyEventsAreLogged(t *testing.T) {
 		w.Want()
 		w.Pass(time.Second)
 		for _, msg := range []string{
-			"instance started", "instance ready", "instance exited", "instance restarting", "instance stopping", "instance stopped",
+			"instance started", "instance ready", "instance exited", "instance restarting", "instance stopping",
+			"instance stopped",
 		} {
 			records := w.Log.Records(msg, "web")
 			require.NotEmpty(t, records, msg)

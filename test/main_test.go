@@ -9,8 +9,8 @@ import (
 	"procman/test/fake"
 )
 
-// fewer is so many, and under -short, which is for the race detector, only short: with it each takes tens of times longer, and it
-// finds nothing in a thousand that it does not find in some.
+// fewer is so many, and under -short, which is for the race detector, only short: with it each takes tens of times
+// longer, and it finds nothing in a thousand that it does not find in some.
 func fewer(many, short int) int {
 	if testing.Short() {
 		return short

@@ -25,10 +25,11 @@ func deaf(of messages.EventType) func(messages.Event) {
 	}
 }
 
-// An observer that panicked once at "instance exited" or "instance restarting" left the instance in backoff for ever; at
-// "instance stopped" Shutdown never ended.
+// An observer that panicked once at "instance exited" or "instance restarting" left the instance in backoff for ever;
+// at "instance stopped" Shutdown never ended.
 func TestWhoeverIsToldAndPanicsHarmsNobody(t *testing.T) {
-	whole := []messages.EventType{messages.InstanceStarted, messages.InstanceReady, messages.InstanceExited, messages.InstanceRestarting,
+	whole := []messages.EventType{messages.InstanceStarted, messages.InstanceReady, messages.InstanceExited,
+		messages.InstanceRestarting,
 		messages.InstanceStopping, messages.InstanceStopped, messages.ConfigApplied, messages.OperatorActed}
 	for how, listen := range map[string]func(*supervisor.Config, messages.EventType){
 		"an observer": func(c *supervisor.Config, of messages.EventType) {
@@ -50,10 +51,12 @@ func TestWhoeverIsToldAndPanicsHarmsNobody(t *testing.T) {
 			t.Run(how+", "+string(of), func(t *testing.T) {
 				bubble(t, "7: a listener is not a part of the deed", func(t *testing.T) {
 					var heard []messages.EventType
-					w := fake.NewWorld(t, fake.Answering(), fake.Backoff(time.Second), fake.With(func(c *supervisor.Config) {
-						listen(c, of)
-						c.Observe = append(c.Observe, supervisor.Observer{Event: func(e messages.Event) { heard = append(heard, e.What) }})
-					}))
+					w := fake.NewWorld(t, fake.Answering(), fake.Backoff(time.Second),
+						fake.With(func(c *supervisor.Config) {
+							listen(c, of)
+							c.Observe = append(c.Observe, supervisor.Observer{
+								Event: func(e messages.Event) { heard = append(heard, e.What) }})
+						}))
 					w.Want("web")
 					w.Pass(time.Second)
 					w.Process("web").Exit(1)

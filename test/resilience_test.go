@@ -90,7 +90,8 @@ func TestAReportFromAnOldActorIsDropped(t *testing.T) {
 		w.Pass(time.Minute)
 		root := w.System.NewLocalPID("procman")
 		for _, m := range []any{
-			messages.Exited{ID: "web", Run: 1}, messages.Unhealthy{ID: "web", Run: 1}, messages.LaunchFailed{ID: "web", Run: 1, Err: errors.New("x")},
+			messages.Exited{ID: "web", Run: 1}, messages.Unhealthy{ID: "web", Run: 1},
+			messages.LaunchFailed{ID: "web", Run: 1, Err: errors.New("x")},
 		} {
 			w.System.Root.Send(root, m)
 			w.System.Root.RequestWithCustomSender(root, m, w.System.NewLocalPID("procman/web@0"))

@@ -14,7 +14,8 @@ import (
 func TestWhatAnInstanceLeftIsRemovedWhenItsTimeIsOver(t *testing.T) {
 	bubble(t, "9: retention", func(t *testing.T) {
 		keep := 24 * time.Hour
-		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) { c.Keep = func() time.Duration { return keep } }))
+		w := fake.NewWorld(t, fake.Answering(), fake.With(
+			func(c *supervisor.Config) { c.Keep = func() time.Duration { return keep } }))
 		w.Want("web", "db")
 		w.Pass(48 * time.Hour)
 		w.Want("db")
@@ -37,7 +38,8 @@ func TestWhatAnInstanceLeftIsRemovedWhenItsTimeIsOver(t *testing.T) {
 
 func TestWhatIsHeldOrHasAProcessIsNotRemoved(t *testing.T) {
 	bubble(t, "9: retention", func(t *testing.T) {
-		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) { c.Keep = func() time.Duration { return time.Minute } }))
+		w := fake.NewWorld(t, fake.Answering(), fake.With(
+			func(c *supervisor.Config) { c.Keep = func() time.Duration { return time.Minute } }))
 		w.Want("held", "busy")
 		w.Pass(time.Minute)
 		require.NoError(t, w.Stop(t.Context(), "held"))
@@ -48,7 +50,8 @@ func TestWhatIsHeldOrHasAProcessIsNotRemoved(t *testing.T) {
 		require.True(t, w.Memory.Kept("busy"))
 		list, err := w.Prune(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, []messages.Pruned{{ID: "busy", Kept: "a helper of it lives"}}, list, "of a hold nothing is to be removed")
+		require.Equal(t, []messages.Pruned{{ID: "busy", Kept: "a helper of it lives"}},
+			list, "of a hold nothing is to be removed")
 		w.Memory.Obstruct("busy", "")
 		list, err = w.Prune(t.Context())
 		require.NoError(t, err)
@@ -59,7 +62,8 @@ func TestWhatIsHeldOrHasAProcessIsNotRemoved(t *testing.T) {
 
 func TestAManagerThatHasJustBegunRemovesNothing(t *testing.T) {
 	bubble(t, "9: retention", func(t *testing.T) {
-		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) { c.Keep = func() time.Duration { return 24 * time.Hour } }))
+		w := fake.NewWorld(t, fake.Answering(), fake.With(
+			func(c *supervisor.Config) { c.Keep = func() time.Duration { return 24 * time.Hour } }))
 		w.Want("web")
 		w.Pass(time.Minute)
 		w.Want()

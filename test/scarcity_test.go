@@ -22,11 +22,13 @@ func TestAStartThatTheHostKeepsWaitsWithoutAnAttemptWhateverTheMode(t *testing.T
 		"one attempt":  {MaxAttempts: 1},
 		"many minutes": {Initial: 10 * time.Minute, Max: 10 * time.Minute},
 	}
-	for _, fault := range []messages.StartFault{messages.FaultNoPort, messages.FaultResources, messages.FaultLocked, messages.FaultStateDir} {
+	for _, fault := range []messages.StartFault{messages.FaultNoPort, messages.FaultResources, messages.FaultLocked,
+		messages.FaultStateDir} {
 		for name, policy := range policies {
 			t.Run(string(fault)+" "+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					w := fake.NewWorld(t, fake.Answering(), fake.Each(func(a *messages.AppInstance) { a.Restart = policy }))
+					w := fake.NewWorld(t, fake.Answering(), fake.Each(
+						func(a *messages.AppInstance) { a.Restart = policy }))
 					w.Spawner.Fail("web", &messages.StartError{Fault: fault, Err: errors.New("the cause")})
 					w.Want("web")
 					w.Pass(10 * time.Minute)
@@ -127,7 +129,8 @@ func TestAShortageOfTheHostPausesTheStartsOfAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 200
 		w := fake.NewWorld(t, fake.Answering())
-		short := &messages.StartError{Fault: messages.FaultResources, Err: errors.New("fork: resource temporarily unavailable")}
+		short := &messages.StartError{Fault: messages.FaultResources,
+			Err: errors.New("fork: resource temporarily unavailable")}
 		var ids []messages.InstanceID
 		for i := range n {
 			ids = append(ids, messages.InstanceID(fmt.Sprintf("i%03d", i)))
@@ -169,8 +172,10 @@ func TestOneInstanceThatAlwaysRunsShortDelaysTheOthersByAPauseAtTheMost(t *testi
 
 func TestAManagerThatIsKilledWhileStartsWaitHasSpentNoAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := fake.NewWorld(t, fake.Answering(), fake.Each(func(a *messages.AppInstance) { a.Restart.Mode = messages.RestartNever }))
-		w.Spawner.Fail("web", &messages.StartError{Fault: messages.FaultStateDir, Err: errors.New("no space left on device")})
+		w := fake.NewWorld(t, fake.Answering(), fake.Each(
+			func(a *messages.AppInstance) { a.Restart.Mode = messages.RestartNever }))
+		w.Spawner.Fail("web", &messages.StartError{Fault: messages.FaultStateDir,
+			Err: errors.New("no space left on device")})
 		w.Want("web")
 		w.Pass(time.Minute)
 		for range 3 {

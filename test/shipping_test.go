@@ -18,7 +18,8 @@ import (
 	"procman/messages"
 )
 
-// The recipes go by the journal: what they say of a record is what the daemon logs of a line, and the unit is the one that is there.
+// The recipes go by the journal: what they say of a record is what the daemon logs of a line, and the unit is the one
+// that is there.
 func TestTheRecipesForShippingLogsNameWhatIsWritten(t *testing.T) {
 	t.Parallel()
 	const dir = "../cmd/procman/deploy/"
@@ -57,7 +58,8 @@ func TestTheRecipesForShippingLogsNameWhatIsWritten(t *testing.T) {
 	for _, name := range []string{"logs/vector.yaml", "logs/fluent-bit.yaml", "logs/journald.sh"} {
 		text := read(name)
 		require.Contains(t, text, "procman.service", name)
-		if said := regexp.MustCompile(`each (?:event|record) has ([a-z, ]+) and`).FindStringSubmatch(text); said != nil {
+		if said := regexp.MustCompile(`each (?:event|record) has ([a-z, ]+) and`).FindStringSubmatch(
+			text); said != nil {
 			for _, field := range strings.Split(said[1], ", ") {
 				require.Contains(t, record, field, name)
 			}

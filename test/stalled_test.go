@@ -21,13 +21,15 @@ func (fullMemory) Remember(messages.Memory) error { return syscall.ENOSPC }
 
 func TestAFullDiskRefusesNoStopAndNoStart(t *testing.T) {
 	bubble(t, "F118", func(t *testing.T) {
-		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) { c.Memory = fullMemory{c.Memory} }))
+		w := fake.NewWorld(t, fake.Answering(), fake.With(
+			func(c *supervisor.Config) { c.Memory = fullMemory{c.Memory} }))
 		w.Want("web")
 		w.Pass(time.Minute)
 		var unsaved *messages.UnsavedError
 		err := w.Stop(context.Background(), "web")
 		require.ErrorAs(t, err, &unsaved)
-		require.EqualError(t, err, "stopped, but this could not be written (no space left on device): a crash of the daemon would forget it")
+		require.EqualError(t, err, "stopped, but this could not be written (no space left on device): a crash of the "+
+			"daemon would forget it")
 		w.Pass(time.Second)
 		require.Equal(t, messages.Stopped, w.Of("web").Phase)
 		require.Contains(t, w.Of("web").Unsaved, "no space left on device")
@@ -39,11 +41,13 @@ func TestAFullDiskRefusesNoStopAndNoStart(t *testing.T) {
 
 func TestAStallingDiskDelaysNoStopAndTheAskerIsToldInTime(t *testing.T) {
 	bubble(t, "F119", func(t *testing.T) {
-		w := fake.NewWorld(t, fake.Answering(), fake.With(func(c *supervisor.Config) { c.Memory = slowMemory{c.Memory, time.Hour} }))
+		w := fake.NewWorld(t, fake.Answering(), fake.With(
+			func(c *supervisor.Config) { c.Memory = slowMemory{c.Memory, time.Hour} }))
 		w.Want("web", "db")
 		w.Pass(time.Minute)
 		began := time.Now()
-		require.ErrorContains(t, w.Stop(context.Background(), "web"), "stopped, but this could not be written (the state disk does not answer since 2s)")
+		require.ErrorContains(t, w.Stop(context.Background(), "web"),
+			"stopped, but this could not be written (the state disk does not answer since 2s)")
 		require.Equal(t, 2*time.Second, time.Since(began))
 		require.Equal(t, messages.Stopped, w.Of("web").Phase)
 		require.NoError(t, w.Restart(context.Background(), "db"))

@@ -43,7 +43,8 @@ func TestAProcessThatKillDoesNotEndKeepsItsPortAndIsNamedAndOthersAreUntouched(t
 // F105: what a run leaves behind is waited for, also over the death of the manager.
 func TestAWorkerThatDrainsIsWaitedForAlsoByTheNextManager(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := fake.NewWorld(t, fake.Answering(), fake.Each(func(a *messages.AppInstance) { a.Stop.Grace = 20 * time.Second }))
+		w := fake.NewWorld(t, fake.Answering(), fake.Each(
+			func(a *messages.AppInstance) { a.Stop.Grace = 20 * time.Second }))
 		w.Want("web")
 		w.Pass(time.Second)
 		p := w.Process("web")
@@ -64,10 +65,12 @@ func TestAWorkerThatDrainsIsWaitedForAlsoByTheNextManager(t *testing.T) {
 	})
 }
 
-// The manager dies while it starts a run, after one of which something was left on purpose. There is nothing to take over.
+// The manager dies while it starts a run, after one of which something was left on purpose. There is nothing to take
+// over.
 func TestListedDoesNotWaitForWhatAnEarlierRunHasLeftByPolicy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := fake.NewWorld(t, fake.Answering(), fake.Each(func(a *messages.AppInstance) { a.Stop.Leftovers = messages.LeftoversLeave }))
+		w := fake.NewWorld(t, fake.Answering(), fake.Each(
+			func(a *messages.AppInstance) { a.Stop.Leftovers = messages.LeftoversLeave }))
 		w.Want("web")
 		w.Pass(2 * time.Minute)
 		p := w.Process("web")

@@ -168,7 +168,8 @@ func TestAHoldOutlivesTheAbsenceOfItsEntry(t *testing.T) {
 		w.Pass(time.Minute)
 		pages, err := w.Memory.Recall(ctx)
 		require.NoError(t, err)
-		require.Len(t, slices.Collect(maps.Keys(byID(pages))), 1, "without a hold nothing is kept of what left the list")
+		require.Len(t, slices.Collect(maps.Keys(byID(pages))),
+			1, "without a hold nothing is kept of what left the list")
 		noBugs(t, w)
 	})
 }
@@ -203,7 +204,8 @@ func TestReadyDoesNotWaitForWhatIsDisabledRemovedOrHeld(t *testing.T) {
 			bubble(t, "6", func(t *testing.T) {
 				w := fake.NewWorld(t, fake.With(func(c *supervisor.Config) {
 					c.Provider.(*fake.Provider).Set(
-						messages.AppInstance{InstanceID: "web", WasmPath: "w", DbName: "d"}, messages.AppInstance{InstanceID: "never", WasmPath: "w", DbName: "d"})
+						messages.AppInstance{InstanceID: "web", WasmPath: "w", DbName: "d"},
+						messages.AppInstance{InstanceID: "never", WasmPath: "w", DbName: "d"})
 				}))
 				ready := func() bool { return closed(w.Ready()) }
 				w.Want("web", "never")

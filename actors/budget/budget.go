@@ -29,8 +29,8 @@ func Of(limit uint64) Shares {
 	}
 }
 
-// What a start has open while it is under way, at the most: the port and a look who else has it, the lock, the two output
-// files, /dev/null, a pipe to the child, its pidfd twice.
+// What a start has open while it is under way, at the most: the port and a look who else has it, the lock, the two
+// output files, /dev/null, a pipe to the child, its pidfd twice.
 const perStart = 10
 
 // OwnFiles is what the manager has open without any instance, as measured: logs, locks, watches, listeners, cgroups.
@@ -44,7 +44,8 @@ func Each(hold bool) int {
 	return 1
 }
 
-// Fits returns how many instances fit into the limit, of which the manager itself has own open and each instance keeps some.
+// Fits returns how many instances fit into the limit, of which the manager itself has own open and each instance keeps
+// some.
 func Fits(limit uint64, own, each int) int {
 	room := int(min(limit, 1<<30)) - Of(limit).Reserve - own - perStart
 	if room < 0 {
@@ -98,8 +99,8 @@ func (b *Budget) hasRoom(flying int) *shortage {
 	return short
 }
 
-// Lend says that control, or who probes, has so many more descriptors open, or fewer: they are taken from the reserve, not from
-// the instances.
+// Lend says that control, or who probes, has so many more descriptors open, or fewer: they are taken from the reserve,
+// not from the instances.
 func (b *Budget) Lend(n int) { b.lent.Add(int64(n)) }
 
 // left returns what is used without what is lent.
@@ -172,8 +173,8 @@ func (b *Budget) land() {
 	}
 }
 
-// Room returns nil if the manager may hold one more process that exists already, and else why not: what it needs for that
-// is one descriptor, and the reserve is kept for control.
+// Room returns nil if the manager may hold one more process that exists already, and else why not: what it needs for
+// that is one descriptor, and the reserve is kept for control.
 func (b *Budget) Room() error {
 	if u := b.left(b.look(false)); u.shortOfFiles(1) {
 		return fmt.Errorf("%s; %s", u.filesLeft(), moreFiles)
@@ -197,7 +198,8 @@ func (u usage) filesLeft() string {
 		u.files, u.filesUsed, Of(uint64(u.files)).Reserve)
 }
 
-const moreFiles = "raise the limit (LimitNOFILE= of the service, ulimit -n before the daemon is started), or run fewer instances"
+const moreFiles = "raise the limit (LimitNOFILE= of the service, ulimit -n before the daemon is started), or run " +
+	"fewer instances"
 
 // short returns what is missing for so many starts at once; nil: nothing.
 func (u usage) short(starts int) *shortage {
@@ -210,8 +212,8 @@ func (u usage) short(starts int) *shortage {
 	return nil
 }
 
-// tasksReserve is how many of a user's processes and threads are left to the manager, and to the commands that steer it: one
-// has six threads.
+// tasksReserve is how many of a user's processes and threads are left to the manager, and to the commands that steer
+// it: one has six threads.
 func tasksReserve(limit int) int { return min(limit/4, 24) }
 
 func (s *shortage) fault() error {
@@ -224,7 +226,8 @@ func (s *shortage) fault() error {
 	}
 	return &messages.StartError{
 		Fault: messages.FaultResources,
-		Err: fmt.Errorf("of the %d processes and threads that %s allows %d exist, %d are kept for the manager and its commands, "+
+		Err: fmt.Errorf("of the %d processes and threads that %s allows %d exist, %d are kept for the manager and "+
+			"its commands, "+
 			"and an instance has about %d",
 			s.tasks, s.tasksBy, s.tasksUsed, tasksReserve(s.tasks), s.each),
 		Help: "raise that limit, or run fewer instances",
@@ -232,7 +235,8 @@ func (s *shortage) fault() error {
 }
 
 // ErrNoThreads says that there is no room for threads to be made in advance.
-var ErrNoThreads = errors.New("the limit of processes leaves no room for spare threads: if more are needed later, the manager ends")
+var ErrNoThreads = errors.New("the limit of processes leaves no room for spare threads: if more are needed later, " +
+	"the manager ends")
 
 // Threads makes threads that the runtime uses later, when it must not depend on the kernel to give it one: no more than
 // want, and none that would take room from the first instances.

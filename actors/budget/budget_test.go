@@ -114,7 +114,8 @@ func TestWhatRunsAlreadyIsHeldUpToTheReserve(t *testing.T) {
 	}})
 	require.NoError(t, b.Room())
 	used = 40
-	require.ErrorContains(t, b.Room(), "of 64 file descriptors 40 are open, 24 are kept for status, stop and reload; raise the limit")
+	require.ErrorContains(t, b.Room(), "of 64 file descriptors 40 are open, 24 are kept for status, stop and reload; "+
+		"raise the limit")
 	b.Lend(1)
 	require.NoError(t, b.Room())
 }
@@ -127,7 +128,8 @@ func TestTheProcessesOfTheUserAreLeftToTheManagerInPart(t *testing.T) {
 	landed()
 	u.tasksUsed = 24
 	_, err = b.Admit(t.Context())
-	require.ErrorContains(t, err, "of the 32 processes and threads that ulimit -u allows 24 exist, 8 are kept for the manager")
+	require.ErrorContains(t, err, "of the 32 processes and threads that ulimit -u allows 24 exist, 8 are kept for "+
+		"the manager")
 }
 
 func TestThisProcessIsLookedAt(t *testing.T) {

@@ -80,7 +80,8 @@ func userLimit() (limit int, free bool) {
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err == nil && data[0].Effective&(1<<unix.CAP_SYS_RESOURCE|1<<unix.CAP_SYS_ADMIN) != 0 {
+	if err := unix.Capget(&header, &data[0]); err == nil &&
+		data[0].Effective&(1<<unix.CAP_SYS_RESOURCE|1<<unix.CAP_SYS_ADMIN) != 0 {
 		return 0, true
 	}
 	limit = int(min(l.Cur, math.MaxInt32))
@@ -131,7 +132,8 @@ func userTasks() (all, average int) {
 	return all, average
 }
 
-// cgroupTasks returns the pids.max and pids.current of the cgroup, from its own up to the root, that leave the least room.
+// cgroupTasks returns the pids.max and pids.current of the cgroup, from its own up to the root, that leave the least
+// room.
 func cgroupTasks() (limit, used int) {
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {

@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readAt reads a file of a cgroup. It is none of the os package's: a read of kernfs neither waits nor is to be waited for.
+// readAt reads a file of a cgroup. It is none of the os package's: a read of kernfs neither waits nor is to be waited
+// for.
 func readAt(dir int, name string) (string, error) {
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -14,7 +15,8 @@ func readAt(dir int, name string) (string, error) {
 	}
 	defer func() { _ = unix.Close(fd) }() // nothing was written
 	text, buffer := []byte(nil), make([]byte, 512)
-	for { // until one call leaves room: a record is written as long as there is some, and the files here have short ones
+	for {
+		// until one call leaves room: a record is written as long as there is some, and the files here have short ones
 		n, err := unix.Read(fd, buffer)
 		switch {
 		case errors.Is(err, unix.EINTR):

@@ -19,7 +19,8 @@ func bounds(r messages.Resources) (list []bound) {
 	}
 	if r.CPU > 0 {
 		const period = 100_000 // microseconds
-		list = append(list, bound{"resources.cpu", "cpu", "cpu.max", strconv.Itoa(int(math.Round(r.CPU*period))) + " " + strconv.Itoa(period)})
+		list = append(list, bound{"resources.cpu", "cpu", "cpu.max",
+			strconv.Itoa(int(math.Round(r.CPU*period))) + " " + strconv.Itoa(period)})
 	}
 	if r.Pids > 0 {
 		list = append(list, bound{"resources.pids", "pids", "pids.max", strconv.Itoa(r.Pids)})
@@ -35,7 +36,8 @@ func Controllers(r messages.Resources) (names []string) {
 	return names
 }
 
-// onV1 returns those of the controllers that the lines of /proc/self/cgroup show in a hierarchy of version 1: there they are nobody else's.
+// onV1 returns those of the controllers that the lines of /proc/self/cgroup show in a hierarchy of version 1: there
+// they are nobody else's.
 func onV1(self string, controllers []string) (found []string) {
 	for line := range strings.Lines(self) {
 		parts := strings.SplitN(line, ":", 3)

@@ -16,8 +16,9 @@ import (
 // Each reports whether every run has a cgroup, and not only one of which something is to be bounded.
 func (t *Tree) Each() bool { return t.Absent() == nil }
 
-// Make makes a cgroup for a run, in which the resources are bounded, and returns its path below the mount. Where nothing is to be
-// bounded, and none can be made, the path is empty: the run does without. Otherwise the error is a *messages.StartError.
+// Make makes a cgroup for a run, in which the resources are bounded, and returns its path below the mount. Where
+// nothing is to be bounded, and none can be made, the path is empty: the run does without. Otherwise the error is a
+// *messages.StartError.
 func (t *Tree) Make(id messages.InstanceID, run int, r messages.Resources) (string, error) {
 	want := bounds(r)
 	at, err := t.make(id, run, want)
@@ -152,7 +153,8 @@ func (t *Tree) ensure() error {
 
 // refuse is why something cannot be bounded.
 func (b bound) refuse(help, format string, args ...any) error {
-	return &messages.StartError{Fault: messages.FaultBounds, Err: fmt.Errorf(b.key+": "+format, args...), Help: help + ", or leave out " + b.key}
+	return &messages.StartError{Fault: messages.FaultBounds, Err: fmt.Errorf(b.key+": "+format, args...),
+		Help: help + ", or leave out " + b.key}
 }
 
 // lacks returns why home cannot have a controller, as far as that shows before it is tried.
@@ -165,18 +167,22 @@ func (t *Tree) lacks(b bound) error {
 		help := "have the cgroups above it hand it on"
 		switch {
 		case slices.Contains(t.v1, b.controller):
-			help = "it is in a hierarchy of cgroups v1 on this host: boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=" + b.controller
+			help = "it is in a hierarchy of cgroups v1 on this host: boot with systemd.unified_cgroup_hierarchy=1 or " +
+				"cgroup_no_v1=" + b.controller
 		case t.unit != "":
 			help = "Delegate=yes in " + t.unit + " hands it on"
 		}
-		return b.refuse(help, "the controller %s is missing in %s, which has %s", b.controller, t.full(t.base), listed(have))
+		return b.refuse(help, "the controller %s is missing in %s, which has %s", b.controller, t.full(t.base),
+			listed(have))
 	}
 	if t.crowded {
 		help := "start the daemon alone in a cgroup"
 		if t.unit != "" {
-			help = "DelegateSubgroup=" + leaf + " in " + t.unit + " (systemd 254 or later) gives the daemon a cgroup of its own below it"
+			help = "DelegateSubgroup=" + leaf + " in " + t.unit +
+				" (systemd 254 or later) gives the daemon a cgroup of its own below it"
 		}
-		return b.refuse(help, "%s cannot hand on the controller %s, since processes are in it", t.full(t.base), b.controller)
+		return b.refuse(help, "%s cannot hand on the controller %s, since processes are in it", t.full(t.base),
+			b.controller)
 	}
 	return nil
 }
@@ -188,7 +194,8 @@ func (t *Tree) handOn(b bound) error {
 	}
 	for _, at := range []string{t.base, t.home} {
 		if err := t.write(path.Join(at, "cgroup.subtree_control"), "+"+b.controller); errors.Is(err, unix.EBUSY) {
-			return b.refuse("have no process in it but in cgroups below it", "%s cannot hand on the controller %s, since processes are in it", t.full(at), b.controller)
+			return b.refuse("have no process in it but in cgroups below it",
+				"%s cannot hand on the controller %s, since processes are in it", t.full(at), b.controller)
 		} else if err != nil {
 			return err
 		}

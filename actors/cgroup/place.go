@@ -81,19 +81,21 @@ type division struct {
 	root    bool   // it is the root of the hierarchy, to which that rule does not apply
 }
 
-// divide decides what this process may divide. delegated tells of a cgroup whether it was delegated to this process, isRoot
-// whether it is the root of the hierarchy.
+// divide decides what this process may divide. delegated tells of a cgroup whether it was delegated to this process,
+// isRoot whether it is the root of the hierarchy.
 func divide(own string, user int, delegated, isRoot func(string) bool) (division, error) {
 	up := path.Dir(own)
 	switch {
-	case path.Base(own) == leaf && strings.HasPrefix(path.Base(up), prefix): // an earlier program of this process has moved it
+	case path.Base(own) == leaf && strings.HasPrefix(path.Base(up), prefix):
+		// an earlier program of this process has moved it
 		return division{base: path.Dir(up), unit: unitOf(path.Dir(up))}, nil
 	case path.Base(own) == leaf && delegated(up):
 		return division{base: up, unit: unitOf(up)}, nil
 	case delegated(own):
 		return division{base: own, unit: unitOf(own), crowded: true}, nil
 	case unitOf(own) != "":
-		return division{}, fmt.Errorf("the cgroup of %s is not delegated to it; Delegate=yes and DelegateSubgroup=%s in the unit do that", unitOf(own), leaf)
+		return division{}, fmt.Errorf("the cgroup of %s is not delegated to it; Delegate=yes and DelegateSubgroup=%s "+
+			"in the unit do that", unitOf(own), leaf)
 	case user != 0:
 		return division{}, fmt.Errorf("the cgroup %s is not delegated to user %d", own, user)
 	}

@@ -12,7 +12,8 @@ import (
 	"procman/messages"
 )
 
-// Vacate removes a cgroup if nobody is in it, and reports whether nobody was. One that is not removed may be empty all the same.
+// Vacate removes a cgroup if nobody is in it, and reports whether nobody was. One that is not removed may be empty all
+// the same.
 func (t *Tree) Vacate(c messages.Cgroup) bool {
 	return t != nil && t.dir >= 0 && t.removeDir(c.Path) == nil
 }
@@ -127,11 +128,12 @@ func (t *Tree) Sweep(known func(at string) bool) {
 	t.mu.Unlock()
 }
 
-// unused is for how long a cgroup must have been there to count as left behind: a process may be about to be started in a new one.
+// unused is for how long a cgroup must have been there to count as left behind: a process may be about to be started in
+// a new one.
 const unused = time.Minute
 
-// sweepEmpty removes what managers of other state directories have left behind with no process in it. One that still uses it
-// makes it again.
+// sweepEmpty removes what managers of other state directories have left behind with no process in it. One that still
+// uses it makes it again.
 func (t *Tree) sweepEmpty() {
 	t.eachIn(t.base, func(home string) {
 		text, _ := t.read(path.Join(home, "cgroup.events"))
@@ -140,7 +142,8 @@ func (t *Tree) sweepEmpty() {
 		}
 		t.eachIn(home, func(at string) {
 			var st unix.Stat_t
-			if unix.Fstatat(t.dir, t.at(at), &st, unix.AT_SYMLINK_NOFOLLOW) == nil && time.Since(time.Unix(st.Ctim.Unix())) > unused {
+			if unix.Fstatat(t.dir, t.at(at), &st, unix.AT_SYMLINK_NOFOLLOW) == nil &&
+				time.Since(time.Unix(st.Ctim.Unix())) > unused {
 				_ = t.rmdir(at) // somebody uses it
 			}
 		})

@@ -18,8 +18,8 @@ import (
 	"procman/messages"
 )
 
-// Tree has the cgroups of the runs of one state directory. Its methods may be called by several goroutines, and those of the nil
-// Tree find nothing.
+// Tree has the cgroups of the runs of one state directory. Its methods may be called by several goroutines, and those
+// of the nil Tree find nothing.
 type Tree struct {
 	division
 	mount string
@@ -41,7 +41,8 @@ type Tree struct {
 // Open finds what may be divided, for the runs of a state directory whose one name that is. It makes nothing yet.
 func Open(dir messages.StateDir, log *slog.Logger) *Tree {
 	sum := sha256.Sum256([]byte(dir))
-	t := &Tree{log: log, dir: -1, mkdir: unix.Mkdirat, on: map[string]bool{}, left: map[messages.InstanceID][]messages.Cgroup{}}
+	t := &Tree{log: log, dir: -1, mkdir: unix.Mkdirat, on: map[string]bool{},
+		left: map[messages.InstanceID][]messages.Cgroup{}}
 	own, err := t.find("/proc/self", os.Geteuid())
 	t.home = path.Join(t.base, prefix+hex.EncodeToString(sum[:4]))
 	if t.why = err; err != nil {
@@ -108,10 +109,11 @@ func (t *Tree) find(proc string, user int) (string, error) {
 		return "", &fs.PathError{Op: "open", Path: at.mount, Err: err}
 	}
 	t.mount, t.dir, t.v1 = at.mount, fd, onV1(string(self), []string{"cpu", "memory", "pids"})
-	t.division, err = divide(at.own, user, func(p string) bool { return delegated(path.Join(at.mount, p), user) }, func(p string) bool {
-		_, err := os.Lstat(path.Join(at.mount, p, "cgroup.type"))
-		return errors.Is(err, fs.ErrNotExist)
-	})
+	t.division, err = divide(at.own, user, func(p string) bool { return delegated(path.Join(at.mount, p), user) },
+		func(p string) bool {
+			_, err := os.Lstat(path.Join(at.mount, p, "cgroup.type"))
+			return errors.Is(err, fs.ErrNotExist)
+		})
 	if err != nil {
 		return "", err
 	}
@@ -129,7 +131,8 @@ func delegated(dir string, user int) bool {
 			return true
 		}
 	}
-	return user != 0 && unix.Access(dir, unix.W_OK) == nil && unix.Access(path.Join(dir, "cgroup.procs"), unix.W_OK) == nil
+	return user != 0 && unix.Access(dir, unix.W_OK) == nil &&
+		unix.Access(path.Join(dir, "cgroup.procs"), unix.W_OK) == nil
 }
 
 // moveAway puts this process into a leaf if it is alone in a cgroup, which then may hand controllers on.
@@ -286,9 +289,9 @@ func (t *Tree) Kill(c messages.Cgroup) error {
 	return writeAt(fd, "cgroup.kill", "1")
 }
 
-// Starved returns how many processes of the cgroup the kernel has killed because they had all the memory that its bound gives
-// them. It counts those that it kills for want of the host's memory, or of a cgroup above, in the same place; but then no
-// request for memory has met the bound.
+// Starved returns how many processes of the cgroup the kernel has killed because they had all the memory that its bound
+// gives them. It counts those that it kills for want of the host's memory, or of a cgroup above, in the same place; but
+// then no request for memory has met the bound.
 func (t *Tree) Starved(at string) int {
 	text, err := t.read(path.Join(at, "memory.events"))
 	if err != nil {
@@ -338,7 +341,8 @@ func ignore(err error, what unix.Errno) error {
 	return err
 }
 
-// Named returns the cgroups that were made for that run, or for one of that number before the state directory was deleted.
+// Named returns the cgroups that were made for that run, or for one of that number before the state directory was
+// deleted.
 func (t *Tree) Named(id messages.InstanceID, run int) (list []messages.Cgroup) {
 	if t.Absent() != nil {
 		return nil

@@ -26,7 +26,8 @@ func fake(t *testing.T, controllers string, d division) (*Tree, string) {
 	require.NoError(t, os.MkdirAll(base, 0o755))
 	fill := func(dir string) error {
 		var errs []error
-		for _, name := range []string{"cgroup.kill", "cgroup.procs", "cgroup.subtree_control", "memory.max", "cpu.max", "pids.max"} {
+		for _, name := range []string{"cgroup.kill", "cgroup.procs", "cgroup.subtree_control", "memory.max", "cpu.max",
+			"pids.max"} {
 			errs = append(errs, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
 		}
 		return errors.Join(errs...)
@@ -35,8 +36,9 @@ func fake(t *testing.T, controllers string, d division) (*Tree, string) {
 	require.NoError(t, os.WriteFile(filepath.Join(base, "cgroup.controllers"), []byte(controllers+"\n"), 0o644))
 	fd, err := unix.Open(mount, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	require.NoError(t, err)
-	tree := &Tree{division: d, mount: mount, home: filepath.Join(d.base, "procman-01234567"), dir: fd, log: slog.New(slog.DiscardHandler),
-		on: map[string]bool{}, left: map[messages.InstanceID][]messages.Cgroup{}}
+	tree := &Tree{division: d, mount: mount, home: filepath.Join(d.base, "procman-01234567"), dir: fd,
+		log: slog.New(slog.DiscardHandler),
+		on:  map[string]bool{}, left: map[messages.InstanceID][]messages.Cgroup{}}
 	tree.mkdir = func(dir int, path string, mode uint32) error {
 		if err := unix.Mkdirat(dir, path, mode); err != nil {
 			return err
@@ -124,10 +126,13 @@ func TestABoundThatCannotBeHeldIsAStartErrorThatNamesTheControllerAndWhatToDo(t 
 		help        string
 	}{
 		"of the old kind": {"hugetlb", division{base: "/", root: true}, []string{"memory"},
-			"resources: cannot be bounded: resources.memory: the controller memory is missing in", "cgroup_no_v1=memory, or leave out resources.memory"},
-		"of a unit": {"cpu pids", division{base: "/u", unit: "p.service"}, nil, "the controller memory is missing in", "which has cpu, pids; Delegate=yes in p.service hands it on"},
-		"of none":   {"", division{base: "/u"}, nil, "which has none", "have the cgroups above it hand it on"},
-		"in the way": {"memory", division{base: "/u", unit: "p.service", crowded: true}, nil, "cannot hand on the controller memory, since processes are in it",
+			"resources: cannot be bounded: resources.memory: the controller memory is missing in",
+			"cgroup_no_v1=memory, or leave out resources.memory"},
+		"of a unit": {"cpu pids", division{base: "/u", unit: "p.service"}, nil, "the controller memory is missing in",
+			"which has cpu, pids; Delegate=yes in p.service hands it on"},
+		"of none": {"", division{base: "/u"}, nil, "which has none", "have the cgroups above it hand it on"},
+		"in the way": {"memory", division{base: "/u", unit: "p.service", crowded: true},
+			nil, "cannot hand on the controller memory, since processes are in it",
 			"DelegateSubgroup=daemon in p.service (systemd 254 or later)"},
 	} {
 		tree, mount := fake(t, c.controllers, c.d)
@@ -154,7 +159,8 @@ func TestWhereNoCgroupCanBeMadeOnlyWhatIsToBeBoundedIsNotStarted(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, at)
 	_, err = tree.Make("a", 1, messages.Resources{Memory: 64 << 20})
-	require.ErrorContains(t, err, "resources.memory: "+filepath.Join(mount, "u/procman-01234567")+" cannot be made: resource temporarily unavailable")
+	require.ErrorContains(t, err, "resources.memory: "+filepath.Join(mount, "u/procman-01234567")+
+		" cannot be made: resource temporarily unavailable")
 
 	var none *Tree
 	require.Error(t, none.Absent())
@@ -171,9 +177,11 @@ func TestWhatTheKernelKilledForWantOfMemoryIsCounted(t *testing.T) {
 	at, err := tree.Make("a", 1, messages.Resources{Memory: 64 << 20})
 	require.NoError(t, err)
 	require.Zero(t, tree.Starved(at))
-	require.NoError(t, os.WriteFile(filepath.Join(mount, at, "memory.events"), []byte("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(mount, at, "memory.events"),
+		[]byte("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n"), 0o644))
 	require.Equal(t, 2, tree.Starved(at))
-	require.NoError(t, os.WriteFile(filepath.Join(mount, at, "memory.events"), []byte("low 0\nhigh 0\nmax 12\noom 0\noom_kill 1\noom_group_kill 0\n"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(mount, at, "memory.events"),
+		[]byte("low 0\nhigh 0\nmax 12\noom 0\noom_kill 1\noom_group_kill 0\n"), 0o644))
 	require.Zero(t, tree.Starved(at), "it was the host that had no more")
 }
 
@@ -259,9 +267,11 @@ func TestTheKernelHoldsTheBoundsOfARun(t *testing.T) {
 		script string
 		held   func(tree *Tree, at string) int
 	}{
-		"memory": {messages.Resources{Memory: 32 << 20}, `x=0123456789abcdef; while :; do x=$x$x; done`, (*Tree).Starved},
-		"cpu":    {messages.Resources{CPU: 0.2}, `while :; do :; done`, counted("cpu.stat", "nr_throttled")},
-		"pids":   {messages.Resources{Pids: 5}, `for i in 1 2 3 4 5 6 7; do sleep 300 & done; wait`, counted("pids.events", "max")},
+		"memory": {messages.Resources{Memory: 32 << 20}, `x=0123456789abcdef; while :; do x=$x$x; done`,
+			(*Tree).Starved},
+		"cpu": {messages.Resources{CPU: 0.2}, `while :; do :; done`, counted("cpu.stat", "nr_throttled")},
+		"pids": {messages.Resources{Pids: 5}, `for i in 1 2 3 4 5 6 7; do sleep 300 & done; wait`,
+			counted("pids.events", "max")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -19,19 +19,20 @@ type Spec struct {
 	Dir   string   // where it starts; empty: where this process is
 	Input []byte   // what it reads; at most [MaxInput]
 	Keep  int      // so many bytes of what it writes, stdout and stderr together, are returned
-	// Attr are further attributes of the process, as its user; they are not changed. It gets a session of its own in any case.
+	// Attr are further attributes of the process, as its user; they are not changed. It gets a session of its own in
+	// any case.
 	Attr *syscall.SysProcAttr
 }
 
-// MaxInput is how many bytes of input a command can be given: they lie in a pipe before it starts, so that nobody waits for it to
-// read them.
+// MaxInput is how many bytes of input a command can be given: they lie in a pipe before it starts, so that nobody waits
+// for it to read them.
 const MaxInput = 60 << 10
 
-// Run runs the command and returns the first bytes that it wrote. Without an error it has exited with 0; else that is the cause of
-// the end of ctx, by which the command was ended, an [exec.ExitError], or why it could not be started.
+// Run runs the command and returns the first bytes that it wrote. Without an error it has exited with 0; else that is
+// the cause of the end of ctx, by which the command was ended, an [exec.ExitError], or why it could not be started.
 //
-// When Run returns, no process of the command's group lives: neither one that it has left behind, nor one that is in the way of its
-// end. If this process is killed, the command itself is killed by the kernel, on Linux.
+// When Run returns, no process of the command's group lives: neither one that it has left behind, nor one that is in
+// the way of its end. If this process is killed, the command itself is killed by the kernel, on Linux.
 func Run(ctx context.Context, s Spec) (output []byte, err error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err

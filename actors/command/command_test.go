@@ -19,7 +19,8 @@ import (
 
 func TestMain(m *testing.M) {
 	if os.Getenv("COMMAND_TEST_ROLE") == "manager" { // it runs a command and is killed
-		_, _ = Run(context.Background(), Spec{Args: []string{"sh", "-c", "echo $$ > " + os.Getenv("COMMAND_TEST_FILE") + "; exec sleep 600"},
+		_, _ = Run(context.Background(), Spec{Args: []string{"sh",
+			"-c", "echo $$ > " + os.Getenv("COMMAND_TEST_FILE") + "; exec sleep 600"},
 			Env: []string{"PATH=" + os.Getenv("PATH")}})
 		os.Exit(1)
 	}

@@ -17,7 +17,8 @@ type Head struct {
 	kept []byte
 }
 
-// NewHead returns one of a pipe that can be read without blocking, which it closes: so many bytes are kept. Read is called once.
+// NewHead returns one of a pipe that can be read without blocking, which it closes: so many bytes are kept. Read is
+// called once.
 func NewHead(from *os.File, keep int) *Head {
 	return &Head{from: from, keep: keep, done: make(chan struct{})}
 }
@@ -38,8 +39,8 @@ func (h *Head) Read() {
 	}
 }
 
-// Last waits for what was written before the command ended, but no longer than that: who has left its group may have the pipe open
-// for ever. Nothing is read after it.
+// Last waits for what was written before the command ended, but no longer than that: who has left its group may have
+// the pipe open for ever. Nothing is read after it.
 func (h *Head) Last(patience time.Duration) {
 	late := time.NewTimer(patience)
 	defer late.Stop()
@@ -62,8 +63,8 @@ func (h *Head) First() []byte {
 	return h.kept[:len(h.kept):len(h.kept)]
 }
 
-// KillGroup sends KILL to the group of a command that was started by [Alone], and that its caller has not reaped: until then the
-// number is nobody else's. That none is left is no error.
+// KillGroup sends KILL to the group of a command that was started by [Alone], and that its caller has not reaped: until
+// then the number is nobody else's. That none is left is no error.
 func KillGroup(pid int) error {
 	if err := syscall.Kill(-pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
 		return err

@@ -11,8 +11,8 @@ import (
 const (
 	// firstLook is when a process is looked at first. A program that has nothing to prepare listens by then.
 	firstLook = 2 * time.Millisecond
-	// Who works is looked at again after a quarter of the time that it has been at it, who rests when it has rested for as
-	// long again, within these bounds.
+	// Who works is looked at again after a quarter of the time that it has been at it, who rests when it has rested for
+	// as long again, within these bounds.
 	soonest     = time.Millisecond
 	latestWork  = 100 * time.Millisecond
 	restless    = 2 * time.Millisecond
@@ -27,8 +27,8 @@ const (
 	passedBy  = 8  // so many of those that go before one go before it in a row
 	looksOnce = 64 // so many are looked at in one go
 
-	// What a start takes of a place of which it is not known yet what it does: all of it, or less by each before it that had
-	// next to nothing to do, and more again by each that is at work.
+	// What a start takes of a place of which it is not known yet what it does: all of it, or less by each before it
+	// that had next to nothing to do, and more again by each that is at work.
 	whole   = 1000
 	least   = whole / 8
 	lighter = 4.0 / 5
@@ -89,7 +89,8 @@ type Look struct {
 	rests bool
 }
 
-// Closer reports whether it must be asked too if the process runs at this moment, given the time that it has used by now.
+// Closer reports whether it must be asked too if the process runs at this moment, given the time that it has used by
+// now.
 func (l Look) Closer(used time.Duration, now time.Time) bool {
 	switch {
 	case worked(l.use.Time, used, now.Sub(l.seen)):
@@ -100,7 +101,8 @@ func (l Look) Closer(used time.Duration, now time.Time) bool {
 	return true
 }
 
-// worked reports whether a process was at work for some part of a time: those that are share the processors with each other.
+// worked reports whether a process was at work for some part of a time: those that are share the processors with each
+// other.
 func worked(before, after, in time.Duration) bool {
 	return after >= littleWork && 16*(after-before) >= in
 }
@@ -165,7 +167,8 @@ func (g *Gate) Arrive(s *Start, p messages.Precedence) {
 	g.ArriveWith(s, p, 0)
 }
 
-// ArriveWith has a start that comes go before those in its line of which the priority is less; among equals that is not 0, by id.
+// ArriveWith has a start that comes go before those in its line of which the priority is less; among equals that is not
+// 0, by id.
 func (g *Gate) ArriveWith(s *Start, p messages.Precedence, priority int) {
 	*s = Start{Of: s.Of, ID: s.ID, precedence: p, priority: int32(priority), stage: waits, at: -1}
 	g.waiting++
@@ -270,7 +273,8 @@ func (g *Gate) LookAt() (time.Time, bool) {
 	return g.looks[0].due, true
 }
 
-// Due returns whose process is to be looked at now, the one that is overdue most first. What is seen of them is for Saw.
+// Due returns whose process is to be looked at now, the one that is overdue most first. What is seen of them is for
+// Saw.
 func (g *Gate) Due(now time.Time) []Look {
 	if !now.Before(g.gathers) {
 		g.gathers = time.Time{}
@@ -326,8 +330,8 @@ func (g *Gate) Unseen(s *Start) {
 	}
 }
 
-// Taken returns how many places are taken, and how many there are. More are taken than there are if some that had been at
-// rest went to work.
+// Taken returns how many places are taken, and how many there are. More are taken than there are if some that had been
+// at rest went to work.
 func (g *Gate) Taken() (taken, places int) {
 	return g.all[working] + (g.all[undecided]*g.doubt+whole-1)/whole, g.places
 }

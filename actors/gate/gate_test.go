@@ -70,15 +70,21 @@ func TestWhoHasAPlace(t *testing.T) {
 		takes []bool
 		after time.Duration // the second look; 0: when it is due
 	}{
-		{"rests at once", Use{Time: 500 * time.Microsecond}, Use{Time: 500 * time.Microsecond}, []bool{false, false}, 0},
-		{"runs still", Use{Time: 900 * time.Microsecond, Runs: true}, Use{Time: 900 * time.Microsecond}, []bool{true, false}, 0},
+		{"rests at once", Use{Time: 500 * time.Microsecond}, Use{Time: 500 * time.Microsecond},
+			[]bool{false, false}, 0},
+		{"runs still", Use{Time: 900 * time.Microsecond, Runs: true}, Use{Time: 900 * time.Microsecond},
+			[]bool{true, false}, 0},
 		{"works on", Use{Time: 1 * ms, Runs: true}, Use{Time: 8 * ms}, []bool{true, true}, 0},
-		{"begins, and goes to work after a rest", Use{Time: 500 * time.Microsecond}, Use{Time: 8 * ms}, []bool{false, true}, 0},
+		{"begins, and goes to work after a rest", Use{Time: 500 * time.Microsecond}, Use{Time: 8 * ms},
+			[]bool{false, true}, 0},
 		{"waits for a processor that others have", Use{Runs: true}, Use{Runs: true}, []bool{true, true}, 0},
-		{"has another work for it", Use{Time: ms / 2, Runs: true, Family: true}, Use{Time: ms / 2, Runs: true, Family: true}, []bool{true, true}, 0},
-		{"asks now and then whether what it needs is there", Use{Time: ms / 2}, Use{Time: ms/2 + 100*time.Microsecond}, []bool{false, false}, 0},
+		{"has another work for it", Use{Time: ms / 2, Runs: true, Family: true},
+			Use{Time: ms / 2, Runs: true, Family: true}, []bool{true, true}, 0},
+		{"asks now and then whether what it needs is there", Use{Time: ms / 2}, Use{Time: ms/2 + 100*time.Microsecond},
+			[]bool{false, false}, 0},
 		{"may never end", Use{Time: ms, Runs: true}, Use{Time: 10 * time.Second, Runs: true}, []bool{true, false}, 0},
-		{"may never end, on a host that is busy", Use{Time: 6 * ms, Runs: true}, Use{Time: 7 * ms, Runs: true}, []bool{true, false}, endlessTime},
+		{"may never end, on a host that is busy", Use{Time: 6 * ms, Runs: true}, Use{Time: 7 * ms, Runs: true},
+			[]bool{true, false}, endlessTime},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := with(1)
@@ -112,7 +118,8 @@ func TestWhetherAProcessRunsIsAskedOnlyIfItsTimeDoesNotTell(t *testing.T) {
 		{"it has only begun", Look{seen: at(0)}, ms, true},
 		{"it rests, and has used nothing", Look{seen: at(0), use: Use{Time: 3 * ms}, rests: true}, 3 * ms, false},
 		{"it rested, and has used something", Look{seen: at(0), use: Use{Time: 3 * ms}, rests: true}, 3*ms + 1, true},
-		{"it rests, and those that it has started may not", Look{seen: at(0), use: Use{Time: 3 * ms, Family: true}, rests: true}, 3 * ms, true},
+		{"it rests, and those that it has started may not",
+			Look{seen: at(0), use: Use{Time: 3 * ms, Family: true}, rests: true}, 3 * ms, true},
 	} {
 		require.Equal(t, c.asks, c.l.Closer(c.used, at(10*ms)), c.name)
 	}
@@ -356,7 +363,8 @@ func TestAmongAHundredThatHangNineHundredStartAsIfTheyWereAlone(t *testing.T) {
 	for n := range 1000 {
 		mixed = append(mixed, &program{works: ms / 2, hangs: n%10 == 0})
 	}
-	with, without := &simulation{gate: New(8), cores: 2, deadline: time.Minute}, &simulation{gate: New(8), cores: 2, deadline: time.Minute}
+	with, without := &simulation{gate: New(8), cores: 2, deadline: time.Minute},
+		&simulation{gate: New(8), cores: 2, deadline: time.Minute}
 	with.run(t, ms/4, mixed...)
 	without.run(t, ms/4, many(1000, program{works: ms / 2})...)
 	require.Less(t, with.now, 3*without.now/2)

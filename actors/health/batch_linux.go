@@ -23,8 +23,8 @@ type batch struct {
 	asleep  *poller     // nil: the loop does not wait
 }
 
-// flight is one probe that was begun. But for what is said to be the batch's, it belongs to the loop, or to whoever has it from
-// that.
+// flight is one probe that was begun. But for what is said to be the batch's, it belongs to the loop, or to whoever has
+// it from that.
 type flight struct {
 	target
 	batch *batch
@@ -52,20 +52,21 @@ func (f *flight) kind() int {
 	return 0
 }
 
-// looksMost is how many times an answer is looked at from its beginning. One that comes in more parts, or is longer, has a
-// goroutine of its own.
+// looksMost is how many times an answer is looked at from its beginning. One that comes in more parts, or is longer,
+// has a goroutine of its own.
 const (
 	looksMost = 3
 	longest   = 16 << 10
 )
 
-// atOnce is how many connections are made before it is looked what was answered: who has answered does not wait for all.
+// atOnce is how many connections are made before it is looked what was answered: who has answered does not wait for
+// all.
 const atOnce = 8
 
-// lull is how long the loop lets a steady probe wait for those that are due with it: begun one by one while it ran, beside
-// who begins them, they would be many small batches, on two processors. gather is how long it is waited for all that were asked, before each is waited for: what is heard meanwhile costs one
-// wake-up. Then for those that are left, twice as long, up to gathers. It is not done for a few that start, of which somebody
-// waits to hear.
+// lull is how long the loop lets a steady probe wait for those that are due with it: begun one by one while it ran,
+// beside who begins them, they would be many small batches, on two processors. gather is how long it is waited for all
+// that were asked, before each is waited for: what is heard meanwhile costs one wake-up. Then for those that are left,
+// twice as long, up to gathers. It is not done for a few that start, of which somebody waits to hear.
 const (
 	lull    = 200 * time.Microsecond
 	gather  = time.Millisecond

@@ -131,7 +131,8 @@ func TestAProbeThatIsBrokenOffInAnyStateLeavesNothing(t *testing.T) {
 		cancel()
 		cancel()
 	}
-	require.Eventually(t, func() bool { return !c.batch.runs() && c.batch.others() == 0 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return !c.batch.runs() && c.batch.others() == 0 }, time.Minute,
+		time.Millisecond)
 	require.Positive(t, opened.Load())
 	require.Zero(t, connections.Load(), "as many connections were closed as were opened")
 }
@@ -196,7 +197,8 @@ func TestAnOwnerThatWasFoundBeforeIsProvedWithoutAGoroutine(t *testing.T) {
 	target.PID = pid
 	require.True(t, together(c, target).OK)
 	require.True(t, c.owners.familiar(pid, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}))
-	require.False(t, c.owners.familiar(os.Getpid(), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}), "of another it proves nothing")
+	require.False(t, c.owners.familiar(os.Getpid(), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}),
+		"of another it proves nothing")
 }
 
 func TestWhenNoDescriptorIsLeftNothingIsSaidOfAnInstance(t *testing.T) {

@@ -18,8 +18,8 @@ import (
 const (
 	// diskPatience is how long a probe waits for the disk on which its certificates are.
 	diskPatience = time.Second
-	// keptFor is how long a probe goes on with what it has read when the files are not what they should be: who renews certificates
-	// replaces one file after the other.
+	// keptFor is how long a probe goes on with what it has read when the files are not what they should be: who renews
+	// certificates replaces one file after the other.
 	keptFor = time.Minute
 	// unusedFor is how long certificates are kept that nobody has asked for.
 	unusedFor = time.Hour
@@ -142,7 +142,8 @@ func look(files messages.TLSFiles, before [3]fs.FileInfo) (m material) {
 			return m
 		}
 		was := before[n]
-		same = same && was != nil && os.SameFile(was, info) && was.Size() == info.Size() && was.ModTime().Equal(info.ModTime())
+		same = same && was != nil && os.SameFile(was, info) && was.Size() == info.Size() &&
+			was.ModTime().Equal(info.ModTime())
 		m.seen[n] = info
 	}
 	if same && before != [3]fs.FileInfo{} {

@@ -20,10 +20,12 @@ const stalled = 250 * time.Millisecond
 type Options struct {
 	MaxBody int64 // at most so many bytes of a response's body are read; 0: 64 KiB
 	Owner   bool  // whether the listener must belong to the instance's process, see Checker.Check
-	// At most so many probes are made at a time; 0: any number. On Linux a third is for Check, and of what is begun a third each
-	// for targets that are steady and for others: those that hang in their start keep nobody waiting who is well.
+	// At most so many probes are made at a time; 0: any number. On Linux a third is for Check, and of what is begun a
+	// third each for targets that are steady and for others: those that hang in their start keep nobody waiting who is
+	// well.
 	Concurrency int
-	// Command runs the commands of messages.HealthCommand, so many at a time; nil: there are none. Commands: 0: four for each core.
+	// Command runs the commands of messages.HealthCommand, so many at a time; nil: there are none. Commands: 0: four
+	// for each core.
 	Command  Command
 	Commands int
 	// Opened is told by how much the number of connections to instances has changed; nil: nobody is.
@@ -45,9 +47,9 @@ type Checker struct {
 
 // prober makes the probes of one kind. It is used by many goroutines at once.
 type prober interface {
-	// probe asks once, until the deadline of t at the latest, and puts what comes back into p. It returns the address of the
-	// listener if there is one, also beside an error. What the instance said that is not healthy is a verdict; of other
-	// errors [explain] says what they mean.
+	// probe asks once, until the deadline of t at the latest, and puts what comes back into p. It returns the address
+	// of the listener if there is one, also beside an error. What the instance said that is not healthy is a verdict;
+	// of other errors [explain] says what they mean.
 	probe(ctx context.Context, t target, p *messages.Probe) (answerer *net.TCPAddr, err error)
 }
 
@@ -61,7 +63,8 @@ type target struct {
 // verdict is an error that says what is wrong with an instance that was asked.
 type verdict interface {
 	error
-	// verdict says it in a short sentence, for the user, with the secrets of the instance masked before it is shortened.
+	// verdict says it in a short sentence, for the user, with the secrets of the instance masked before it is
+	// shortened.
 	verdict(t target) string
 }
 
@@ -116,13 +119,14 @@ func New(o Options) *Checker {
 // noLimit is more than there can be.
 const noLimit = 1 << 20
 
-// Begin begins a probe as Check makes it, and returns at once. What it waits for, it waits for with all others that were begun,
-// on one goroutine, which ends with the last of them: an instance that is slow delays none. Only what does not go as it does
-// with one that is well goes on in a goroutine of its own: an answer in many parts, a listener that has not been found
-// before. done is told from the one or the other, within the timeout, and must not wait. The connection is closed within
-// 100 ms after that.
+// Begin begins a probe as Check makes it, and returns at once. What it waits for, it waits for with all others that
+// were begun, on one goroutine, which ends with the last of them: an instance that is slow delays none. Only what does
+// not go as it does with one that is well goes on in a goroutine of its own: an answer in many parts, a listener that
+// has not been found before. done is told from the one or the other, within the timeout, and must not wait. The
+// connection is closed within 100 ms after that.
 //
-// cancel breaks the probe off: nothing is left of it a moment later, and done is not told any more, unless it is being told.
+// cancel breaks the probe off: nothing is left of it a moment later, and done is not told any more, unless it is being
+// told.
 func (c *Checker) Begin(t messages.Target, done func(messages.Probe)) (cancel func()) {
 	if f := c.batch.flight(t, done); f != nil {
 		c.batch.begin(f)
@@ -138,18 +142,18 @@ func (c *Checker) Begin(t messages.Target, done func(messages.Probe)) (cancel fu
 	return cancel
 }
 
-// Check asks the instance once, in the way that t.Policy.Kind names: HTTP asks for http://localhost:PORT/PATH, at 127.0.0.1
-// and, if nothing listens there, at ::1. Only a complete response with status 200 within t.Policy.Timeout is healthy; of a
-// body longer than the limit, the limit is enough. No proxy is used, no redirect followed, no name resolved, no compression
-// asked for.
+// Check asks the instance once, in the way that t.Policy.Kind names: HTTP asks for http://localhost:PORT/PATH, at
+// 127.0.0.1 and, if nothing listens there, at ::1. Only a complete response with status 200 within t.Policy.Timeout is
+// healthy; of a body longer than the limit, the limit is enough. No proxy is used, no redirect followed, no name
+// resolved, no compression asked for.
 //
-// If t.PID is not 0 and the checker asks for owners, the socket that listens on the port must belong to that process or to
-// one of its run (see kernel.Circle), unless t.Policy.Owner is OwnerAny. If it belongs to somebody else, the probe has Conflict set
-// and is not OK, whatever was answered. If the owner cannot be learned, the probe is judged without it. With t.Proved it is asked
-// for only of an answer that is not healthy.
+// If t.PID is not 0 and the checker asks for owners, the socket that listens on the port must belong to that process or
+// to one of its run (see kernel.Circle), unless t.Policy.Owner is OwnerAny. If it belongs to somebody else, the probe
+// has Conflict set and is not OK, whatever was answered. If the owner cannot be learned, the probe is judged without
+// it. With t.Proved it is asked for only of an answer that is not healthy.
 //
-// The time it waits for one of Options.Concurrency slots is part of the timeout, but not of Latency. It takes no
-// longer than the timeout, apart from the look at the owner, which does not wait. When it returns, it has left no goroutine,
+// The time it waits for one of Options.Concurrency slots is part of the timeout, but not of Latency. It takes no longer
+// than the timeout, apart from the look at the owner, which does not wait. When it returns, it has left no goroutine,
 // no descriptor and no connection, not even one in TIME_WAIT.
 func (c *Checker) Check(ctx context.Context, t messages.Target) messages.Probe {
 	at, prober, p := c.aim(ctx, t)
@@ -174,7 +178,8 @@ func (c *Checker) Check(ctx context.Context, t messages.Target) messages.Probe {
 
 // aim returns how t is asked by when. Without a prober p says why it cannot be.
 func (c *Checker) aim(ctx context.Context, t messages.Target) (at target, by prober, p messages.Probe) {
-	if c := t.Policy.Check; t.Policy.Kind == "" || t.Policy.Path == "" || t.Policy.Timeout <= 0 || c != nil && (c.Method == "" || c.Status == "" || c.Host == "") {
+	if c := t.Policy.Check; t.Policy.Kind == "" || t.Policy.Path == "" || t.Policy.Timeout <= 0 ||
+		c != nil && (c.Method == "" || c.Status == "" || c.Host == "") {
 		t.Policy = messages.AppInstance{Health: t.Policy}.WithDefaults().Health
 	}
 	p.At = time.Now()
@@ -227,7 +232,8 @@ func (c *Checker) identify(ctx context.Context, t target, answerer *net.TCPAddr,
 	case answerer != nil:
 		if stranger := c.owners.stranger(t.PID, t.Tag, t.Grouped, answerer); stranger != "" {
 			p.Conflict, p.Void = true, false
-			p.Error = fmt.Sprintf("port %d is answered by another process (%s); if it serves for this instance, as the daemon behind `docker run` does, "+
+			p.Error = fmt.Sprintf("port %d is answered by another process (%s); if it serves for this instance, as "+
+				"the daemon behind `docker run` does, "+
 				"set health.owner: any", t.Port, stranger)
 		}
 	case errors.Is(err, syscall.ECONNREFUSED):

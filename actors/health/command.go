@@ -11,8 +11,9 @@ import (
 	"procman/messages"
 )
 
-// Command runs the command by which the policy of t asks, until ctx ends at the latest, and returns how it ended and the first bytes of what
-// it wrote. There is never more than one of an instance. The error is that of ctx if this ended first; any other says why it was not run.
+// Command runs the command by which the policy of t asks, until ctx ends at the latest, and returns how it ended and
+// the first bytes of what it wrote. There is never more than one of an instance. The error is that of ctx if this ended
+// first; any other says why it was not run.
 type Command func(ctx context.Context, t messages.Target) (output []byte, exit messages.Exit, err error)
 
 // byCommand makes the probes of messages.HealthCommand.

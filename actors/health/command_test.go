@@ -14,8 +14,9 @@ import (
 )
 
 func commandTarget(id messages.InstanceID) messages.Target {
-	app := messages.AppInstance{InstanceID: id, Health: messages.HealthPolicy{Kind: messages.HealthCommand, Timeout: 3 * time.Second,
-		Check: &messages.HealthCheck{Command: []string{"ask"}}}}.WithDefaults()
+	app := messages.AppInstance{InstanceID: id, Health: messages.HealthPolicy{Kind: messages.HealthCommand,
+		Timeout: 3 * time.Second,
+		Check:   &messages.HealthCheck{Command: []string{"ask"}}}}.WithDefaults()
 	return messages.Target{ID: id, Port: 1, Policy: app.Health, App: &app}
 }
 
@@ -27,18 +28,25 @@ func TestHowACommandEndsIsTheVerdict(t *testing.T) {
 		err    error
 		probe  messages.Probe
 	}{
-		"0":                      {"PONG\n", messages.Exit{Known: true}, nil, messages.Probe{OK: true, Body: "PONG"}},
-		"3":                      {"", messages.Exit{Known: true, Code: 3}, nil, messages.Probe{Error: "health.command exited with code 3"}},
-		"3, and says why":        {"no route\nto host", messages.Exit{Known: true, Code: 3}, nil, messages.Probe{Body: "no route\nto host", Error: "health.command exited with code 3: no route"}},
-		"a signal":               {"", messages.Exit{Known: true, Signal: "SEGV"}, nil, messages.Probe{Error: "health.command killed by SEGV"}},
-		"a secret":               {"pw hunter2", messages.Exit{Known: true, Code: 1}, nil, messages.Probe{Body: "pw ***", Error: "health.command exited with code 1: pw ***"}},
-		"nothing that is a text": {"\x1b[2J\xff", messages.Exit{Known: true, Code: 1}, nil, messages.Probe{Body: "\x1b[2J\uFFFD", Error: `health.command exited with code 1: "\x1b[2J�"`}},
-		"not, it cannot be run":  {"", messages.Exit{}, errors.New("no such file"), messages.Probe{Void: true, Error: "not probed: health.command is not run: no such file"}},
+		"0": {"PONG\n", messages.Exit{Known: true}, nil, messages.Probe{OK: true, Body: "PONG"}},
+		"3": {"", messages.Exit{Known: true, Code: 3},
+			nil, messages.Probe{Error: "health.command exited with code 3"}},
+		"3, and says why": {"no route\nto host", messages.Exit{Known: true, Code: 3}, nil,
+			messages.Probe{Body: "no route\nto host", Error: "health.command exited with code 3: no route"}},
+		"a signal": {"", messages.Exit{Known: true, Signal: "SEGV"}, nil,
+			messages.Probe{Error: "health.command killed by SEGV"}},
+		"a secret": {"pw hunter2", messages.Exit{Known: true, Code: 1},
+			nil, messages.Probe{Body: "pw ***", Error: "health.command exited with code 1: pw ***"}},
+		"nothing that is a text": {"\x1b[2J\xff", messages.Exit{Known: true, Code: 1},
+			nil, messages.Probe{Body: "\x1b[2J\uFFFD", Error: `health.command exited with code 1: "\x1b[2J�"`}},
+		"not, it cannot be run": {"", messages.Exit{}, errors.New("no such file"),
+			messages.Probe{Void: true, Error: "not probed: health.command is not run: no such file"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			checker := New(Options{Owner: true, Mask: secret, Command: func(context.Context, messages.Target) ([]byte, messages.Exit, error) {
-				return []byte(c.output), c.exit, c.err
-			}})
+			checker := New(Options{Owner: true, Mask: secret,
+				Command: func(context.Context, messages.Target) ([]byte, messages.Exit, error) {
+					return []byte(c.output), c.exit, c.err
+				}})
 			p := alone(checker, commandTarget("a"))
 			p.At, p.Latency = time.Time{}, 0
 			require.Equal(t, c.probe, p)
@@ -50,14 +58,15 @@ func TestHowACommandEndsIsTheVerdict(t *testing.T) {
 func TestACommandHasItsTimeoutAndCommandsTakeTheirTurnsBesideAllOtherProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var under atomic.Int32
-		c := New(Options{Commands: 2, Concurrency: 3, Command: func(ctx context.Context, _ messages.Target) ([]byte, messages.Exit, error) {
-			if under.Add(1) > 2 {
-				t.Error("more than 2 at a time")
-			}
-			defer under.Add(-1)
-			<-ctx.Done()
-			return []byte("so far"), messages.Exit{}, ctx.Err()
-		}})
+		c := New(Options{Commands: 2, Concurrency: 3,
+			Command: func(ctx context.Context, _ messages.Target) ([]byte, messages.Exit, error) {
+				if under.Add(1) > 2 {
+					t.Error("more than 2 at a time")
+				}
+				defer under.Add(-1)
+				<-ctx.Done()
+				return []byte("so far"), messages.Exit{}, ctx.Err()
+			}})
 		began := time.Now()
 		told := make(chan messages.Probe, 3)
 		for _, id := range []messages.InstanceID{"a", "b", "c"} {

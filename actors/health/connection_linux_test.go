@@ -14,7 +14,8 @@ func TestAConnectionThatIsAcceptedIsHealthyIfItIsTheInstancesOwn(t *testing.T) {
 	t.Parallel()
 	inEveryWay(t, func(t *testing.T, ask asker) {
 		tcp := func(pid, port int) messages.Target {
-			return messages.Target{ID: "a", PID: pid, Port: port, Policy: messages.HealthPolicy{Kind: messages.HealthTCP, Path: "/", Timeout: 5 * time.Second}}
+			return messages.Target{ID: "a", PID: pid, Port: port,
+				Policy: messages.HealthPolicy{Kind: messages.HealthTCP, Path: "/", Timeout: 5 * time.Second}}
 		}
 		c := New(Options{Owner: true, Concurrency: 9})
 		pid, port := startServer(t, "127.0.0.1:0", "")
@@ -32,6 +33,7 @@ func TestAConnectionThatIsAcceptedIsHealthyIfItIsTheInstancesOwn(t *testing.T) {
 
 		p = ask(c, tcp(pid, unusedPort(t)))
 		require.False(t, p.OK)
-		require.True(t, strings.HasPrefix(p.Error, "connection refused") || strings.Contains(p.Error, "listens on"), p.Error)
+		require.True(t, strings.HasPrefix(p.Error, "connection refused") ||
+			strings.Contains(p.Error, "listens on"), p.Error)
 	})
 }

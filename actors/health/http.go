@@ -76,14 +76,15 @@ func (h *overHTTP) answer(conn stream, t target, p *messages.Probe) error {
 	return err
 }
 
-// request appends what asks for path; a check that is nil asks as usual. Connection: close lets the server be the first to close, in its
-// own time, so that the reset meets no program.
+// request appends what asks for path; a check that is nil asks as usual. Connection: close lets the server be the first
+// to close, in its own time, so that the reset meets no program.
 func request(b []byte, path string, port int, check *messages.HealthCheck) []byte {
 	if check != nil {
 		return requestOf(b, path, port, check)
 	}
 	b = append(append(append(b, "GET "...), path...), " HTTP/1.1\r\nHost: localhost:"...)
-	return append(strconv.AppendInt(b, int64(port), 10), "\r\nUser-Agent: procman\r\nAccept: */*\r\nConnection: close\r\n\r\n"...)
+	return append(strconv.AppendInt(b, int64(port), 10),
+		"\r\nUser-Agent: procman\r\nAccept: */*\r\nConnection: close\r\n\r\n"...)
 }
 
 func requestOf(b []byte, path string, port int, check *messages.HealthCheck) []byte {
@@ -124,7 +125,8 @@ func requestTarget(path string) (string, error) {
 
 func byURL(path string) (string, error) {
 	u, err := url.ParseRequestURI(path)
-	if err != nil || !strings.HasPrefix(path, "/") || strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+	if err != nil || !strings.HasPrefix(path, "/") ||
+		strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return "", pathError(path)
 	}
 	return u.RequestURI(), nil
@@ -185,7 +187,8 @@ func (e *bodyError) Unwrap() error { return e.err }
 func (e *bodyError) verdict(t target) string {
 	switch {
 	case timedOut(e.err):
-		return fmt.Sprintf("timed out after %v: status %d came, but not the end of its body", t.Policy.Timeout, e.status)
+		return fmt.Sprintf("timed out after %v: status %d came, but not the end of its body",
+			t.Policy.Timeout, e.status)
 	case broken(e.err) || errors.Is(e.err, io.ErrUnexpectedEOF):
 		return fmt.Sprintf("status %d came, but the connection was closed within its body", e.status)
 	}

@@ -12,8 +12,8 @@ import (
 	"procman/messages"
 )
 
-// overHTTPS makes the probes of messages.HealthHTTP with TLS. The server's certificate is verified, on loopback as well: by it the
-// server proves what it is, and the probe tells when it is about to be refused by everybody else.
+// overHTTPS makes the probes of messages.HealthHTTP with TLS. The server's certificate is verified, on loopback as
+// well: by it the server proves what it is, and the probe tells when it is about to be refused by everybody else.
 type overHTTPS struct {
 	http         *overHTTP
 	certificates *certificates
@@ -96,13 +96,15 @@ func (e *tlsError) verdict(t target) string {
 	case errors.As(e.err, &authority):
 		return "its certificate is signed by nobody who is in health.tls.ca_file"
 	case errors.As(e.err, &host):
-		return fmt.Sprintf("its certificate is not for %s, which health.tls.server_name asks for: %s", serverName(t.Policy.Asks()), cause(host))
+		return fmt.Sprintf("its certificate is not for %s, which health.tls.server_name asks for: %s",
+			serverName(t.Policy.Asks()), cause(host))
 	case errors.As(e.err, &invalid):
 		return "its certificate is not valid: " + cause(invalid)
 	case errors.As(e.err, &record):
 		return "it does not speak TLS on that port"
 	case errors.As(e.err, &network) && files.Cert == "":
-		return fmt.Sprintf("it refused the connection: %s; the probe has no certificate to show, health.tls.cert_file gives it one", cause(network.Err))
+		return fmt.Sprintf("it refused the connection: %s; the probe has no certificate to show, "+
+			"health.tls.cert_file gives it one", cause(network.Err))
 	case errors.As(e.err, &network):
 		return fmt.Sprintf("it refused the connection: %s; the probe showed health.tls.cert_file", cause(network.Err))
 	case errors.Is(e.err, io.EOF):

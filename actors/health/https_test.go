@@ -34,7 +34,8 @@ type authority struct {
 func newAuthority(t testing.TB, name string) *authority {
 	t.Helper()
 	a := &authority{dir: t.TempDir(), name: name}
-	a.cert, a.key = a.sign(t, name, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	a.cert, a.key = a.sign(t, name, &x509.Certificate{IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign})
 	return a
 }
 
@@ -82,11 +83,12 @@ func serveTLS(t testing.TB, a *authority, name string, clients *authority, versi
 	}
 	l, err := tls.Listen("tcp4", "127.0.0.1:0", config)
 	require.NoError(t, err)
-	s := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if certs := r.TLS.PeerCertificates; len(certs) > 0 {
-			_, _ = io.WriteString(w, "hello "+certs[0].Subject.CommonName+" of "+r.TLS.ServerName)
-		}
-	})}
+	s := &http.Server{ErrorLog: log.New(io.Discard, "", 0),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if certs := r.TLS.PeerCertificates; len(certs) > 0 {
+				_, _ = io.WriteString(w, "hello "+certs[0].Subject.CommonName+" of "+r.TLS.ServerName)
+			}
+		})}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -100,7 +102,8 @@ func serveTLS(t testing.TB, a *authority, name string, clients *authority, versi
 }
 
 func forServer() *x509.Certificate {
-	return &x509.Certificate{DNSNames: []string{"localhost", "db.example.org"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	return &x509.Certificate{DNSNames: []string{"localhost", "db.example.org"},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 }
 
 func forClient() *x509.Certificate {
@@ -137,21 +140,29 @@ func TestByHTTPSTheServerAndTheProbeProveWhoTheyAre(t *testing.T) {
 			body   string
 			status int
 		}{
-			"by a certificate that is signed":         {plain, messages.TLSFiles{CA: ca}, "", "", "", 200},
-			"and shows its own":                       {mutual, files(ours), "", "", "hello probe of localhost", 200},
-			"for a name":                              {mutual, named, "", "", "hello probe of db.example.org", 200},
-			"for the host that is asked for":          {mutual, files(ours), "db.example.org:8443", "", "hello probe of db.example.org", 200},
-			"signed by nobody the host trusts":        {plain, messages.TLSFiles{}, "", "its certificate is signed by nobody whom this host trusts: health.tls.ca_file", "", 0},
-			"signed by somebody else":                 {plain, messages.TLSFiles{CA: others.path("ca.pem")}, "", "its certificate is signed by nobody who is in health.tls.ca_file", "", 0},
-			"for another name":                        {mutual, misnamed, "", "its certificate is not for web.example.org, which health.tls.server_name asks for", "", 0},
-			"that has expired":                        {expired, messages.TLSFiles{CA: ca}, "", "its certificate is not valid", "", 0},
-			"without one where one is asked for":      {mutual, messages.TLSFiles{CA: ca}, "", "the probe has no certificate to show, health.tls.cert_file gives it one", "", 0},
-			"with one of somebody else":               {mutual, files(others), "", "it refused the connection", "", 0},
-			"of a server that does not speak TLS":     {http, messages.TLSFiles{CA: ca}, "", "it does not speak TLS on that port", "", 0},
+			"by a certificate that is signed": {plain, messages.TLSFiles{CA: ca}, "", "", "", 200},
+			"and shows its own":               {mutual, files(ours), "", "", "hello probe of localhost", 200},
+			"for a name":                      {mutual, named, "", "", "hello probe of db.example.org", 200},
+			"for the host that is asked for": {mutual, files(ours), "db.example.org:8443",
+				"", "hello probe of db.example.org", 200},
+			"signed by nobody the host trusts": {plain, messages.TLSFiles{}, "",
+				"its certificate is signed by nobody whom this host trusts: health.tls.ca_file", "", 0},
+			"signed by somebody else": {plain, messages.TLSFiles{CA: others.path("ca.pem")}, "",
+				"its certificate is signed by nobody who is in health.tls.ca_file", "", 0},
+			"for another name": {mutual, misnamed,
+				"", "its certificate is not for web.example.org, which health.tls.server_name asks for", "", 0},
+			"that has expired": {expired, messages.TLSFiles{CA: ca},
+				"", "its certificate is not valid", "", 0},
+			"without one where one is asked for": {mutual, messages.TLSFiles{CA: ca},
+				"", "the probe has no certificate to show, health.tls.cert_file gives it one", "", 0},
+			"with one of somebody else": {mutual, files(others), "", "it refused the connection", "", 0},
+			"of a server that does not speak TLS": {http, messages.TLSFiles{CA: ca},
+				"", "it does not speak TLS on that port", "", 0},
 			"of a server that ends without an answer": {silent, messages.TLSFiles{CA: ca}, "", "", "", 0},
 		} {
 			t.Run(name, func(t *testing.T) {
-				p := alone(New(Options{}), asked(c.port, messages.HealthCheck{Scheme: messages.SchemeHTTPS, TLS: c.files, Host: c.host}))
+				p := alone(New(Options{}), asked(c.port, messages.HealthCheck{Scheme: messages.SchemeHTTPS,
+					TLS: c.files, Host: c.host}))
 				if c.port == silent {
 					require.False(t, p.OK)
 					require.NotEmpty(t, p.Error)
@@ -174,7 +185,8 @@ func TestACertificateThatHasChangedIsReadAgainAndOneThatIsBeingReplacedIsNot(t *
 	ours.sign(t, "probe", forClient())
 	port := serveTLS(t, ours, "server", ours, 0)
 	c := New(Options{})
-	target := asked(port, messages.HealthCheck{Scheme: messages.SchemeHTTPS, TLS: messages.TLSFiles{CA: ours.path("ca.pem"), Cert: ours.path("probe.pem"), Key: ours.path("probe.key")}})
+	target := asked(port, messages.HealthCheck{Scheme: messages.SchemeHTTPS,
+		TLS: messages.TLSFiles{CA: ours.path("ca.pem"), Cert: ours.path("probe.pem"), Key: ours.path("probe.key")}})
 	require.Equal(t, "hello probe of localhost", alone(c, target).Body)
 
 	ours.sign(t, "another", forClient())
@@ -194,10 +206,12 @@ func TestACertificateThatHasChangedIsReadAgainAndOneThatIsBeingReplacedIsNot(t *
 	require.True(t, p.Void, "what is missing is not the instance's")
 	require.Contains(t, p.Error, "not probed: health.tls: stat "+ours.path("probe.key")+": no such file or directory")
 
-	p = alone(New(Options{}), asked(port, messages.HealthCheck{Scheme: messages.SchemeHTTPS, TLS: messages.TLSFiles{CA: ours.path("probe.pem") + "x"}}))
+	p = alone(New(Options{}), asked(port, messages.HealthCheck{Scheme: messages.SchemeHTTPS,
+		TLS: messages.TLSFiles{CA: ours.path("probe.pem") + "x"}}))
 	require.True(t, p.Void)
 	require.NoError(t, os.WriteFile(ours.path("empty.pem"), []byte("nothing"), 0o600))
-	p = alone(New(Options{}), asked(port, messages.HealthCheck{Scheme: messages.SchemeHTTPS, TLS: messages.TLSFiles{CA: ours.path("empty.pem")}}))
+	p = alone(New(Options{}), asked(port, messages.HealthCheck{Scheme: messages.SchemeHTTPS,
+		TLS: messages.TLSFiles{CA: ours.path("empty.pem")}}))
 	require.Contains(t, p.Error, "there is no certificate in "+ours.path("empty.pem"))
 }
 

@@ -14,7 +14,8 @@ import (
 )
 
 func asked(port int, c messages.HealthCheck) messages.Target {
-	policy := messages.AppInstance{Health: messages.HealthPolicy{Path: "/x?y=z", Timeout: 5 * time.Second, Check: &c}}.WithDefaults().Health
+	policy := messages.AppInstance{Health: messages.HealthPolicy{Path: "/x?y=z", Timeout: 5 * time.Second,
+		Check: &c}}.WithDefaults().Health
 	return messages.Target{ID: "a", Port: port, Policy: policy}
 }
 
@@ -23,12 +24,14 @@ func TestARequestIsMadeAsThePolicySays(t *testing.T) {
 	inEveryWay(t, func(t *testing.T, ask asker) {
 		requests := make(chan *http.Request, 1)
 		port := serveHTTP(t, func(_ http.ResponseWriter, r *http.Request) { requests <- r })
-		require.True(t, ask(New(Options{}), asked(port, messages.HealthCheck{Method: "POST", Host: "example.org", Headers: map[string]string{
-			"Authorization": "Bearer t", "user-agent": "me", "X-Two": "2"}})).OK)
+		require.True(t, ask(New(Options{}), asked(port,
+			messages.HealthCheck{Method: "POST", Host: "example.org", Headers: map[string]string{
+				"Authorization": "Bearer t", "user-agent": "me", "X-Two": "2"}})).OK)
 		got := <-requests
 		require.Equal(t, "POST /x?y=z example.org", got.Method+" "+got.RequestURI+" "+got.Host)
 		require.EqualValues(t, 0, got.ContentLength)
-		require.Equal(t, http.Header{"Authorization": {"Bearer t"}, "User-Agent": {"me"}, "X-Two": {"2"}, "Accept": {"*/*"}, "Connection": {"close"},
+		require.Equal(t, http.Header{"Authorization": {"Bearer t"}, "User-Agent": {"me"}, "X-Two": {"2"},
+			"Accept": {"*/*"}, "Connection": {"close"},
 			"Content-Length": {"0"}}, got.Header)
 
 		require.True(t, ask(New(Options{}), asked(port, messages.HealthCheck{Status: "200 404"})).OK)

@@ -50,7 +50,8 @@ func (b *batch) run() {
 	}
 }
 
-// take takes in what was begun and drops what was broken off. It returns false when nothing is left; then the loop has ended.
+// take takes in what was begun and drops what was broken off. It returns false when nothing is left; then the loop has
+// ended.
 func (l *loop) take() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,7 +96,8 @@ func (l *loop) step() error {
 		}
 		l.look()
 	}
-	others := len(next) >= few || slices.ContainsFunc(next, func(f *flight) bool { return f.Steady }) // they may be begun yet
+	// they may be begun yet
+	others := len(next) >= few || slices.ContainsFunc(next, func(f *flight) bool { return f.Steady })
 	for pause := gather; others && len(l.fresh) > 0 && pause <= gathers; pause *= 2 {
 		time.Sleep(pause)
 		l.look()
@@ -252,7 +254,8 @@ func (l *loop) send(f *flight) {
 	case broken(err): // a server may answer and close without having read the request: the answer counts
 		f.unsent = nil
 	default:
-		l.answered(f, false, &net.OpError{Op: "write", Net: "tcp", Addr: f.address(), Err: os.NewSyscallError("write", err)})
+		l.answered(f, false, &net.OpError{Op: "write", Net: "tcp", Addr: f.address(),
+			Err: os.NewSyscallError("write", err)})
 	}
 }
 
@@ -306,7 +309,8 @@ func (l *loop) read(f *flight, closed bool, end error) {
 	}
 	var head *headError
 	if errors.As(err, &head) && f.itself() {
-		l.unreached(f, &net.OpError{Op: "dial", Net: "tcp", Addr: f.address(), Err: os.NewSyscallError("connect", unix.ECONNREFUSED)})
+		l.unreached(f, &net.OpError{Op: "dial", Net: "tcp", Addr: f.address(),
+			Err: os.NewSyscallError("connect", unix.ECONNREFUSED)})
 		return
 	}
 	f.probe.Latency = time.Since(f.probe.At)
@@ -334,8 +338,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// itself reports whether the connection is one to itself, which TCP allows when a port nobody listens on is in the ephemeral
-// range.
+// itself reports whether the connection is one to itself, which TCP allows when a port nobody listens on is in the
+// ephemeral range.
 func (f *flight) itself() bool {
 	switch at, _ := unix.Getsockname(f.fd); at := at.(type) {
 	case *unix.SockaddrInet4:
@@ -416,7 +420,8 @@ func (l *loop) let(f *flight) bool {
 	return false
 }
 
-// finish gives the verdict on what was answered, or was not. A look at other processes takes a while, and is done aside.
+// finish gives the verdict on what was answered, or was not. A look at other processes takes a while, and is done
+// aside.
 func (l *loop) finish(f *flight, answered bool, err error) {
 	c := l.checker
 	c.judge(context.Background(), f.target, &f.probe, err)

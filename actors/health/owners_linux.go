@@ -31,7 +31,8 @@ type place struct{ leader, pid, fd int }
 func newOwners() *owners { return &owners{found: make(map[int]place)} }
 
 // stranger describes the process that answers at the address if it is proved to be none of the run with that leader and
-// tag, and with a cgroup of its own if it is grouped, see [kernel.Circle]. It returns "" if it is one of them, and if that cannot be learned.
+// tag, and with a cgroup of its own if it is grouped, see [kernel.Circle]. It returns "" if it is one of them, and if
+// that cannot be learned.
 func (o *owners) stranger(leader int, tag string, grouped bool, answerer *net.TCPAddr) string {
 	began := time.Now()
 	l, err := kernel.ListenerAt(answerer)
@@ -78,8 +79,8 @@ func (o *owners) stranger(leader int, tag string, grouped bool, answerer *net.TC
 	return fmt.Sprintf("of user id %d", l.User)
 }
 
-// familiar reports whether it is proved, or cannot be learned, without a look at other processes than the one that was found to
-// answer at the address before.
+// familiar reports whether it is proved, or cannot be learned, without a look at other processes than the one that was
+// found to answer at the address before.
 func (o *owners) familiar(leader int, answerer *net.TCPAddr) bool {
 	o.mu.Lock()
 	last := o.found[answerer.Port]
@@ -148,7 +149,8 @@ func elsewhere(pid, port int) string {
 	ports := []int{}
 	for _, at := range of(have) {
 		if int(at.Port()) == port {
-			return fmt.Sprintf("connection refused: the process listens on %v, which neither 127.0.0.1 nor ::1 reaches", at)
+			return fmt.Sprintf("connection refused: the process listens on %v, which neither 127.0.0.1 nor ::1 reaches",
+				at)
 		}
 		ports = append(ports, int(at.Port()))
 	}

@@ -22,7 +22,8 @@ import (
 )
 
 func checkOwner(ask asker, pid, port int) messages.Probe {
-	return ask(New(Options{Owner: true}), messages.Target{PID: pid, Port: port, Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
+	return ask(New(Options{Owner: true}), messages.Target{PID: pid, Port: port,
+		Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
 }
 
 // sleeper is a process of its own session that does nothing.
@@ -46,7 +47,8 @@ func TestAnInstanceThatAnswersItselfIsHealthy(t *testing.T) {
 					pid, port := startServer(t, address, fork)
 					c := New(Options{Owner: true})
 					for range 2 { // the second time from memory
-						p := ask(c, messages.Target{PID: pid, Port: port, Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
+						p := ask(c, messages.Target{PID: pid, Port: port,
+							Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
 						require.True(t, p.OK, p.Error)
 						require.Equal(t, "other", p.Body)
 					}
@@ -60,12 +62,14 @@ func TestAnInstanceThatAnswersItselfIsHealthy(t *testing.T) {
 func TestWhatBelongsToTheRunByItsTagAloneAnswersForItAndIsRemembered(t *testing.T) {
 	inEveryWay(t, func(t *testing.T, ask asker) {
 		t.Setenv(kernel.EnvTag, "T")
-		for _, fork := range []string{"", "setsid"} { // setsid: the tag is that of its parent, its own environment shows none
+		for _, fork := range []string{"", "setsid"} {
+			// setsid: the tag is that of its parent, its own environment shows none
 			t.Run(fork, func(t *testing.T) {
 				_, port := startServer(t, "127.0.0.1:0", fork)
 				c, leader := New(Options{Owner: true}), sleeper(t)
 				check := func(tag string) messages.Probe {
-					return ask(c, messages.Target{PID: leader, Tag: tag, Port: port, Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
+					return ask(c, messages.Target{PID: leader, Tag: tag, Port: port,
+						Policy: messages.HealthPolicy{Timeout: 5 * time.Second}})
 				}
 				require.True(t, check("U").Conflict)
 				p := check("T")
@@ -88,9 +92,11 @@ func TestAnImpostorsAnswerIsAConflict(t *testing.T) {
 				require.True(t, p.Conflict)
 				require.Equal(t, 200, p.Status)
 				require.Equal(t, fmt.Sprintf("port %d is answered by another process (pid %d, health.test); "+
-					"if it serves for this instance, as the daemon behind `docker run` does, set health.owner: any", port, impostor), p.Error)
+					"if it serves for this instance, as the daemon behind `docker run` does, set health.owner: any",
+					port, impostor), p.Error)
 				any := ask(New(Options{Owner: true}),
-					messages.Target{PID: sleeper(t), Port: port, Policy: messages.HealthPolicy{Owner: messages.OwnerAny, Timeout: 5 * time.Second}})
+					messages.Target{PID: sleeper(t), Port: port,
+						Policy: messages.HealthPolicy{Owner: messages.OwnerAny, Timeout: 5 * time.Second}})
 				require.True(t, any.OK, "F155: health.owner: any asks nobody")
 			})
 		}
@@ -157,7 +163,8 @@ func TestTheOwnerIsNotAskedForWithoutAPIDOrTheOption(t *testing.T) {
 	inEveryWay(t, func(t *testing.T, ask asker) {
 		_, port := startServer(t, "127.0.0.1:0", "")
 		require.True(t, checkOwner(ask, 0, port).OK)
-		p := ask(New(Options{}), messages.Target{PID: sleeper(t), Port: port, Policy: messages.HealthPolicy{Timeout: time.Second}})
+		p := ask(New(Options{}), messages.Target{PID: sleeper(t), Port: port,
+			Policy: messages.HealthPolicy{Timeout: time.Second}})
 		require.True(t, p.OK, p.Error)
 	})
 }
@@ -168,7 +175,8 @@ func TestAnInstanceOnAnotherPortIsToldOf(t *testing.T) {
 		unused := unusedPort(t)
 		p := checkOwner(ask, pid, unused)
 		require.False(t, p.OK)
-		require.Equal(t, fmt.Sprintf("connection refused: the process listens on port %d, expected %d", port, unused), p.Error)
+		require.Equal(t, fmt.Sprintf("connection refused: the process listens on port %d, expected %d", port, unused),
+			p.Error)
 	})
 }
 
@@ -176,7 +184,8 @@ func TestAnInstanceOnAnotherAddressIsToldOf(t *testing.T) {
 	inEveryWay(t, func(t *testing.T, ask asker) {
 		pid, port := startServer(t, "127.0.0.2:0", "")
 		p := checkOwner(ask, pid, port)
-		require.Equal(t, fmt.Sprintf("connection refused: the process listens on 127.0.0.2:%d, which neither 127.0.0.1 nor ::1 reaches", port), p.Error)
+		require.Equal(t, fmt.Sprintf("connection refused: the process listens on 127.0.0.2:%d, which neither "+
+			"127.0.0.1 nor ::1 reaches", port), p.Error)
 	})
 }
 
@@ -184,7 +193,8 @@ func TestAnInstanceThatListensNowhereIsRefused(t *testing.T) {
 	inEveryWay(t, func(t *testing.T, ask asker) {
 		port := unusedPort(t)
 		pid := sleeper(t)
-		require.Equal(t, fmt.Sprintf("connection refused: nothing listens on port %d", port), checkOwner(ask, pid, port).Error)
+		require.Equal(t, fmt.Sprintf("connection refused: nothing listens on port %d", port),
+			checkOwner(ask, pid, port).Error)
 		require.Empty(t, ListensOn(pid))
 		require.Empty(t, ListensOn(1<<30))
 	})
@@ -264,7 +274,8 @@ func TestAnOwnerThatCannotBeLearnedIsNoFailure(t *testing.T) {
 			got <- verdict{errno: errno}
 			return
 		}
-		got <- verdict{stranger: newOwners().stranger(pid, "", false, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})}
+		got <- verdict{stranger: newOwners().stranger(pid, "",
+			false, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})}
 	}()
 	require.Equal(t, verdict{}, <-got)
 	require.NotEmpty(t, newOwners().stranger(pid, "", false, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}))
@@ -274,7 +285,8 @@ func TestWhoIsInTheCgroupOfItsRunIsNoStrangerWhateverElseItShows(t *testing.T) {
 	if text, err := os.ReadFile("/proc/self/cgroup"); err != nil || !strings.Contains(string(text), "0::") {
 		t.Skip("this host has no cgroups v2")
 	}
-	_, port := startServer(t, "127.0.0.1:0", "") // in our cgroup, as the other one, whose session, group and descent it has not
+	// in our cgroup, as the other one, whose session, group and descent it has not
+	_, port := startServer(t, "127.0.0.1:0", "")
 	pid, at := sleeper(t), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}
 	require.NotEmpty(t, newOwners().stranger(pid, "run", false, at), "a cgroup that many have proves nothing")
 	require.Empty(t, newOwners().stranger(pid, "run", true, at))
@@ -287,7 +299,8 @@ func BenchmarkCheck(b *testing.B) {
 			c := New(Options{Owner: owner})
 			b.ReportAllocs()
 			for b.Loop() {
-				if p := c.Check(context.Background(), messages.Target{Port: port, PID: os.Getpid(), Policy: messages.HealthPolicy{Timeout: time.Second}}); !p.OK {
+				if p := c.Check(context.Background(), messages.Target{Port: port, PID: os.Getpid(),
+					Policy: messages.HealthPolicy{Timeout: time.Second}}); !p.OK {
 					b.Fatal(p.Error)
 				}
 			}

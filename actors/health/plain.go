@@ -8,9 +8,9 @@ import (
 	"procman/messages"
 )
 
-// plain takes from what has come what nearly every healthy instance answers, and reports whether it was that: 200, whole, with a
-// body of a length that is said, and with nothing else that matters to a probe. What it finds is what net/http would, which reads
-// everything else: that makes a map, and a dozen small pieces, of each answer.
+// plain takes from what has come what nearly every healthy instance answers, and reports whether it was that: 200,
+// whole, with a body of a length that is said, and with nothing else that matters to a probe. What it finds is what
+// net/http would, which reads everything else: that makes a map, and a dozen small pieces, of each answer.
 func (r *reader) plain(maxBody int64, p *messages.Probe) (closes, is bool) {
 	all, err := r.buf.Peek(r.buf.Buffered())
 	if err != nil {

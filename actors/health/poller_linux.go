@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// poller waits for many sockets at once. It is itself one of the descriptors that the Go runtime waits for, so that who waits
-// occupies no thread. It belongs to one goroutine, but for wake.
+// poller waits for many sockets at once. It is itself one of the descriptors that the Go runtime waits for, so that who
+// waits occupies no thread. It belongs to one goroutine, but for wake.
 type poller struct {
 	fd     int
 	file   *os.File
@@ -51,7 +51,8 @@ func (p *poller) watch(op, fd int, events uint32) error {
 // until sets when wait ends.
 func (p *poller) until(t time.Time) error { return p.file.SetReadDeadline(t) }
 
-// wait returns the sockets that something can be done with, as soon as there is any, or at the time that was set, or at wake.
+// wait returns the sockets that something can be done with, as soon as there is any, or at the time that was set, or at
+// wake.
 func (p *poller) wait() ([]unix.EpollEvent, error) {
 	p.found, p.err = 0, nil
 	err := p.raw.Read(p.look)

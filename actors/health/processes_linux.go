@@ -13,8 +13,8 @@ const proc = kernel.Procfs("/proc")
 // processes reads the host's process table, without tags.
 func processes() (map[int]kernel.Process, error) { return proc.Table(context.Background()) }
 
-// relatives returns the processes that belong to the run, but for its first one. That is alive: it is being probed. In a
-// table without tags it is only those of its group, session and descent.
+// relatives returns the processes that belong to the run, but for its first one. That is alive: it is being probed. In
+// a table without tags it is only those of its group, session and descent.
 func relatives(table map[int]kernel.Process, run kernel.Run) []int {
 	var pids []int
 	for _, p := range kernel.Circle(table, run, true) {

@@ -41,8 +41,8 @@ type stream interface {
 	SetReadDeadline(time.Time) error
 }
 
-// response reads from conn what answers a request, and puts what it finds into p. It reports whether the server has said
-// all it will say and announced that it closes the connection.
+// response reads from conn what answers a request, and puts what it finds into p. It reports whether the server has
+// said all it will say and announced that it closes the connection.
 func (r *reader) response(conn stream, maxBody int64, deadline time.Time, p *messages.Probe) (done bool, err error) {
 	r.limit = io.LimitedReader{R: conn, N: maxHeader}
 	r.buf.Reset(&r.limit)
@@ -80,7 +80,8 @@ func (r *reader) any(conn stream, maxBody int64, deadline time.Time, p *messages
 		// The verdict is in. The body may tell why, but is not worth waiting for.
 		shorten(conn, deadline)
 		whole, _ := r.body(resp.Body, maxBody, p)
-		return whole && resp.Close, &statusError{resp.StatusCode, r.mask.Mask(resp.Header.Get("Location")), messages.Alternatives(asks.Status.Words())}
+		return whole && resp.Close, &statusError{resp.StatusCode, r.mask.Mask(resp.Header.Get("Location")),
+			messages.Alternatives(asks.Status.Words())}
 	}
 	whole, err := r.body(resp.Body, maxBody, p)
 	if err != nil {

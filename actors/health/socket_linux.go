@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system calls that a probe consists of. None of them waits, so they are made without telling the Go runtime: it would have
-// its monitor look after them fifty times a millisecond, which costs as much as they do.
+// The system calls that a probe consists of. None of them waits, so they are made without telling the Go runtime: it
+// would have its monitor look after them fifty times a millisecond, which costs as much as they do.
 
 // done returns what a system call returned, as Go has it.
 func done(n uintptr, errno unix.Errno) (int, error) {
@@ -20,7 +20,8 @@ func done(n uintptr, errno unix.Errno) (int, error) {
 
 // openSocket returns a socket that never waits, and that is closed by a reset: that leaves no TIME_WAIT on either side.
 func openSocket(family int) (fd int, call string, err error) {
-	n, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(family), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	n, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(family),
+		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if fd, err = done(n, errno); err != nil {
 		return -1, "socket", err
 	}
@@ -50,12 +51,14 @@ func connect(fd, port int, over6 bool) error {
 }
 
 func write(fd int, b []byte) (int, error) {
-	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
+		uintptr(len(b)))
 	return done(n, errno)
 }
 
 func read(fd int, b []byte) (int, error) {
-	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
+		uintptr(len(b)))
 	return done(n, errno)
 }
 
@@ -64,14 +67,16 @@ func shut(fd int) { _, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
 
 // epollWait returns how many of the events there are by now.
 func epollWait(fd int, events []unix.EpollEvent) (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd),
+		uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
 	return done(n, errno)
 }
 
 // poll notes what can be done with sockets, and returns with how many something can.
 func poll(sockets []unix.PollFd) (int, error) {
 	var now unix.Timespec
-	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(sockets))), uintptr(len(sockets)),
+	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(sockets))),
+		uintptr(len(sockets)),
 		uintptr(unsafe.Pointer(&now)), 0, 0, 0)
 	return done(n, errno)
 }

@@ -8,8 +8,8 @@ import (
 	"procman/messages"
 )
 
-// overTCP makes the probes of messages.HealthTCP: a connection that is accepted is all that is asked for. It is ended by a reset,
-// which leaves no TIME_WAIT on either side.
+// overTCP makes the probes of messages.HealthTCP: a connection that is accepted is all that is asked for. It is ended
+// by a reset, which leaves no TIME_WAIT on either side.
 type overTCP struct{}
 
 func (overTCP) probe(ctx context.Context, t target, _ *messages.Probe) (*net.TCPAddr, error) {

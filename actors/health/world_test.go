@@ -23,8 +23,8 @@ import (
 
 var _ actors.BatchChecker = (*Checker)(nil)
 
-// server makes this test binary answer 200 in a process of its own, until its standard input ends. Its value is an address.
-// With forker set, it is a child of that process which does.
+// server makes this test binary answer 200 in a process of its own, until its standard input ends. Its value is an
+// address. With forker set, it is a child of that process which does.
 const (
 	server = "HEALTH_TEST_SERVER"
 	forker = "HEALTH_TEST_FORKER"
@@ -52,7 +52,10 @@ func serveForOthers(address string) int {
 	if err != nil {
 		return 2
 	}
-	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "other") })}
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter,
+		_ *http.Request) {
+		_, _ = io.WriteString(w, "other")
+	})}
 	go func() { _ = s.Serve(l) }()
 	fmt.Println(l.Addr().(*net.TCPAddr).Port)
 	_, _ = io.Copy(io.Discard, os.Stdin)
@@ -157,7 +160,8 @@ func inEveryWay(t *testing.T, test func(*testing.T, asker)) {
 }
 
 func probe(ask asker, port int, timeout time.Duration) messages.Probe {
-	return ask(New(Options{}), messages.Target{ID: "a", Port: port, Policy: messages.HealthPolicy{Path: "/api/status", Timeout: timeout}})
+	return ask(New(Options{}), messages.Target{ID: "a", Port: port,
+		Policy: messages.HealthPolicy{Path: "/api/status", Timeout: timeout}})
 }
 
 // unusedPort returns a port that nothing listens on, and that nothing else gets while the test runs.

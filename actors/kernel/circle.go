@@ -15,10 +15,10 @@ type Run struct {
 // aTurn, a second in ticks, is less than it takes to give every pid away: the smallest usual limit is 32768.
 const aTurn = 100
 
-// Circle is the set of the processes that belong to a run, beside its process itself: those of its session and its group,
-// those that carry its tag, those in its cgroup, and all that any of these have started. What carries the tag of another run is
-// that other run's, with all it has started. Zombies are among them. The table is one reading of /proc; where it has no tags, only
-// those of session, group and descent are found.
+// Circle is the set of the processes that belong to a run, beside its process itself: those of its session and its
+// group, those that carry its tag, those in its cgroup, and all that any of these have started. What carries the tag of
+// another run is that other run's, with all it has started. Zombies are among them. The table is one reading of /proc;
+// where it has no tags, only those of session, group and descent are found.
 //
 // When the run's process is not in the table, its pid may have been given away since, and its session may be that of a
 // stranger: then those of the session and the group count only if unbroken says that the run has been watched all the

@@ -16,13 +16,16 @@ type Doubt string
 
 // The doubts.
 const (
-	DoubtNone    Doubt = ""
-	DoubtHidden  Doubt = "hidden"  // it has the pid on record and lives, but /proc does not show it
-	DoubtStart   Doubt = "start"   // it has the pid on record, of which no start time is on record
-	DoubtLock    Doubt = "lock"    // it holds the instance's lock, and shows nothing else
-	DoubtNoLock  Doubt = "no lock" // it shows the instance's tag and leads a session, but no record and no lock names it
-	DoubtIntent  Doubt = "intent"  // a start was interrupted, and it writes to the instance's output, but shows another command line
-	DoubtManaged Doubt = "managed" // it is proved, but the state directory it was started under has a live manager of its own
+	DoubtNone   Doubt = ""
+	DoubtHidden Doubt = "hidden" // it has the pid on record and lives, but /proc does not show it
+	DoubtStart  Doubt = "start"  // it has the pid on record, of which no start time is on record
+	DoubtLock   Doubt = "lock"   // it holds the instance's lock, and shows nothing else
+	// it shows the instance's tag and leads a session, but no record and no lock names it
+	DoubtNoLock Doubt = "no lock"
+	// a start was interrupted, and it writes to the instance's output, but shows another command line
+	DoubtIntent Doubt = "intent"
+	// it is proved, but the state directory it was started under has a live manager of its own
+	DoubtManaged Doubt = "managed"
 )
 
 // Evidence is what is known of one live process (or zombie) in the matter of one instance's newest run.
@@ -37,8 +40,8 @@ type Evidence struct {
 	Shows  Tags // zero: it shows none, or they cannot be read
 	Ours   bool // Shows names this instance and this state directory
 
-	// Lock says that it holds the instance's lock at LockFD. Witness is what the file that it holds there says of the run
-	// it was locked for; nil: nothing.
+	// Lock says that it holds the instance's lock at LockFD. Witness is what the file that it holds there says of the
+	// run it was locked for; nil: nothing.
 	Lock    bool
 	Witness *Run
 	Helper  bool // its run was about to be started, and by command line and output it is not what was to be started

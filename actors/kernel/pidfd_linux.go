@@ -143,7 +143,8 @@ var ErrNoStatus = errors.New("PIDFD_GET_INFO leaves it out")
 func (f *Pidfd) Status() (syscall.WaitStatus, error) {
 	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
 	err := f.Do(func(fd int) error {
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.PIDFD_GET_INFO, uintptr(unsafe.Pointer(&info))); errno != 0 {
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.PIDFD_GET_INFO,
+			uintptr(unsafe.Pointer(&info))); errno != 0 {
 			return os.NewSyscallError("PIDFD_GET_INFO", errno)
 		}
 		return nil
@@ -154,8 +155,8 @@ func (f *Pidfd) Status() (syscall.WaitStatus, error) {
 	return syscall.WaitStatus(uint32(info.Exit_code)), err
 }
 
-// Reap collects a child that has ended. Its pid is free from then on. The error is EAGAIN as long as the kernel keeps the
-// child for a tracer that has not waited for it: a debugger at its prompt may keep it for ever.
+// Reap collects a child that has ended. Its pid is free from then on. The error is EAGAIN as long as the kernel keeps
+// the child for a tracer that has not waited for it: a debugger at its prompt may keep it for ever.
 func Reap(pid int) (syscall.WaitStatus, error) {
 	for {
 		var status syscall.WaitStatus

@@ -21,8 +21,8 @@ func (p Procfs) file(pid int, name string) string {
 	return string(p) + "/" + strconv.Itoa(pid) + "/" + name
 }
 
-// Gone reports whether err says that there is no such process, or none that is shown: hidepid shows no process of another
-// user. A pidfd tells which.
+// Gone reports whether err says that there is no such process, or none that is shown: hidepid shows no process of
+// another user. A pidfd tells which.
 func Gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) }
 
 // Stat returns what the kernel says of the process; see Gone.
@@ -113,8 +113,9 @@ func (p Procfs) TaggedTable(ctx context.Context) (map[int]Process, error) {
 	return table, nil
 }
 
-// Tagged looks at every process once and returns those that show tags of procman, of whatever state directory, also of a check. That one
-// cannot be looked at is no error: it has ended, or it is another user's. Those that are known are left out; nil: none is.
+// Tagged looks at every process once and returns those that show tags of procman, of whatever state directory, also of
+// a check. That one cannot be looked at is no error: it has ended, or it is another user's. Those that are known are
+// left out; nil: none is.
 func (p Procfs) Tagged(ctx context.Context, known func(pid int) bool) ([]Process, error) {
 	pids, err := p.PIDs()
 	if err != nil {
@@ -138,7 +139,8 @@ func (p Procfs) Tagged(ctx context.Context, known func(pid int) bool) ([]Process
 
 func (p Procfs) tagged(pid int, buffer []byte) (Process, bool) {
 	text, err := p.read(pid, "environ", buffer)
-	if err != nil || len(text) < len(buffer) && !bytes.Contains(text, []byte(EnvTag+"=")) && !bytes.Contains(text, []byte(EnvCheck+"=")) {
+	if err != nil || len(text) < len(buffer) && !bytes.Contains(text, []byte(EnvTag+"=")) &&
+		!bytes.Contains(text, []byte(EnvCheck+"=")) {
 		return Process{}, false
 	}
 	env := Environ(text)
@@ -208,7 +210,8 @@ func (p Procfs) MaxPID() (int, error) { return p.number("sys/kernel/pid_max") }
 
 // Forks returns how many processes and threads the host has made since it was started.
 func (p Procfs) Forks() (uint64, error) {
-	text, err := ReadInto(filepath.Join(string(p), "stat"), make([]byte, 64<<10)) // interrupts of many processors come first
+	// interrupts of many processors come first
+	text, err := ReadInto(filepath.Join(string(p), "stat"), make([]byte, 64<<10))
 	if err != nil {
 		return 0, err
 	}
@@ -237,8 +240,8 @@ func (p Procfs) read(pid int, name string, buffer []byte) ([]byte, error) {
 	return readTo(p.file(pid, name), buffer, name == "stat")
 }
 
-// ReadInto fills the buffer from a file. Bare system calls: this is done for every process of the host, and os.Open would
-// try to watch each file.
+// ReadInto fills the buffer from a file. Bare system calls: this is done for every process of the host, and os.Open
+// would try to watch each file.
 func ReadInto(path string, buffer []byte) ([]byte, error) { return readTo(path, buffer, false) }
 
 // readTo is ReadInto; of what is one line, and comes whole, it asks not for what comes after.
@@ -315,8 +318,8 @@ func (p Procfs) Writes(pid, fd int) bool {
 	return err == nil && info.Mode()&0o200 != 0
 }
 
-// HasOpen reports whether descriptor fd of the process is the very file that path names now. An error says that it cannot
-// be learned.
+// HasOpen reports whether descriptor fd of the process is the very file that path names now. An error says that it
+// cannot be learned.
 func (p Procfs) HasOpen(pid, fd int, path string) (bool, error) {
 	// The link is compared by name first: to follow one that leads elsewhere could block on a dead file system.
 	target, err := p.FD(pid, fd)
@@ -366,8 +369,8 @@ func (p Procfs) Holds(pid int, path string) bool {
 	return false
 }
 
-// Holders returns the processes, but for this one, that have the path open. It looks at every descriptor of the host: not
-// for every day.
+// Holders returns the processes, but for this one, that have the path open. It looks at every descriptor of the host:
+// not for every day.
 func (p Procfs) Holders(path string) []int {
 	pids, err := p.PIDs()
 	if err != nil {
@@ -382,7 +385,8 @@ func (p Procfs) Holders(path string) []int {
 	return holders
 }
 
-// Entries returns the names in a directory. What could be read is returned beside an error. Bare system calls, see ReadInto.
+// Entries returns the names in a directory. What could be read is returned beside an error. Bare system calls, see
+// ReadInto.
 func Entries(dir string) (names []string, err error) {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

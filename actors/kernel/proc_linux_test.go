@@ -12,18 +12,21 @@ import (
 )
 
 func TestAStatOfAnyProgramNameIsRead(t *testing.T) {
-	rest := " S 1 77 78 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 9 10 11 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 256\n"
+	rest := " S 1 77 78 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 9 10 11 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 " +
+		"0 0 0 0 0 0 0 256\n"
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.String().Draw(t, "name")
 		s, err := ParseStat([]byte("42 (" + name + ")" + rest))
 		require.NoError(t, err)
-		require.Equal(t, Stat{State: 'S', Parent: 1, Group: 77, Session: 78, Threads: 1, Start: 987654, Bare: true, Status: 256, Name: name}, s)
+		require.Equal(t, Stat{State: 'S', Parent: 1, Group: 77, Session: 78, Threads: 1, Start: 987654, Bare: true,
+			Status: 256, Name: name}, s)
 		_, err = ParseStat([]byte(name))
 		require.Error(t, err)
 		_, err = ParseStat([]byte("42 (" + name + ") S 1 77 78 0"))
 		require.Error(t, err, "a line that was cut")
 	})
-	for _, bad := range []string{"", "7", ")(", "7 (x)", "7 (x) S a b c", "7 (x)" + strings.Replace(rest, "987654", "x", 1)} {
+	for _, bad := range []string{"", "7", ")(", "7 (x)", "7 (x) S a b c",
+		"7 (x)" + strings.Replace(rest, "987654", "x", 1)} {
 		_, err := ParseStat([]byte(bad))
 		require.Error(t, err, bad)
 	}

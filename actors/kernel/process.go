@@ -39,13 +39,15 @@ type Stat struct {
 	Start   uint64 // ticks since the host was started
 	Thread  bool   // it is no process, but another thread of one
 	Forked  bool   // it has executed no program since it was forked
-	Bare    bool   // it has no environment, not even an empty one: its program is being loaded, it is the kernel's, or that may not be seen
-	Status  uint32 // how it ended, as wait tells it; meaningful while it is a zombie
-	Name    string // at most 15 bytes of whatever the program calls itself
+	// it has no environment, not even an empty one: its program is being loaded, it is the kernel's, or that may not be
+	// seen
+	Bare   bool
+	Status uint32 // how it ended, as wait tells it; meaningful while it is a zombie
+	Name   string // at most 15 bytes of whatever the program calls itself
 }
 
-// Zombie reports whether the process has ended and waits to be reaped. Of one whose other threads live on only the first
-// thread has: a pidfd tells.
+// Zombie reports whether the process has ended and waits to be reaped. Of one whose other threads live on only the
+// first thread has: a pidfd tells.
 func (s Stat) Zombie() bool { return s.State == 'Z' || s.State == 'X' }
 
 // Leads reports whether the process began the session, as every process that procman starts does.

@@ -57,8 +57,8 @@ func Listeners() (all []Socket, err error) {
 	return all, err
 }
 
-// BoundTo returns the sockets that listen on the port, at whatever address, and those that are merely bound to it, which the
-// kernel shows since Linux 6.8.
+// BoundTo returns the sockets that listen on the port, at whatever address, and those that are merely bound to it,
+// which the kernel shows since Linux 6.8.
 func BoundTo(port int) (all []Socket, err error) {
 	for _, family := range []uint8{unix.AF_INET6, unix.AF_INET} {
 		r := diagRequest{family: family, states: 1<<stateListen | 1<<stateBoundOnly, port: port}
@@ -69,8 +69,8 @@ func BoundTo(port int) (all []Socket, err error) {
 	return all, nil
 }
 
-// diagRequest asks the kernel for sockets: with an ip for the one that serves that address, else for all on the port, or on
-// any.
+// diagRequest asks the kernel for sockets: with an ip for the one that serves that address, else for all on the port,
+// or on any.
 type diagRequest struct {
 	family uint8
 	states uint32
@@ -160,7 +160,8 @@ func (r diagRequest) answer(b []byte, got func(Socket)) (done bool, err error) {
 			return true, nil
 		case kind == unix.NLMSG_ERROR && len(body) >= 4:
 			return false, os.NewSyscallError("sock_diag", unix.Errno(-int32(ne.Uint32(body))))
-		case kind == unix.SOCK_DIAG_BY_FAMILY && len(body) >= diagMessageSize && (r.dump() || body[1] == stateListen): // a dump is filtered
+		case kind == unix.SOCK_DIAG_BY_FAMILY && len(body) >= diagMessageSize && (r.dump() || body[1] == stateListen):
+			// a dump is filtered
 			ip := netip.AddrFrom4([4]byte(body[8:]))
 			if body[0] == unix.AF_INET6 {
 				ip = netip.AddrFrom16([16]byte(body[8:]))

@@ -65,7 +65,8 @@ func TestAThreadThatWorksIsSeen(t *testing.T) {
 		}
 	}()
 	defer func() { end.Store(true); <-done }()
-	require.Eventually(t, func() bool { r, _ := Procfs("/proc").Runs(os.Getpid()); return r }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { r, _ := Procfs("/proc").Runs(os.Getpid()); return r }, time.Minute,
+		time.Millisecond)
 }
 
 func TestWhatIsNotThereDoesNotRun(t *testing.T) {

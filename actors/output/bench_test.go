@@ -36,7 +36,8 @@ func benchmarkFollow(b *testing.B, length int, mask func(messages.InstanceID) *m
 	b.SetBytes(int64(len(chunk)))
 	for b.Loop() {
 		b.StopTimer()
-		h := newHouse(b, b.TempDir(), Options{Forward: true, Mask: mask, Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+		h := newHouse(b, b.TempDir(), Options{Forward: true, Mask: mask,
+			Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))})
 		h.stdout(chunk)
 		b.StartTimer()
 		h.out.Follow(web, 1, 0).Stop()
@@ -99,7 +100,8 @@ func BenchmarkReadLast(b *testing.B) {
 // BenchmarkSteady is what a second of a thousand followed instances costs that write a line each, one after the other.
 func BenchmarkSteady(b *testing.B) {
 	const instances = 1000
-	h := newHouse(b, b.TempDir(), Options{Forward: true, Lend: true, Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+	h := newHouse(b, b.TempDir(), Options{Forward: true, Lend: true,
+		Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))})
 	files := make([]*os.File, instances)
 	for i := range files {
 		id := messages.InstanceID(fmt.Sprint("i", i))

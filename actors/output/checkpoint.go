@@ -19,12 +19,12 @@ type fileInfo struct {
 	Allocated int64 // bytes that it occupies
 }
 
-// checkpoint says how far a file has been forwarded, and how logical offsets map to the file. It is a value apart from the
-// file: what it decides is decided from what it is told.
+// checkpoint says how far a file has been forwarded, and how logical offsets map to the file. It is a value apart from
+// the file: what it decides is decided from what it is told.
 //
-// Base <= head <= Next <= end, and every one of them only grows. While Era stays what it is, an offset means the same byte,
-// also over a crash: Base changes only by what is trimmed, and how much that was is saved before, see Collapsing. In a
-// new era they may begin before offsets that were in use, since what is saved may be a second old.
+// Base <= head <= Next <= end, and every one of them only grows. While Era stays what it is, an offset means the same
+// byte, also over a crash: Base changes only by what is trimmed, and how much that was is saved before, see Collapsing.
+// In a new era they may begin before offsets that were in use, since what is saved may be a second old.
 type checkpoint struct {
 	Known       bool   `json:"known"` // a file has been seen
 	Inode       uint64 `json:"inode,omitempty"`
@@ -38,8 +38,9 @@ type checkpoint struct {
 	// if, the hole is no longer there: so no hole may be made while a saved checkpoint says so.
 	Collapsing int64     `json:"collapsing,omitempty"`
 	Times      timeIndex `json:"marks,omitempty"`
-	Era        int64     `json:"era,omitempty"`   // changes when the file becomes another one
-	Start      int64     `json:"start,omitempty"` // where the newest run begins; 0: at the very beginning, or nobody knows
+	Era        int64     `json:"era,omitempty"` // changes when the file becomes another one
+	// where the newest run begins; 0: at the very beginning, or nobody knows
+	Start int64 `json:"start,omitempty"`
 
 	Prior int64 `json:"prior,omitempty"` // where the run before that begins; 0: the same
 
@@ -49,15 +50,16 @@ type checkpoint struct {
 
 // valid reports why a checkpoint that was read back cannot be one.
 func (c *checkpoint) valid() error {
-	if c.Base < 0 || c.Era < 0 || c.Start < 0 || c.Prior < 0 || c.Next < c.Base || c.Collapsing < 0 || c.Collapsing > c.Next-c.Base ||
+	if c.Base < 0 || c.Era < 0 || c.Start < 0 || c.Prior < 0 || c.Next < c.Base || c.Collapsing < 0 ||
+		c.Collapsing > c.Next-c.Base ||
 		len(c.Fingerprint) > fingerprintSize || int64(len(c.Fingerprint)) > c.Next {
 		return errors.New("its offsets contradict each other")
 	}
 	return nil
 }
 
-// resume goes on in the file as it is now, with a hole of so many bytes at its head. If it is not the file of the checkpoint,
-// that begins anew, and resume says why.
+// resume goes on in the file as it is now, with a hole of so many bytes at its head. If it is not the file of the
+// checkpoint, that begins anew, and resume says why.
 func (c *checkpoint) resume(f fileInfo, hole int64, r io.ReaderAt) (anew string, err error) {
 	if !c.Known {
 		c.begin(f, hole)
@@ -127,8 +129,9 @@ func (c *checkpoint) advance(next int64, before []byte) {
 	c.Fingerprint = bytes.Clone(before[max(0, len(before)-fingerprintSize):])
 }
 
-// excess returns up to which byte of the file, a multiple of block, its head can go, so that about limit bytes are kept. It
-// is 0 while no more than spare is too much, or less than half of that would be gained because the rest is not forwarded yet.
+// excess returns up to which byte of the file, a multiple of block, its head can go, so that about limit bytes are
+// kept. It is 0 while no more than spare is too much, or less than half of that would be gained because the rest is not
+// forwarded yet.
 func (c *checkpoint) excess(limit, spare, block int64) int64 {
 	if c.end-c.head <= limit+spare {
 		return 0

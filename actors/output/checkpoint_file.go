@@ -40,7 +40,8 @@ func (c *checkpointFile) encode() []byte {
 	return record.SealShort(append(b, '}'))
 }
 
-// append writes a checkpoint as json.Marshal does, which would take ten times as long: it is done twice in the life of every run.
+// append writes a checkpoint as json.Marshal does, which would take ten times as long: it is done twice in the life of
+// every run.
 func (c *checkpoint) append(b []byte) []byte {
 	given := func(key string, n int64) {
 		if n != 0 {
@@ -81,8 +82,8 @@ func decodeCheckpoints(data []byte) (checkpointFile, error) {
 	return c, errors.Join(c.Stdout.valid(), c.Stderr.valid())
 }
 
-// loadCheckpoints reads a checkpoint file. One that does not exist is the zero value. Beside an error it is one that knows
-// nothing, but that the offsets which were in use are so no more.
+// loadCheckpoints reads a checkpoint file. One that does not exist is the zero value. Beside an error it is one that
+// knows nothing, but that the offsets which were in use are so no more.
 func loadCheckpoints(path string) (checkpointFile, error) {
 	data, err := record.ReadFile(path, maxCheckpointFile)
 	if errors.Is(err, os.ErrNotExist) {
@@ -95,7 +96,8 @@ func loadCheckpoints(path string) (checkpointFile, error) {
 		}
 	}
 	if err != nil {
-		lost := checkpoint{Era: 1<<32 + int64(record.Checksum(data))} // no era that was counted, and the same for all who look
+		// no era that was counted, and the same for all who look
+		lost := checkpoint{Era: 1<<32 + int64(record.Checksum(data))}
 		return checkpointFile{Stdout: lost, Stderr: lost}, err
 	}
 	return c, nil

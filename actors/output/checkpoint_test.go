@@ -25,8 +25,8 @@ type disk struct {
 
 func (d *disk) info() fileInfo { return fileInfo{Inode: d.inode, Size: int64(len(d.bytes))} }
 
-// TestACheckpointSkipsNothingWhereverTheManagerDies runs the steps of follower and bounding against a model file, dies between
-// any two of them, and compares what was forwarded with what was written.
+// TestACheckpointSkipsNothingWhereverTheManagerDies runs the steps of follower and bounding against a model file, dies
+// between any two of them, and compares what was forwarded with what was written.
 func TestACheckpointSkipsNothingWhereverTheManagerDies(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := &disk{inode: 1}
@@ -71,7 +71,8 @@ func TestACheckpointSkipsNothingWhereverTheManagerDies(t *testing.T) {
 			switch rapid.SampledFrom([]int{0, 0, 0, 2, 2, 2, 3, 4, 4, 4, 5}).Draw(t, "step") {
 			case 0: // the process writes
 				b := []byte(rapid.StringOfN(rapid.RuneFrom([]rune(alphabet)), 1, 40, -1).Draw(t, "bytes"))
-				d.bytes, written, seen = append(d.bytes, b...), append(written, b...), append(seen, make([]bool, len(b))...)
+				d.bytes, written, seen = append(d.bytes, b...), append(written, b...),
+					append(seen, make([]bool, len(b))...)
 				p.end = p.Base + int64(len(d.bytes))
 			case 2: // forward
 				n := max(0, p.end-p.Next-rapid.Int64Range(0, 20).Draw(t, "left"))
@@ -139,7 +140,8 @@ func TestACheckpointSkipsNothingWhereverTheManagerDies(t *testing.T) {
 }
 
 func TestACheckpointFileOfDecayedBytesIsRefused(t *testing.T) {
-	r := checkpointFile{Version: checkpointVersion, Run: 3, PID: 77, Stdout: checkpoint{Known: true, Inode: 5, Base: 8, Next: 20, Fingerprint: []byte("tail"), Times: timeIndex{{10, 1000}}}}
+	r := checkpointFile{Version: checkpointVersion, Run: 3, PID: 77, Stdout: checkpoint{Known: true, Inode: 5,
+		Base: 8, Next: 20, Fingerprint: []byte("tail"), Times: timeIndex{{10, 1000}}}}
 	data := r.encode()
 	back, err := decodeCheckpoints(data)
 	require.NoError(t, err)
@@ -162,10 +164,12 @@ func TestACheckpointFileOfDecayedBytesIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, path)
 }
 
-// Managers of other versions read what this one writes, and write what this one reads: byte for byte, since it is sealed.
+// Managers of other versions read what this one writes, and write what this one reads: byte for byte, since it is
+// sealed.
 func TestTheFormOfACheckpointFileIsFixed(t *testing.T) {
-	full := checkpoint{Known: true, Inode: 5, Born: 6, Base: 8, Next: 20, Fingerprint: []byte("tail"), Torn: true, Collapsing: 4,
-		Times: timeIndex{{10, 1000}, {20, 2500}}, Era: 1, Start: 9, Prior: 7, head: 12, end: 30}
+	full := checkpoint{Known: true, Inode: 5, Born: 6, Base: 8, Next: 20, Fingerprint: []byte("tail"), Torn: true,
+		Collapsing: 4,
+		Times:      timeIndex{{10, 1000}, {20, 2500}}, Era: 1, Start: 9, Prior: 7, head: 12, end: 30}
 	c := checkpointFile{Version: checkpointVersion, Run: 3, PID: 77, Ended: true, Stdout: full}
 	data := c.encode()
 	const fixed = `{"crc32":3135245886,"record":{"version":1,"run":3,"pid":77,"ended":true,` +
@@ -178,7 +182,8 @@ func TestTheFormOfACheckpointFileIsFixed(t *testing.T) {
 	c.Stdout = full
 	require.Equal(t, c, back)
 
-	for _, c := range []checkpointFile{{}, c, {Stderr: full}, {Run: -1, PID: -2, Stdout: checkpoint{Base: -3, Fingerprint: []byte{}, Times: timeIndex{}}}} {
+	for _, c := range []checkpointFile{{}, c, {Stderr: full},
+		{Run: -1, PID: -2, Stdout: checkpoint{Base: -3, Fingerprint: []byte{}, Times: timeIndex{}}}} {
 		plain, err := json.Marshal(c)
 		require.NoError(t, err)
 		require.Equal(t, string(record.SealShort(plain)), string(c.encode()), "as the library writes it")

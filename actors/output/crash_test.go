@@ -24,8 +24,8 @@ func occupied(t testing.TB, path string) int64 {
 	return s.Blocks * 512
 }
 
-// requireNothingSkipped holds what followers of several lives have forwarded to the lines 1 to count: every one is there, and a
-// life goes back no more than so many lines. Those that a record says are skipped may be missing.
+// requireNothingSkipped holds what followers of several lives have forwarded to the lines 1 to count: every one is
+// there, and a life goes back no more than so many lines. Those that a record says are skipped may be missing.
 func requireNothingSkipped(t *testing.T, lines []string, count, repeats int) {
 	t.Helper()
 	newest := 0
@@ -57,7 +57,8 @@ func TestKillingTheManagerWhileATotalIsKeptSkipsNothing(t *testing.T) {
 func killedAnywhere(t *testing.T, size, total int64) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("the manager is a process of its own that is killed: a race in it fails no test, and with the detector it begins slowly")
+		t.Skip("the manager is a process of its own that is killed: a race in it fails no test, and with the " +
+			"detector it begins slowly")
 	}
 	onEveryDisk(t, func(t *testing.T, root string) {
 		const count = 50_000
@@ -92,11 +93,13 @@ func killedAnywhere(t *testing.T, size, total int64) {
 		h.open(Options{Forward: true, MaxSize: size, Total: total})
 		h.out.Follow(web, 1, gonePID(t)).Stop()
 		if total > 0 {
-			require.Eventually(t, func() bool { return occupied(t, h.dir.Stdout(web)) <= total }, time.Minute, 5*time.Millisecond)
+			require.Eventually(t, func() bool { return occupied(t, h.dir.Stdout(web)) <= total }, time.Minute,
+				5*time.Millisecond)
 		}
 		lines := readLines(t, log)
 		rest := h.rec.texts("stdout")
-		if _, skipped := h.out.Counters(); skipped > 0 { // a busy host is behind by more than the total; where, is not kept
+		if _, skipped := h.out.Counters(); skipped > 0 {
+			// a busy host is behind by more than the total; where, is not kept
 			require.Contains(t, strings.Join(h.rec.others(), "\n"), "output skipped")
 			rest = slices.Insert(rest, 0, "output skipped")
 			require.Greater(t, number(rest[len(rest)-1]), count-100)
@@ -113,7 +116,8 @@ func killedAnywhere(t *testing.T, size, total int64) {
 
 func TestDyingBetweenTheStepsOfTrimmingSkipsNothing(t *testing.T) {
 	if testing.Short() {
-		t.Skip("the manager is a process of its own that is killed: a race in it fails no test, and with the detector it begins slowly")
+		t.Skip("the manager is a process of its own that is killed: a race in it fails no test, and with the " +
+			"detector it begins slowly")
 	}
 	onEveryDisk(t, func(t *testing.T, root string) {
 		for _, step := range []string{"saved", "punched", "intended", "collapsed"} {
@@ -126,7 +130,8 @@ func TestDyingBetweenTheStepsOfTrimmingSkipsNothing(t *testing.T) {
 					h := newHouse(t, root, Options{})
 					h.stdout("")
 					h.close()
-					m := role(t, "follower", "DIR="+root, "LOG="+log, fmt.Sprint("SIZE=", size), "STEP="+step, fmt.Sprint("TIMES=", times))
+					m := role(t, "follower", "DIR="+root, "LOG="+log, fmt.Sprint("SIZE=", size), "STEP="+step,
+						fmt.Sprint("TIMES=", times))
 					_ = m.Run() // what became of it, its state tells
 					status := m.ProcessState.Sys().(syscall.WaitStatus)
 					if times > 1 && status.ExitStatus() == 3 && (step == "intended" || step == "collapsed") {

@@ -48,7 +48,8 @@ func TestWhatEarlierRunsWroteEndsWhereTheNewestBegins(t *testing.T) {
 		h.stderr("second again\n")
 		h.rec.await(t, 1, 0)
 		require.Equal(t, []string{"first: last wor"}, h.earlier(1))
-		require.Equal(t, []string{"first: last wor", "second", "second again"}, h.readTexts(messages.OutputQuery{Lines: -1, Stream: messages.Stderr})[2:])
+		require.Equal(t, []string{"first: last wor", "second", "second again"},
+			h.readTexts(messages.OutputQuery{Lines: -1, Stream: messages.Stderr})[2:])
 		f.Stop()
 
 		require.NoError(h.t, h.out.Begin(context.Background(), web))
@@ -107,7 +108,8 @@ func TestARecordOfAnOlderManagerIsRead(t *testing.T) {
 	f, err := statPath(h.dir.Stderr(web))
 	require.NoError(t, err)
 	body := fmt.Sprintf(`{"version":1,"run":1,"pid":%d,"ended":false,"stdout":{"known":false,"base":0,"next":0},`+
-		`"stderr":{"known":true,"inode":%d,"born":%d,"base":0,"next":4,"tail":"b25lCg=="}}`, os.Getpid(), f.Inode, f.Born)
+		`"stderr":{"known":true,"inode":%d,"born":%d,"base":0,"next":4,"tail":"b25lCg=="}}`, os.Getpid(),
+		f.Inode, f.Born)
 	r, err := decodeCheckpoints(fmt.Appendf(nil, `{"crc32":%d,"record":%s}`, crc32.ChecksumIEEE([]byte(body)), body))
 	require.NoError(t, err)
 	require.NoError(t, r.save(h.dir.Instance(web)+"/"+checkpointName))

@@ -21,7 +21,8 @@ func statFile(f *os.File) (fileInfo, error) {
 	return statx(int(f.Fd()), "", unix.AT_EMPTY_PATH)
 }
 
-// deviceOf returns the number of the file system that a path is on, 0 if that cannot be learned; none says that nothing is there.
+// deviceOf returns the number of the file system that a path is on, 0 if that cannot be learned; none says that nothing
+// is there.
 func deviceOf(path string) (device uint64, none bool) {
 	var s unix.Stat_t
 	if err := unix.Stat(path, &s); err != nil {
@@ -38,7 +39,8 @@ func statx(dir int, path string, flags int) (fileInfo, error) {
 	if s.Mode&unix.S_IFMT != unix.S_IFREG {
 		return fileInfo{}, &os.PathError{Op: "follow", Path: path, Err: errors.New("not a regular file")}
 	}
-	f := fileInfo{Inode: s.Ino, Size: int64(s.Size), Allocated: int64(s.Blocks) * 512, Mtime: s.Mtime.Sec*1000 + int64(s.Mtime.Nsec)/1e6}
+	f := fileInfo{Inode: s.Ino, Size: int64(s.Size), Allocated: int64(s.Blocks) * 512,
+		Mtime: s.Mtime.Sec*1000 + int64(s.Mtime.Nsec)/1e6}
 	if s.Mask&unix.STATX_BTIME != 0 {
 		f.Born = s.Btime.Sec*1e9 + int64(s.Btime.Nsec)
 	}
@@ -53,8 +55,8 @@ func openWritten(pid, fd int) (*os.File, error) {
 // pathOf is a path of an open file for as long as it is open.
 func pathOf(file *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", file.Fd()) }
 
-// holeAtHead returns how many bytes of a file of that size, which is open unless that is 0, are a hole at its head. Where that
-// cannot be learned it is 0, which errs towards repeating.
+// holeAtHead returns how many bytes of a file of that size, which is open unless that is 0, are a hole at its head.
+// Where that cannot be learned it is 0, which errs towards repeating.
 func holeAtHead(f *os.File, size int64) int64 {
 	if size == 0 {
 		return 0
@@ -85,15 +87,15 @@ func punchHole(f *os.File, from, to int64) error {
 	})
 }
 
-// writeBack writes what follows byte n to the disk. Collapse does that while it holds the writer off; done before it, there is
-// little left to wait for.
+// writeBack writes what follows byte n to the disk. Collapse does that while it holds the writer off; done before it,
+// there is little left to wait for.
 func writeBack(f *os.File, n int64) error {
 	return unix.SyncFileRange(int(f.Fd()), n, 0,
 		unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
 }
 
-// collapse cuts the first n bytes out of the file: what follows them moves to its beginning. A concurrent append is done
-// before it or after it.
+// collapse cuts the first n bytes out of the file: what follows them moves to its beginning. A concurrent append is
+// done before it or after it.
 func collapse(f *os.File, n int64) error {
 	return retried(func() error { return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_COLLAPSE_RANGE, 0, n) })
 }

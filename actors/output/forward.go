@@ -18,8 +18,8 @@ const turnBytes = 256 << 10
 
 var errOverwritten = errors.New("the bytes before the position are not those that were forwarded")
 
-// look begins one file's share of a turn: it finds it, and takes up the checkpoint in it. The file is open afterwards if there may be
-// something to do in it.
+// look begins one file's share of a turn: it finds it, and takes up the checkpoint in it. The file is open afterwards
+// if there may be something to do in it.
 func (w *worker) look(t *tail) error {
 	f, err := w.find(t)
 	if err != nil {
@@ -106,7 +106,8 @@ func (w *worker) visit(t *tail) (err error) {
 	return nil
 }
 
-// conclude says what became of a visit. A follower that ends does not wait for a disk to get well: its checkpoint is remembered.
+// conclude says what became of a visit. A follower that ends does not wait for a disk to get well: its checkpoint is
+// remembered.
 func (w *worker) conclude(t *tail, err error) {
 	w.poll = w.poll || err != nil
 	if errors.Is(err, os.ErrNotExist) {
@@ -118,8 +119,8 @@ func (w *worker) conclude(t *tail, err error) {
 	t.reading.note(w.u.log, err, "output cannot be read", "instance", string(t.source.id), "stream", string(t.name()))
 }
 
-// forward makes records of what stands between the position and the limit of the turn, up to turnBytes, and reports whether
-// there is more. What has no line end yet is left where it is, unless the follower ends with it.
+// forward makes records of what stands between the position and the limit of the turn, up to turnBytes, and reports
+// whether there is more. What has no line end yet is left where it is, unless the follower ends with it.
 func (w *worker) forward(t *tail) (more bool, err error) {
 	limit := w.limit(t)
 	if !w.u.o.Forward {
@@ -198,8 +199,8 @@ func (w *worker) pass(t *tail, limit int64) error {
 	return nil
 }
 
-// skip gives up what is too much to be forwarded: all but MaxSize bytes of what was written while nobody followed, and of
-// a file that is MaxBacklog ahead; all but its share of one that is to give way to others.
+// skip gives up what is too much to be forwarded: all but MaxSize bytes of what was written while nobody followed, and
+// of a file that is MaxBacklog ahead; all but its share of one that is to give way to others.
 func (w *worker) skip(t *tail) error {
 	o := w.u.o
 	limit := o.MaxBacklog
@@ -256,12 +257,14 @@ func (f *follower) emit(t *tail, text string, partial bool) {
 	if partial {
 		r.AddAttrs(slog.Bool("partial", true))
 	}
-	// What becomes of a record is its handler's, as everywhere with slog; a log that is sick must not hold up a position.
+	// What becomes of a record is its handler's, as everywhere with slog; a log that is sick must not hold up a
+	// position.
 	_ = h.Handle(ctx, r)
 }
 
-// find looks at the file of a run, and sees to it that it is followed by whatever name it has: somebody may have moved or removed
-// it, while the process writes on to what it has open. Which file that is, its number and time of birth tell.
+// find looks at the file of a run, and sees to it that it is followed by whatever name it has: somebody may have moved
+// or removed it, while the process writes on to what it has open. Which file that is, its number and time of birth
+// tell.
 func (w *worker) find(t *tail) (fileInfo, error) {
 	f := w.follower
 	now, err := t.stat()
@@ -292,7 +295,8 @@ func (w *worker) find(t *tail) (fileInfo, error) {
 		w.u.watch.disarm(t)
 		w.armed[t.index] = false
 	}
-	why := fmt.Sprintf("%s was moved or removed, and the process writes on into what was there: that is read and bounded as before, until the next run makes a new file",
+	why := fmt.Sprintf("%s was moved or removed, and the process writes on into what was there: that is read and "+
+		"bounded as before, until the next run makes a new file",
 		filepath.Base(t.path()))
 	w.log(t).Warn("output file was moved", "file", t.path(), "consequence", why)
 	if w.u.o.Moved != nil {
@@ -320,7 +324,8 @@ func (w *worker) sayGone(t *tail) {
 		return
 	}
 	t.missing = true
-	w.log(t).Warn("output file is gone; what a process still writes to it cannot be read, and is lost", "file", t.path())
+	w.log(t).Warn("output file is gone; what a process still writes to it cannot be read, and is lost",
+		"file", t.path())
 }
 
 func notEOF(err error) error {

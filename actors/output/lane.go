@@ -49,8 +49,8 @@ type extent struct {
 	lone  int64 // of the newest run that has or had a process
 }
 
-// pin calls do with the checkpoint and the open file, which do not change meanwhile. Without a file it does not, and that is no
-// error.
+// pin calls do with the checkpoint and the open file, which do not change meanwhile. Without a file it does not, and
+// that is no error.
 func (l *lane) pin(do func(c *checkpoint) error) error {
 	s := l.tail.source
 	if err := s.rlock(); err != nil {
@@ -82,8 +82,8 @@ func (l *lane) pin(do func(c *checkpoint) error) error {
 	return do(&l.tail.checkpoint)
 }
 
-// shadow takes up the checkpoint as a follower would, and leaves no trace. A checkpoint file that cannot be read costs the index
-// of times only.
+// shadow takes up the checkpoint as a follower would, and leaves no trace. A checkpoint file that cannot be read costs
+// the index of times only.
 func (l *lane) shadow() (*checkpoint, error) {
 	saved, _ := loadCheckpoints(l.tail.source.checkpoints())
 	c := [2]checkpoint{saved.Stdout, saved.Stderr}[l.tail.index]
@@ -103,15 +103,16 @@ func (l *lane) look() (e extent, err error) {
 			return err
 		}
 		start := l.tail.newest(c)
-		e = extent{checkpoint: *c, there: true, cut: max(l.tail.cut, start), size: c.Base + f.Size, start: start, lone: l.tail.lone(c)}
+		e = extent{checkpoint: *c, there: true, cut: max(l.tail.cut, start), size: c.Base + f.Size, start: start,
+			lone: l.tail.lone(c)}
 		e.end, e.Times = e.size, append(timeIndex(nil), c.Times...).add(e.size, f.Mtime)
 		return nil
 	})
 	return e, err
 }
 
-// readAt reads at a logical offset of an era. The error is errTrimmed if it is no longer kept. Fewer bytes than asked for are no
-// error.
+// readAt reads at a logical offset of an era. The error is errTrimmed if it is no longer kept. Fewer bytes than asked
+// for are no error.
 func (l *lane) readAt(b []byte, offset, era int64) (n int, err error) {
 	err = l.pin(func(c *checkpoint) error {
 		if offset < c.head || era != c.Era {
@@ -135,8 +136,8 @@ func (l *lane) Close() error {
 	return err
 }
 
-// next returns the next line, or a piece of one if it is longer than maxLine; last says that it ends with it. Without another
-// line, ok is false.
+// next returns the next line, or a piece of one if it is longer than maxLine; last says that it ends with it. Without
+// another line, ok is false.
 func (l *lane) next() (text []byte, last, ok bool, err error) {
 	for {
 		l.from = l.pos

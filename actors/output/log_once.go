@@ -17,7 +17,8 @@ func (l *logOnce) note(log *slog.Logger, err error, msg string, attrs ...any) {
 	l.trouble.note(log, err, msg, attrs...)
 }
 
-// trouble logs that something goes wrong when it begins to, and that it is well again; what happens in between is not repeated.
+// trouble logs that something goes wrong when it begins to, and that it is well again; what happens in between is not
+// repeated.
 type trouble bool
 
 func (l *trouble) note(log *slog.Logger, err error, msg string, attrs ...any) {

@@ -142,7 +142,8 @@ func (r *recorder) await(t testing.TB, lines, others int) {
 		select {
 		case <-changed:
 		case <-late:
-			require.FailNow(t, "records are missing", "%d of %d lines, %d of %d others: %v", n, lines, o, others, r.others())
+			require.FailNow(t, "records are missing", "%d of %d lines, %d of %d others: %v", n, lines,
+				o, others, r.others())
 		}
 	}
 }

@@ -78,7 +78,8 @@ func TestAFileThatWasMovedOrRemovedIsFollowedReadAndBoundedWhereTheProcessWrites
 			require.Equal(t, []string{"before", "after"}, h.rec.texts("stdout"))
 			require.Equal(t, []string{"before", "after"}, h.readTexts(messages.OutputQuery{Lines: -1}))
 			require.Len(t, told, 1)
-			require.Contains(t, told[0], "web: stdout.log was moved or removed, and the process writes on into what was there")
+			require.Contains(t, told[0], "web: stdout.log was moved or removed, and the process writes on into what "+
+				"was there")
 			line := strings.Repeat("x", 1023) + "\n"
 			for n := range 12 {
 				p.say(t, strings.Repeat(line, 16))

@@ -63,8 +63,9 @@ func New(dir messages.StateDir, o Options) (*Outputs, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Outputs{dir: dir, o: o, log: o.Logger, sources: map[messages.InstanceID]*source{}, closing: make(chan struct{}),
-		began: time.Now(), stalled: map[uint64]int{}}
+	u := &Outputs{dir: dir, o: o, log: o.Logger, sources: map[messages.InstanceID]*source{},
+		closing: make(chan struct{}),
+		began:   time.Now(), stalled: map[uint64]int{}}
 	u.work.L = &u.mu
 	w, err := newWatch(u)
 	if err != nil {
@@ -97,8 +98,8 @@ func (u *Outputs) mask(id messages.InstanceID) *messages.Masker {
 // Counters returns how many bytes were forwarded, and how many skipped because there were too many, since New.
 func (u *Outputs) Counters() (forwarded, skipped int64) { return u.forwarded.Load(), u.skipped.Load() }
 
-// Begin notes how far the files of the instance have got before its next run. If their disk does not answer within a second,
-// the error says so.
+// Begin notes how far the files of the instance have got before its next run. If their disk does not answer within a
+// second, the error says so.
 func (u *Outputs) Begin(ctx context.Context, id messages.InstanceID) error {
 	if id.Validate() != nil {
 		return nil // Follow says so
@@ -129,7 +130,8 @@ func (u *Outputs) Begin(ctx context.Context, id messages.InstanceID) error {
 		return nil
 	}, nil)
 	if err != nil && ctx.Err() == nil {
-		return &messages.StartError{Fault: messages.FaultStateDir, Err: err, Help: "it goes on by itself as soon as the disk answers"}
+		return &messages.StartError{Fault: messages.FaultStateDir, Err: err,
+			Help: "it goes on by itself as soon as the disk answers"}
 	}
 	return err
 }
@@ -169,9 +171,9 @@ func (u *Outputs) Follow(id messages.InstanceID, run, pid int) actors.Follower {
 	return f
 }
 
-// Close forwards what processes that are gone have left, for two seconds at the most; then it ends all followers where they
-// are, after at most one more turn of each that is at work, and saves their checkpoints for the next manager, which
-// forwards the rest. The error says which one could not be saved.
+// Close forwards what processes that are gone have left, for two seconds at the most; then it ends all followers where
+// they are, after at most one more turn of each that is at work, and saves their checkpoints for the next manager,
+// which forwards the rest. The error says which one could not be saved.
 func (u *Outputs) Close() error {
 	u.drain()
 	u.mu.Lock()
@@ -211,8 +213,8 @@ func (u *Outputs) Close() error {
 	return errors.Join(errs...)
 }
 
-// drain waits until the followers of processes that are gone have forwarded everything: who reports an end reports it before
-// that, and may be closed at once.
+// drain waits until the followers of processes that are gone have forwarded everything: who reports an end reports it
+// before that, and may be closed at once.
 func (u *Outputs) drain() {
 	u.mu.Lock()
 	var last []<-chan struct{}
@@ -299,7 +301,8 @@ func (f *follower) handler(t *tail) slog.Handler {
 	if f.log[t.index] == nil {
 		s := f.source
 		f.log[t.index] = s.u.log.Handler().WithAttrs([]slog.Attr{
-			slog.String("instance", string(s.id)), slog.Int("run", f.run), slog.Int("pid", f.pid), slog.String("stream", string(t.name())),
+			slog.String("instance", string(s.id)), slog.Int("run", f.run), slog.Int("pid", f.pid),
+			slog.String("stream", string(t.name())),
 		})
 	}
 	return f.log[t.index]
@@ -317,7 +320,8 @@ func (u *Outputs) source(id messages.InstanceID) *source {
 
 // forget forgets a source that nobody needs; u.mu is held.
 func (u *Outputs) forget(s *source) {
-	if len(s.followers) == 0 && s.readers == 0 && !s.expectant && !s.queued && !s.busy && u.sources[s.id] == s && !s.holds() {
+	if len(s.followers) == 0 && s.readers == 0 && !s.expectant && !s.queued && !s.busy && u.sources[s.id] == s &&
+		!s.holds() {
 		if s.timer != nil {
 			s.timer.Stop()
 		}

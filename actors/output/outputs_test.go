@@ -46,7 +46,8 @@ func TestStopForwardsALastLineWithoutLineEnd(t *testing.T) {
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	h.stdout("panic: no newl")
 	h.out.Follow(web, 1, gonePID(t)).Stop()
-	require.Equal(t, []line{{Stream: "stdout", Text: "panic: no newl", Run: 1, PID: h.rec.lines()[0].PID}}, h.rec.lines())
+	require.Equal(t, []line{{Stream: "stdout", Text: "panic: no newl", Run: 1, PID: h.rec.lines()[0].PID}},
+		h.rec.lines())
 
 	// The next run's first line is a line of its own.
 	h.stdout("hello\n")
@@ -107,7 +108,8 @@ func TestWhatARunLeftWhenItsManagerDiedIsForwardedAsThatRuns(t *testing.T) {
 func TestEveryByteReachesTheLog(t *testing.T) {
 	var log bytes.Buffer
 	h := newHouse(t, t.TempDir(), Options{Forward: true, Logger: slog.New(slog.NewJSONHandler(&log, nil))})
-	want := []string{"plain", "\x00NUL", "\x1b[31mred\x1b[0m", "latin \xe9", "\xff\xfe\x00", "h\u00e9 \u2028 \"q\" \\", "cr\r", "\xe2\x82"}
+	want := []string{"plain", "\x00NUL", "\x1b[31mred\x1b[0m", "latin \xe9", "\xff\xfe\x00", "h\u00e9 \u2028 \"q\" \\",
+		"cr\r", "\xe2\x82"}
 	h.stdout(strings.Join(want, "\n") + "\n")
 	h.out.Follow(web, 1, gonePID(t)).Stop()
 	var got []string

@@ -14,29 +14,29 @@ import (
 // ErrClosed is the answer to a reader of Outputs that are closed.
 var ErrClosed = errors.New("the outputs are closed")
 
-// Read returns the newest lines of an instance's output and, if the query says so, new ones until ctx or the Outputs end. An
-// instance without output has none. It reads from the end: what it costs depends on what is asked for.
+// Read returns the newest lines of an instance's output and, if the query says so, new ones until ctx or the Outputs
+// end. An instance without output has none. It reads from the end: what it costs depends on what is asked for.
 //
 // Lines are as they were written, byte for byte, without their line ends; one longer than 64 KiB comes in pieces. A
 // reader that is slower than the writer holds nobody up: in place of what was trimmed meanwhile it gets one line with
 // Skipped.
 //
-// The files carry no time. A follower notes about once a second how far each file has got, in less detail the longer ago it
-// is: to a second, or a sixteenth of the age. By these notes Since leaves out lines, never one that may be younger; and by
-// them the lines of two streams are put in order, within one such span those of stdout before those of stderr, and new
-// lines as they are found. Lines written while no follower lived belong to one span.
+// The files carry no time. A follower notes about once a second how far each file has got, in less detail the longer
+// ago it is: to a second, or a sixteenth of the age. By these notes Since leaves out lines, never one that may be
+// younger; and by them the lines of two streams are put in order, within one such span those of stdout before those of
+// stderr, and new lines as they are found. Lines written while no follower lived belong to one span.
 //
-// By the same notes a line has its time, if the query asks for it: that of the note behind it, by which it had been written at the
-// latest; and Until leaves out lines, never one that may be older.
+// By the same notes a line has its time, if the query asks for it: that of the note behind it, by which it had been
+// written at the latest; and Until leaves out lines, never one that may be older.
 //
-// With Grep only lines that match are yielded, of a long one the pieces that do, and Lines counts those. They are looked at
-// when their secrets are masked: nobody learns of one by asking for it.
+// With Grep only lines that match are yielded, of a long one the pieces that do, and Lines counts those. They are
+// looked at when their secrets are masked: nobody learns of one by asking for it.
 //
-// A line carries a Cursor, and a query with it goes on behind that line, in both streams: also while the file is trimmed,
-// under another manager, and after a crash. Nothing is repeated; what is gone is one line with Skipped. If the file is not
-// the one of the cursor any more, or ends before it, what is kept now follows, after a line whose Skipped is -1 where
-// nobody can say how much that leaves out. A line whose end had not been written when it was read without Follow goes
-// on behind its cursor as a line of its own.
+// A line carries a Cursor, and a query with it goes on behind that line, in both streams: also while the file is
+// trimmed, under another manager, and after a crash. Nothing is repeated; what is gone is one line with Skipped. If the
+// file is not the one of the cursor any more, or ends before it, what is kept now follows, after a line whose Skipped
+// is -1 where nobody can say how much that leaves out. A line whose end had not been written when it was read without
+// Follow goes on behind its cursor as a line of its own.
 //
 // Secrets are masked, see [Options.Mask]. What can show is the half of one that was not written to its end when it was
 // read, and of a line longer than 64 KiB that of one through which the file was trimmed.
@@ -157,7 +157,8 @@ func (r *reader) begin() error {
 	return nil
 }
 
-// resume sets every lane to the place of the query's cursor, or, if that is nowhere in the file, to where what is kept begins.
+// resume sets every lane to the place of the query's cursor, or, if that is nowhere in the file, to where what is kept
+// begins.
 func (r *reader) resume() error {
 	p, err := messages.ParseOutputPlace(r.q.After)
 	if err != nil {
@@ -243,7 +244,8 @@ func (r *reader) seekLast(seekers []*seeker) error {
 				}
 				found[i] = &start
 			}
-			if *found[i] >= 0 && (best < 0 || k.extent.Times.at(*found[i]) >= seekers[best].extent.Times.at(*found[best])) {
+			if *found[i] >= 0 &&
+				(best < 0 || k.extent.Times.at(*found[i]) >= seekers[best].extent.Times.at(*found[best])) {
 				best = i
 			}
 		}
@@ -263,8 +265,8 @@ func (r *reader) seekLast(seekers []*seeker) error {
 	return nil
 }
 
-// counts reports whether the line from start up to where the seeker's lane stands is one of those that are counted. One that comes
-// in pieces always is.
+// counts reports whether the line from start up to where the seeker's lane stands is one of those that are counted. One
+// that comes in pieces always is.
 func (r *reader) counts(k *seeker, start int64) (bool, error) {
 	if r.pattern == nil || k.pos-start > maxLine {
 		return true, nil

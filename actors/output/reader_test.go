@@ -42,11 +42,13 @@ func TestTheLinesOfBothStreamsAreInTheOrderInWhichTheyWereSeen(t *testing.T) {
 	h := newHouse(t, t.TempDir(), Options{})
 	h.stdout("o1\no2\no3\no4\n")
 	h.stderr("e1\ne2\ne3\n")
-	require.Equal(t, []string{"o4", "e1", "e2", "e3"}, h.readTexts(messages.OutputQuery{Lines: 4}), "nothing is known: stdout first")
+	require.Equal(t, []string{"o4", "e1", "e2", "e3"}, h.readTexts(messages.OutputQuery{Lines: 4}),
+		"nothing is known: stdout first")
 	h.close()
 	now := time.Now().UnixMilli()
 	ago := func(s int64) int64 { return now - 1000*s }
-	requireRecord(t, h, timeIndex{{3, ago(100)}, {6, ago(50)}, {9, ago(50)}, {12, ago(10)}}, timeIndex{{3, ago(80)}, {6, ago(50)}, {9, ago(5)}})
+	requireRecord(t, h, timeIndex{{3, ago(100)}, {6, ago(50)}, {9, ago(50)}, {12, ago(10)}},
+		timeIndex{{3, ago(80)}, {6, ago(50)}, {9, ago(5)}})
 	h.open(Options{})
 	h.rec = newRecorder()
 	all := []string{"o1", "e1", "o2", "o3", "e2", "o4", "e3"}
@@ -54,7 +56,8 @@ func TestTheLinesOfBothStreamsAreInTheOrderInWhichTheyWereSeen(t *testing.T) {
 	for n := range all {
 		require.Equal(t, all[len(all)-n:], append([]string{}, h.readTexts(messages.OutputQuery{Lines: n})...))
 	}
-	for since, want := range map[time.Duration]int{200 * time.Second: 7, 90 * time.Second: 6, 60 * time.Second: 5, 40 * time.Second: 2, 7 * time.Second: 1} {
+	for since, want := range map[time.Duration]int{200 * time.Second: 7, 90 * time.Second: 6, 60 * time.Second: 5,
+		40 * time.Second: 2, 7 * time.Second: 1} {
 		require.Equal(t, all[7-want:], h.readTexts(messages.OutputQuery{Lines: -1, Since: since}), since)
 		require.Equal(t, all[7-want:], h.readTexts(messages.OutputQuery{Lines: 50, Since: since}), since)
 	}
@@ -77,7 +80,8 @@ func TestOldOutputIsLeftOutOfWhatIsReadSince(t *testing.T) {
 	h.stdout("old\n")
 	old := time.Now().Add(-time.Hour)
 	require.NoError(t, os.Chtimes(h.dir.Stdout(web), old, old))
-	require.Empty(t, h.read(messages.OutputQuery{Lines: -1, Since: time.Minute}), "never followed, but the file says when")
+	require.Empty(t, h.read(messages.OutputQuery{Lines: -1, Since: time.Minute}),
+		"never followed, but the file says when")
 	f := h.out.Follow(web, 1, gonePID(t))
 	f.Stop()
 	h.stdout("young\n")
@@ -109,7 +113,8 @@ func TestAReaderThatFollowsGetsNewLinesOfBothStreamsAndRuns(t *testing.T) {
 			}
 		}
 		f.Stop()
-		require.Equal(t, []string{"stdout two", "stdout unfinished", "stderr oops", "stdout last words", "stdout second run"}, got)
+		require.Equal(t, []string{"stdout two", "stdout unfinished", "stderr oops", "stdout last words",
+			"stdout second run"}, got)
 	})
 }
 
@@ -214,7 +219,8 @@ func tenLines(t *testing.T, h *house) (now time.Time) {
 		marks = append(marks, timeMark{6 * n, now.Add(-time.Duration(5-n) * time.Minute).UnixMilli()})
 	}
 	requireRecord(t, h, marks, nil)
-	h.open(Options{Mask: func(messages.InstanceID) *messages.Masker { return messages.NewMasker([]string{"hunter-22"}) }})
+	h.open(
+		Options{Mask: func(messages.InstanceID) *messages.Masker { return messages.NewMasker([]string{"hunter-22"}) }})
 	return now
 }
 
@@ -227,11 +233,13 @@ func TestALineHasTheTimeByWhichItHadBeenSeenAndUntilLeavesOutNoneThatMayBeOlder(
 	for _, l := range h.read(messages.OutputQuery{Lines: -1}) {
 		require.Zero(t, l.At, "nobody has asked")
 	}
-	for until, want := range map[time.Duration]int{7 * time.Minute: 0, 250 * time.Second: 2, 90 * time.Second: 8, time.Nanosecond: 10} {
+	for until, want := range map[time.Duration]int{7 * time.Minute: 0, 250 * time.Second: 2, 90 * time.Second: 8,
+		time.Nanosecond: 10} {
 		require.Len(t, h.read(messages.OutputQuery{Lines: -1, Until: until}), want, until)
 	}
 	require.Equal(t, []string{"a1"}, h.readTexts(messages.OutputQuery{Lines: 1, Until: 250 * time.Second}))
-	require.Equal(t, []string{"a2", "a3"}, h.readTexts(messages.OutputQuery{Lines: -1, Since: 225 * time.Second, Until: 185 * time.Second}))
+	require.Equal(t, []string{"a2", "a3"}, h.readTexts(messages.OutputQuery{Lines: -1, Since: 225 * time.Second,
+		Until: 185 * time.Second}))
 }
 
 func TestOnlyLinesThatMatchAreReadAndCountedAndASecretIsFoundByNobody(t *testing.T) {
@@ -243,8 +251,10 @@ func TestOnlyLinesThatMatchAreReadAndCountedAndASecretIsFoundByNobody(t *testing
 	require.Equal(t, []string{"it is ***"}, h.readTexts(messages.OutputQuery{Lines: 5, Grep: `\*`}))
 	require.Empty(t, h.read(messages.OutputQuery{Lines: -1, Grep: "hunter"}))
 	require.Empty(t, h.read(messages.OutputQuery{Lines: 1, Grep: "hunter"}))
-	require.Equal(t, []string{"a9"}, h.readTexts(messages.OutputQuery{Lines: 1, Grep: "^a9$"}), "a line end is none of it")
+	require.Equal(t, []string{"a9"}, h.readTexts(messages.OutputQuery{Lines: 1, Grep: "^a9$"}),
+		"a line end is none of it")
 	long := strings.Repeat("x", 3*maxLine)
 	h.stdout(long + "end\n")
-	require.Equal(t, []string{"end"}, h.readTexts(messages.OutputQuery{Lines: 1, Grep: "end"}), "of a long line the pieces that match")
+	require.Equal(t, []string{"end"}, h.readTexts(messages.OutputQuery{Lines: 1, Grep: "end"}),
+		"of a long line the pieces that match")
 }

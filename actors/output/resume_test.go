@@ -45,7 +45,8 @@ func TestAReaderComesBackToEveryPlace(t *testing.T) {
 		}
 	}
 	both := h.read(messages.OutputQuery{Lines: -1})
-	require.Equal(t, "e3", h.readTexts(messages.OutputQuery{After: both[len(both)-2].Cursor, Stream: messages.Stderr})[0], "one of two")
+	require.Equal(t, "e3", h.readTexts(messages.OutputQuery{After: both[len(both)-2].Cursor,
+		Stream: messages.Stderr})[0], "one of two")
 	last := both[len(both)-1].Cursor
 	require.Empty(t, h.read(messages.OutputQuery{After: last, Lines: 3}), "lines do not count")
 	h.stderr(" goes on\n")
@@ -62,8 +63,8 @@ func TestACursorThatIsNoneIsRefused(t *testing.T) {
 	}
 }
 
-// TestAReaderGoesOnAfterACrash reads in bits with a cursor, while the writer writes, the file is trimmed, and the manager
-// dies again and again, with checkpoints on the disk that is older than what was read.
+// TestAReaderGoesOnAfterACrash reads in bits with a cursor, while the writer writes, the file is trimmed, and the
+// manager dies again and again, with checkpoints on the disk that is older than what was read.
 func TestAReaderGoesOnAfterACrash(t *testing.T) {
 	onEveryDisk(t, func(t *testing.T, root string) {
 		const size = 64 << 10
@@ -96,7 +97,8 @@ func TestAReaderGoesOnAfterACrash(t *testing.T) {
 			}
 		}
 		forwarded := func(bytes int64) {
-			require.Eventually(t, func() bool { n, _ := h.out.Counters(); return n >= bytes }, time.Minute, time.Millisecond)
+			require.Eventually(t, func() bool { n, _ := h.out.Counters(); return n >= bytes }, time.Minute,
+				time.Millisecond)
 		}
 		for life := range 30 {
 			for range 4 {
@@ -124,7 +126,8 @@ func TestAReaderGoesOnAfterACrash(t *testing.T) {
 
 func TestACursorOfAnotherFileBeginsWithWhatIsKept(t *testing.T) {
 	replace := func(h *house) {
-		require.NoError(h.t, os.WriteFile(h.dir.Stdout(web)+".new", []byte("new 1\nnew 2 is longer than all that was\n"), 0o600))
+		require.NoError(h.t, os.WriteFile(h.dir.Stdout(web)+".new",
+			[]byte("new 1\nnew 2 is longer than all that was\n"), 0o600))
 		require.NoError(h.t, os.Rename(h.dir.Stdout(web)+".new", h.dir.Stdout(web)))
 	}
 	t.Run("replaced while nobody looked", func(t *testing.T) {
@@ -178,7 +181,8 @@ func TestACursorOfAnotherFileBeginsWithWhatIsKept(t *testing.T) {
 		defer f.Stop()
 		h.rec.await(t, 1, 0)
 		var got []string
-		for l, err := range h.out.Read(t.Context(), messages.OutputQuery{ID: web, Lines: -1, Follow: true, Stream: messages.Stdout}) {
+		for l, err := range h.out.Read(t.Context(), messages.OutputQuery{ID: web, Lines: -1, Follow: true,
+			Stream: messages.Stdout}) {
 			require.NoError(t, err)
 			if got = append(got, l.Text); len(got) == 1 {
 				replace(h)
@@ -187,7 +191,8 @@ func TestACursorOfAnotherFileBeginsWithWhatIsKept(t *testing.T) {
 				break
 			}
 		}
-		require.Equal(t, []string{"1", "new 1", "new 2 is longer than all that was"}, got, "all of the old one had been read")
+		require.Equal(t, []string{"1", "new 1", "new 2 is longer than all that was"},
+			got, "all of the old one had been read")
 	})
 }
 

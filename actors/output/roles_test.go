@@ -26,7 +26,8 @@ func number(s string) int {
 	return i
 }
 
-// writerMain is a process that writes COUNT numbered lines to its standard output, line by line, pausing after every BURST.
+// writerMain is a process that writes COUNT numbered lines to its standard output, line by line, pausing after every
+// BURST.
 func writerMain() int {
 	count, _ := strconv.Atoi(os.Getenv("COUNT"))
 	burst, _ := strconv.Atoi(os.Getenv("BURST"))
@@ -58,8 +59,8 @@ func (p plainLog) Handle(_ context.Context, r slog.Record) error {
 	return err
 }
 
-// followerMain is a manager that follows in DIR, logs to LOG, and dies as it is told to: by our hand, or by its own in the
-// TIMES-th step STEP, for which it writes itself what it follows.
+// followerMain is a manager that follows in DIR, logs to LOG, and dies as it is told to: by our hand, or by its own in
+// the TIMES-th step STEP, for which it writes itself what it follows.
 func followerMain() int {
 	f, err := os.OpenFile(os.Getenv("LOG"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -71,15 +72,16 @@ func followerMain() int {
 	times, _ := strconv.Atoi(os.Getenv("TIMES"))
 	_, _ = os.Stdout.WriteString("\n") // who waits to kill us may begin
 	step := os.Getenv("STEP")
-	out, err := New(dir, Options{MaxSize: size, Total: total, Forward: true, Logger: slog.New(plainLog{f}), step: func(name string) {
-		if name != step {
-			return
-		}
-		if times--; times == 0 {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
-		}
-	}})
+	out, err := New(dir, Options{MaxSize: size, Total: total, Forward: true, Logger: slog.New(plainLog{f}),
+		step: func(name string) {
+			if name != step {
+				return
+			}
+			if times--; times == 0 {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {}
+			}
+		}})
 	if err != nil {
 		return 1
 	}

@@ -19,8 +19,8 @@ func (t *tail) noteStart() {
 	t.upcoming = &runStart{file: f, offset: t.Base + f.Size, fixed: t.settled && t.same(f)}
 }
 
-// runBegun says that the newest run has a follower from here on. If it is not the run that the checkpoint is of, and nobody
-// noted where it begins, nobody knows. source.mu is held for writing.
+// runBegun says that the newest run has a follower from here on. If it is not the run that the checkpoint is of, and
+// nobody noted where it begins, nobody knows. source.mu is held for writing.
 func (t *tail) runBegun(other bool) {
 	if other {
 		t.Prior = t.Start

@@ -27,8 +27,8 @@ type source struct {
 	device    uint64       // the number of the file system it is on; 0: not known yet
 	disk      *record.Disk // for the look before a start; nil: there was none
 
-	// What readers may look at is written by the one worker that has the source, under mu, which is held for single reads
-	// and cuts, never while records are handled.
+	// What readers may look at is written by the one worker that has the source, under mu, which is held for single
+	// reads and cuts, never while records are handled.
 	mu      sync.RWMutex
 	fresh   bool          // there was no directory when the newest run was about to begin, and so no checkpoint
 	changed chan struct{} // closed when readers may find something new; nil if nobody waits
@@ -60,8 +60,8 @@ func (s *source) checkpoints() string {
 	return s.u.dir.OutputPlace(s.id)
 }
 
-// load reads the checkpoints. With a file that cannot be used, everything that is kept is new. What an earlier run left because its
-// manager died is forwarded first, as that run's: a ghost of its follower ends where the files end now.
+// load reads the checkpoints. With a file that cannot be used, everything that is kept is new. What an earlier run left
+// because its manager died is forwarded first, as that run's: a ghost of its follower ends where the files end now.
 func (s *source) load() {
 	u := s.u
 	s.mu.RLock()
@@ -71,7 +71,8 @@ func (s *source) load() {
 	if !fresh {
 		var err error
 		if c, err = loadCheckpoints(s.checkpoints()); err != nil {
-			u.log.Warn("the place in the output is lost; what is kept is forwarded again", "instance", string(s.id), "error", err)
+			u.log.Warn("the place in the output is lost; what is kept is forwarded again", "instance", string(s.id),
+				"error", err)
 		}
 	}
 	s.mu.Lock()
@@ -110,12 +111,13 @@ func (s *source) save() error {
 			t.noteSaved()
 		}
 	}
-	s.saving.note(s.u.log, err, "the place in the output cannot be saved; a manager that starts now repeats output", "instance", string(s.id))
+	s.saving.note(s.u.log, err, "the place in the output cannot be saved; a manager that starts now repeats output",
+		"instance", string(s.id))
 	return err
 }
 
-// saveInTime saves what has changed, no more often than saveEvery or a quarter of what is kept, and returns when it has to be
-// called again.
+// saveInTime saves what has changed, no more often than saveEvery or a quarter of what is kept, and returns when it has
+// to be called again.
 func (s *source) saveInTime() time.Duration {
 	if !s.unsaved {
 		return never
@@ -231,8 +233,8 @@ func (s *source) moved() bool {
 	return false
 }
 
-// rlock is s.mu.RLock, but for no longer than a reader can be expected to wait: who trims a file on a disk that does not
-// answer holds it.
+// rlock is s.mu.RLock, but for no longer than a reader can be expected to wait: who trims a file on a disk that does
+// not answer holds it.
 func (s *source) rlock() error {
 	const patience = 5 * time.Second
 	began := time.Now()

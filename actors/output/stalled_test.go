@@ -53,8 +53,8 @@ func TestAReaderIsToldOfADiskThatDoesNotAnswer(t *testing.T) {
 	})
 }
 
-// More instances than there are workers write to a disk that does not answer: the output of another disk goes on, no more workers
-// than allowed wait, and what has waited goes on as soon as the disk answers.
+// More instances than there are workers write to a disk that does not answer: the output of another disk goes on, no
+// more workers than allowed wait, and what has waited goes on as soon as the disk answers.
 func TestWorkersThatADiskKeepsWaitingAreReplaced(t *testing.T) {
 	root := t.TempDir()
 	other := otherDisk(t, root)

@@ -59,8 +59,8 @@ func (t *tail) confused() bool {
 	return t.known != t.Known || t.saved.era != t.Era || t.saved.start != t.Start
 }
 
-// look takes up the checkpoint in the file as it is, which is open unless it is empty or as it was. If that begins anew, it says
-// why.
+// look takes up the checkpoint in the file as it is, which is open unless it is empty or as it was. If that begins
+// anew, it says why.
 func (t *tail) look(f fileInfo, file *os.File) (anew string, err error) {
 	t.source.mu.Lock()
 	defer t.source.mu.Unlock()
@@ -83,10 +83,11 @@ func (t *tail) look(f fileInfo, file *os.File) (anew string, err error) {
 	return anew, nil
 }
 
-// unread reports whether there is something in the file that a turn has to open it for. Where its watch has told nothing, its size
-// and time of change say that nobody has written, over what was there neither.
+// unread reports whether there is something in the file that a turn has to open it for. Where its watch has told
+// nothing, its size and time of change say that nobody has written, over what was there neither.
 func (t *tail) unread(f fileInfo, watched bool) bool {
-	return f.Size > 0 && !(watched && t.settled && t.same(f) && t.Base+f.Size == t.end && f.Mtime == t.mtime && t.Next == t.end)
+	return f.Size > 0 && !(watched && t.settled && t.same(f) && t.Base+f.Size == t.end && f.Mtime == t.mtime &&
+		t.Next == t.end)
 }
 
 // overwritten begins anew in the file, of which other bytes than those that were forwarded stand before the position.

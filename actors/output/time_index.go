@@ -21,13 +21,14 @@ const (
 // timeMark says that every byte before Offset was written no later than Time, in Unix milliseconds.
 type timeMark struct{ Offset, Time int64 }
 
-// timeIndex is a sparse index of the times at which a file was written, oldest first. Neither offsets nor times go back.
+// timeIndex is a sparse index of the times at which a file was written, oldest first. Neither offsets nor times go
+// back.
 //
 // Two neighbours are about a second apart, or a sixteenth of their age if that is more.
 type timeIndex []timeMark
 
-// add notes that the file ended at offset at time t. The newest mark is moved for as long as it is within a second of the
-// one before it.
+// add notes that the file ended at offset at time t. The newest mark is moved for as long as it is within a second of
+// the one before it.
 func (m timeIndex) add(offset, t int64) timeIndex {
 	n := len(m)
 	if n > 0 {

@@ -23,12 +23,13 @@ const (
 	overFor = 10 * time.Second
 )
 
-// account knows what all output files keep together, and who has to give some of it up when that is more than the total. What a change
-// of one file costs does not grow with their number.
+// account knows what all output files keep together, and who has to give some of it up when that is more than the
+// total. What a change of one file costs does not grow with their number.
 type account struct {
-	mu       sync.Mutex
-	total    int64
-	kept     int64 // of all; what was asked for counts as given up: a disk that does not answer is paid for by nobody else
+	mu    sync.Mutex
+	total int64
+	// of all; what was asked for counts as given up: a disk that does not answer is paid for by nobody else
+	kept     int64
 	shares   map[messages.InstanceID]*[2]share
 	largest  shareHeap // those that may be asked
 	round    uint32    // of surveys
@@ -193,8 +194,8 @@ func (a *account) limit(total int64) []messages.InstanceID {
 	return a.ask()
 }
 
-// ask has the largest give up what is too much, and an eighth of the total with it, so that it is not asked for again at once: all
-// of them keep the same, and whoever has less loses nothing. It returns who they are. mu is held.
+// ask has the largest give up what is too much, and an eighth of the total with it, so that it is not asked for again
+// at once: all of them keep the same, and whoever has less loses nothing. It returns who they are. mu is held.
 func (a *account) ask() (wake []messages.InstanceID) {
 	if a.kept <= a.total {
 		return nil
@@ -288,8 +289,8 @@ func checkTotal(total int64) error {
 	return nil
 }
 
-// Kept returns how many bytes the output files keep together, 0 while there is no total for them; and how many were given up for it
-// since New.
+// Kept returns how many bytes the output files keep together, 0 while there is no total for them; and how many were
+// given up for it since New.
 func (u *Outputs) Kept() (kept, givenUp int64) {
 	if a := u.account.Load(); a != nil {
 		a.mu.Lock()
@@ -394,8 +395,8 @@ func (u *Outputs) giveUp(t *tail, limit int64) bool {
 	return t.head > before
 }
 
-// shrink trims what is asked for of files that nobody follows. What was not forwarded yet stays. When they were written is what
-// they tell as before.
+// shrink trims what is asked for of files that nobody follows. What was not forwarded yet stays. When they were written
+// is what they tell as before.
 func (w *worker) shrink(s *source) {
 	w.follower = &follower{source: s, run: s.run, pid: s.pid} // whose they are
 	for _, t := range s.tails {

@@ -27,7 +27,8 @@ func TestOfATotalTheLargestGiveUpAndKeepTheSame(t *testing.T) {
 		"two, one of them more":   {800, []int64{100, 900, 250}, []int64{0, 348, 0}},
 		"all":                     {64, []int64{40, 40}, []int64{28, 28}},
 		"who has little has that": {64, []int64{1, 2, 300}, []int64{0, 0, 52}},
-		"never less than a block": {64, []int64{4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5}, append(make([]int64, 16), 4)},
+		"never less than a block": {64, []int64{4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5},
+			append(make([]int64, 16), 4)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAccount(c.total * k)
@@ -128,7 +129,8 @@ func BenchmarkToTellWhatAFileKeeps(b *testing.B) {
 		b.Run(fmt.Sprint(files), func(b *testing.B) {
 			a := newAccount(1 << 50)
 			for n := range files {
-				a.tell(messages.InstanceID(fmt.Sprint("i", n)), 0, standing{kept: int64(n+1) * leastKept, followed: true})
+				a.tell(messages.InstanceID(fmt.Sprint("i", n)),
+					0, standing{kept: int64(n+1) * leastKept, followed: true})
 			}
 			size := int64(1)
 			for b.Loop() {
@@ -168,7 +170,8 @@ func (f *family) occupied() (sum int64) {
 // awaitForwarded waits until all that was written has got into the log.
 func (f *family) awaitForwarded(bytes int) {
 	f.t.Helper()
-	require.Eventually(f.t, func() bool { forwarded, _ := f.out.Counters(); return forwarded == int64(bytes) }, time.Minute, 5*time.Millisecond)
+	require.Eventually(f.t, func() bool { forwarded, _ := f.out.Counters(); return forwarded == int64(bytes) },
+		time.Minute, 5*time.Millisecond)
 }
 
 // awaitOccupied waits until all files keep no more, but for what of the last block of each is empty.
@@ -206,7 +209,8 @@ func TestAllFilesTogetherKeepNoMoreThanTheTotal(t *testing.T) {
 			f.awaitForwarded(written)
 			f.awaitOccupied(total)
 		}
-		require.Equal(t, []string{"first", strings.TrimSpace(block(60)), "last"}, f.texts("quiet"), "who writes little loses nothing")
+		require.Equal(t, []string{"first", strings.TrimSpace(block(60)), "last"}, f.texts("quiet"),
+			"who writes little loses nothing")
 		for _, id := range f.ids[1:] {
 			texts := f.texts(id)
 			require.Equal(t, fmt.Sprint(id, " 7"), texts[len(texts)-1])
@@ -238,12 +242,14 @@ func TestWhatNobodyFollowsIsPartOfTheTotalAndIsTrimmedLikeTheRest(t *testing.T) 
 		f.open(Options{Forward: true, Total: total}) // nobody says that these exist
 		f.awaitOccupied(total)
 		for _, id := range f.ids[:2] {
-			require.InDelta(t, occupied(t, f.dir.Stdout("stopped")), occupied(t, f.dir.Stdout(id)), 8<<10, "all keep the same")
+			require.InDelta(t, occupied(t, f.dir.Stdout("stopped")), occupied(t, f.dir.Stdout(id)),
+				8<<10, "all keep the same")
 			texts := f.texts(id)
 			require.Equal(t, "the last of "+string(id), texts[len(texts)-1])
 		}
 		for _, path := range []string{f.dir.Stdout("gone"), f.dir.OutputPlace("gone"), f.dir.Instance("gone")} {
-			require.Eventually(t, func() bool { info, err := os.Stat(path); return err == nil && info.ModTime().Equal(old) },
+			require.Eventually(t,
+				func() bool { info, err := os.Stat(path); return err == nil && info.ModTime().Equal(old) },
 				time.Minute, 5*time.Millisecond, "output.keep counts from when it was written: %s", path)
 		}
 		require.Empty(t, f.rec.others())
@@ -301,7 +307,8 @@ func TestAFloodThatIsAheadOfItsTotalLosesWhatIsSaid(t *testing.T) {
 	forwarded, skipped := f.out.Counters()
 	require.Equal(t, int64(3000<<10+len("the last\n")), forwarded+skipped)
 	if skipped > 0 {
-		require.Contains(t, strings.Join(f.rec.others(), "\n"), fmt.Sprintf("output skipped instance=flood run=1 pid=%d stream=stdout bytes=", os.Getpid()))
+		require.Contains(t, strings.Join(f.rec.others(), "\n"),
+			fmt.Sprintf("output skipped instance=flood run=1 pid=%d stream=stdout bytes=", os.Getpid()))
 	}
 }
 

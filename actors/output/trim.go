@@ -23,8 +23,8 @@ func (u *Outputs) cut(t *tail, limit, spare int64) {
 	t.trimming.note(u.log, err, "output cannot be bounded", "instance", string(t.source.id), "stream", string(t.name()))
 }
 
-// cutHead punches the head into a hole and cuts the hole out. The order of its steps is what survives a crash after any of
-// them, see the package's documentation and [checkpoint.Collapsing].
+// cutHead punches the head into a hole and cuts the hole out. The order of its steps is what survives a crash after any
+// of them, see the package's documentation and [checkpoint.Collapsing].
 func (u *Outputs) cutHead(t *tail, limit, spare int64) (err error) {
 	s := t.source
 	file, err := t.open(os.O_RDWR)

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch tells, through one inotify descriptor, which sources have something new. A watch on a file tells once, and then must be
-// armed again.
+// watch tells, through one inotify descriptor, which sources have something new. A watch on a file tells once, and then
+// must be armed again.
 type watch struct {
 	u     *Outputs
 	file  *os.File
@@ -27,7 +27,8 @@ func newWatch(u *Outputs) (*watch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inotify_init1: %w; see fs.inotify.max_user_instances", err)
 	}
-	w := &watch{u: u, file: os.NewFile(uintptr(fd), "inotify"), fd: fd, ended: make(chan struct{}), tails: map[int32]*tail{}}
+	w := &watch{u: u, file: os.NewFile(uintptr(fd), "inotify"), fd: fd, ended: make(chan struct{}),
+		tails: map[int32]*tail{}}
 	go w.read()
 	return w, nil
 }
@@ -53,8 +54,9 @@ func (w *watch) arm(t *tail) error {
 // armed reports whether the file has a watch that has told nothing yet; u.mu is held.
 func (w *watch) armed(t *tail) bool { return w.broken == nil && t.wd != 0 }
 
-// claim says whose a new watch is. If an event came meanwhile of which nobody knew whose it was, it may have been this one's,
-// which is gone then. Also IN_IGNORED: a watch that has told is gone only a moment later, and until then it is what arm gets again.
+// claim says whose a new watch is. If an event came meanwhile of which nobody knew whose it was, it may have been this
+// one's, which is gone then. Also IN_IGNORED: a watch that has told is gone only a moment later, and until then it is
+// what arm gets again.
 func (w *watch) claim(t *tail, wd int32, unheard int) {
 	w.u.mu.Lock()
 	defer w.u.mu.Unlock()
@@ -121,8 +123,8 @@ func (w *watch) tell(events []byte) {
 	}
 }
 
-// missed takes every file to be without a watch and to have something new: one that has told is gone even if what it told was
-// lost, and one that still has one gets the same again. u.mu is held.
+// missed takes every file to be without a watch and to have something new: one that has told is gone even if what it
+// told was lost, and one that still has one gets the same again. u.mu is held.
 func (w *watch) missed() {
 	for wd, t := range w.tails {
 		t.wd = 0

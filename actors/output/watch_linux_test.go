@@ -62,8 +62,8 @@ func TestLostEventsMakeEverybodyLook(t *testing.T) {
 	f.Stop()
 }
 
-// A watch is made without a lock, since its disk may stall: what it tells may be there before anybody knows whose it is, and so may
-// be its end, if it is one that had told and was not gone yet.
+// A watch is made without a lock, since its disk may stall: what it tells may be there before anybody knows whose it
+// is, and so may be its end, if it is one that had told and was not gone yet.
 func TestAnEventThatIsThereBeforeItsWatchIsKnownMakesItsSourceLook(t *testing.T) {
 	h := newHouse(t, t.TempDir(), Options{Forward: true})
 	h.stdout("one\n")

@@ -100,8 +100,8 @@ func (w *worker) bytes(n int64) []byte {
 	return (*w.large)[:n]
 }
 
-// next waits for a source that is due; nil after Close. Those on a disk that does not answer are passed over while enough
-// wait for it.
+// next waits for a source that is due; nil after Close. Those on a disk that does not answer are passed over while
+// enough wait for it.
 func (w *worker) next() *source {
 	u := w.u
 	u.mu.Lock()
@@ -232,8 +232,8 @@ func (w *worker) turn(s *source) time.Duration {
 	return s.rest(wait)
 }
 
-// visitAll gives each file its share. What the checkpoints are of is on disk before anything is forwarded, unless it is already: if
-// we die then, the next manager must know whose lines it finds.
+// visitAll gives each file its share. What the checkpoints are of is on disk before anything is forwarded, unless it is
+// already: if we die then, the next manager must know whose lines it finds.
 func (w *worker) visitAll(s *source, saved bool, quiet [2]bool) {
 	var errs [2]error
 	for n, t := range s.tails {
@@ -256,8 +256,8 @@ func (w *worker) visitAll(s *source, saved bool, quiet [2]bool) {
 	}
 }
 
-// breath is how long a source that floods waits for its next turn: so long that to follow it takes two thirds of a processor at
-// the most. Where there are two, the rest of the manager and of the host then finds room beside both.
+// breath is how long a source that floods waits for its next turn: so long that to follow it takes two thirds of a
+// processor at the most. Where there are two, the rest of the manager and of the host then finds room beside both.
 func (w *worker) breath() time.Duration {
 	if w.ending {
 		return 0
@@ -265,7 +265,8 @@ func (w *worker) breath() time.Duration {
 	return min(time.Since(w.began)/2, settle)
 }
 
-// release ends the turn and sees to the source's next one, in the given time. It reports whether the worker was replaced.
+// release ends the turn and sees to the source's next one, in the given time. It reports whether the worker was
+// replaced.
 func (w *worker) release(in time.Duration) (replaced bool) {
 	u, s := w.u, w.source
 	u.mu.Lock()

@@ -8,7 +8,8 @@ import (
 )
 
 // Overlap warns, in a sentence for the user, if ports of the range can be given to outgoing connections: another
-// program's connection then has a port that an instance was to have. Where the system does not say, there is no warning.
+// program's connection then has a port that an instance was to have. Where the system does not say, there is no
+// warning.
 func Overlap(first, last int) (warning string, overlaps bool) {
 	ephemeral, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {
@@ -39,8 +40,10 @@ func overlap(first, last int, ephemeral, reserved string) (string, bool) {
 			}
 		}
 		if next == from {
-			return fmt.Sprintf("ports.range %d-%d overlaps the ports that outgoing connections get, %d-%d: choose another range, "+
-				"or reserve it with sysctl -w net.ipv4.ip_local_reserved_ports=%d-%d", first, last, low, high, first, last), true
+			return fmt.Sprintf("ports.range %d-%d overlaps the ports that outgoing connections get, %d-%d: choose "+
+				"another range, "+
+				"or reserve it with sysctl -w net.ipv4.ip_local_reserved_ports=%d-%d", first, last, low, high,
+				first, last), true
 		}
 		from = next
 	}

@@ -36,8 +36,9 @@ type Ports struct {
 	next   int           // the ports of the range from here on that have no slot were never tried
 	owned  map[messages.InstanceID]*slot
 	past   map[messages.InstanceID]past // of those that have none; no more of them than there are ports
-	free   list.List                    // of *slot: the next to be tried, once none is left that was never tried, in front
-	parked list.List                    // of *slot: the longest parked in front
+	// of *slot: the next to be tried, once none is left that was never tried, in front
+	free   list.List
+	parked list.List // of *slot: the longest parked in front
 	bind   func(port int) (*socket, error)
 	sole   func(fd, port int) (bool, error)
 }
@@ -66,7 +67,8 @@ type past struct {
 // New returns a table in which every port of the range is free. It touches no port yet.
 func New(o Options) (*Ports, error) {
 	p := &Ports{
-		log: o.Logger, slots: map[int]*slot{}, owned: map[messages.InstanceID]*slot{}, past: map[messages.InstanceID]past{},
+		log: o.Logger, slots: map[int]*slot{}, owned: map[messages.InstanceID]*slot{},
+		past: map[messages.InstanceID]past{},
 		bind: bind, sole: soleSocket,
 	}
 	if p.log == nil {
@@ -78,11 +80,13 @@ func New(o Options) (*Ports, error) {
 	return p, nil
 }
 
-// Change gives the table another range and another way to hold its ports, see [Options]. A lease of a port outside of the
-// range goes on, and the port is given up at its end. The error says why the range is none; then nothing has changed.
+// Change gives the table another range and another way to hold its ports, see [Options]. A lease of a port outside of
+// the range goes on, and the port is given up at its end. The error says why the range is none; then nothing has
+// changed.
 func (p *Ports) Change(first, last int, hold bool) error {
 	if first < 1 || last > 65535 || first > last {
-		return fmt.Errorf("the port range %d-%d is none: it must lie within 1-65535, and its end not before its beginning", first, last)
+		return fmt.Errorf("the port range %d-%d is none: it must lie within 1-65535, and its end not before its "+
+			"beginning", first, last)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -118,8 +122,8 @@ const outside = "it lies outside of ports.range"
 func (p *Ports) inside(port int) bool { return p.first <= port && port <= p.last }
 
 // Acquire leases a port to the instance: the one it had before if that is free, else the one that has not been tried
-// for the longest time, else one that is parked for another instance. If it is not the one it had before, the lease says
-// why. The error is a *messages.StartError.
+// for the longest time, else one that is parked for another instance. If it is not the one it had before, the lease
+// says why. The error is a *messages.StartError.
 //
 // A port that the instance has discarded is given again only if it is free and there is no other.
 func (p *Ports) Acquire(id messages.InstanceID) (actors.Lease, error) {
@@ -278,8 +282,8 @@ func (p *Ports) Leases() map[messages.InstanceID]int {
 	return leases
 }
 
-// ReleaseParked closes the sockets that hold parked ports, because descriptors run short, and reports whether there were any.
-// The ports stay put by for their owners, as far as nobody else takes them meanwhile.
+// ReleaseParked closes the sockets that hold parked ports, because descriptors run short, and reports whether there
+// were any. The ports stay put by for their owners, as far as nobody else takes them meanwhile.
 func (p *Ports) ReleaseParked() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -430,7 +434,8 @@ func (p *Ports) exhausted() error {
 	size := p.last - p.first + 1
 	return &messages.StartError{
 		Fault: messages.FaultNoPort,
-		Err:   fmt.Errorf("of the %d ports %d-%d, %d are leased to instances and %d are taken by other programs", size, p.first, p.last, leased, size-leased),
-		Help:  "make ports.range larger, or stop what uses its ports",
+		Err: fmt.Errorf("of the %d ports %d-%d, %d are leased to instances and %d are taken by other programs",
+			size, p.first, p.last, leased, size-leased),
+		Help: "make ports.range larger, or stop what uses its ports",
 	}
 }

@@ -106,7 +106,8 @@ func TestAnInstanceKeepsItsPortOverRestarts(t *testing.T) {
 			a.Release()
 			b.Release()
 			require.Empty(t, p.Leases())
-			require.NotContains(t, []int{a.Port(), b.Port()}, acquire(t, p, "c").Port(), "parked ports are the last to go")
+			require.NotContains(t, []int{a.Port(), b.Port()}, acquire(t, p, "c").Port(),
+				"parked ports are the last to go")
 			require.Equal(t, b.Port(), acquire(t, p, "b").Port())
 			require.Equal(t, a.Port(), acquire(t, p, "a").Port())
 		})

@@ -33,7 +33,8 @@ func TestRandomUseLeaksAndSharesNothing(t *testing.T) {
 		for range 120 {
 			id := messages.InstanceID(fmt.Sprint("i", rapid.IntRange(0, size+2).Draw(t, "id")))
 			had, free := leases[id], p.free.Len()+len(neverTried(p))
-			switch op := rapid.SampledFrom([]string{"acquire", "acquire", "acquire", "claim", "release", "release", "discard", "forget"}).Draw(t, "op"); {
+			switch op := rapid.SampledFrom([]string{"acquire", "acquire", "acquire", "claim", "release", "release",
+				"discard", "forget"}).Draw(t, "op"); {
 			case op == "acquire":
 				l, err := p.Acquire(id)
 				var start *messages.StartError

@@ -2,8 +2,8 @@ package port
 
 import "time"
 
-// Somebody else's port is not tried again at once by whoever comes next: with thousands of them, as when a program has left
-// connections on all, each start would try each of them anew.
+// Somebody else's port is not tried again at once by whoever comes next: with thousands of them, as when a program has
+// left connections on all, each start would try each of them anew.
 const (
 	takenTime  = time.Second
 	takenTries = 16 // of those that were taken a moment ago, by one who finds no other
@@ -61,8 +61,8 @@ func (p *Ports) slot(port int) *slot {
 	return s
 }
 
-// untried returns the slot of a port that was never tried; nil if there is none. There is no slot of it before: a range may be
-// much wider than what is run.
+// untried returns the slot of a port that was never tried; nil if there is none. There is no slot of it before: a range
+// may be much wider than what is run.
 func (p *Ports) untried() *slot {
 	for ; p.next <= p.last; p.next++ {
 		if p.slots[p.next] == nil {

@@ -31,8 +31,9 @@ func bind(port int) (*socket, error) {
 	return s, nil
 }
 
-// bindBesideRemains is bind, but does not mind connections that are left of a process that listened there. If sole, which is
-// soleSocket, cannot tell who else is there, the port counts as taken: there are others, and to wait might be for ever.
+// bindBesideRemains is bind, but does not mind connections that are left of a process that listened there. If sole,
+// which is soleSocket, cannot tell who else is there, the port counts as taken: there are others, and to wait might be
+// for ever.
 func bindBesideRemains(port int, sole func(fd, port int) (bool, error)) (*socket, error) {
 	s, err := bind(port)
 	if !errors.Is(err, errTaken) {

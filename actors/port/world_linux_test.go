@@ -54,7 +54,8 @@ func startOtherManager(t *testing.T, first, last, want int) (ports []int, end fu
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	// The race detector makes a program wait for a second at its end.
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %d", otherManager, first, last, want), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %d", otherManager, first, last, want),
+		"GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	require.NoError(t, err)

@@ -17,8 +17,8 @@ type short struct {
 	Body json.RawMessage `json:"record"`
 }
 
-// SealShort seals a body, as json.Marshal would write it, with a checksum of 32 bits, of no kind and no schema: what it is has to
-// tell of itself.
+// SealShort seals a body, as json.Marshal would write it, with a checksum of 32 bits, of no kind and no schema: what it
+// is has to tell of itself.
 func SealShort(body []byte) []byte {
 	const head, middle = `{"crc32":`, `,"record":`
 	b := append(make([]byte, 0, len(head)+10+len(middle)+len(body)+1), head...)
@@ -43,7 +43,8 @@ func UnsealShort(sealed []byte, body any) error {
 	return nil
 }
 
-// opened returns the parts of what was written as SealShort does, without having read the body, which is read by whoever wants it.
+// opened returns the parts of what was written as SealShort does, without having read the body, which is read by
+// whoever wants it.
 func opened(sealed []byte) (s short, is bool) {
 	rest, is := bytes.CutPrefix(sealed, []byte(`{"crc32":`))
 	digits, rest, cut := bytes.Cut(rest, []byte(`,"record":`))
@@ -52,7 +53,8 @@ func opened(sealed []byte) (s short, is bool) {
 	return short{uint32(sum), body}, is && cut && closed && err == nil
 }
 
-// A sealed line is a JSON object whose last member is the checksum of what is before it: `{"cursor":7,…,"crc":"0123abcd"}`.
+// A sealed line is a JSON object whose last member is the checksum of what is before it:
+// `{"cursor":7,…,"crc":"0123abcd"}`.
 const (
 	sumHead = `,"crc":"`
 	sumSize = len(sumHead) + 8 + len(`"}`)
@@ -64,8 +66,8 @@ func SealLine(object []byte) []byte {
 	return fmt.Appendf(body, `%s%08x"}`+"\n", sumHead, Checksum(body))
 }
 
-// UnsealLine returns the object that a line, without its end, was made of; false if it is none, or a damaged one. It may write
-// into the line.
+// UnsealLine returns the object that a line, without its end, was made of; false if it is none, or a damaged one. It
+// may write into the line.
 func UnsealLine(line []byte) ([]byte, bool) {
 	n := len(line) - sumSize
 	if n < 0 || string(line[n:n+len(sumHead)]) != sumHead {

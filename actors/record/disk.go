@@ -10,8 +10,8 @@ import (
 )
 
 // Disk carries out what may have to wait for a file system, each call in a goroutine of its own for which nobody has to
-// wait, and of which no more than a few exist at once: each may hold a thread. Its methods may be called by any number of
-// goroutines.
+// wait, and of which no more than a few exist at once: each may hold a thread. Its methods may be called by any number
+// of goroutines.
 type Disk struct {
 	name  string
 	slots chan struct{}
@@ -38,9 +38,10 @@ func NewDisk(name string, goroutines int) *Disk {
 	return &Disk{name: name, slots: make(chan struct{}, goroutines)}
 }
 
-// Do carries out f and returns its error. If that takes longer than patience the error is a *StalledError, and if ctx ends
-// first that of ctx. If f was under way by then it is left: it goes on, what it returns is lost, and late is called after it,
-// by another goroutine. So f must touch nothing that the caller uses on when it is left, and late gives back what f holds.
+// Do carries out f and returns its error. If that takes longer than patience the error is a *StalledError, and if ctx
+// ends first that of ctx. If f was under way by then it is left: it goes on, what it returns is lost, and late is
+// called after it, by another goroutine. So f must touch nothing that the caller uses on when it is left, and late
+// gives back what f holds.
 func (d *Disk) Do(ctx context.Context, patience time.Duration, f func() error, late func()) (left bool, err error) {
 	over := time.NewTimer(patience)
 	defer over.Stop()
@@ -78,8 +79,8 @@ func (d *Disk) Do(ctx context.Context, patience time.Duration, f func() error, l
 	return true, err
 }
 
-// Enter says that the caller may have to wait for the file system from now on, until it calls leave. It waits for no room:
-// the caller bounds how many there are.
+// Enter says that the caller may have to wait for the file system from now on, until it calls leave. It waits for no
+// room: the caller bounds how many there are.
 func (d *Disk) Enter() (leave func()) {
 	c := d.begin()
 	return func() { d.done(c) }

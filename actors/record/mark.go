@@ -9,8 +9,8 @@ import (
 type Mark struct {
 	node, size uint64
 	written    int64
-	// Changed is when the path came to mean what it means: it was written, or put in its place. Its name and its permissions
-	// count, too.
+	// Changed is when the path came to mean what it means: it was written, or put in its place. Its name and its
+	// permissions count, too.
 	Changed time.Time
 	// Written is when its content was written, as far as it says.
 	Written time.Time
@@ -27,7 +27,8 @@ func MarkOf(path string) (Mark, bool) {
 	return m, true
 }
 
-// Same reports whether the content is most likely the same: a change of permissions, or another name of the file, is none.
+// Same reports whether the content is most likely the same: a change of permissions, or another name of the file, is
+// none.
 func (m Mark) Same(other Mark) bool {
 	return m.node == other.node && m.size == other.size && m.written == other.written
 }

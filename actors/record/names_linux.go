@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// Names tells when paths may have come to mean something else: what is there was removed, replaced or moved, or a directory or link
-// on the way to it was. What happens to the content of a file or a directory it does not tell, and a file system that is
-// mounted over it is not seen. It costs nothing while nothing happens.
+// Names tells when paths may have come to mean something else: what is there was removed, replaced or moved, or a
+// directory or link on the way to it was. What happens to the content of a file or a directory it does not tell, and a
+// file system that is mounted over it is not seen. It costs nothing while nothing happens.
 type Names struct {
 	file    *os.File
 	fd      int // of file
@@ -32,7 +32,8 @@ func NewNames() (*Names, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
-	n := &Names{file: os.NewFile(uintptr(fd), "inotify"), fd: fd, changed: make(chan struct{}, 1), ended: make(chan struct{})}
+	n := &Names{file: os.NewFile(uintptr(fd), "inotify"), fd: fd, changed: make(chan struct{}, 1),
+		ended: make(chan struct{})}
 	go n.read()
 	return n, nil
 }
@@ -45,8 +46,8 @@ func (n *Names) Changed() <-chan struct{} {
 	return n.changed
 }
 
-// Follow has these paths watched in place of those before. An error says that some of it is not: then it is not told of what
-// happens to that.
+// Follow has these paths watched in place of those before. An error says that some of it is not: then it is not told of
+// what happens to that.
 func (n *Names) Follow(paths ...string) error {
 	if n == nil {
 		return errors.ErrUnsupported
@@ -113,8 +114,8 @@ func (n *Names) Close() error {
 	return err
 }
 
-// Local reports whether what is on the file system of path is changed by nobody but this host, so that the kernel knows of
-// every change. Of a kind that it does not know it says no.
+// Local reports whether what is on the file system of path is changed by nobody but this host, so that the kernel knows
+// of every change. Of a kind that it does not know it says no.
 func Local(path string) bool {
 	var of syscall.Statfs_t
 	if err := syscall.Statfs(path, &of); err != nil {

@@ -18,14 +18,23 @@ func TestWhoFollowsANameHearsWhenItMayMeanSomethingElse(t *testing.T) {
 		"moved": func(t *testing.T, dir string) {
 			require.NoError(t, os.Rename(at(dir, "a/b/file"), at(dir, "a/b/elsewhere")))
 		},
-		"its directory is moved":  func(t *testing.T, dir string) { require.NoError(t, os.Rename(at(dir, "a/b"), at(dir, "c"))) },
-		"one further up is moved": func(t *testing.T, dir string) { require.NoError(t, os.Rename(at(dir, "a"), at(dir, "c"))) },
-		"all is removed":          func(t *testing.T, dir string) { require.NoError(t, os.RemoveAll(at(dir, "a"))) },
+		"its directory is moved": func(t *testing.T,
+			dir string) {
+			require.NoError(t, os.Rename(at(dir, "a/b"), at(dir, "c")))
+		},
+		"one further up is moved": func(t *testing.T,
+			dir string) {
+			require.NoError(t, os.Rename(at(dir, "a"), at(dir, "c")))
+		},
+		"all is removed": func(t *testing.T, dir string) { require.NoError(t, os.RemoveAll(at(dir, "a"))) },
 		"a link on the way leads elsewhere": func(t *testing.T, dir string) {
 			require.NoError(t, os.Symlink(dir, at(dir, "next")))
 			require.NoError(t, os.Rename(at(dir, "next"), at(dir, "link")))
 		},
-		"a directory behind a link is moved": func(t *testing.T, dir string) { require.NoError(t, os.Rename(at(dir, "a"), at(dir, "c"))) },
+		"a directory behind a link is moved": func(t *testing.T,
+			dir string) {
+			require.NoError(t, os.Rename(at(dir, "a"), at(dir, "c")))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

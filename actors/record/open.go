@@ -24,8 +24,8 @@ func (e *NotRegularError) Error() string {
 // know them.
 const harmless = syscall.O_NONBLOCK | syscall.O_NOCTTY | syscall.O_CLOEXEC
 
-// Open is os.OpenFile for a file that procman alone writes. The error is a *NotRegularError if the path is anything but a
-// regular file, a link to one included.
+// Open is os.OpenFile for a file that procman alone writes. The error is a *NotRegularError if the path is anything but
+// a regular file, a link to one included.
 func Open(path string, flag int, perm fs.FileMode) (*os.File, error) {
 	return openFile(path, flag|syscall.O_NOFOLLOW, perm)
 }
@@ -54,7 +54,8 @@ func openFile(path string, flag int, perm fs.FileMode) (f *os.File, err error) {
 	return f, nil
 }
 
-// OpenBare is Open without the attempt to watch what is a regular file: it returns the descriptor, which the caller closes.
+// OpenBare is Open without the attempt to watch what is a regular file: it returns the descriptor, which the caller
+// closes.
 func OpenBare(path string, flag int, perm fs.FileMode) (fd int, err error) {
 	fd, _, err = openBare(path, flag|syscall.O_NOFOLLOW, perm)
 	return fd, err
@@ -88,9 +89,10 @@ func openBare(path string, flag int, perm fs.FileMode) (fd int, size int64, err 
 	return -1, 0, errors.Join(err, syscall.Close(fd))
 }
 
-// careful opens what was a regular file a moment ago, for to open a device may do something. What was opened is to be looked
-// at again, for it may have been replaced, unless it was made: one that is there is opened without the wish to make one, of which some
-// file systems that take nothing at the moment would make us wait, and one that is not is made by us or by nobody.
+// careful opens what was a regular file a moment ago, for to open a device may do something. What was opened is to be
+// looked at again, for it may have been replaced, unless it was made: one that is there is opened without the wish to
+// make one, of which some file systems that take nothing at the moment would make us wait, and one that is not is made
+// by us or by nobody.
 func careful(path string, flag int, open func(flag int) error) (made bool, err error) {
 	const tries = 3 // of a file that others make and remove
 	for n := 1; ; n++ {
@@ -247,7 +249,8 @@ func create(path string, perm fs.FileMode) (fd int, err error) {
 
 func createNew(path string, perm fs.FileMode) (fd int, err error) {
 	err = again(func() (err error) {
-		fd, err = syscall.Open(path, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_EXCL|syscall.O_CLOEXEC, uint32(perm.Perm()))
+		fd, err = syscall.Open(path, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_EXCL|syscall.O_CLOEXEC,
+			uint32(perm.Perm()))
 		return err
 	})
 	return fd, pathError("open", path, err)

@@ -23,7 +23,8 @@ func others(t *testing.T) map[string]string {
 	require.NoError(t, os.Mkdir(at("dir"), 0o700))
 	require.NoError(t, os.WriteFile(at("file"), []byte("somebody's"), 0o600))
 	require.NoError(t, os.Symlink(at("file"), at("link")))
-	return map[string]string{"a fifo": at("fifo"), "a directory": at("dir"), "a symbolic link": at("link"), "a device": os.DevNull}
+	return map[string]string{"a fifo": at("fifo"), "a directory": at("dir"), "a symbolic link": at("link"),
+		"a device": os.DevNull}
 }
 
 func TestWhatIsNoRegularFileIsNeitherOpenedNorWaitedForAndNamed(t *testing.T) {

@@ -33,7 +33,8 @@ type envelope struct {
 	Body     json.RawMessage `json:"body"`
 }
 
-// Seal returns the record that holds body. The kind is part of the checksum: no record can be taken for one of another kind.
+// Seal returns the record that holds body. The kind is part of the checksum: no record can be taken for one of another
+// kind.
 func Seal(kind string, body any) ([]byte, error) {
 	var line bytes.Buffer
 	line.WriteString(head)
@@ -43,8 +44,8 @@ func Seal(kind string, body any) ([]byte, error) {
 	return seal(kind, line.Bytes()), nil
 }
 
-// head is what stands before a body, with a checksum that is none. json.Marshal of an envelope makes the same of it, but would
-// read the body once more.
+// head is what stands before a body, with a checksum that is none. json.Marshal of an envelope makes the same of it,
+// but would read the body once more.
 const (
 	headSum = `{"schema":1,"checksum":"`
 	head    = headSum + "00000000000000000000000000000000" + `","body":`
@@ -61,8 +62,10 @@ func seal(kind string, line []byte) []byte {
 
 // Unseal fills body with what the record holds. It accepts exactly what Seal wrote, to the bit.
 func Unseal(kind string, record []byte, body any) error {
-	// To seal again and compare also finds what the checksum does not cover. What is so is read once, without its envelope.
-	if n := len(record) - len("}\n"); n > len(head) && bytes.Equal(seal(kind, slices.Concat([]byte(head), record[len(head):n], []byte{'\n'})), record) {
+	// To seal again and compare also finds what the checksum does not cover. What is so is read once, without its
+	// envelope.
+	if n := len(record) - len("}\n"); n > len(head) &&
+		bytes.Equal(seal(kind, slices.Concat([]byte(head), record[len(head):n], []byte{'\n'})), record) {
 		if err := json.Unmarshal(record[len(head):n], body); err != nil {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
@@ -149,7 +152,8 @@ func WriteFile(path string, content []byte, sync bool) error {
 	return Commit(path, sync)
 }
 
-// Staged is where Stage writes. It is always the same name: what a killed manager left is replaced and does not pile up.
+// Staged is where Stage writes. It is always the same name: what a killed manager left is replaced and does not pile
+// up.
 func Staged(path string) string { return path + ".tmp" }
 
 // SyncDir puts the names in a directory on disk.

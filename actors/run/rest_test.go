@@ -23,8 +23,10 @@ func term(l messages.Leftovers) []Action {
 }
 
 func TestWorkersThatOutliveTheFirstProcessKeepWhatIsLeftOfTheGrace(t *testing.T) { // F105
-	s, actions := play(begin(), start, Launched{}, good, StopAsked{Grace: 20 * time.Second, Leftovers: messages.LeftoversEnd})
-	require.Equal(t, slices.Concat([]Action{Unwatch{}}, term(messages.LeftoversEnd), []Action{ArmGrace{start.Add(20 * time.Second)}}), actions)
+	s, actions := play(begin(), start, Launched{},
+		good, StopAsked{Grace: 20 * time.Second, Leftovers: messages.LeftoversEnd})
+	require.Equal(t, slices.Concat([]Action{Unwatch{}}, term(messages.LeftoversEnd),
+		[]Action{ArmGrace{start.Add(20 * time.Second)}}), actions)
 	rest := []messages.Member{worker, helper}
 	s, actions = play(s, start.Add(time.Second), ProcessExited{clean, rest})
 	require.Equal(t, Stopping, s.Phase)
@@ -38,7 +40,8 @@ func TestWorkersThatOutliveTheFirstProcessKeepWhatIsLeftOfTheGrace(t *testing.T)
 	s, actions = play(s, s.KillAt, GraceOver{s.KillAt})
 	require.Equal(t, Signal{syscall.SIGKILL, messages.LeftoversEnd}, actions[0])
 	_, actions = play(s, s.KillAt, RestChanged{})
-	require.Equal(t, []Action{Release{Exit: clean, Rest: messages.Rest{Killed: 2}}}, actions, "that it was forced is said")
+	require.Equal(t, []Action{Release{Exit: clean, Rest: messages.Rest{Killed: 2}}}, actions,
+		"that it was forced is said")
 }
 
 func TestWhatOutlivesAProcessThatEndedByItselfIsKilledAtOnceAndThatIsSaid(t *testing.T) { // F105
@@ -62,7 +65,8 @@ func TestWhatOutlivesAProcessThatEndedByItselfIsKilledAtOnceAndThatIsSaid(t *tes
 }
 
 func TestWhatIsAwayIsLeftByPolicyAndNamedAndTheRestIsNot(t *testing.T) { // F106
-	s, actions := play(begin(), start, Launched{}, good, StopAsked{Grace: time.Second, Leftovers: messages.LeftoversLeave})
+	s, actions := play(begin(), start, Launched{},
+		good, StopAsked{Grace: time.Second, Leftovers: messages.LeftoversLeave})
 	require.Equal(t, term(messages.LeftoversLeave), actions[1:3])
 	s, _ = play(s, start, ProcessExited{clean, []messages.Member{worker, helper}})
 	require.Equal(t, Stopping, s.Phase, "a worker in the session is waited for")
@@ -74,7 +78,8 @@ func TestWhatIsAwayIsLeftByPolicyAndNamedAndTheRestIsNot(t *testing.T) { // F106
 	app.Stop.Leftovers = messages.LeftoversLeave
 	crashed, _ := play(Begin(&app, false), start, Launched{}, good)
 	_, actions = play(crashed, start, ProcessExited{clean, []messages.Member{helper}})
-	require.Equal(t, []Action{Unwatch{}, Release{Exit: clean, Rest: messages.Rest{Left: []messages.Member{helper}}}}, actions)
+	require.Equal(t, []Action{Unwatch{}, Release{Exit: clean, Rest: messages.Rest{Left: []messages.Member{helper}}}},
+		actions)
 }
 
 func TestAPolicyForLeftoversIsAppliedToTheRunThatLives(t *testing.T) {
@@ -83,7 +88,8 @@ func TestAPolicyForLeftoversIsAppliedToTheRunThatLives(t *testing.T) {
 	stop.Leftovers = messages.LeftoversLeave
 	s, _ = play(s, start, PolicyChanged{policy.Health, policy.Start, stop})
 	_, actions := play(s, start, ProcessExited{clean, []messages.Member{helper}})
-	require.Equal(t, []Action{Unwatch{}, Release{Exit: clean, Rest: messages.Rest{Left: []messages.Member{helper}}}}, actions)
+	require.Equal(t, []Action{Unwatch{}, Release{Exit: clean, Rest: messages.Rest{Left: []messages.Member{helper}}}},
+		actions)
 }
 
 func TestAProcessThatKillDoesNotEndIsReportedOnceAndNeverTakenForEnded(t *testing.T) { // FAULTS 42
@@ -107,7 +113,8 @@ func TestARunIsNeverOverWhileSomebodyOfItLives(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now, s := start, begin()
 		s, _ = play(s, now, Launched{}, good)
-		leftovers := rapid.SampledFrom([]messages.Leftovers{messages.LeftoversEnd, messages.LeftoversLeave}).Draw(t, "leftovers")
+		leftovers := rapid.SampledFrom([]messages.Leftovers{messages.LeftoversEnd, messages.LeftoversLeave}).Draw(t,
+			"leftovers")
 		members := func() (rest []messages.Member) {
 			for n := range rapid.IntRange(0, 3).Draw(t, "members") {
 				rest = append(rest, messages.Member{PID: 10 + n, Away: rapid.Bool().Draw(t, "away")})

@@ -69,7 +69,8 @@ type State struct {
 
 // Begin returns the state of a run about to be launched.
 func Begin(a *messages.AppInstance, ready bool) State {
-	return State{ID: a.InstanceID, Phase: New, Health: &a.Health, Start: a.Start, Leftovers: a.Stop.Leftovers, Ready: ready}
+	return State{ID: a.InstanceID, Phase: New, Health: &a.Health, Start: a.Start, Leftovers: a.Stop.Leftovers,
+		Ready: ready}
 }
 
 // Event is something that happened to the run.
@@ -125,8 +126,8 @@ type (
 	Probe struct{}
 	// ArmProbe: send ProbeDue{At} at that time, and only that.
 	ArmProbe struct{ At time.Time }
-	// Watch: probe by the schedule, in place of what was watched before. Send Probed of the first probe that is not good, and
-	// end the watch with it.
+	// Watch: probe by the schedule, in place of what was watched before. Send Probed of the first probe that is not
+	// good, and end the watch with it.
 	Watch struct{ Schedule }
 	// Unwatch: end the watch, if it has not ended by itself.
 	Unwatch struct{}
@@ -137,8 +138,8 @@ type (
 		Signal    syscall.Signal
 		Leftovers messages.Leftovers
 	}
-	// ReportLaunched, ReportReady, ReportUnhealthy, ReportProbed: tell the root. Of probes it is told whether they are good, when
-	// that changes.
+	// ReportLaunched, ReportReady, ReportUnhealthy, ReportProbed: tell the root. Of probes it is told whether they are
+	// good, when that changes.
 	ReportLaunched  struct{}
 	ReportReady     struct{}
 	ReportUnhealthy struct {
@@ -153,7 +154,8 @@ type (
 		Rest          []messages.Member
 		Killed, Stuck bool
 	}
-	// Release: let go of the port and the output, then tell the root of the end: Exit, or Err if there never was a process.
+	// Release: let go of the port and the output, then tell the root of the end: Exit, or Err if there never was a
+	// process.
 	Release struct {
 		Exit  messages.Exit
 		Rest  messages.Rest
@@ -337,8 +339,8 @@ func (m *move) goOn() {
 	}
 }
 
-// spread is a time within the interval that depends on the id alone, so that a thousand instances adopted together are not
-// probed together again.
+// spread is a time within the interval that depends on the id alone, so that a thousand instances adopted together are
+// not probed together again.
 func (m *move) spread() time.Time {
 	return m.now.Add(time.Duration((share(m.ID) + 0.001) * float64(m.Health.Interval)))
 }
@@ -406,8 +408,8 @@ func graceOver(m *move, e Event) {
 // stuckAfter is how often KILL is sent before it is said that it does not help.
 const stuckAfter = 2
 
-// kill is done again and again: a process in an uninterruptible sleep dies when it wakes, and a group may fork while it is
-// killed.
+// kill is done again and again: a process in an uninterruptible sleep dies when it wakes, and a group may fork while it
+// is killed.
 func (m *move) kill() {
 	m.Phase = Killing
 	m.Kills++
@@ -426,8 +428,8 @@ func (m *move) bound() []messages.Member {
 	return slices.DeleteFunc(slices.Clone(m.Rest), func(r messages.Member) bool { return r.Away })
 }
 
-// exitedAlone is the end of a first process that nobody asked for. What it leaves behind answers on a port and writes to a
-// database that the next run needs, and has nobody any more to tell it to end well.
+// exitedAlone is the end of a first process that nobody asked for. What it leaves behind answers on a port and writes
+// to a database that the next run needs, and has nobody any more to tell it to end well.
 func exitedAlone(m *move, e Event) {
 	m.Young = m.Phase == Starting
 	if m.ended(e) {

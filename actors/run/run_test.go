@@ -110,7 +110,8 @@ func TestTheLastProbeOfAStartComesAtTheDeadline(t *testing.T) {
 	s, _ = play(s, almost, bad)
 	require.Equal(t, s.Deadline, s.ProbeAt)
 	_, actions := play(s, s.Deadline, ProbeDue{s.ProbeAt}, bad)
-	require.Contains(t, actions, Action(ReportUnhealthy{Cause: "not healthy 1m0s after its start: status 500", Since: start}))
+	require.Contains(t, actions, Action(ReportUnhealthy{Cause: "not healthy 1m0s after its start: status 500",
+		Since: start}))
 }
 
 // F137: a policy is applied to the process that runs, also while it starts.
@@ -213,7 +214,8 @@ func TestAProbeThatWasNotMadeIsNoFailure(t *testing.T) {
 }
 
 func TestAnImpostorOnThePortIsReportedAtOnce(t *testing.T) {
-	_, actions := play(begin(), start, Launched{}, Probed{messages.Probe{Error: "answered by pid 7", Conflict: true, At: start}})
+	_, actions := play(begin(), start, Launched{},
+		Probed{messages.Probe{Error: "answered by pid 7", Conflict: true, At: start}})
 	require.Contains(t, actions, Action(ReportUnhealthy{Cause: "answered by pid 7", Since: start, Conflict: true}))
 }
 
@@ -236,7 +238,8 @@ func TestAStopBeforeThereIsAProcessCancelsOrEndsIt(t *testing.T) {
 	require.Equal(t, []Action{Release{Err: messages.ErrNoRun}}, actions)
 	s, actions = play(s, start, Launched{})
 	require.Equal(t, Stopping, s.Phase)
-	require.Equal(t, []Action{ReportLaunched{}, Signal{Signal: syscall.SIGTERM}, Signal{Signal: syscall.SIGCONT}, ArmGrace{start.Add(time.Second)}}, actions)
+	require.Equal(t, []Action{ReportLaunched{}, Signal{Signal: syscall.SIGTERM}, Signal{Signal: syscall.SIGCONT},
+		ArmGrace{start.Add(time.Second)}}, actions)
 }
 
 func TestAfterTheGraceKillIsRepeated(t *testing.T) {
@@ -297,7 +300,8 @@ func TestWhateverHappensAProcessThatWasAskedToStopIsKilledAndItsEndIsReportedOnc
 			case what == 5 && rapid.IntRange(0, 9).Draw(t, "stop") == 0:
 				feed(StopAsked{Grace: time.Second})
 			}
-			require.True(t, s.Phase != Running || s.Probing || s.Watched || !s.ProbeAt.IsZero(), "a running process is always about to be probed")
+			require.True(t, s.Phase != Running || s.Probing || s.Watched || !s.ProbeAt.IsZero(),
+				"a running process is always about to be probed")
 			require.False(t, s.Watched && (s.Phase != Running || s.Probing || !s.ProbeAt.IsZero()), "and in one way")
 			require.Equal(t, s.Watched, watched, "and whoever carries that out knows")
 		}
@@ -342,7 +346,8 @@ func TestARunWhoseChecksAreOnlyReportedIsProbedOnAndReportedOnce(t *testing.T) {
 	s, actions = play(s, late, ProbeDue{s.ProbeAt}, good)
 	require.Contains(t, actions, ReportReady{})
 
-	s, actions = play(s, late, bad, ProbeDue{late.Add(s.Health.Interval)}, bad, ProbeDue{late.Add(s.Health.Interval)}, bad)
+	s, actions = play(s, late, bad, ProbeDue{late.Add(s.Health.Interval)},
+		bad, ProbeDue{late.Add(s.Health.Interval)}, bad)
 	require.Equal(t, 1, reports(actions), "after health.failures")
 	s, actions = play(s, late, ProbeDue{s.ProbeAt}, bad)
 	require.Zero(t, reports(actions))

@@ -14,7 +14,8 @@ import (
 func TestARunThatIsWellIsWatchedAndNobodyHearsOfItUntilItIsNot(t *testing.T) {
 	s, actions := play(begin(), start, Launched{}, good)
 	require.Equal(t, Running, s.Phase)
-	require.Equal(t, []Action{ReportProbed(good), ReportReady{}, Watch{scheduleOf("web", policy.Health.Interval)}}, actions)
+	require.Equal(t, []Action{ReportProbed(good), ReportReady{}, Watch{scheduleOf("web", policy.Health.Interval)}},
+		actions)
 
 	s, actions = play(s, start, bad)
 	require.Equal(t, []Action{Unwatch{}, ReportProbed(bad), ArmProbe{start.Add(policy.Health.Interval)}}, actions)
@@ -40,7 +41,8 @@ func TestAnAdoptedRunIsWatchedOnceItIsKnownToBeWell(t *testing.T) {
 	require.Len(t, only[ReportProbed](actions), 1)
 	sick, actions := play(s, start, bad)
 	require.False(t, sick.Watched)
-	require.WithinRange(t, only[ArmProbe](actions)[0].At, start, start.Add(policy.Health.Interval), "spread over the interval")
+	require.WithinRange(t, only[ArmProbe](actions)[0].At, start, start.Add(policy.Health.Interval),
+		"spread over the interval")
 }
 
 func TestAPolicyIsAppliedToTheWatch(t *testing.T) {
@@ -90,8 +92,9 @@ func TestASteadyProbeComesOnceInEveryIntervalAndInTheSameSlotOfIt(t *testing.T) 
 
 func TestSlotsOfAllIntervalsBeginTogether(t *testing.T) {
 	for every, width := range map[time.Duration]time.Duration{
-		time.Millisecond: finest, time.Second: time.Second / 32, 10 * time.Second: time.Second / 2, 15 * time.Second: time.Second / 2,
-		time.Minute: 2 * time.Second, time.Hour: 128 * time.Second,
+		time.Millisecond: finest, time.Second: time.Second / 32, 10 * time.Second: time.Second / 2,
+		15 * time.Second: time.Second / 2,
+		time.Minute:      2 * time.Second, time.Hour: 128 * time.Second,
 	} {
 		got, _ := Schedule{Every: every}.slots()
 		require.Equal(t, width, got, every.String())
@@ -112,7 +115,8 @@ func TestEverySlotHoldsAFairShare(t *testing.T) {
 }
 
 func TestWhoseTheListenerIsIsProvedOnceAMinuteAtTheLeast(t *testing.T) {
-	for _, every := range []time.Duration{time.Second, 10 * time.Second, 15 * time.Second, 45 * time.Second, time.Minute, time.Hour} {
+	for _, every := range []time.Duration{time.Second, 10 * time.Second, 15 * time.Second, 45 * time.Second,
+		time.Minute, time.Hour} {
 		s := Schedule{Every: every}
 		require.True(t, s.Proves(time.Time{}, start), "the first")
 		proved := start

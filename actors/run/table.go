@@ -22,12 +22,15 @@ var table = map[string]row{
 		New: {"report", launchFailed}, Starting: bug, Running: bug, Stopping: bug, Killing: bug, Exited: bug,
 	},
 	"ProbeDue": {
-		New: bug, Starting: {"probe", probeDue}, Running: {"probe", probeDue}, Stopping: ignore, Killing: ignore, Exited: ignore,
+		New: bug, Starting: {"probe", probeDue}, Running: {"probe", probeDue}, Stopping: ignore, Killing: ignore,
+		Exited: ignore,
 	},
 	"Probed": {
-		New:      bug,
-		Starting: {"healthy: report ready, watch -> running; else probe again, after the deadline report unhealthy", probedStarting},
-		Running:  {"healthy: forget failures, watch; else count, probe again, at the threshold report unhealthy", probedRunning},
+		New: bug,
+		Starting: {"healthy: report ready, watch -> running; else probe again, after the deadline report unhealthy",
+			probedStarting},
+		Running: {"healthy: forget failures, watch; else count, probe again, at the threshold report unhealthy",
+			probedRunning},
 		Stopping: ignore, Killing: ignore, Exited: ignore,
 	},
 	"StopAsked": {
@@ -36,7 +39,8 @@ var table = map[string]row{
 		Stopping: {"shorten grace", stopAgain}, Killing: ignore, Exited: ignore,
 	},
 	"GraceOver": {
-		New: bug, Starting: bug, Running: bug, Stopping: {"KILL, arm again", graceOver}, Killing: {"KILL again", graceOver}, Exited: ignore,
+		New: bug, Starting: bug, Running: bug, Stopping: {"KILL, arm again", graceOver},
+		Killing: {"KILL again", graceOver}, Exited: ignore,
 	},
 	"ProcessExited": {
 		New: bug, Starting: {"release, report; KILL first what outlives it", exitedAlone},
@@ -49,14 +53,16 @@ var table = map[string]row{
 		Killing: {"release, report, once nobody is left", restChanged}, Exited: ignore,
 	},
 	"PolicyChanged": {
-		New: {"use", policyChanged}, Starting: {"use", policyChanged}, Running: {"use, watch at the new pace", policyChanged},
+		New: {"use", policyChanged}, Starting: {"use", policyChanged},
+		Running:  {"use, watch at the new pace", policyChanged},
 		Stopping: ignore, Killing: ignore, Exited: ignore,
 	},
 }
 
 // Events lists the names of all events, in the order of the table as it is shown.
 func Events() []string {
-	return []string{"Launched", "LaunchFailed", "ProbeDue", "Probed", "StopAsked", "GraceOver", "ProcessExited", "RestChanged", "PolicyChanged"}
+	return []string{"Launched", "LaunchFailed", "ProbeDue", "Probed", "StopAsked", "GraceOver", "ProcessExited",
+		"RestChanged", "PolicyChanged"}
 }
 
 // Cell returns the name of what the event does in the phase; empty if there is no such cell.

@@ -16,7 +16,8 @@ func become(uid, gid uint32, groups []uint32) error {
 		return errno
 	}
 	// The calls return what was before, never an error: whether it is so is asked by another.
-	for _, step := range []struct{ call, id uintptr }{{unix.SYS_SETFSGID, uintptr(gid)}, {unix.SYS_SETFSUID, uintptr(uid)}} {
+	for _, step := range []struct{ call, id uintptr }{{unix.SYS_SETFSGID, uintptr(gid)},
+		{unix.SYS_SETFSUID, uintptr(uid)}} {
 		_, _, _ = unix.RawSyscall(step.call, step.id, 0, 0)
 		if now, _, _ := unix.RawSyscall(step.call, ^uintptr(0), 0, 0); now != step.id {
 			return unix.EPERM

@@ -17,9 +17,11 @@ func self() (uid, gid uint32) { return uint32(os.Geteuid()), uint32(os.Getegid()
 
 // resources are the limits by their names.
 func resources() map[string]int {
-	return map[string]int{"as": unix.RLIMIT_AS, "core": unix.RLIMIT_CORE, "cpu": unix.RLIMIT_CPU, "data": unix.RLIMIT_DATA,
-		"fsize": unix.RLIMIT_FSIZE, "locks": unix.RLIMIT_LOCKS, "memlock": unix.RLIMIT_MEMLOCK, "msgqueue": unix.RLIMIT_MSGQUEUE,
-		"nice": unix.RLIMIT_NICE, "nofile": unix.RLIMIT_NOFILE, "nproc": unix.RLIMIT_NPROC, "rss": unix.RLIMIT_RSS,
+	return map[string]int{"as": unix.RLIMIT_AS, "core": unix.RLIMIT_CORE, "cpu": unix.RLIMIT_CPU,
+		"data":  unix.RLIMIT_DATA,
+		"fsize": unix.RLIMIT_FSIZE, "locks": unix.RLIMIT_LOCKS, "memlock": unix.RLIMIT_MEMLOCK,
+		"msgqueue": unix.RLIMIT_MSGQUEUE,
+		"nice":     unix.RLIMIT_NICE, "nofile": unix.RLIMIT_NOFILE, "nproc": unix.RLIMIT_NPROC, "rss": unix.RLIMIT_RSS,
 		"rtprio": unix.RLIMIT_RTPRIO, "sigpending": unix.RLIMIT_SIGPENDING, "stack": unix.RLIMIT_STACK}
 }
 
@@ -92,9 +94,9 @@ func (s *Settings) held() bool {
 	return s.policy.Nice != 0 || s.policy.OOMScoreAdj != 0 || len(s.limits) > 0
 }
 
-// Start starts the command as the settings say, in place of its own Start. Its descriptors, its directory and its environment are
-// the command's. The error is that of the command's Start, or a *SettingError, with no process left behind. It may be called by any
-// goroutine, on any thread.
+// Start starts the command as the settings say, in place of its own Start. Its descriptors, its directory and its
+// environment are the command's. The error is that of the command's Start, or a *SettingError, with no process left
+// behind. It may be called by any goroutine, on any thread.
 func (s *Settings) Start(cmd *exec.Cmd) error {
 	if s == nil {
 		return cmd.Start()
@@ -211,8 +213,8 @@ const (
 	Read    = unix.R_OK
 )
 
-// Access returns nil if the user whom the settings name may use the file in that way, whatever its rights come from. It waits for
-// the file system.
+// Access returns nil if the user whom the settings name may use the file in that way, whatever its rights come from. It
+// waits for the file system.
 func (s *Settings) Access(path string, mode uint32) error {
 	if s == nil || s.identity == nil {
 		return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)

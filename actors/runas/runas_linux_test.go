@@ -59,9 +59,11 @@ func TestEachSettingHoldsFromTheFirstInstructionOn(t *testing.T) {
 		{messages.ProcessPolicy{Nice: 7}, "nice", "7"},
 		{messages.ProcessPolicy{Nice: -7}, "nice", "-7"},
 		{messages.ProcessPolicy{OOMScoreAdj: 321}, "cat /proc/self/oom_score_adj", "321"},
-		{messages.ProcessPolicy{Limits: "core=0 nofile=123 stack=unlimited"}, "ulimit -n; ulimit -Hn; ulimit -c; ulimit -s", "123\n123\n0\nunlimited"},
+		{messages.ProcessPolicy{Limits: "core=0 nofile=123 stack=unlimited"},
+			"ulimit -n; ulimit -Hn; ulimit -c; ulimit -s", "123\n123\n0\nunlimited"},
 		{messages.ProcessPolicy{User: "nobody", Umask: "077", Nice: 3, OOMScoreAdj: 100, Limits: "nproc=77"},
-			"id -un; umask; nice; cat /proc/self/oom_score_adj; grep -c 'processes *77 *77' /proc/self/limits", "nobody\n0077\n3\n100\n1"},
+			"id -un; umask; nice; cat /proc/self/oom_score_adj; grep -c 'processes *77 *77' /proc/self/limits",
+			"nobody\n0077\n3\n100\n1"},
 	} {
 		if c.p.Limits != "" && c.p.User != "" && !holds(unix.CAP_SYS_RESOURCE) {
 			_, err := Resolve(c.p)
@@ -150,7 +152,8 @@ func TestWhatCannotBeMetSaysWhichKeyBeforeAnythingIsForked(t *testing.T) {
 		want string
 	}{
 		{messages.ProcessPolicy{User: "no-such-user"}, `process.user: there is no user "no-such-user" on this host`},
-		{messages.ProcessPolicy{Group: "no-such-group"}, `process.group: there is no group "no-such-group" on this host`},
+		{messages.ProcessPolicy{Group: "no-such-group"},
+			`process.group: there is no group "no-such-group" on this host`},
 		{messages.ProcessPolicy{User: "54321"}, "name process.group too"},
 	} {
 		_, err := Resolve(c.p)
@@ -195,7 +198,8 @@ func TestADaemonThatIsNotRootIsToldWhatItMayNotDo(t *testing.T) {
 		for dir := filepath.Dir(copied); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
 			require.NoError(t, os.Chmod(dir, 0o755))
 		}
-		cmd := exec.Command("/bin/sh", "-c", `ulimit -n 100; exec "$@"`, "sh", copied, "-test.run", "^"+t.Name()+"$", "-test.v")
+		cmd := exec.Command("/bin/sh", "-c", `ulimit -n 100; exec "$@"`, "sh", copied, "-test.run",
+			"^"+t.Name()+"$", "-test.v")
 		cmd.Env, cmd.Dir = append(os.Environ(), "RUNAS_TEST_PLAIN=1"), "/"
 		out := &strings.Builder{}
 		cmd.Stdout, cmd.Stderr = out, out
@@ -210,7 +214,8 @@ func TestADaemonThatIsNotRootIsToldWhatItMayNotDo(t *testing.T) {
 		p    messages.ProcessPolicy
 		want string
 	}{
-		{messages.ProcessPolicy{User: "root"}, "process.user is root, another user; the daemon has to be root for that, and is uid 65534"},
+		{messages.ProcessPolicy{User: "root"}, "process.user is root, another user; the daemon has to be root for " +
+			"that, and is uid 65534"},
 		{messages.ProcessPolicy{Group: "daemon"}, "process.group is daemon, another group"},
 		{messages.ProcessPolicy{Nice: -1}, "process.nice is -1"},
 		{messages.ProcessPolicy{OOMScoreAdj: -1}, "process.oom_score_adj is -1"},
@@ -219,6 +224,7 @@ func TestADaemonThatIsNotRootIsToldWhatItMayNotDo(t *testing.T) {
 		_, err := Resolve(c.p)
 		require.ErrorContains(t, err, c.want)
 	}
-	require.Equal(t, "nobody\n0027\n14\n50", says(t, messages.ProcessPolicy{User: "nobody", Umask: "027", Nice: 14, Limits: "nofile=50"}, "id -un; umask; nice; ulimit -n"),
+	require.Equal(t, "nobody\n0027\n14\n50", says(t, messages.ProcessPolicy{User: "nobody", Umask: "027", Nice: 14,
+		Limits: "nofile=50"}, "id -un; umask; nice; ulimit -n"),
 		"what needs nobody's leave works")
 }

@@ -33,8 +33,8 @@ type limit struct {
 	value    uint64
 }
 
-// Resolve finds out what the policy means; nil for one that asks for nothing. The error says which key cannot be met here, by this
-// process: there is no such user, or it is not root. It may read the host's tables of users.
+// Resolve finds out what the policy means; nil for one that asks for nothing. The error says which key cannot be met
+// here, by this process: there is no such user, or it is not root. It may read the host's tables of users.
 func Resolve(p messages.ProcessPolicy) (*Settings, error) {
 	if p == (messages.ProcessPolicy{}) {
 		return nil, nil
@@ -139,8 +139,8 @@ func (s *Settings) Name() string {
 	return "uid " + strconv.FormatUint(uint64(s.identity.uid), 10)
 }
 
-// Environ are the variables by which programs know their user: HOME, USER and LOGNAME; none if it is that of this process, or
-// has no name.
+// Environ are the variables by which programs know their user: HOME, USER and LOGNAME; none if it is that of this
+// process, or has no name.
 func (s *Settings) Environ() map[string]string {
 	if s == nil || s.identity == nil || s.identity.login == "" {
 		return nil

@@ -12,9 +12,9 @@ import (
 	"procman/messages"
 )
 
-// Adopt returns the process of that run of the instance, see actors.Spawner. After Survivors it need not look at all processes
-// again. If that process lives and there is no room to hold it, the error is a *messages.StartError with FaultNotTaken; one
-// that is to be ended is taken over all the same, see actors.ToEnd.
+// Adopt returns the process of that run of the instance, see actors.Spawner. After Survivors it need not look at all
+// processes again. If that process lives and there is no room to hold it, the error is a *messages.StartError with
+// FaultNotTaken; one that is to be ended is taken over all the same, see actors.ToEnd.
 func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID, run int) (actors.Process, error) {
 	if err := id.Validate(); err != nil {
 		return nil, err
@@ -25,7 +25,8 @@ func (s *Spawner) Adopt(ctx context.Context, id messages.InstanceID, run int) (a
 	}
 	defer leave()
 	i := s.instance(id)
-	if err := s.takeTurn(ctx, i); err != nil { // whoever asked for a start may be gone, and what he started not known yet
+	if err := s.takeTurn(ctx, i); err != nil {
+		// whoever asked for a start may be gone, and what he started not known yet
 		return nil, err
 	}
 	i.give()
@@ -89,8 +90,8 @@ func answer(p *process) (actors.Process, error) {
 	return p, nil
 }
 
-// adoptRecorded makes the process on record the instance's, if it still exists. If it cannot be told whether it does, the
-// doubt is returned.
+// adoptRecorded makes the process on record the instance's, if it still exists. If it cannot be told whether it does,
+// the doubt is returned.
 func (s *Spawner) adoptRecorded(ctx context.Context, i *instance, r *runRecord) (*doubt, error) {
 	if r.Boot != s.boot || r.Exit != nil {
 		return nil, nil
@@ -142,8 +143,8 @@ func (s *Spawner) roomFor(ctx context.Context) error {
 	return nil
 }
 
-// noRoom is the doubt about a process that lives, and cannot be held for want of what the host gives; any other error is
-// returned.
+// noRoom is the doubt about a process that lives, and cannot be held for want of what the host gives; any other error
+// is returned.
 func (s *Spawner) noRoom(err error, pid int, r runRecord) (*doubt, error) {
 	e := startError(err, "")
 	var known *messages.StartError
@@ -156,9 +157,9 @@ func (s *Spawner) noRoom(err error, pid int, r runRecord) (*doubt, error) {
 	return &doubt{pid: pid, start: r.Start, run: r.Run, spec: r.Spec, room: e.Err}, nil
 }
 
-// consult makes the process on record known, if it lives and nobody has asked for it yet. So a Spawner that was never told
-// to look for survivors does not start a second process either, not even if the lock of the instance was deleted. The
-// error says that it cannot be told whether one lives.
+// consult makes the process on record known, if it lives and nobody has asked for it yet. So a Spawner that was never
+// told to look for survivors does not start a second process either, not even if the lock of the instance was deleted.
+// The error says that it cannot be told whether one lives.
 func (s *Spawner) consult(ctx context.Context, i *instance, app messages.AppInstance) error {
 	if i.live() != nil {
 		return nil
@@ -175,8 +176,8 @@ func (s *Spawner) consult(ctx context.Context, i *instance, app messages.AppInst
 		return nil
 	}
 	if x, live := s.again(d); d.why == kernel.DoubtManaged && live {
-		// It is proved to be another manager's, and a copy of that one's records is no claim. What is not to be is that the same
-		// thing runs twice.
+		// It is proved to be another manager's, and a copy of that one's records is no claim. What is not to be is that
+		// the same thing runs twice.
 		if x.Spec = d.spec; d.spec != app.SpecHash() && !s.sameInstance(x, app) {
 			i.setDoubt(nil)
 			return nil
@@ -203,7 +204,8 @@ func (s *Spawner) adoptSeen(ctx context.Context, i *instance, x kernel.Process, 
 	}
 	p := s.adopted(i.id, fd, r)
 	p.started = readClock().read(r.Started, true)
-	s.log.Info("a process without a usable record was found by its environment or its lock", "instance", string(i.id), "pid", x.PID, "run", r.Run)
+	s.log.Info("a process without a usable record was found by its environment or its lock", "instance", string(i.id),
+		"pid", x.PID, "run", r.Run)
 	s.begin(i, p, true, nil)
 	s.mark(r)
 	return nil, nil

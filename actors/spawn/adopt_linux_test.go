@@ -223,7 +223,8 @@ func TestAnExitThatWasSeenIsOnRecord(t *testing.T) {
 func TestAZombieHasEndedAndItsExitIsRead(t *testing.T) {
 	t.Parallel() // it waits
 	dir := stateDir(t)
-	m := predecessor(t, "lazy subreaper", order{Dir: dir, Launches: []messages.Launch{{App: shell("sleep 0.3; exit 11"), Run: 1}}})
+	m := predecessor(t, "lazy subreaper", order{Dir: dir,
+		Launches: []messages.Launch{{App: shell("sleep 0.3; exit 11"), Run: 1}}})
 	manager, pid := m.pids[0], m.pids[1]
 	require.NoError(t, syscall.Kill(manager, syscall.SIGKILL))
 	eventually(t, "a zombie", func() bool {
@@ -285,7 +286,8 @@ func TestAStrangerIsNeverAdoptedAndNeverSignalled(t *testing.T) {
 			require.NoError(t, err)
 			env, err := kernel.Procfs("/proc").Environ(bystander)
 			require.NoError(t, err)
-			rewrite(t, dir, func(r *runRecord) { r.PID, r.Start, r.Tag, r.Boot = bystander, st.Start, env.Tags().Tag, "other" })
+			rewrite(t, dir,
+				func(r *runRecord) { r.PID, r.Start, r.Tag, r.Boot = bystander, st.Start, env.Tags().Tag, "other" })
 		},
 		"whose pid makes no sense": func(t *testing.T, dir messages.StateDir, _ int) {
 			rewrite(t, dir, func(r *runRecord) { r.PID = -1 })

@@ -21,7 +21,8 @@ const fleet = 500
 func orphans(b *testing.B, dir messages.StateDir) {
 	o := order{Dir: dir}
 	for n := range fleet {
-		o.Launches = append(o.Launches, messages.Launch{App: sleeper(messages.InstanceID("i" + strconv.Itoa(n))), Run: 1})
+		o.Launches = append(o.Launches, messages.Launch{App: sleeper(messages.InstanceID("i" + strconv.Itoa(n))),
+			Run: 1})
 	}
 	predecessor(b, "manager", o).kill()
 }
@@ -80,8 +81,8 @@ func BenchmarkSpawnAndExit(b *testing.B) {
 	}
 }
 
-// BenchmarkFiveHundredStarts is how long it takes to start 500 processes, as many at once as procman starts by itself, with what
-// the root remembers of each; and how long as many syncs of a file take here, to compare with.
+// BenchmarkFiveHundredStarts is how long it takes to start 500 processes, as many at once as procman starts by itself,
+// with what the root remembers of each; and how long as many syncs of a file take here, to compare with.
 func BenchmarkFiveHundredStarts(b *testing.B) {
 	for b.Loop() {
 		s := opened(b, stateDir(b))

@@ -10,10 +10,10 @@ import (
 	"procman/actors/kernel"
 )
 
-// census knows who may belong to a run beside its first process. Nobody comes to belong to a run but by being forked by one who
-// does, or by the program that it was started for. So whoever was looked at once, and was not young any more, is not looked at
-// again; and as the kernel gives numbers in turn, only those given since the last reading can be somebody new. A reading
-// costs what has changed on the host, and not a line for each of its processes.
+// census knows who may belong to a run beside its first process. Nobody comes to belong to a run but by being forked by
+// one who does, or by the program that it was started for. So whoever was looked at once, and was not young any more,
+// is not looked at again; and as the kernel gives numbers in turn, only those given since the last reading can be
+// somebody new. A reading costs what has changed on the host, and not a line for each of its processes.
 //
 // Where the kernel does not tell the last number, or too many were given since, all processes are looked at. A process
 // that was given a number out of turn, which a restored checkpoint may be, is seen by then only.
@@ -48,7 +48,8 @@ type relative struct {
 
 func newCensus(proc kernel.Procfs, log *slog.Logger) *census {
 	return &census{proc: proc, log: log, turn: proc.Self(),
-		leaders: map[int]*process{}, kept: map[int]relative{}, families: map[string]map[int]bool{}, strangers: map[int]kernel.Process{},
+		leaders: map[int]*process{}, kept: map[int]relative{}, families: map[string]map[int]bool{},
+		strangers: map[int]kernel.Process{},
 		tags: func(pid int, buffer []byte) kernel.Tags {
 			if tags := proc.TagsOf(pid, buffer); tags.Tag != "" {
 				return tags
@@ -115,8 +116,8 @@ func (c *census) turned() (last int, turned bool) {
 	return last, turned || last < c.last || last-c.last > mostNew || c.size() > 2*c.live+mostNew
 }
 
-// given returns the numbers that were given since the last reading, in turn; those of all processes if the turn has come to the
-// smallest again, which is once in tens of thousands.
+// given returns the numbers that were given since the last reading, in turn; those of all processes if the turn has
+// come to the smallest again, which is once in tens of thousands.
 func (c *census) given(last int) (pids []int, err error) {
 	if last < c.last {
 		return c.proc.PIDs()
@@ -192,14 +193,16 @@ func (c *census) visit(pids []int, e *enquiry) error {
 		}
 		answered := true
 		if x.Tags, answered = e.ask(pid); !answered {
-			c.log.Warn("the environment of a process cannot be read: that takes for ever; should it belong to a run, it may be missed",
+			c.log.Warn("the environment of a process cannot be read: that takes for ever; should it belong to a run, "+
+				"it may be missed",
 				"pid", pid, "name", x.Name)
 		}
 		if x.Tag != "" {
 			c.keep(x, x.Tag)
 			undecided = undecided[:len(undecided)-1]
 		}
-		if answered && isYoung && (x.Tag == "" || st.Forked) { // what is forked shows its parent's, until it executes a program
+		if answered && isYoung && (x.Tag == "" || st.Forked) {
+			// what is forked shows its parent's, until it executes a program
 			c.young = append(c.young, pid)
 		}
 	}
@@ -286,8 +289,8 @@ func (c *census) forget(pid int) {
 	}
 }
 
-// meet says which process is, or was, the first of a run that was begun a while ago: some who were taken for strangers may
-// belong to it.
+// meet says which process is, or was, the first of a run that was begun a while ago: some who were taken for strangers
+// may belong to it.
 func (c *census) meet(p *process) {
 	c.lead(nil, p)
 	c.mu.Lock()
@@ -320,9 +323,8 @@ func (c *census) leads(pid int) bool {
 	return p != nil && !p.ended()
 }
 
-// of returns the process of the run and those who may belong to it, as they are now, as far as the newest reading knows; none
-// if there are no others.
-// p.rest is locked.
+// of returns the process of the run and those who may belong to it, as they are now, as far as the newest reading
+// knows; none if there are no others. p.rest is locked.
 func (c *census) of(p *process) map[int]kernel.Process {
 	c.mu.Lock()
 	asked := make([]kernel.Process, 0, len(c.families[p.tag])+len(p.rest.seen)+1)

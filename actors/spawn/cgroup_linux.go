@@ -63,7 +63,8 @@ func (s *Spawner) cgroupOf(id messages.InstanceID, run, pid int) *messages.Cgrou
 	return nil
 }
 
-// vacate removes the cgroup of a run whose first process has ended, if nobody is in it: so none needs to be looked for there.
+// vacate removes the cgroup of a run whose first process has ended, if nobody is in it: so none needs to be looked for
+// there.
 func (p *process) vacate() {
 	if p.mute && p.home.cgroups.Vacate(*p.record.Cgroup) {
 		p.rest.mu.Lock()
@@ -79,7 +80,8 @@ func (p *process) join(table map[int]kernel.Process) (map[int]kernel.Process, ma
 	}
 	pids, err := p.home.cgroups.Procs(*p.record.Cgroup)
 	if err != nil {
-		p.home.log.Error("who is in the cgroup of a run cannot be read", "instance", string(p.id), "run", p.record.Run, "error", err)
+		p.home.log.Error("who is in the cgroup of a run cannot be read", "instance", string(p.id), "run", p.record.Run,
+			"error", err)
 	}
 	alone := p.unreaped()
 	in := make(map[int]bool, len(pids))
@@ -141,14 +143,15 @@ func (c *census) ask(pids []int) map[int]kernel.Process {
 	return c.now(asked)
 }
 
-// killCgroup sends KILL to all in the cgroup of the run at once, also to those that are being forked, unless one of them is another
-// run's: a manager may be an instance.
+// killCgroup sends KILL to all in the cgroup of the run at once, also to those that are being forked, unless one of
+// them is another run's: a manager may be an instance.
 func (p *process) killCgroup() {
 	c := p.record.Cgroup
 	pids, err := p.home.cgroups.Procs(*c)
 	if err == nil && len(pids) > 0 {
 		p.rest.mu.Lock()
-		strange := slices.ContainsFunc(pids, func(pid int) bool { _, known := p.rest.seen[pid]; return !known && pid != p.pid })
+		strange := slices.ContainsFunc(pids,
+			func(pid int) bool { _, known := p.rest.seen[pid]; return !known && pid != p.pid })
 		p.rest.mu.Unlock()
 		if strange {
 			return // those that are the run's are sent it one by one
@@ -156,7 +159,8 @@ func (p *process) killCgroup() {
 		err = p.home.cgroups.Kill(*c)
 	}
 	if err != nil {
-		p.home.log.Warn("a cgroup cannot be killed as a whole; its processes are, one by one", "instance", string(p.id), "run", p.record.Run, "error", err)
+		p.home.log.Warn("a cgroup cannot be killed as a whole; its processes are, one by one", "instance", string(p.id),
+			"run", p.record.Run, "error", err)
 	}
 }
 
@@ -177,7 +181,8 @@ func (s *Spawner) sweep(records map[messages.InstanceID]*runRecord) {
 	s.cgroups.Sweep(func(at string) bool { return known[at] })
 }
 
-// left ends by policy what ended runs of the instance have left in their cgroups. The error names whom a start waits for.
+// left ends by policy what ended runs of the instance have left in their cgroups. The error names whom a start waits
+// for.
 func (s *Spawner) left(ctx context.Context, i *instance, a messages.AppInstance) error {
 	if a.Stop.Leftovers == messages.LeftoversLeave {
 		return nil
@@ -192,14 +197,16 @@ func (s *Spawner) left(ctx context.Context, i *instance, a messages.AppInstance)
 		if len(p.others()) == 0 {
 			continue // what is in it is another run's
 		}
-		waits = append(waits, fmt.Sprintf("%s in the cgroup %s of an ended run", messages.Members(p.others()), path.Base(c.Path)))
+		waits = append(waits, fmt.Sprintf("%s in the cgroup %s of an ended run", messages.Members(p.others()),
+			path.Base(c.Path)))
 		s.endLeft(p, a.Stop)
 	}
 	if len(waits) == 0 || ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return fault(messages.FaultLocked, "", errors.New("waits for "+strings.Join(waits, ", ")+
-		"; it was sent "+a.Stop.Asks().Plain()+", and gets KILL when its grace of "+a.Stop.Grace.String()+" is over"), "")
+		"; it was sent "+a.Stop.Asks().Plain()+", and gets KILL when its grace of "+a.Stop.Grace.String()+" is over"),
+		"")
 }
 
 // leftIn returns the ended run of which that is the cgroup, with who lives of it. Its tag is what they show.
@@ -207,7 +214,8 @@ func (s *Spawner) leftIn(id messages.InstanceID, c messages.Cgroup) *process {
 	r := runRecord{ID: id, Boot: s.boot, Tag: c.Path, Cgroup: &c}
 	pids, err := s.cgroups.Procs(c)
 	if err != nil {
-		s.log.Error("who is in the cgroup of an ended run cannot be read", "instance", string(id), "cgroup", c.Path, "error", err)
+		s.log.Error("who is in the cgroup of an ended run cannot be read", "instance", string(id), "cgroup", c.Path,
+			"error", err)
 	}
 	for _, x := range s.census.ask(pids) {
 		if x.Tag != "" && x.ID == id && s.isOurs(x.Dir) {

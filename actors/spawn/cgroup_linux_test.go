@@ -48,10 +48,12 @@ func gone(s *Spawner, at string) bool {
 	return err != nil
 }
 
-// escaping is an instance with a grandchild in a session of its own that has no environment, no descriptor and no parent of the run's.
+// escaping is an instance with a grandchild in a session of its own that has no environment, no descriptor and no
+// parent of the run's.
 func escaping(t *testing.T, does string) (app messages.AppInstance, pid func(t *testing.T) int) {
 	file := t.TempDir() + "/pid"
-	app = shell(`(env -i setsid /bin/sh -c 'echo $$ > ` + file + `; ` + does + `' 3>&- </dev/null >/dev/null 2>&1 &); exec sleep 300`)
+	app = shell(`(env -i setsid /bin/sh -c 'echo $$ > ` + file + `; ` + does +
+		`' 3>&- </dev/null >/dev/null 2>&1 &); exec sleep 300`)
 	return app, func(t *testing.T) (pid int) {
 		t.Helper()
 		eventually(t, "it is there", func() bool {
@@ -85,8 +87,9 @@ func TestWhatEscapedGroupSessionAndEnvironmentIsEndedByTheCgroupOfItsRun(t *test
 		does    string
 		signals []syscall.Signal
 	}{
-		"it is asked":                {`exec sleep 300`, []syscall.Signal{syscall.SIGTERM}},
-		"it ignores what it is told": {`trap "" TERM; while :; do sleep 0.05; done`, []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}},
+		"it is asked": {`exec sleep 300`, []syscall.Signal{syscall.SIGTERM}},
+		"it ignores what it is told": {`trap "" TERM; while :; do sleep 0.05; done`,
+			[]syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -106,13 +109,15 @@ func TestWhatEscapedGroupSessionAndEnvironmentIsEndedByTheCgroupOfItsRun(t *test
 
 func TestWhatEscapedOutlivesTheManagerAndIsEndedByTheNextOne(t *testing.T) {
 	t.Parallel()
-	for name, leaderDies := range map[string]bool{"its run is adopted": false, "the first process of its run has ended meanwhile": true} {
+	for name, leaderDies := range map[string]bool{"its run is adopted": false,
+		"the first process of its run has ended meanwhile": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := stateDir(t)
 			require.NotNil(t, grouped(t, stateDir(t))) // or it is skipped
 			app, escaped := escaping(t, `exec sleep 300`)
-			m := predecessor(t, "manager", order{Dir: dir, Launches: []messages.Launch{{App: app, Run: 7, Port: 30007}}}, "CGROUPS=1")
+			m := predecessor(t, "manager", order{Dir: dir,
+				Launches: []messages.Launch{{App: app, Run: 7, Port: 30007}}}, "CGROUPS=1")
 			pid := escaped(t)
 			m.kill()
 			if leaderDies {
@@ -142,15 +147,18 @@ func TestWhoShowsTheTagOfAnotherRunIsNotEndedWithTheCgroup(t *testing.T) {
 	s := grouped(t, stateDir(t))
 	at := makes(t, s, 1)
 	file := t.TempDir() + "/pid"
-	app := shell(`(PROCMAN_RUN_TAG=another PROCMAN_INSTANCE_ID=b setsid /bin/sh -c 'echo $$ > ` + file + `; exec sleep 300' 3>&- >/dev/null 2>&1 &); exec sleep 300`)
+	app := shell(`(PROCMAN_RUN_TAG=another PROCMAN_INSTANCE_ID=b setsid /bin/sh -c 'echo $$ > ` +
+		file + `; exec sleep 300' 3>&- >/dev/null 2>&1 &); exec sleep 300`)
 	p, err := s.Spawn(t.Context(), messages.Launch{App: app, Run: 1, Port: 30001, Cgroup: at})
 	require.NoError(t, err)
 	var pid int
 	eventually(t, "it is there", func() bool {
 		text, _ := os.ReadFile(file)
 		_, err := fmt.Sscan(string(text), &pid)
-		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)) // not while it executes that, when nothing is to be seen of it
-		return err == nil && string(name) == "sleep\n" && kernel.Procfs("/proc").TagsOf(pid, make([]byte, 1<<16)).Tag == "another"
+		// not while it executes that, when nothing is to be seen of it
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		return err == nil && string(name) == "sleep\n" &&
+			kernel.Procfs("/proc").TagsOf(pid, make([]byte, 1<<16)).Tag == "another"
 	})
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
 	ends(t, p, syscall.SIGTERM, syscall.SIGKILL)
@@ -183,15 +191,18 @@ func TestWhatAnEarlierRunLeftInItsCgroupIsEndedBeforeAStartOrLeftAsThePolicySays
 	var start *messages.StartError
 	require.ErrorAs(t, s.Clear(t.Context(), app), &start)
 	require.Equal(t, messages.FaultLocked, start.Fault)
-	require.Contains(t, start.Error(), fmt.Sprintf("waits for pid %d (sleep) in the cgroup a@1 of an ended run; it was sent TERM", pid))
-	eventually(t, "it has ended, and the start goes on", func() bool { return s.Clear(t.Context(), app) == nil && !alive(pid) })
+	require.Contains(t, start.Error(), fmt.Sprintf("waits for pid %d (sleep) in the cgroup a@1 of an ended run; it "+
+		"was sent TERM", pid))
+	eventually(t, "it has ended, and the start goes on",
+		func() bool { return s.Clear(t.Context(), app) == nil && !alive(pid) })
 }
 
 func TestTheCgroupsOfRunsThatAreOverAreRemovedByTheNextManager(t *testing.T) {
 	t.Parallel()
 	dir := stateDir(t)
 	require.NotNil(t, grouped(t, stateDir(t))) // or it is skipped
-	m := predecessor(t, "manager", order{Dir: dir, Launches: []messages.Launch{{App: sleeper("over"), Run: 1}, {App: sleeper("a"), Run: 2}}}, "CGROUPS=1")
+	m := predecessor(t, "manager", order{Dir: dir,
+		Launches: []messages.Launch{{App: sleeper("over"), Run: 1}, {App: sleeper("a"), Run: 2}}}, "CGROUPS=1")
 	m.kill()
 	require.NoError(t, syscall.Kill(m.pids[0], syscall.SIGKILL))
 	eventually(t, "it has ended", func() bool { return !alive(m.pids[0]) })

@@ -21,11 +21,11 @@ import (
 	"procman/messages"
 )
 
-// checks are the commands of health checks that run. They are no processes of their instances: none shows the tag of a run, holds
-// a lock or is on record, and what each is started with is gone before the next one of its instance begins.
+// checks are the commands of health checks that run. They are no processes of their instances: none shows the tag of a
+// run, holds a lock or is on record, and what each is started with is gone before the next one of its instance begins.
 //
-// They do not outlive the manager: the kernel ends the first process of each as soon as the thread that forked it has ended, by
-// whatever cause, and what that has left is known by EnvCheck and ended by the next manager, see endStrays.
+// They do not outlive the manager: the kernel ends the first process of each as soon as the thread that forked it has
+// ended, by whatever cause, and what that has left is known by EnvCheck and ended by the next manager, see endStrays.
 type checks struct {
 	mark string // of this Spawner
 
@@ -58,9 +58,11 @@ func (s *Spawner) endStrays() {
 		switch {
 		case errors.Is(err, unix.ESRCH):
 		case err != nil:
-			s.log.Error("what an earlier manager has started for a health check cannot be ended", "instance", string(x.ID), "pid", x.PID, "name", x.Name, "error", err)
+			s.log.Error("what an earlier manager has started for a health check cannot be ended", "instance",
+				string(x.ID), "pid", x.PID, "name", x.Name, "error", err)
 		default:
-			s.log.Info("what an earlier manager had started for a health check is ended", "instance", string(x.ID), "pid", x.PID, "name", x.Name)
+			s.log.Info("what an earlier manager had started for a health check is ended", "instance", string(x.ID),
+				"pid", x.PID, "name", x.Name)
 		}
 	}
 }
@@ -79,13 +81,14 @@ const (
 	checkDrains = 50 * time.Millisecond  // and for the last of what an ended one has written
 )
 
-// EnvCheck marks the commands of health checks, and what they start: by whom they were started, and for which state directory.
+// EnvCheck marks the commands of health checks, and what they start: by whom they were started, and for which state
+// directory.
 const EnvCheck = kernel.EnvCheck
 
-// RunCheck runs the command by which the policy of t asks, with the environment and in the directory of the instance, as a
-// session of its own, and returns how it ended and the first bytes of what it wrote. When ctx ends, and when its first process has
-// ended, KILL is sent to its group. There is never more than one of an instance. The error is that of ctx if that
-// ended first; any other says why it was not run.
+// RunCheck runs the command by which the policy of t asks, with the environment and in the directory of the instance,
+// as a session of its own, and returns how it ended and the first bytes of what it wrote. When ctx ends, and when its
+// first process has ended, KILL is sent to its group. There is never more than one of an instance. The error is that of
+// ctx if that ended first; any other says why it was not run.
 func (s *Spawner) RunCheck(ctx context.Context, t messages.Target) (output []byte, exit messages.Exit, err error) {
 	leave, err := s.enter()
 	if err != nil {
@@ -204,7 +207,8 @@ func (s *Spawner) startCheck(ctx context.Context, c *checked, t messages.Target)
 	_ = unix.SetNonblock(pipe[0], true) // it has no error for a pipe; the check's end is left as programs expect it
 	reader := os.NewFile(uintptr(pipe[0]), "output of a check")
 	writer := os.NewFile(uintptr(pipe[1]), "output of a check")
-	cmd := &exec.Cmd{Path: program, Args: line, Env: asked.env, Dir: app.WorkDir, SysProcAttr: checkAttributes(asked.as)}
+	cmd := &exec.Cmd{Path: program, Args: line, Env: asked.env, Dir: app.WorkDir,
+		SysProcAttr: checkAttributes(asked.as)}
 	known := s.forks()
 	defer known()
 	pid, err := forker.fork(cmd, asked.as, -1, pipe[1], pipe[1])
@@ -228,8 +232,8 @@ func (s *Spawner) startCheck(ctx context.Context, c *checked, t messages.Target)
 	return r, nil
 }
 
-// checkAttributes has a check end with this manager. One of another user is started by a thread that ends at once, with which it would
-// end, too: if this manager dies, the next one ends it.
+// checkAttributes has a check end with this manager. One of another user is started by a thread that ends at once, with
+// which it would end, too: if this manager dies, the next one ends it.
 func checkAttributes(as *runas.Settings) *syscall.SysProcAttr {
 	if as != nil {
 		return &syscall.SysProcAttr{Setsid: true}
@@ -258,7 +262,8 @@ func (k *checks) close() error {
 	return k.forker.close()
 }
 
-// tend waits for the end of a check, and ends its group. The group has its number as long as its first process is not reaped.
+// tend waits for the end of a check, and ends its group. The group has its number as long as its first process is not
+// reaped.
 func (s *Spawner) tend(ctx context.Context, c *checked, r *running) {
 	ended := make(chan error, 1)
 	s.exits.await(r.handle, func(err error) { ended <- err })
@@ -281,7 +286,8 @@ func (s *Spawner) tend(ctx context.Context, c *checked, r *running) {
 		kill()
 		err = <-ended
 	}
-	if err != nil { // the Spawner is closed, and it hangs in the kernel: the end of the thread that forked it has ended it, too
+	if err != nil {
+		// the Spawner is closed, and it hangs in the kernel: the end of the thread that forked it has ended it, too
 		r.output.Stop()
 		r.err = ErrClosed
 		close(r.over)
@@ -307,8 +313,8 @@ func (s *Spawner) tend(ctx context.Context, c *checked, r *running) {
 	close(r.over)
 }
 
-// findCheck returns the program as a path: a bare name is looked up in the PATH of the environment that the check gets, any other is
-// relative to the directory it runs in.
+// findCheck returns the program as a path: a bare name is looked up in the PATH of the environment that the check gets,
+// any other is relative to the directory it runs in.
 func findCheck(name, dir string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
 		if !filepath.IsAbs(name) {
@@ -326,7 +332,8 @@ func findCheck(name, dir string, env []string) (string, error) {
 				continue
 			}
 			found := filepath.Join(in, name)
-			if info, err := os.Stat(found); err == nil && info.Mode().IsRegular() && unix.Faccessat(unix.AT_FDCWD, found, unix.X_OK, unix.AT_EACCESS) == nil {
+			if info, err := os.Stat(found); err == nil && info.Mode().IsRegular() &&
+				unix.Faccessat(unix.AT_FDCWD, found, unix.X_OK, unix.AT_EACCESS) == nil {
 				return found, nil
 			}
 		}

@@ -19,8 +19,9 @@ import (
 
 // checkOf is a check of the app by a script of sh.
 func checkOf(app messages.AppInstance, script string) messages.Target {
-	return messages.Target{ID: app.InstanceID, Port: 30001, App: &app, Policy: messages.HealthPolicy{Kind: messages.HealthCommand,
-		Check: &messages.HealthCheck{Command: []string{"sh", "-c", script, "{id}", "{port}"}}}}
+	return messages.Target{ID: app.InstanceID, Port: 30001, App: &app,
+		Policy: messages.HealthPolicy{Kind: messages.HealthCommand,
+			Check: &messages.HealthCheck{Command: []string{"sh", "-c", script, "{id}", "{port}"}}}}
 }
 
 // pidIn returns the number that a script wrote to a file.
@@ -41,9 +42,11 @@ func TestTheCommandOfACheckRunsAsItsInstanceDoesAndIsNoneOfItsProcesses(t *testi
 	app.WorkDir = t.TempDir()
 	app.Env = map[string]string{"MINE": "1", "PORT": "x", EnvTag: "x", EnvStateDir: "x", EnvCheck: "x"}
 	p := spawned(t, s, app)
-	out, exit, err := s.RunCheck(t.Context(), checkOf(app, `echo "$0 $1 $PORT $MINE $PROCMAN_INSTANCE_ID"; pwd; env | grep -c 'PROCMAN_[RS]'; for n in 0 1 2 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$n ] && printf $n; done; echo; cat; echo bad >&2; exit 3`))
+	out, exit, err := s.RunCheck(t.Context(), checkOf(app,
+		`echo "$0 $1 $PORT $MINE $PROCMAN_INSTANCE_ID"; pwd; env | grep -c 'PROCMAN_[RS]'; for n in 0 1 2 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$n ] && printf $n; done; echo; cat; echo bad >&2; exit 3`))
 	require.NoError(t, err)
-	require.Equal(t, fmt.Sprintf("a 30001 30001 1 a\n%s\n0\n012\nbad\n", app.WorkDir), string(out), "0 to 2 are open, and the first is empty")
+	require.Equal(t, fmt.Sprintf("a 30001 30001 1 a\n%s\n0\n012\nbad\n", app.WorkDir), string(out),
+		"0 to 2 are open, and the first is empty")
 	require.Equal(t, "exited with code 3", exit.String())
 
 	out, exit, err = s.RunCheck(t.Context(), checkOf(app, "kill -SEGV $$"))
@@ -98,8 +101,9 @@ func TestACheckEndsInTimeWithAllThatItHasStarted(t *testing.T) {
 	app := sleeper("a")
 	dir := t.TempDir()
 	for name, script := range map[string]string{
-		"one that hangs":              "sleep 300 & echo $! > DIR/child; echo so far; echo $$ > DIR/pid; wait",
-		"one that minds no signal":    "trap '' TERM HUP INT; (trap '' TERM HUP; exec sleep 300) & echo $! > DIR/child; echo so far; echo $$ > DIR/pid; while :; do sleep 1; done",
+		"one that hangs": "sleep 300 & echo $! > DIR/child; echo so far; echo $$ > DIR/pid; wait",
+		"one that minds no signal": "trap '' TERM HUP INT; (trap '' TERM HUP; exec sleep 300) & echo $! > " +
+			"DIR/child; echo so far; echo $$ > DIR/pid; while :; do sleep 1; done",
 		"one that leaves another one": "sleep 300 & echo $! > DIR/child; echo so far; echo $$ > DIR/pid",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +121,8 @@ func TestACheckEndsInTimeWithAllThatItHasStarted(t *testing.T) {
 			out, _, err := s.RunCheck(ctx, checkOf(app, strings.ReplaceAll(script, "DIR", at)))
 			require.Equal(t, ctx.Err(), err)
 			require.Equal(t, "so far\n", string(out))
-			eventually(t, "all of it is gone", func() bool { return !alive(pidIn(t, at+"/pid")) && !alive(pidIn(t, at+"/child")) })
+			eventually(t, "all of it is gone",
+				func() bool { return !alive(pidIn(t, at+"/pid")) && !alive(pidIn(t, at+"/child")) })
 			_, err = os.Stat(fmt.Sprintf("/proc/%d", pidIn(t, at+"/pid")))
 			require.ErrorIs(t, err, os.ErrNotExist, "it is reaped")
 		})
@@ -201,7 +206,8 @@ func TestWhatACheckHasStartedOutlivesNoManagerForLong(t *testing.T) {
 	t.Parallel()
 	dir, files := stateDir(t), t.TempDir()
 	app := sleeper("a").WithDefaults()
-	script := strings.ReplaceAll("sleep 300 & echo $! > DIR/child; setsid sleep 300 & echo $! > DIR/away; echo $$ > DIR/pid; wait", "DIR", files)
+	script := strings.ReplaceAll("sleep 300 & echo $! > DIR/child; setsid sleep 300 & echo $! > DIR/away; echo $$ > "+
+		"DIR/pid; wait", "DIR", files)
 	m := predecessor(t, "manager", order{Dir: dir, Launches: []messages.Launch{{App: app, Run: 1, Port: 30001}},
 		Checks: []messages.Target{checkOf(app, script)}})
 	check, child, away := pidIn(t, files+"/pid"), pidIn(t, files+"/child"), pidIn(t, files+"/away")

@@ -18,8 +18,8 @@ import (
 	"procman/messages"
 )
 
-// readings reads the process table for many at once: who asks while it is being read waits for the next reading, with all
-// others who do. So a thousand stops cost a few readings.
+// readings reads the process table for many at once: who asks while it is being read waits for the next reading, with
+// all others who do. So a thousand stops cost a few readings.
 type readings struct {
 	read  func() error
 	start func(func()) // a goroutine
@@ -79,8 +79,8 @@ func (t *readings) make(r *reading) {
 	}
 }
 
-// tagsByLock returns the tags of the run whose lock the process holds, as the lock says them: a helper may have been started
-// without the environment. To have the file open is not to hold the lock: anybody may read it.
+// tagsByLock returns the tags of the run whose lock the process holds, as the lock says them: a helper may have been
+// started without the environment. To have the file open is not to hold the lock: anybody may read it.
 func tagsByLock(proc kernel.Procfs, pid int, buffer []byte) kernel.Tags {
 	target, err := proc.FD(pid, kernel.LockFD)
 	if err != nil || dirOfLock(target) == "" || !proc.Locks(pid, kernel.LockFD, buffer) {
@@ -99,14 +99,15 @@ func tagsByLock(proc kernel.Procfs, pid int, buffer []byte) kernel.Tags {
 	return kernel.Tags{Dir: r.Dir, Tag: r.Tag, Spec: r.Spec, ID: r.ID, Run: r.Run, Port: r.Port}
 }
 
-// tagPatience is how long a process is asked for its tags: to read the environment of one that hangs in the kernel may never
-// end. That one goes without; all others are asked, however long that takes on a busy host.
+// tagPatience is how long a process is asked for its tags: to read the environment of one that hangs in the kernel may
+// never end. That one goes without; all others are asked, however long that takes on a busy host.
 const tagPatience = time.Second
 
 // environPart is how much of an environment is read at a time.
 const environPart = 16 << 10
 
-// enquiry asks processes for their tags. Its goroutine ends with it, unless it hangs in the kernel: then it is left there.
+// enquiry asks processes for their tags. Its goroutine ends with it, unless it hangs in the kernel: then it is left
+// there.
 type enquiry struct {
 	tags    func(pid int, buffer []byte) kernel.Tags
 	buffers *sync.Pool // of *[environPart]byte
@@ -176,7 +177,8 @@ type sending struct {
 	group     bool // the group has it already
 }
 
-// asks reports whether it asks a process to end: whatever is sent to all of a run does, but for what ends it, and what wakes it.
+// asks reports whether it asks a process to end: whatever is sent to all of a run does, but for what ends it, and what
+// wakes it.
 func (s sending) asks() bool { return s.Signal != syscall.SIGKILL && s.Signal != syscall.SIGCONT }
 
 // circle picks the living processes of the run beside its first one. p.rest is locked.
@@ -190,7 +192,8 @@ func (p *process) circle(table map[int]kernel.Process, in map[int]bool) map[int]
 	}
 	r := p.record
 	found := map[int]kernel.Process{}
-	for _, x := range kernel.Circle(table, kernel.Run{Boot: r.Boot, PID: r.PID, Start: r.Start, Tag: r.Tag, Number: r.Run, Cgroup: in}, unbroken) {
+	for _, x := range kernel.Circle(table, kernel.Run{Boot: r.Boot, PID: r.PID, Start: r.Start, Tag: r.Tag,
+		Number: r.Run, Cgroup: in}, unbroken) {
 		found[x.PID] = x
 	}
 	for pid, was := range p.rest.seen {
@@ -225,13 +228,14 @@ func (p *process) circle(table map[int]kernel.Process, in map[int]bool) map[int]
 // away reports whether a process of the run has left its session and its group.
 func (p *process) away(x kernel.Process) bool { return x.Session != p.pid && x.Group != p.pid }
 
-// look brings what is known of the run's others up to date. Those that were forked after all were sent what ends them get it
-// now. since is when the table may have been read at the earliest.
+// look brings what is known of the run's others up to date. Those that were forked after all were sent what ends them
+// get it now. since is when the table may have been read at the earliest.
 func (p *process) look(since time.Time) {
 	if err := p.home.readings.after(since); errors.Is(err, ErrClosed) {
 		return // whoever adopts it looks
 	} else if err != nil {
-		p.home.log.Error("the processes of a run cannot be looked for", "instance", string(p.id), "run", p.record.Run, "error", err)
+		p.home.log.Error("the processes of a run cannot be looked for", "instance", string(p.id), "run", p.record.Run,
+			"error", err)
 		return
 	}
 	p.rest.mu.Lock()
@@ -305,7 +309,8 @@ func (p *process) allLive() bool {
 	defer p.rest.mu.Unlock()
 	for pid, x := range p.rest.seen {
 		st, err := p.home.proc.Stat(pid)
-		if err != nil && kernel.Gone(err) || err == nil && (st.Start != x.Start || st.Zombie() && !p.home.proc.Threads(pid)) {
+		if err != nil && kernel.Gone(err) || err == nil &&
+			(st.Start != x.Start || st.Zombie() && !p.home.proc.Threads(pid)) {
 			return false
 		}
 	}
@@ -330,7 +335,8 @@ func (p *process) send(to []int, s sending) {
 		}
 		err := p.home.signalMember(x.Process, s.Signal)
 		if s.asks() && err == nil {
-			err = p.home.signalMember(x.Process, syscall.SIGCONT) // or one that is stopped would sleep through its grace
+			// or one that is stopped would sleep through its grace
+			err = p.home.signalMember(x.Process, syscall.SIGCONT)
 		}
 		if err != nil && !errors.Is(err, unix.ESRCH) {
 			p.home.log.Error("a process of a run cannot be signalled", "instance", string(p.id), "run", p.record.Run,
@@ -339,8 +345,8 @@ func (p *process) send(to []int, s sending) {
 	}
 }
 
-// signalRest has the signal sent to those beside the group. They have to be looked for, which may take a while: so it is
-// done by a worker, in order, and for several signals at once.
+// signalRest has the signal sent to those beside the group. They have to be looked for, which may take a while: so it
+// is done by a worker, in order, and for several signals at once.
 func (p *process) signalRest(s sending) {
 	p.rest.mu.Lock()
 	defer p.rest.mu.Unlock()

@@ -18,8 +18,8 @@ import (
 	"procman/messages"
 )
 
-// TestAProcessWhoseEnvironmentHangsGoesWithoutATagAndAllOthersAreAsked: on a busy host a helper that was not looked at in time
-// would live on for ever, and one process that hangs must not hide all others.
+// TestAProcessWhoseEnvironmentHangsGoesWithoutATagAndAllOthersAreAsked: on a busy host a helper that was not looked at
+// in time would live on for ever, and one process that hangs must not hide all others.
 func TestAProcessWhoseEnvironmentHangsGoesWithoutATagAndAllOthersAreAsked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -52,7 +52,8 @@ func TestWhoHoldsTheLockOfARunBelongsToItWhateverItShowsAndWhoReadsItDoesNot(t *
 	p := spawned(t, s, shell(`(env -i setsid /bin/sh -c 'echo $$; exec sleep 300' &); exec sleep 300`))
 	var helper int
 	eventually(t, "the helper is there", func() bool { _, err := fmt.Sscan(output(t, s), &helper); return err == nil })
-	eventually(t, "it shows nothing", func() bool { return kernel.Procfs("/proc").TagsOf(helper, make([]byte, 1<<16)).Tag == "" })
+	eventually(t, "it shows nothing",
+		func() bool { return kernel.Procfs("/proc").TagsOf(helper, make([]byte, 1<<16)).Tag == "" })
 	reader := exec.Command("sleep", "300")
 	lock, err := os.Open(s.dir.InstanceLock("a"))
 	require.NoError(t, err)
@@ -105,13 +106,14 @@ func TestAReadingOfTheProcessTableAsksOnlyThoseThatAreNew(t *testing.T) {
 	clear(asked)
 	require.NoError(t, c.read())
 	require.Contains(t, c.tagged(), cmd.Process.Pid)
-	require.NotContains(t, c.kept, ended.Process.Pid, "who has ended is forgotten, or a busy host would fill the memory")
+	require.NotContains(t, c.kept, ended.Process.Pid,
+		"who has ended is forgotten, or a busy host would fill the memory")
 	require.NotContains(t, c.strangers, ended.Process.Pid)
 	require.NotContains(t, c.families, "ended")
 }
 
-// While a program is being executed the kernel shows no environment: who is caught by that, and then shows the tag of another run, is
-// that other run's, however many are forked meanwhile.
+// While a program is being executed the kernel shows no environment: who is caught by that, and then shows the tag of
+// another run, is that other run's, however many are forked meanwhile.
 func TestWhoIsSeenWhileItExecutesAProgramIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	for name, leader := range map[string]int{"a stranger": 0, "one that a run has started": os.Getpid()} {

@@ -35,14 +35,15 @@ func Elsewhere(ctx context.Context, dir messages.StateDir, apps []*messages.AppI
 	for _, app := range apps {
 		for _, x := range s.foreign(*app) {
 			dir := messages.StateDir(x.Dir)
-			found = append(found, Foreign{ID: app.InstanceID, PID: x.PID, Dir: dir, Manager: Owner(dir), Socket: socketOf(dir)})
+			found = append(found, Foreign{ID: app.InstanceID, PID: x.PID, Dir: dir, Manager: Owner(dir),
+				Socket: socketOf(dir)})
 		}
 	}
 	return found, nil
 }
 
-// foreign returns the processes of the instance that were started under other state directories, of those that the newest
-// look at all processes has shown and that still live.
+// foreign returns the processes of the instance that were started under other state directories, of those that the
+// newest look at all processes has shown and that still live.
 func (s *Spawner) foreign(app messages.AppInstance) []kernel.Process {
 	s.mu.Lock()
 	seen := s.others[app.InstanceID]
@@ -99,8 +100,8 @@ func canonical(path string) string {
 	return path
 }
 
-// elsewhere returns why the instance must not be started: it runs already, under another state directory. Nobody here has
-// a record of that, so it is not taken over either.
+// elsewhere returns why the instance must not be started: it runs already, under another state directory. Nobody here
+// has a record of that, so it is not taken over either.
 func (s *Spawner) elsewhere(app messages.AppInstance) *messages.StartError {
 	others := s.foreign(app)
 	if len(others) == 0 {
@@ -108,15 +109,18 @@ func (s *Spawner) elsewhere(app messages.AppInstance) *messages.StartError {
 	}
 	x, err := others[0], &messages.StartError{Fault: messages.FaultElsewhere}
 	if m := Owner(messages.StateDir(x.Dir)); m != 0 {
-		err.Err = fmt.Errorf("process %d, started under the state directory %s, which the manager with pid %d has", x.PID, x.Dir, m)
+		err.Err = fmt.Errorf("process %d, started under the state directory %s, which the manager with pid %d has",
+			x.PID, x.Dir, m)
 		err.Help = "it is started here once that process has ended, which that manager can end"
 		if socket := socketOf(messages.StateDir(x.Dir)); socket != "" {
-			err.Help = fmt.Sprintf("it is started here once that process has ended: `procman --socket %s stop %s`", socket, x.ID)
+			err.Help = fmt.Sprintf("it is started here once that process has ended: `procman --socket %s stop %s`",
+				socket, x.ID)
 		}
 		return err
 	}
 	err.Err = fmt.Errorf("process %d, started under the state directory %s, which no manager has", x.PID, x.Dir)
-	err.Help = fmt.Sprintf("it is started here once that process has ended (`kill %d`), and a manager with `state_dir: %s` takes it over as it is", x.PID, x.Dir)
+	err.Help = fmt.Sprintf("it is started here once that process has ended (`kill %d`), and a manager with "+
+		"`state_dir: %s` takes it over as it is", x.PID, x.Dir)
 	return err
 }
 

@@ -19,7 +19,8 @@ func worker(dir string) messages.AppInstance {
 	return app
 }
 
-// state_dir was changed: what runs under the former one is not started a second time, and not taken over without a record.
+// state_dir was changed: what runs under the former one is not started a second time, and not taken over without a
+// record.
 func TestAnInstanceThatRunsUnderAnotherStateDirectoryIsNotStarted(t *testing.T) {
 	t.Parallel()
 	work := t.TempDir()
@@ -60,7 +61,8 @@ func TestWhatBelongsToAnotherProjectIsNoReasonNotToStart(t *testing.T) {
 	for name, other := range map[string]messages.AppInstance{
 		"another directory": worker(t.TempDir()),
 		"another id":        func() messages.AppInstance { a := worker(work); a.InstanceID = "b"; return a }(),
-		"another program":   {InstanceID: "a", Executable: "/bin/sh", Args: []string{"-c", "read x </dev/zero; exit"}, WorkDir: work},
+		"another program": {InstanceID: "a", Executable: "/bin/sh", Args: []string{"-c", "read x </dev/zero; exit"},
+			WorkDir: work},
 	} {
 		t.Run(name, func(t *testing.T) {
 			theirs, ours := stateDir(t), stateDir(t)
@@ -93,7 +95,8 @@ func TestTheManagerUnderWhichItRunsIsNamed(t *testing.T) {
 	require.Contains(t, err.Error(), "`procman --socket "+former.Socket()+" stop a`")
 }
 
-// Two things were changed at once: where the state lies, and with it everything else. Then it is the record that counts.
+// Two things were changed at once: where the state lies, and with it everything else. Then it is the record that
+// counts.
 func TestARecordThatCameAlongIsNoStranger(t *testing.T) {
 	t.Parallel()
 	former := stateDir(t)

@@ -14,8 +14,9 @@ import (
 	"procman/messages"
 )
 
-// environment returns what a process is started with: procman's marks and those of who launches it, which nothing overrides, then the
-// instance's own variables, then those of the user it runs as, if that is another one, and those of the manager that are passed on.
+// environment returns what a process is started with: procman's marks and those of who launches it, which nothing
+// overrides, then the instance's own variables, then those of the user it runs as, if that is another one, and those of
+// the manager that are passed on.
 func (s *Spawner) environment(l messages.Launch, r runRecord, as *runas.Settings) []string {
 	var e environment
 	put := e.put
@@ -29,13 +30,14 @@ func (s *Spawner) environment(l messages.Launch, r runRecord, as *runas.Settings
 		name, value, _ := strings.Cut(line, "=")
 		put(name, value)
 	}
-	// Nobody else says so of a run: what shows that it is fenced is ended as such, and who trusts an epoch trusts procman.
+	// Nobody else says so of a run: what shows that it is fenced is ended as such, and who trusts an epoch trusts
+	// procman.
 	e.keep(kernel.EnvEpoch, kernel.EnvFence)
 	return e.with(l.App, as, s.env)
 }
 
-// checkEnvironment returns what the command of a health check is started with: what the instance has, but for the marks of its run,
-// for it is none of its processes.
+// checkEnvironment returns what the command of a health check is started with: what the instance has, but for the marks
+// of its run, for it is none of its processes.
 func (s *Spawner) checkEnvironment(app messages.AppInstance, port int, as *runas.Settings) []string {
 	var e environment
 	e.put(EnvCheck, s.checks.mark+"@"+string(s.dir))

@@ -42,8 +42,8 @@ func newExits(start func(func())) (*exits, error) {
 	return &exits{start: start, file: file, raw: raw, waiting: map[int32]func(error){}}, nil
 }
 
-// await calls ended with nil when the process has ended: all its threads, not its group; with os.ErrClosed after close. It is
-// called once, and must not wait for anything. The descriptor stays open until then.
+// await calls ended with nil when the process has ended: all its threads, not its group; with os.ErrClosed after close.
+// It is called once, and must not wait for anything. The descriptor stays open until then.
 func (x *exits) await(fd *kernel.Pidfd, ended func(error)) {
 	x.mu.Lock()
 	if x.closed {

@@ -14,10 +14,12 @@ import (
 // The windows are tried by: go test -tags failpoint ./actors/spawn
 func TestAManagerKilledInAnyWindowLeavesExactlyOneProcessOrNone(t *testing.T) {
 	t.Parallel()
-	for point, processes := range map[string]int{"before-fork": 0, "after-fork": 1, "mid-record": 1, "after-record": 1} {
+	for point, processes := range map[string]int{"before-fork": 0, "after-fork": 1, "mid-record": 1,
+		"after-record": 1} {
 		t.Run(point, func(t *testing.T) {
 			dir := stateDir(t)
-			predecessor(t, "manager", order{Dir: dir, Launches: []messages.Launch{{App: sleeper("a"), Run: 7, Port: 30007}}}, "PROCMAN_FAILPOINT="+point)
+			predecessor(t, "manager", order{Dir: dir, Launches: []messages.Launch{{App: sleeper("a"), Run: 7,
+				Port: 30007}}}, "PROCMAN_FAILPOINT="+point)
 			s := opened(t, dir)
 			require.Len(t, tagged(t, dir), processes)
 			list := survivors(t, s)
@@ -39,7 +41,8 @@ func TestAManagerKilledBetweenReapingAndTheRecordTellsNoWrongExit(t *testing.T) 
 	t.Parallel()
 	for _, point := range []string{"before-reap", "after-reap"} {
 		dir := stateDir(t)
-		m := predecessor(t, "manager", order{Dir: dir, Launches: []messages.Launch{{App: shell("exit 3"), Run: 7}}}, "PROCMAN_FAILPOINT="+point)
+		m := predecessor(t, "manager", order{Dir: dir, Launches: []messages.Launch{{App: shell("exit 3"), Run: 7}}},
+			"PROCMAN_FAILPOINT="+point)
 		_ = m.cmd.Wait()
 		exit := goneWith(t, opened(t, dir))
 		require.True(t, !exit.Known || exit.Code == 3)
@@ -50,7 +53,8 @@ func TestWhatIsRememberedIsTheOldOrTheNew(t *testing.T) {
 	t.Parallel()
 	for point, want := range map[string]int{"before-remember:2": 1, "mid-remember:2": 1, "after-remember:2": 2} {
 		dir := stateDir(t)
-		m := predecessor(t, "manager", order{Dir: dir, Remember: []messages.Memory{{ID: "a", Run: 1}, {ID: "a", Run: 2}}}, "PROCMAN_FAILPOINT="+point)
+		m := predecessor(t, "manager", order{Dir: dir,
+			Remember: []messages.Memory{{ID: "a", Run: 1}, {ID: "a", Run: 2}}}, "PROCMAN_FAILPOINT="+point)
 		m.kill()
 		all := recalled(t, opened(t, dir))
 		require.Len(t, all, 1)

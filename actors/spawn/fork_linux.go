@@ -20,11 +20,11 @@ import (
 	"procman/actors/runas"
 )
 
-// forker starts commands, one after the other, on a thread of its own that has a table of descriptors of its own with next to
-// nothing in it. For a fork copies the table of the thread that forks, and the exec closes what was copied, one by one: at a
-// thousand instances that is a third of what a start costs, and at ten thousand most of it.
-// Nor is a signal blocked on that thread, whatever was blocked when the manager was started: a child inherits the mask, and
-// one in which TERM is blocked could not be asked to end.
+// forker starts commands, one after the other, on a thread of its own that has a table of descriptors of its own with
+// next to nothing in it. For a fork copies the table of the thread that forks, and the exec closes what was copied, one
+// by one: at a thousand instances that is a third of what a start costs, and at ten thousand most of it. Nor is a
+// signal blocked on that thread, whatever was blocked when the manager was started: a child inherits the mask, and one
+// in which TERM is blocked could not be asked to end.
 type forker struct {
 	orders chan func() // for the thread
 	log    *slog.Logger
@@ -74,8 +74,8 @@ func (f *forker) open() error {
 	})
 }
 
-// onThreadOfItsOwn runs do on a thread that ends with it, and is not the first one: what others see of this process in /proc is
-// what that one has.
+// onThreadOfItsOwn runs do on a thread that ends with it, and is not the first one: what others see of this process in
+// /proc is what that one has.
 func onThreadOfItsOwn(start func(func()), do func()) {
 	start(func() {
 		runtime.LockOSThread() // for good
@@ -111,8 +111,8 @@ func (f *forker) run() {
 	}
 }
 
-// do has the thread call the function, which uses no file that others have opened, and no function of the os package that
-// opens or looks at one: a test binary writes into its own file which that was.
+// do has the thread call the function, which uses no file that others have opened, and no function of the os package
+// that opens or looks at one: a test binary writes into its own file which that was.
 func (f *forker) do(what func() error) error {
 	done := make(chan error, 1)
 	f.orders <- func() { done <- what() }
@@ -128,8 +128,8 @@ func (f *forker) close() error {
 	return unix.Close(f.send)
 }
 
-// ownTable gives the calling thread a table of descriptors of its own that has 0 to 2, the one, and what the Go runtime waits
-// with: any thread may come to look for what is ready, this one too.
+// ownTable gives the calling thread a table of descriptors of its own that has 0 to 2, the one, and what the Go runtime
+// waits with: any thread may come to look for what is ready, this one too.
 func ownTable(keep int) error {
 	// Not by unshare, which some sandboxes forbid.
 	if err := unix.CloseRange(math.MaxInt32, math.MaxInt32, unix.CLOSE_RANGE_UNSHARE); err != nil {
@@ -159,8 +159,9 @@ var errShared = errors.New("a thread cannot have a table of descriptors of its o
 const threadFiles = "/proc/thread-self/fd"
 
 // fork starts the command, with /dev/null and those descriptors as its own from 0 on; until it executes its program it
-// has the lock, too, if that is not -1. A cgroup that it is started in is a descriptor of this process, too. fork returns once the
-// program is executed, or could not be. The command has no handle of the process, which is watched by a pidfd.
+// has the lock, too, if that is not -1. A cgroup that it is started in is a descriptor of this process, too. fork
+// returns once the program is executed, or could not be. The command has no handle of the process, which is watched by
+// a pidfd.
 func (f *forker) fork(cmd *exec.Cmd, as *runas.Settings, lock int, files ...int) (pid int, err error) {
 	if as != nil {
 		return forkAs(cmd, as, lock, files...)
@@ -203,8 +204,8 @@ func (f *forker) fork(cmd *exec.Cmd, as *runas.Settings, lock int, files ...int)
 // forkers start the instances, each by whichever is free.
 type forkers chan *forker
 
-// manyForkers is more than one: each waits in the kernel until its child has executed its program, and a thousand starts by one alone
-// took an eighth longer.
+// manyForkers is more than one: each waits in the kernel until its child has executed its program, and a thousand
+// starts by one alone took an eighth longer.
 const manyForkers = 2
 
 // newForkers run until close is called.
@@ -235,8 +236,8 @@ func (all forkers) close() (err error) {
 	return err
 }
 
-// forkAs is fork for a command that is started as its settings say, by a thread that has the table of all: they may need one that
-// nobody uses afterwards.
+// forkAs is fork for a command that is started as its settings say, by a thread that has the table of all: they may
+// need one that nobody uses afterwards.
 func forkAs(cmd *exec.Cmd, as *runas.Settings, lock int, files ...int) (pid int, err error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
@@ -270,7 +271,8 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// receive returns files of the calling thread's table for the descriptors, which fork has sent if that is not the table of all.
+// receive returns files of the calling thread's table for the descriptors, which fork has sent if that is not the table
+// of all.
 func (f *forker) receive(fds []int) (files []*os.File, err error) {
 	many := len(fds)
 	if f.take < 0 {

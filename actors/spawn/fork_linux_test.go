@@ -62,7 +62,8 @@ func TestAForkCopiesNoDescriptorOfTheManagersInstances(t *testing.T) {
 	files := forkersFiles(t, s)
 	require.Contains(t, files, "anon_inode:[eventpoll]", "what the runtime waits with")
 	for _, file := range files {
-		require.False(t, strings.Contains(file, "pidfd") || strings.HasPrefix(file, string(s.dir)), "%s: of an instance, or of its own", file)
+		require.False(t, strings.Contains(file, "pidfd") || strings.HasPrefix(file, string(s.dir)),
+			"%s: of an instance, or of its own", file)
 	}
 }
 
@@ -97,7 +98,8 @@ func TestWhereAThreadCannotHaveATableOfItsOwnAProcessHasTheSameFiles(t *testing.
 	s.forkers = make(forkers, 1)
 	s.forkers <- shared
 	require.Equal(t, "exited with code 0", spawned(t, s, player(t, "descriptors")).Wait().String())
-	require.Equal(t, fmt.Sprintf("0 /dev/null\n1 %s\n2 %s\n3 %s\n", s.dir.Stdout("a"), s.dir.Stderr("a"), s.dir.InstanceLock("a")), output(t, s))
+	require.Equal(t, fmt.Sprintf("0 /dev/null\n1 %s\n2 %s\n3 %s\n", s.dir.Stdout("a"), s.dir.Stderr("a"),
+		s.dir.InstanceLock("a")), output(t, s))
 	require.NoError(t, shared.close())
 }
 
@@ -120,7 +122,8 @@ func BenchmarkAForkBesideDescriptors(b *testing.B) {
 					defer unix.Close(fd)
 				}
 				for b.Loop() {
-					cmd, pid, fd := &exec.Cmd{Path: "/bin/true", SysProcAttr: &syscall.SysProcAttr{Setsid: true}}, 0, int(null.Fd())
+					cmd, pid, fd := &exec.Cmd{Path: "/bin/true", SysProcAttr: &syscall.SysProcAttr{Setsid: true}},
+						0, int(null.Fd())
 					if table == "own" {
 						pid, err = f.fork(cmd, nil, fd, fd, fd)
 						require.NoError(b, err)

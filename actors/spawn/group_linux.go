@@ -24,9 +24,9 @@ type group struct {
 	child bool // the leader is a child of ours that only we reap, and has not been reaped
 }
 
-// signal sends sig to every process of the group. The error is ESRCH if nobody is left. It is not whole if it has reached
-// the leader at most: before Linux 6.9 a pidfd reaches its own process only, and once the leader has been reaped somebody
-// else may be given the number of the group.
+// signal sends sig to every process of the group. The error is ESRCH if nobody is left. It is not whole if it has
+// reached the leader at most: before Linux 6.9 a pidfd reaches its own process only, and once the leader has been
+// reaped somebody else may be given the number of the group.
 func (s *Spawner) signal(g *group, sig syscall.Signal) (whole bool, err error) {
 	if !s.old {
 		// It reaches the group also when its leader is gone, and no other group that has been given its number.

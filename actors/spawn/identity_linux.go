@@ -56,8 +56,8 @@ func runOf(r *runRecord) *kernel.Run {
 }
 
 // judgeRecorded says what the process is that has the pid on record. The pidfd was opened before: were the pid given to
-// another process in between, the pidfd would be that of a process that began earlier, and nothing below would fit. Of a leader
-// it reports whether it has its lock here.
+// another process in between, the pidfd would be that of a process that began earlier, and nothing below would fit. Of
+// a leader it reports whether it has its lock here.
 func (s *Spawner) judgeRecorded(fd *kernel.Pidfd, r *runRecord) (verdict kernel.Verdict, d *doubt, here bool) {
 	e := kernel.Evidence{Boot: s.boot, Record: runOf(r), PID: r.PID}
 	st, err := s.proc.Stat(r.PID)
@@ -96,8 +96,8 @@ func (s *Spawner) judgeRecorded(fd *kernel.Pidfd, r *runRecord) (verdict kernel.
 	return verdict, nil, here
 }
 
-// judgeSeen says what each of those is that were seen, beside the process of the record r, and finds the leader among them.
-// A process of which r is the record has been looked at before.
+// judgeSeen says what each of those is that were seen, beside the process of the record r, and finds the leader among
+// them. A process of which r is the record has been looked at before.
 func (s *Spawner) judgeSeen(id messages.InstanceID, r *runRecord, seen []kernel.Process) findings {
 	type candidate struct {
 		kernel.Process
@@ -110,7 +110,8 @@ func (s *Spawner) judgeSeen(id messages.InstanceID, r *runRecord, seen []kernel.
 		if x.Zombie() || r != nil && x.PID == r.PID && x.Start == r.Start {
 			continue
 		}
-		e := kernel.Evidence{Boot: s.boot, Record: runOf(r), PID: x.PID, Stat: x.Stat, Shows: x.Tags, Ours: x.ID == id && s.isOurs(x.Dir)}
+		e := kernel.Evidence{Boot: s.boot, Record: runOf(r), PID: x.PID, Stat: x.Stat, Shows: x.Tags,
+			Ours: x.ID == id && s.isOurs(x.Dir)}
 		var says *runRecord
 		if x.Tag == "" || r == nil || x.Tag != r.Tag && x.Run >= r.Run {
 			e.Lock, e.Witness, says = s.lockOf(x.PID, id)
@@ -132,7 +133,8 @@ func (s *Spawner) judgeSeen(id messages.InstanceID, r *runRecord, seen []kernel.
 			}
 		case kernel.Leader:
 			c := candidate{Process: x, record: s.recordOf(id, x)}
-			if says != nil && e.Witness != nil && says.Tag == e.Witness.Tag && says.PID == x.PID && (x.Tag == "" || x.Tag == says.Tag) {
+			if says != nil && e.Witness != nil && says.Tag == e.Witness.Tag && says.PID == x.PID &&
+				(x.Tag == "" || x.Tag == says.Tag) {
 				c.record, c.witness = *says, true
 				c.record.ID = id
 			}
@@ -153,7 +155,8 @@ func (s *Spawner) judgeSeen(id messages.InstanceID, r *runRecord, seen []kernel.
 		return 0
 	}
 	slices.SortFunc(leaders, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(sure(b), sure(a)), cmp.Compare(b.record.Run, a.record.Run), cmp.Compare(b.Start, a.Start), cmp.Compare(b.PID, a.PID))
+		return cmp.Or(cmp.Compare(sure(b), sure(a)), cmp.Compare(b.record.Run, a.record.Run),
+			cmp.Compare(b.Start, a.Start), cmp.Compare(b.PID, a.PID))
 	})
 	for n, c := range leaders {
 		if n == 0 {
@@ -168,7 +171,8 @@ func (s *Spawner) judgeSeen(id messages.InstanceID, r *runRecord, seen []kernel.
 // recordOf makes a record of what a process shows.
 func (s *Spawner) recordOf(id messages.InstanceID, x kernel.Process) runRecord {
 	return runRecord{
-		ID: id, Boot: s.boot, PID: x.PID, Start: x.Start, Tag: x.Tag, Run: x.Run, Port: x.Port, Spec: x.Spec, Dir: x.Dir,
+		ID: id, Boot: s.boot, PID: x.PID, Start: x.Start, Tag: x.Tag, Run: x.Run, Port: x.Port,
+		Spec: x.Spec, Dir: x.Dir,
 		Started: readClock().stamp(sinceBoot(x.Start)),
 	}
 }
@@ -209,8 +213,8 @@ const (
 	maxTestimony = 16 << 10
 )
 
-// recordInLock writes into the lock that the process holds for life whose it is. So it is known when its record is lost and it
-// shows no environment. That it fails is no harm: there are the record and the tag.
+// recordInLock writes into the lock that the process holds for life whose it is. So it is known when its record is lost
+// and it shows no environment. That it fails is no harm: there are the record and the tag.
 func recordInLock(lock *os.File, r runRecord) error {
 	text, err := record.Seal(lockKind, r)
 	if err != nil {
@@ -261,8 +265,8 @@ func (s *Spawner) oursByName() func(dir string) bool {
 }
 
 // managerOf returns the live manager, other than this one, of the directories that the process was started under: those
-// given, the one in which its lock lies, which may have been moved, and the one from which it was managed last. If there is
-// none, those that exist are kept from any other from now on: a process has one manager.
+// given, the one in which its lock lies, which may have been moved, and the one from which it was managed last. If
+// there is none, those that exist are kept from any other from now on: a process has one manager.
 func (s *Spawner) managerOf(id messages.InstanceID, pid int, dirs ...string) otherManager {
 	m, _ := s.managerAndLock(id, pid, dirs...)
 	return m
@@ -289,8 +293,8 @@ func (s *Spawner) managerAndLock(id messages.InstanceID, pid int, dirs ...string
 	return otherManager{}, here
 }
 
-// mark writes into the lock that the process holds from where it is managed now, if that lock lies elsewhere: so whoever
-// comes to where it lay knows whose it is.
+// mark writes into the lock that the process holds from where it is managed now, if that lock lies elsewhere: so
+// whoever comes to where it lay knows whose it is.
 func (s *Spawner) mark(r runRecord) {
 	target, err := s.proc.FD(r.PID, kernel.LockFD)
 	if err != nil || target == s.dir.InstanceLock(r.ID) || dirOfLock(target) == "" {
@@ -324,8 +328,9 @@ func dirOfLock(target string) string {
 	return filepath.Dir(instances)
 }
 
-// claim takes the lock of another state directory, and keeps it until Close. It returns the pid of the manager that has it,
-// unseen if that one is not visible here, and 0 if the directory has no manager, or does not exist. Who only looks takes none.
+// claim takes the lock of another state directory, and keeps it until Close. It returns the pid of the manager that has
+// it, unseen if that one is not visible here, and 0 if the directory has no manager, or does not exist. Who only looks
+// takes none.
 func (s *Spawner) claim(dir string) int {
 	other := messages.StateDir(dir)
 	if s.lock == nil {
@@ -363,7 +368,8 @@ func (s *Spawner) claim(dir string) int {
 		}
 		return unseen
 	}
-	s.log.Warn("processes were started under another state directory, of which no manager lives; they are managed from here now, and no other manager gets it meanwhile",
+	s.log.Warn("processes were started under another state directory, of which no manager lives; they are managed "+
+		"from here now, and no other manager gets it meanwhile",
 		"dir", dir)
 	s.claims[dir] = f
 	return 0
@@ -375,15 +381,18 @@ func (s *Spawner) unclear(id messages.InstanceID, d *doubt) *messages.StartError
 		return &messages.StartError{Fault: messages.FaultUnclear, Err: fmt.Errorf(format, args...), Help: help}
 	}
 	if d.room != nil {
-		return &messages.StartError{Fault: messages.FaultNotTaken, Err: fmt.Errorf("process %d runs on: %w", d.pid, d.room)}
+		return &messages.StartError{Fault: messages.FaultNotTaken,
+			Err: fmt.Errorf("process %d runs on: %w", d.pid, d.room)}
 	}
 	end := fmt.Sprintf("it is decided by itself once that process has ended: `kill %d`", d.pid)
 	forget := fmt.Sprintf("; or, if it is none of %q's, remove %s", string(id), s.dir.Run(id))
 	switch d.why {
 	case kernel.DoubtHidden:
-		return say(end+", if it is a leftover"+forget, "process %d lives and has the pid on record, but %s does not show what it is", d.pid, s.proc)
+		return say(end+", if it is a leftover"+forget,
+			"process %d lives and has the pid on record, but %s does not show what it is", d.pid, s.proc)
 	case kernel.DoubtStart:
-		return say(end+forget, "process %d has the pid on record, but no start time is on record, and it shows no tag", d.pid)
+		return say(end+forget, "process %d has the pid on record, but no start time is on record, and it shows no tag",
+			d.pid)
 	case kernel.DoubtLock:
 		if d.pid == 0 {
 			return say("it is decided by itself once that has ended: `fuser "+s.dir.InstanceLock(id)+"`, as root",
@@ -391,13 +400,15 @@ func (s *Spawner) unclear(id messages.InstanceID, d *doubt) *messages.StartError
 		}
 		return say(end, "process %d holds %s, but shows no tag, and no record names it", d.pid, s.dir.InstanceLock(id))
 	case kernel.DoubtIntent:
-		return say(end, "process %d leads a session, writes to the output of %q and began when run %d was being started, but shows another command line and no tag",
+		return say(end, "process %d leads a session, writes to the output of %q and began when run %d was being "+
+			"started, but shows another command line and no tag",
 			d.pid, string(id), d.run)
 	case kernel.DoubtManaged:
 		m := d.manager
 		if m.pid == unseen {
 			return say("end that manager, or use its state directory",
-				"process %d belongs to the state directory %s, which a manager has that is not visible here", d.pid, m.dir)
+				"process %d belongs to the state directory %s, which a manager has that is not visible here",
+				d.pid, m.dir)
 		}
 		end := "end that manager"
 		if socket := socketOf(messages.StateDir(m.dir)); socket != "" {
@@ -406,7 +417,8 @@ func (s *Spawner) unclear(id messages.InstanceID, d *doubt) *messages.StartError
 		return say(end+", or use its state directory",
 			"process %d belongs to the state directory %s, which the manager with pid %d has", d.pid, m.dir, m.pid)
 	}
-	return say(end, "process %d shows the tag of run %d of it, but no record and no lock says that it is its process", d.pid, d.run)
+	return say(end, "process %d shows the tag of run %d of it, but no record and no lock says that it is its process",
+		d.pid, d.run)
 }
 
 // again returns the process that is in doubt as it is now; false if it has ended.
@@ -427,7 +439,8 @@ func (s *Spawner) again(d *doubt) (kernel.Process, bool) {
 
 // lockHolders returns the processes that hold the locks of the instances where a process of procman does. It reads one
 // descriptor of every process.
-func (s *Spawner) lockHolders(ctx context.Context, ids map[messages.InstanceID]*runRecord) (map[messages.InstanceID][]kernel.Process, error) {
+func (s *Spawner) lockHolders(ctx context.Context,
+	ids map[messages.InstanceID]*runRecord) (map[messages.InstanceID][]kernel.Process, error) {
 	pids, err := s.proc.PIDs()
 	if err != nil {
 		return nil, err
@@ -470,7 +483,8 @@ func (s *Spawner) note(lock *os.File, r runRecord) {
 	}
 }
 
-// annul takes the record out of the lock again, of which a failure is no harm: then that run is one of which nothing is known.
+// annul takes the record out of the lock again, of which a failure is no harm: then that run is one of which nothing is
+// known.
 func (s *Spawner) annul(lock *os.File) {
 	if err := lock.Truncate(0); err != nil {
 		s.log.Debug("the lock of an instance cannot be written", "lock", lock.Name(), "error", err)

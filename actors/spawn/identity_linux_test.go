@@ -22,7 +22,8 @@ import (
 // bare is an instance that shows nothing: no environment, and with closed no descriptor but the first three.
 func bare(closed string) messages.AppInstance { return shell("exec env -i sleep 300 " + closed) }
 
-// settledAs waits until the process is what it executes last. In the middle of an exec it has the new name, and no arguments.
+// settledAs waits until the process is what it executes last. In the middle of an exec it has the new name, and no
+// arguments.
 func settledAs(t testing.TB, pid int, name string) {
 	eventually(t, "it executes "+name, func() bool {
 		st, err := kernel.Procfs("/proc").Stat(pid)
@@ -44,7 +45,8 @@ func endAfter(t testing.TB, pid int) { t.Cleanup(func() { _ = syscall.Kill(pid, 
 
 func TestAProcessThatShowsAndHoldsNothingIsTheOneOnRecord(t *testing.T) {
 	t.Parallel()
-	for name, app := range map[string]messages.AppInstance{"its environment is empty": bare(""), "and its descriptors are closed": bare("3>&-")} {
+	for name, app := range map[string]messages.AppInstance{"its environment is empty": bare(""),
+		"and its descriptors are closed": bare("3>&-")} {
 		t.Run(name, func(t *testing.T) {
 			dir := stateDir(t)
 			pid := orphanedAs(t, dir, app)
@@ -149,7 +151,10 @@ func TestWhileItCannotBeToldWhoseAProcessIsNothingIsStartedAndNothingIsSignalled
 			}, false,
 		},
 		"its start time is not on record": {
-			bare("3>&-"), func(t *testing.T, dir messages.StateDir) { rewrite(t, dir, func(r *runRecord) { r.Start = 0 }) }, false,
+			bare("3>&-"), func(t *testing.T,
+				dir messages.StateDir) {
+				rewrite(t, dir, func(r *runRecord) { r.Start = 0 })
+			}, false,
 		},
 		"/proc does not show it": {bare("3>&-"), func(*testing.T, messages.StateDir) {}, true},
 	} {
@@ -183,8 +188,11 @@ func TestTheLockTellsWhoseAProcessIsThatHasNothingElse(t *testing.T) {
 		"a record of the run before": func(t *testing.T, dir messages.StateDir) {
 			rewrite(t, dir, func(r *runRecord) { r.PID, r.Run, r.Tag, r.Exit = 1, 6, "other", &exitRecord{} })
 		},
-		"no record":     func(t *testing.T, dir messages.StateDir) { require.NoError(t, os.Remove(dir.Run("a"))) },
-		"a torn record": func(t *testing.T, dir messages.StateDir) { require.NoError(t, os.Truncate(dir.Run("a"), 60)) },
+		"no record": func(t *testing.T, dir messages.StateDir) { require.NoError(t, os.Remove(dir.Run("a"))) },
+		"a torn record": func(t *testing.T,
+			dir messages.StateDir) {
+			require.NoError(t, os.Truncate(dir.Run("a"), 60))
+		},
 	} {
 		for _, closed := range []string{"", "3>&-"} {
 			t.Run(name+" "+closed, func(t *testing.T) {
@@ -235,7 +243,8 @@ func TestAHelperOfAnEarlierRunIsNeitherSurvivorNorRival(t *testing.T) {
 	dir := stateDir(t)
 	var helpers []int
 	start := func(run int) int {
-		m := predecessor(t, "manager", order{Dir: dir, Launches: []messages.Launch{{App: helped(), Run: run, Port: 30000 + run}}})
+		m := predecessor(t, "manager", order{Dir: dir,
+			Launches: []messages.Launch{{App: helped(), Run: run, Port: 30000 + run}}})
 		helpers = append(helpers, helper(t, dir, m.pids[0]))
 		m.kill()
 		return m.pids[0]
@@ -307,9 +316,11 @@ func copyDir(t testing.TB, from, to messages.StateDir) {
 func TestARecordHoldsUnderAnotherNameOfTheStateDirectory(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("the manager is a process of its own that is killed: a race in it fails no test, and with the detector it begins slowly")
+		t.Skip("the manager is a process of its own that is killed: a race in it fails no test, and with the " +
+			"detector it begins slowly")
 	}
-	for what, app := range map[string]messages.AppInstance{"shows its tag": sleeper("a"), "shows nothing": bare("3>&-")} {
+	for what, app := range map[string]messages.AppInstance{"shows its tag": sleeper("a"),
+		"shows nothing": bare("3>&-")} {
 		for how, move := range map[string]func(t *testing.T, from, to messages.StateDir){
 			"moved": func(t *testing.T, from, to messages.StateDir) {
 				require.NoError(t, os.Rename(string(from), string(to)))
@@ -352,11 +363,13 @@ func TestARecordHoldsUnderAnotherNameOfTheStateDirectory(t *testing.T) {
 
 func TestACopyOfAStateDirectoryThatHasAManagerIsNoSecondOwner(t *testing.T) {
 	t.Parallel()
-	for what, app := range map[string]messages.AppInstance{"it shows its tag": sleeper("a"), "it shows nothing": bare("3>&-")} {
+	for what, app := range map[string]messages.AppInstance{"it shows its tag": sleeper("a"),
+		"it shows nothing": bare("3>&-")} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel() // it waits
 			dir := stateDir(t)
-			m := predecessor(t, "manager", order{Dir: dir, Launches: []messages.Launch{{App: app, Run: 7, Port: 30007}}})
+			m := predecessor(t, "manager", order{Dir: dir,
+				Launches: []messages.Launch{{App: app, Run: 7, Port: 30007}}})
 			pid := m.pids[0]
 			settledAs(t, pid, "sleep")
 			endAfter(t, pid)
@@ -371,7 +384,8 @@ func TestACopyOfAStateDirectoryThatHasAManagerIsNoSecondOwner(t *testing.T) {
 			require.Equal(t, messages.FaultUnclear, faultOf(t, err))
 			_, err = s.Spawn(t.Context(), messages.Launch{App: app, Run: 8})
 			require.Equal(t, messages.FaultUnclear, faultOf(t, err), "the same is not started twice")
-			for _, named := range []string{"process " + strconv.Itoa(pid), string(dir), "the manager with pid " + strconv.Itoa(m.cmd.Process.Pid)} {
+			for _, named := range []string{"process " + strconv.Itoa(pid), string(dir),
+				"the manager with pid " + strconv.Itoa(m.cmd.Process.Pid)} {
 				require.Contains(t, err.Error(), named)
 			}
 			require.True(t, alive(pid))
@@ -445,7 +459,8 @@ func TestAProcessWhoseProgramWasReplacedIsAdopted(t *testing.T) {
 	}
 	copyFile(program)
 	pid := orphaned(t, dir, messages.AppInstance{InstanceID: "a", Executable: program, Args: []string{"300"}})
-	eventually(t, "it runs", func() bool { exe, _ := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe"); return exe == program })
+	eventually(t, "it runs",
+		func() bool { exe, _ := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe"); return exe == program })
 	copyFile(program + ".new")
 	require.NoError(t, os.Rename(program+".new", program))
 	exe, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
@@ -477,7 +492,8 @@ func TestAThousandAreAdoptedWithoutALookAtEachOther(t *testing.T) {
 	dir := stateDir(t)
 	o := order{Dir: dir}
 	for n := range 60 {
-		o.Launches = append(o.Launches, messages.Launch{App: sleeper(messages.InstanceID("i" + strconv.Itoa(n))), Run: 1})
+		o.Launches = append(o.Launches, messages.Launch{App: sleeper(messages.InstanceID("i" + strconv.Itoa(n))),
+			Run: 1})
 	}
 	predecessor(t, "manager", o).kill()
 	before := time.Now()

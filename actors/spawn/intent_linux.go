@@ -11,12 +11,14 @@ import (
 	"procman/messages"
 )
 
-// intent is the record of a run that has no process yet. It is written into the lock before the fork. Should the manager die between the
-// fork and the record, the process may have wiped its environment and closed its descriptors before anybody looks. Then it
-// is told by what it cannot undo so easily: when it began, its command line, and the output files that it was given.
+// intent is the record of a run that has no process yet. It is written into the lock before the fork. Should the
+// manager die between the fork and the record, the process may have wiped its environment and closed its descriptors
+// before anybody looks. Then it is told by what it cannot undo so easily: when it began, its command line, and the
+// output files that it was given.
 func (s *Spawner) intent(l messages.Launch, args []string) runRecord {
 	return runRecord{
-		ID: l.App.InstanceID, Boot: s.boot, Tag: newTag(), Run: l.Run, Port: l.Port, Spec: l.App.SpecHash(), Dir: string(s.dir),
+		ID: l.App.InstanceID, Boot: s.boot, Tag: newTag(), Run: l.Run, Port: l.Port, Spec: l.App.SpecHash(),
+		Dir:     string(s.dir),
 		Started: readClock().stamp(time.Now()), Args: hashOf(args),
 	}
 }
@@ -26,8 +28,8 @@ func hashOf(args []string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// recall finds the process of a start of which nothing but the intent was written. It is in doubt if it shows no tag and
-// another command line: then it may be one that the process has started.
+// recall finds the process of a start of which nothing but the intent was written. It is in doubt if it shows no tag
+// and another command line: then it may be one that the process has started.
 func (s *Spawner) recall(ctx context.Context, id messages.InstanceID, r *runRecord, f *findings) {
 	intent := s.pending(id, r)
 	if intent == nil {
@@ -52,7 +54,8 @@ func (s *Spawner) recall(ctx context.Context, id messages.InstanceID, r *runReco
 	f.doubt = &doubt{why: kernel.DoubtIntent, pid: x.PID, start: x.Start, run: as.Run, spec: as.Spec}
 }
 
-// pending returns the intent of a start of which nothing else was written; nil: there is none, or the record was written after all.
+// pending returns the intent of a start of which nothing else was written; nil: there is none, or the record was
+// written after all.
 func (s *Spawner) pending(id messages.InstanceID, r *runRecord) *runRecord {
 	intent := s.recordOfLock(id)
 	if intent == nil || intent.PID != 0 || r != nil && r.Run >= intent.Run {
@@ -61,9 +64,9 @@ func (s *Spawner) pending(id messages.InstanceID, r *runRecord) *runRecord {
 	return intent
 }
 
-// leftBehind returns what lives of a run of which nothing but the intent is known, and whose first process has ended: they write
-// to the output that it was given, began after the intent, and their session is that of a process which is gone. The intent is
-// told its pid by that.
+// leftBehind returns what lives of a run of which nothing but the intent is known, and whose first process has ended:
+// they write to the output that it was given, began after the intent, and their session is that of a process which is
+// gone. The intent is told its pid by that.
 func (s *Spawner) leftBehind(ctx context.Context, id messages.InstanceID, r, intent *runRecord) map[int]member {
 	table, since := s.since(ctx, id, intent)
 	left := map[int]member{}
@@ -78,9 +81,10 @@ func (s *Spawner) leftBehind(ctx context.Context, id messages.InstanceID, r, int
 	return left
 }
 
-// since returns the processes of the host, and of them those that began after the intent, write to the output of the instance, and
-// show the tag of no other run; none if they cannot be looked at: the next look finds out.
-func (s *Spawner) since(ctx context.Context, id messages.InstanceID, intent *runRecord) (table map[int]kernel.Process, since []kernel.Process) {
+// since returns the processes of the host, and of them those that began after the intent, write to the output of the
+// instance, and show the tag of no other run; none if they cannot be looked at: the next look finds out.
+func (s *Spawner) since(ctx context.Context, id messages.InstanceID, intent *runRecord) (table map[int]kernel.Process,
+	since []kernel.Process) {
 	table, err := s.proc.Table(ctx)
 	if err != nil {
 		return nil, nil
@@ -99,8 +103,8 @@ func (s *Spawner) since(ctx context.Context, id messages.InstanceID, intent *run
 	return table, since
 }
 
-// isHelper reports whether nothing but the intent is known of the run whose tag the process shows, and the process is not
-// what was to be started.
+// isHelper reports whether nothing but the intent is known of the run whose tag the process shows, and the process is
+// not what was to be started.
 func (s *Spawner) isHelper(id messages.InstanceID, x kernel.Process) bool {
 	if x.Tag == "" {
 		return false

@@ -13,11 +13,12 @@ import (
 	"procman/messages"
 )
 
-// TestAProcessWhoseManagerDiedBeforeItWasOnRecordIsFoundThoughItShowsNothing: the manager died between fork and record, and
-// the process has wiped its environment and closed the lock. The intent is all that was written.
+// TestAProcessWhoseManagerDiedBeforeItWasOnRecordIsFoundThoughItShowsNothing: the manager died between fork and record,
+// and the process has wiped its environment and closed the lock. The intent is all that was written.
 func TestAProcessWhoseManagerDiedBeforeItWasOnRecordIsFoundThoughItShowsNothing(t *testing.T) {
 	t.Parallel()
-	for name, sure := range map[string]bool{"its command line is that of the start": true, "it shows another command line": false} {
+	for name, sure := range map[string]bool{"its command line is that of the start": true,
+		"it shows another command line": false} {
 		t.Run(name, func(t *testing.T) {
 			dir := stateDir(t)
 			pid := orphanedAs(t, dir, bare("3>&-"))
@@ -78,8 +79,8 @@ func workerOf(t *testing.T, leader int) (worker int) {
 	return worker
 }
 
-// TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt: its first process has ended too, and what it had started shows and
-// holds nothing.
+// TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt: its first process has ended too, and what it had started
+// shows and holds nothing.
 func TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt(t *testing.T) {
 	t.Parallel()
 	dir := stateDir(t)
@@ -97,15 +98,16 @@ func TestWhatLivesOfARunOfWhichOnlyTheIntentIsKnownBelongsToIt(t *testing.T) {
 	eventually(t, "the worker is ended with its run", func() bool { return !alive(worker) })
 }
 
-// TestAStartInDoubtIsNotTheRunOnRecordBeforeIt: of the run before there is a record, with how it ended. Once the process in doubt
-// has ended, what it had started still belongs to its own run.
+// TestAStartInDoubtIsNotTheRunOnRecordBeforeIt: of the run before there is a record, with how it ended. Once the
+// process in doubt has ended, what it had started still belongs to its own run.
 func TestAStartInDoubtIsNotTheRunOnRecordBeforeIt(t *testing.T) {
 	t.Parallel()
 	dir := stateDir(t)
 	leader := orphanedAs(t, dir, shell("env -i sleep 300 3>&- & exec env -i sleep 300 3>&-"))
 	worker := workerOf(t, leader)
 	forgetAllButTheIntent(t, dir, []string{"another"})
-	before := runRecord{ID: "a", Run: 6, PID: 1, Tag: newTag(), Exit: readClock().exitRecord(messages.Exit{Known: true})}
+	before := runRecord{ID: "a", Run: 6, PID: 1, Tag: newTag(),
+		Exit: readClock().exitRecord(messages.Exit{Known: true})}
 	text, err := os.ReadFile(dir.InstanceLock("a"))
 	require.NoError(t, err)
 	before.Boot = lockRecord(text, "a").Boot
@@ -126,8 +128,8 @@ func TestAStartInDoubtIsNotTheRunOnRecordBeforeIt(t *testing.T) {
 	require.False(t, p.Wait().Known, "how it ended is not how the one before did")
 }
 
-// TestARunOfWhichNothingButTheIntentIsLeftHasEndedAndItsNumberIsGivenToNobodyElse: the process ended before the next manager
-// came. That it never was cannot be told apart from that.
+// TestARunOfWhichNothingButTheIntentIsLeftHasEndedAndItsNumberIsGivenToNobodyElse: the process ended before the next
+// manager came. That it never was cannot be told apart from that.
 func TestARunOfWhichNothingButTheIntentIsLeftHasEndedAndItsNumberIsGivenToNobodyElse(t *testing.T) {
 	t.Parallel()
 	dir := stateDir(t)

@@ -15,9 +15,9 @@ import (
 	"procman/messages"
 )
 
-// outlived makes the newest run of the instance known whose first process has ended while others of it live: it is a run
-// that is not over, and is ended like any other. Earlier runs are none of its business, and while it is in doubt who lives
-// nobody is.
+// outlived makes the newest run of the instance known whose first process has ended while others of it live: it is a
+// run that is not over, and is ended like any other. Earlier runs are none of its business, and while it is in doubt
+// who lives nobody is.
 func (s *Spawner) outlived(ctx context.Context, i *instance, r *runRecord, seen []kernel.Process) {
 	if i.doubts() != nil || i.process() != nil && !i.process().over() {
 		return
@@ -54,7 +54,8 @@ func (s *Spawner) outlived(ctx context.Context, i *instance, r *runRecord, seen 
 		s.census.lead(p, nil)
 		return
 	}
-	s.log.Info("a run is found whose first process has ended while others of it live", "instance", string(i.id), "run", newest.Run,
+	s.log.Info("a run is found whose first process has ended while others of it live", "instance", string(i.id),
+		"run", newest.Run,
 		"processes", messages.Members(p.others()))
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -62,10 +63,11 @@ func (s *Spawner) outlived(ctx context.Context, i *instance, r *runRecord, seen 
 	i.newest = p
 }
 
-// runOfMember returns the tag and the number of the run to which a process belongs that is not its first one, by what it
-// shows or by the lock that it holds; none if that is not proved.
+// runOfMember returns the tag and the number of the run to which a process belongs that is not its first one, by what
+// it shows or by the lock that it holds; none if that is not proved.
 func (s *Spawner) runOfMember(i *instance, r *runRecord, x kernel.Process) (tag string, run int) {
-	e := kernel.Evidence{Boot: s.boot, Record: runOf(r), PID: x.PID, Stat: x.Stat, Shows: x.Tags, Ours: x.ID == i.id && s.isOurs(x.Dir)}
+	e := kernel.Evidence{Boot: s.boot, Record: runOf(r), PID: x.PID, Stat: x.Stat, Shows: x.Tags,
+		Ours: x.ID == i.id && s.isOurs(x.Dir)}
 	e.Lock, e.Witness, _ = s.lockOf(x.PID, i.id)
 	e.Helper = !e.Lock && s.isHelper(i.id, x)
 	e.Cgroup = x.Tag == "" && s.inCgroup(r, x.PID)
@@ -92,8 +94,8 @@ func (s *Spawner) ended(id messages.InstanceID, r runRecord) *process {
 	}
 }
 
-// clearPatience is how long Clear waits before it says that something is in the way: who was killed needs a moment to be
-// gone.
+// clearPatience is how long Clear waits before it says that something is in the way: who was killed needs a moment to
+// be gone.
 const clearPatience = 200 * time.Millisecond
 
 // Clear returns an error as long as another process than that of a run we know holds the instance's lock. What an ended
@@ -175,7 +177,8 @@ func (s *Spawner) obstructed(ctx context.Context, i *instance, a messages.AppIns
 	}
 	switch {
 	case len(unclear) > 0:
-		return fault(messages.FaultLocked, "", fmt.Errorf("waits for %s, which holds the lock %s and does not show of which run it is",
+		return fault(messages.FaultLocked, "", fmt.Errorf("waits for %s, which holds the lock %s and does not show "+
+			"of which run it is",
 			messages.Members(unclear), path), "if it is one of the instance's, end it")
 	case len(left) == 0:
 		return fault(messages.FaultLocked, path, errors.New("a process holds it that is not visible here"), "")
@@ -184,15 +187,18 @@ func (s *Spawner) obstructed(ctx context.Context, i *instance, a messages.AppIns
 	}
 	var waits []string
 	for _, x := range left {
-		waits = append(waits, fmt.Sprintf("%s of run %d", messages.Members([]messages.Member{{PID: x.PID, Name: x.Name}}), x.Run))
+		waits = append(waits, fmt.Sprintf("%s of run %d",
+			messages.Members([]messages.Member{{PID: x.PID, Name: x.Name}}), x.Run))
 		s.endLeftover(i, x, a.Stop)
 	}
 	slices.Sort(waits)
-	return fault(messages.FaultLocked, "", fmt.Errorf("waits for %s, which holds the lock; it was sent %s, and gets KILL when its grace of %v is over",
+	return fault(messages.FaultLocked, "", fmt.Errorf("waits for %s, which holds the lock; it was sent %s, and gets "+
+		"KILL when its grace of %v is over",
 		strings.Join(waits, ", "), a.Stop.Asks().Plain(), a.Stop.Grace), "")
 }
 
-// endLeftover ends the process and all of its run, in a goroutine of its own: the signal of the policy, its grace period, KILL.
+// endLeftover ends the process and all of its run, in a goroutine of its own: the signal of the policy, its grace
+// period, KILL.
 func (s *Spawner) endLeftover(i *instance, x kernel.Process, policy messages.StopPolicy) {
 	p := s.ended(i.id, runRecord{ID: i.id, Boot: s.boot, Tag: x.Tag, Run: x.Run})
 	p.rest.seen = map[int]member{x.PID: {Process: x}}
@@ -228,7 +234,8 @@ func (s *Spawner) newLock(ctx context.Context, i *instance, path string, left []
 		return stateError(err, path)
 	}
 	for _, x := range left {
-		s.log.Info("a process that an ended run left has the lock of its instance; the next run gets a new one", "instance", string(i.id),
+		s.log.Info("a process that an ended run left has the lock of its instance; the next run gets a new one",
+			"instance", string(i.id),
 			"pid", x.PID, "name", x.Name, "run", x.Run)
 	}
 	return nil

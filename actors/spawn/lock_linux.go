@@ -52,9 +52,9 @@ func lockSoon(f *os.File, how int) error {
 	}
 }
 
-// inherit takes over a lock file that is locked already. If the directory was moved or replaced since, it is not that of the
-// directory: then that one is taken, and the old one is returned too, for what it locks may lie elsewhere now. Who was
-// handed a lock has processes to watch, and must not end because of a file.
+// inherit takes over a lock file that is locked already. If the directory was moved or replaced since, it is not that
+// of the directory: then that one is taken, and the old one is returned too, for what it locks may lie elsewhere now.
+// Who was handed a lock has processes to watch, and must not end because of a file.
 func inherit(dir messages.StateDir, lock *os.File) (ours, old *os.File, err error) {
 	unix.CloseOnExec(int(lock.Fd()))
 	handed, err := lock.Stat()
@@ -73,8 +73,9 @@ func inherit(dir messages.StateDir, lock *os.File) (ours, old *os.File, err erro
 	return ours, lock, nil
 }
 
-// Handover returns a second handle of the lock on the state directory, which a program that replaces this one in the same
-// process inherits: so nobody else gets the directory in between. The caller closes it if there is no such program.
+// Handover returns a second handle of the lock on the state directory, which a program that replaces this one in the
+// same process inherits: so nobody else gets the directory in between. The caller closes it if there is no such
+// program.
 func (s *Spawner) Handover() (*os.File, error) {
 	s.locking.Lock()
 	defer s.locking.Unlock()
@@ -135,8 +136,8 @@ func owner(f *os.File) string {
 // Dir returns the state directory that the Spawner has, absolute and without links.
 func (s *Spawner) Dir() messages.StateDir { return s.dir }
 
-// Keep sees to it that the Spawner still has the state directory: when that was deleted or replaced under it, it is made and
-// locked anew. The error says that it could not be had; it wraps ErrInUse if another manager has it by now.
+// Keep sees to it that the Spawner still has the state directory: when that was deleted or replaced under it, it is
+// made and locked anew. The error says that it could not be had; it wraps ErrInUse if another manager has it by now.
 func (s *Spawner) Keep() error {
 	leave, err := s.enter()
 	if err != nil {
@@ -164,8 +165,10 @@ func (s *Spawner) guard() error {
 	if again, err := s.lock.Stat(); err != nil || !os.SameFile(ours, again) {
 		return err // somebody else has seen it, too
 	}
-	s.log.Error("the state directory was deleted or replaced under the manager", "dir", string(s.dir), "moved_to", movedTo(s.lock),
-		"consequence", "its processes run on and are found again; what was written of them is lost until it is written anew")
+	s.log.Error("the state directory was deleted or replaced under the manager", "dir", string(s.dir), "moved_to",
+		movedTo(s.lock),
+		"consequence", "its processes run on and are found again; what was written of them is lost until it is "+
+			"written anew")
 	if _, err := prepare(s.dir); err != nil {
 		return err
 	}
@@ -232,7 +235,8 @@ func (s *Spawner) locked(i *instance, path string) error {
 	if len(pids) == 0 {
 		return fault(messages.FaultLocked, path, errors.New("a process holds it that is not visible here"), "")
 	}
-	return fault(messages.FaultLocked, path, fmt.Errorf("held by the processes %d", pids), "end them, or wait until they have ended")
+	return fault(messages.FaultLocked, path, fmt.Errorf("held by the processes %d", pids),
+		"end them, or wait until they have ended")
 }
 
 // unlocked reports whether nobody holds the instance's lock.

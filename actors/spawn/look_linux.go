@@ -22,9 +22,9 @@ import (
 	"procman/messages"
 )
 
-// Look returns what records and processes tell of every instance, in the order of their ids. It changes nothing, takes no
-// lock and signals nobody, so that it may be called while a manager uses the directory. What it cannot read is in the
-// error, the rest is there all the same. The error wraps fs.ErrNotExist if there is no such directory.
+// Look returns what records and processes tell of every instance, in the order of their ids. It changes nothing, takes
+// no lock and signals nobody, so that it may be called while a manager uses the directory. What it cannot read is in
+// the error, the rest is there all the same. The error wraps fs.ErrNotExist if there is no such directory.
 func Look(ctx context.Context, dir messages.StateDir) ([]Trace, error) {
 	s, err := onlooker(dir)
 	if err != nil {
@@ -104,7 +104,8 @@ func (s *Spawner) trace(id messages.InstanceID, r *runRecord, seen []kernel.Proc
 	f := s.judgeSeen(id, r, seen)
 	if f.leader != nil {
 		x := f.record
-		return &messages.Survivor{ID: id, Run: x.Run, PID: x.PID, Port: x.Port, SpecHash: x.Spec, StartedAt: sinceBoot(x.Start), Alive: true}, nil
+		return &messages.Survivor{ID: id, Run: x.Run, PID: x.PID, Port: x.Port, SpecHash: x.Spec,
+			StartedAt: sinceBoot(x.Start), Alive: true}, nil
 	}
 	if d == nil {
 		d = f.doubt
@@ -119,8 +120,8 @@ func (s *Spawner) trace(id messages.InstanceID, r *runRecord, seen []kernel.Proc
 	return found, nil
 }
 
-// onRecord reports whether the process on record lives, and otherwise how it ended as far as that can be told, or why it
-// cannot be told.
+// onRecord reports whether the process on record lives, and otherwise how it ended as far as that can be told, or why
+// it cannot be told.
 func (s *Spawner) onRecord(r *runRecord) (alive bool, end messages.Exit, d *doubt, err error) {
 	end = r.exit(s.boot)
 	if r.Boot != s.boot || r.Exit != nil {

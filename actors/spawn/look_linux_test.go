@@ -52,7 +52,8 @@ func TestALookTellsWhatTheNextManagerWillFind(t *testing.T) {
 	dir := stateDir(t)
 	m := fullMemory(t)
 	app := sleeper("a")
-	p := predecessor(t, "manager", order{Dir: dir, Launches: []messages.Launch{{App: app, Run: 7, Port: 30007}}, Remember: []messages.Memory{m}})
+	p := predecessor(t, "manager", order{Dir: dir, Launches: []messages.Launch{{App: app, Run: 7, Port: 30007}},
+		Remember: []messages.Memory{m}})
 	withManager := looked(t, dir)
 	require.Equal(t, p.cmd.Process.Pid, Owner(dir))
 	p.kill()
@@ -60,7 +61,8 @@ func TestALookTellsWhatTheNextManagerWillFind(t *testing.T) {
 	trace := looked(t, dir)
 	require.WithinDuration(t, withManager.Survivor.StartedAt, trace.Survivor.StartedAt, 500*time.Millisecond)
 	require.Equal(t, []any{true, p.pids[0], 7, 30007, app.SpecHash()},
-		[]any{trace.Survivor.Alive, trace.Survivor.PID, trace.Survivor.Run, trace.Survivor.Port, trace.Survivor.SpecHash})
+		[]any{trace.Survivor.Alive, trace.Survivor.PID, trace.Survivor.Run, trace.Survivor.Port,
+			trace.Survivor.SpecHash})
 	equalMemories(t, m, *trace.Memory)
 
 	found := survivors(t, opened(t, dir))["a"]
@@ -119,7 +121,8 @@ func TestALookFindsAProcessWithoutItsRecord(t *testing.T) {
 	traces, err := Look(t.Context(), dir)
 	require.ErrorIs(t, err, record.ErrDamaged)
 	require.Len(t, traces, 1)
-	require.Equal(t, []any{true, pid, 30007}, []any{traces[0].Survivor.Alive, traces[0].Survivor.PID, traces[0].Survivor.Port})
+	require.Equal(t, []any{true, pid, 30007}, []any{traces[0].Survivor.Alive, traces[0].Survivor.PID,
+		traces[0].Survivor.Port})
 	require.NoError(t, os.RemoveAll(dir.Instances()))
 	require.Equal(t, pid, looked(t, dir).Survivor.PID)
 }

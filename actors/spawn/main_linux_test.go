@@ -39,7 +39,8 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // under nohup it is ignored, and what is ignored is inherited
+	// under nohup it is ignored, and what is ignored is inherited
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	fake.Unlogged()
 	fake.Crowd()
 	goleak.VerifyTestMain(m)
@@ -148,7 +149,8 @@ func listDescriptors() error {
 	for _, e := range entries {
 		// What Go's runtime opens, and the directory just read, are this program's own.
 		target, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err == nil && !strings.HasPrefix(target, "anon_inode:[event") && !strings.HasPrefix(target, "/proc/") && !strings.HasPrefix(target, "/sys/fs/cgroup/") {
+		if err == nil && !strings.HasPrefix(target, "anon_inode:[event") && !strings.HasPrefix(target, "/proc/") &&
+			!strings.HasPrefix(target, "/sys/fs/cgroup/") {
 			fmt.Println(e.Name(), target)
 		}
 	}
@@ -260,7 +262,8 @@ func sleeper(id messages.InstanceID) messages.AppInstance {
 func player(t testing.TB, role string) messages.AppInstance {
 	self, err := os.Executable()
 	require.NoError(t, err)
-	return messages.AppInstance{InstanceID: "a", Executable: self, Env: map[string]string{roleVariable: role, "GORACE": "atexit_sleep_ms=0"}}
+	return messages.AppInstance{InstanceID: "a", Executable: self,
+		Env: map[string]string{roleVariable: role, "GORACE": "atexit_sleep_ms=0"}}
 }
 
 func spawned(t testing.TB, s *Spawner, app messages.AppInstance) actors.Process {

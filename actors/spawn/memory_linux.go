@@ -52,7 +52,8 @@ type memoryExit struct {
 
 func memorize(m messages.Memory, boot string, c clock) memoryRecord {
 	r := memoryRecord{
-		ID: m.ID, Boot: boot, Run: m.Run, Exited: m.Exited, Spec: m.Spec, Rule: m.Rule, Starts: m.Starts, Counted: m.Counted, StopPolicy: m.Stop, Attempts: m.Attempts,
+		ID: m.ID, Boot: boot, Run: m.Run, Exited: m.Exited, Spec: m.Spec, Rule: m.Rule, Starts: m.Starts,
+		Counted: m.Counted, StopPolicy: m.Stop, Attempts: m.Attempts,
 		Phase: m.Phase, Reason: m.Reason, DueAt: c.nanos(m.DueAt), HealthySince: c.nanos(m.HealthySince),
 		StopAs: m.StopAs, KillAt: c.nanos(m.KillAt),
 		Held: m.Held, HeldBy: m.HeldBy, HeldAt: m.HeldAt.Round(0),
@@ -74,7 +75,8 @@ func (r memoryRecord) recall(boot string, c clock) messages.Memory {
 		r.Signal = r.Asks()
 	}
 	m := messages.Memory{
-		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Rule: r.Rule, Starts: r.Starts, Counted: r.Counted, Stop: r.StopPolicy, Attempts: r.Attempts,
+		ID: r.ID, Run: r.Run, Exited: r.Exited, Spec: r.Spec, Rule: r.Rule, Starts: r.Starts, Counted: r.Counted,
+		Stop: r.StopPolicy, Attempts: r.Attempts,
 		Phase: r.Phase, Reason: r.Reason, DueAt: c.time(r.DueAt), HealthySince: c.time(r.HealthySince),
 		StopAs: r.StopAs, KillAt: c.time(r.KillAt),
 		Held: r.Held, HeldBy: r.HeldBy, HeldAt: r.HeldAt, Rebooted: r.Boot != boot,
@@ -157,8 +159,8 @@ func (s *Spawner) initStart() uint64 {
 }
 
 // Remember replaces what is remembered of one instance. What it said last is what Recall returns, also after this
-// process was killed. A change of Held, and everything remembered while it is true, is on disk when Remember returns. It
-// takes as long as the disk does.
+// process was killed. A change of Held, and everything remembered while it is true, is on disk when Remember returns.
+// It takes as long as the disk does.
 func (s *Spawner) Remember(m messages.Memory) error {
 	if err := m.ID.Validate(); err != nil {
 		return err
@@ -221,8 +223,8 @@ func holdAs(held bool) hold {
 	return holdsNot
 }
 
-// Expunge forgets an instance that is no longer known: what is remembered of it, and the record of its newest run unless
-// that still lives, or may live. Its output files stay.
+// Expunge forgets an instance that is no longer known: what is remembered of it, and the record of its newest run
+// unless that still lives, or may live. Its output files stay.
 func (s *Spawner) Expunge(id messages.InstanceID) error {
 	if err := id.Validate(); err != nil {
 		return err
@@ -257,8 +259,8 @@ func (s *Spawner) Expunge(id messages.InstanceID) error {
 			}
 		}
 	}
-	// In this order: who dies in between leaves to the next what it needs to know that the rest can be forgotten, and what the
-	// policy is for those whom the run has left.
+	// In this order: who dies in between leaves to the next what it needs to know that the rest can be forgotten, and
+	// what the policy is for those whom the run has left.
 	switch free := s.unlocked(id); {
 	case gone && !free && p != nil:
 		remove(s.dir.InstanceLock(id)) // who has it keeps it, with what it says: it is in nobody's way by that

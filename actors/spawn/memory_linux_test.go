@@ -30,10 +30,14 @@ func recalled(t testing.TB, s *Spawner) []messages.Memory {
 func fullMemory(t testing.TB) messages.Memory {
 	now := time.Now()
 	m := messages.Memory{
-		ID: "a", Run: 4, Exited: true, Spec: "spec", Rule: "rule", Starts: 3, Counted: true, Stop: messages.StopPolicy{Grace: time.Second, Leftovers: messages.LeftoversLeave, Signal: "QUIT"}, Attempts: 2, Phase: messages.Backoff, Reason: "why",
-		DueAt: now.Add(time.Minute), HealthySince: now.Add(-time.Hour), StopAs: messages.ReasonChanged, KillAt: now.Add(time.Second), Held: true,
+		ID: "a", Run: 4, Exited: true, Spec: "spec", Rule: "rule", Starts: 3, Counted: true,
+		Stop: messages.StopPolicy{Grace: time.Second, Leftovers: messages.LeftoversLeave, Signal: "QUIT"}, Attempts: 2,
+		Phase: messages.Backoff, Reason: "why",
+		DueAt: now.Add(time.Minute), HealthySince: now.Add(-time.Hour), StopAs: messages.ReasonChanged,
+		KillAt: now.Add(time.Second), Held: true,
 		HeldBy: "uid 1000", HeldAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
-		LastExit: &messages.Exit{Code: -1, Signal: "SEGV", Known: true, At: now.Add(-time.Second), Reason: messages.ReasonSignal},
+		LastExit: &messages.Exit{Code: -1, Signal: "SEGV", Known: true, At: now.Add(-time.Second),
+			Reason: messages.ReasonSignal},
 	}
 	v := reflect.ValueOf(m)
 	for n := range v.NumField() {
@@ -52,7 +56,8 @@ func fullMemory(t testing.TB) messages.Memory {
 // equalMemories compares memories whose times went through two readings of the clock.
 func equalMemories(t testing.TB, want, got messages.Memory) {
 	t.Helper()
-	for _, pair := range [][2]*time.Time{{&want.DueAt, &got.DueAt}, {&want.HealthySince, &got.HealthySince}, {&want.KillAt, &got.KillAt}} {
+	for _, pair := range [][2]*time.Time{{&want.DueAt, &got.DueAt}, {&want.HealthySince, &got.HealthySince},
+		{&want.KillAt, &got.KillAt}} {
 		require.WithinDuration(t, *pair[0], *pair[1], 500*time.Millisecond)
 		*pair[0] = *pair[1]
 	}
@@ -89,7 +94,8 @@ func TestMemoriesOfAnyShapeAreRecalled(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		m := messages.Memory{
 			ID:  messages.InstanceID(rapid.StringMatching(`[a-z]`).Draw(r, "id")),
-			Run: rapid.Int().Draw(r, "run"), Reason: strings.ToValidUTF8(rapid.String().Draw(r, "reason"), "?"), Held: rapid.IntRange(0, 20).Draw(r, "held") == 0,
+			Run: rapid.Int().Draw(r, "run"), Reason: strings.ToValidUTF8(rapid.String().Draw(r, "reason"), "?"),
+			Held: rapid.IntRange(0, 20).Draw(r, "held") == 0,
 		}
 		if rapid.Bool().Draw(r, "due") {
 			m.DueAt = time.Now().Add(time.Duration(rapid.Int64Range(-1e18, 1e18).Draw(r, "in")))
@@ -115,7 +121,8 @@ func TestTimesOfAnotherBootAreForgotten(t *testing.T) {
 	require.NoError(t, s.Remember(m))
 	require.False(t, recalled(t, s)[0].Rebooted)
 	require.NoError(t, s.Close())
-	m.DueAt, m.HealthySince, m.KillAt, m.LastExit.At, m.Rebooted = time.Time{}, time.Time{}, time.Time{}, time.Time{}, true
+	m.DueAt, m.HealthySince, m.KillAt, m.LastExit.At, m.Rebooted = time.Time{}, time.Time{}, time.Time{},
+		time.Time{}, true
 	require.Equal(t, m, recalled(t, opened(t, dir))[0])
 }
 
@@ -135,7 +142,11 @@ func TestADamagedMemoryIsReportedAndTheOthersAreRecalled(t *testing.T) {
 		"NULs":      func() { write(t, path, strings.Repeat("\x00", len(good))) },
 		"newer":     func() { write(t, path, `{"schema":99,"body":{}}`) },
 		"another's": func() { other, _ := os.ReadFile(dir.Memory("b")); write(t, path, string(other)) },
-		"no memory": func() { sealed, _ := record.Seal(runKind, memoryRecord{ID: "a"}); write(t, path, string(sealed)) },
+		"no memory": func() {
+			sealed, _ := record.Seal(runKind, memoryRecord{ID: "a"})
+			write(t, path,
+				string(sealed))
+		},
 		"wrong type": func() {
 			sealed, _ := record.Seal(memoryKind, map[string]any{"run": "x"})
 			write(t, path, string(sealed))
@@ -143,7 +154,9 @@ func TestADamagedMemoryIsReportedAndTheOthersAreRecalled(t *testing.T) {
 		"a fifo": func() { os.Remove(path); unix.Mkfifo(path, 0o600) },
 	}
 	for n := range good {
-		bad["cut at "+string(rune('0'+n%10))+" "+time.Duration(n).String()] = func() { write(t, path, string(good[:n])) }
+		bad["cut at "+string(rune('0'+n%10))+" "+time.Duration(n).String()] = func() {
+			write(t, path, string(good[:n]))
+		}
 	}
 	for name, spoil := range bad {
 		require.NoError(t, os.RemoveAll(path))
@@ -215,7 +228,8 @@ func TestAHelperWithTheLockOfAnExpungedInstanceIsInNobodysWay(t *testing.T) {
 func TestARecordOutlivesAStepOfTheWallClock(t *testing.T) {
 	t.Parallel()
 	wrote := readClock()
-	record := memorize(messages.Memory{ID: "a", DueAt: wrote.now.Add(time.Minute), HealthySince: wrote.now.Add(-time.Hour), KillAt: wrote.now.Add(3 * time.Second)}, "boot", wrote)
+	record := memorize(messages.Memory{ID: "a", DueAt: wrote.now.Add(time.Minute),
+		HealthySince: wrote.now.Add(-time.Hour), KillAt: wrote.now.Add(3 * time.Second)}, "boot", wrote)
 	for _, step := range []time.Duration{365 * 24 * time.Hour, -365 * 24 * time.Hour} {
 		read := clock{now: wrote.now.Round(0).Add(step + 10*time.Second), mono: wrote.mono + int64(10*time.Second)}
 		m := record.recall("boot", read)

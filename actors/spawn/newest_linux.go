@@ -5,8 +5,8 @@ import (
 	"procman/messages"
 )
 
-// Records returns what tells the newest run of an instance on record in the state directory, by its record or else by its
-// lock; nil: none of this boot of the host that can be read. It changes nothing and takes no lock.
+// Records returns what tells the newest run of an instance on record in the state directory, by its record or else by
+// its lock; nil: none of this boot of the host that can be read. It changes nothing and takes no lock.
 func Records(dir messages.StateDir) (newest func(messages.InstanceID) *kernel.Run, boot string, err error) {
 	s, err := onlooker(dir)
 	if err != nil {

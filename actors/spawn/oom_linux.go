@@ -9,9 +9,9 @@ import (
 	"procman/actors/kernel"
 )
 
-// oomScore keeps a protection from the kernel's out-of-memory killer the manager's own: an instance that leaks must not be
-// spared at the cost of others. A process inherits it at the fork, and may have forked itself before anybody could take it
-// away; so the manager gives it up for as long as it forks. It may: to have it back needs no privilege.
+// oomScore keeps a protection from the kernel's out-of-memory killer the manager's own: an instance that leaks must not
+// be spared at the cost of others. A process inherits it at the fork, and may have forked itself before anybody could
+// take it away; so the manager gives it up for as long as it forks. It may: to have it back needs no privilege.
 type oomScore struct {
 	own int // 0 or less
 	set func(int) error

@@ -15,13 +15,15 @@ import (
 
 // Times of the reaping of orphans.
 const (
-	orphanLook    = 50 * time.Millisecond // after the death of a child: by then those that somebody waits for are reaped
-	orphanAgain   = time.Second           // between looks that found nothing to reap, and the patience with what may be waited for
-	orphanForking = 10 * time.Second      // that patience while a start is under way, whose process nobody knows yet
+	// after the death of a child: by then those that somebody waits for are reaped
+	orphanLook = 50 * time.Millisecond
+	// between looks that found nothing to reap, and the patience with what may be waited for
+	orphanAgain   = time.Second
+	orphanForking = 10 * time.Second // that patience while a start is under way, whose process nobody knows yet
 )
 
-// orphanage reaps the children that the kernel gave to this process: as pid 1 of a container, or as a subreaper. It never
-// takes the status of a child that this process has started, for which somebody waits.
+// orphanage reaps the children that the kernel gave to this process: as pid 1 of a container, or as a subreaper. It
+// never takes the status of a child that this process has started, for which somebody waits.
 type orphanage struct {
 	home     *Spawner
 	self     int
@@ -121,8 +123,8 @@ func (o *orphanage) look() (reaped int, rest bool) {
 	return reaped, rest
 }
 
-// foreign reports whether the process cannot have been forked by this one: what it starts is in its own session, or leads
-// one.
+// foreign reports whether the process cannot have been forked by this one: what it starts is in its own session, or
+// leads one.
 func (o *orphanage) foreign(p kernel.Process) bool {
 	return p.Session != o.session && p.Session != p.PID
 }

@@ -25,8 +25,8 @@ import (
 	"procman/messages"
 )
 
-// programPatience is how long the file systems of a program, its directory and its module may take to answer before it is
-// said that they do not; lateTime is how long an answer that came later is good for.
+// programPatience is how long the file systems of a program, its directory and its module may take to answer before it
+// is said that they do not; lateTime is how long an answer that came later is good for.
 const (
 	programPatience = time.Second
 	lateTime        = 10 * time.Second
@@ -47,12 +47,14 @@ type looking struct {
 	users int // that look, or wait for their turn; with the last one it is forgotten
 }
 
-// preflight is check, for which nobody waits long: what lies on a file system that does not answer keeps only those starts
-// waiting that need it. Of those that need the same, two looks may hang, and not one for each instance and try. The answer of
-// one that is merely slow serves the next try.
-func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppInstance) (string, *runas.Settings, error) {
+// preflight is check, for which nobody waits long: what lies on a file system that does not answer keeps only those
+// starts waiting that need it. Of those that need the same, two looks may hang, and not one for each instance and try.
+// The answer of one that is merely slow serves the next try.
+func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppInstance) (string,
+	*runas.Settings, error) {
 	if app.EnvFault != "" {
-		return "", nil, fault(messages.FaultEnvFile, "", errors.New(app.EnvFault), "correct the file; it is watched, and what waits for it is started then")
+		return "", nil, fault(messages.FaultEnvFile, "", errors.New(app.EnvFault),
+			"correct the file; it is watched, and what waits for it is started then")
 	}
 	key := app.Executable + "\x00" + app.WorkDir + "\x00" + filepath.Dir(app.WasmPath)
 	found := &inspection{}
@@ -100,9 +102,9 @@ func (s *Spawner) preflight(ctx context.Context, i *instance, app messages.AppIn
 	return found.program, found.as, found.err
 }
 
-// check finds out before the fork what exec would not say, or of which file it would not say it, and returns the program as
-// an absolute path. To read the program here also keeps one that lies on a dead file system from blocking every fork of the
-// manager: what exec then refuses, see explain, it refuses at once.
+// check finds out before the fork what exec would not say, or of which file it would not say it, and returns the
+// program as an absolute path. To read the program here also keeps one that lies on a dead file system from blocking
+// every fork of the manager: what exec then refuses, see explain, it refuses at once.
 func check(app messages.AppInstance) (string, *runas.Settings, error) {
 	program, err := findProgram(app.Executable)
 	if err != nil {
@@ -170,7 +172,8 @@ func findProgram(name string) (string, error) {
 		case errors.Is(err, fs.ErrPermission):
 			return "", fault(messages.FaultNotExecutable, name, err, "make it executable")
 		case err != nil:
-			return "", fault(messages.FaultExecutableMissing, name, err, "name it with its directory, or correct the manager's PATH")
+			return "", fault(messages.FaultExecutableMissing,
+				name, err, "name it with its directory, or correct the manager's PATH")
 		}
 		name = path
 	}
@@ -206,10 +209,12 @@ func checkProgram(path, workDir string) error {
 	return nil
 }
 
-// wrongFormat says what is wrong with a program that the kernel does not know how to run, and what is to be done about it.
+// wrongFormat says what is wrong with a program that the kernel does not know how to run, and what is to be done about
+// it.
 func wrongFormat(head []byte) (help string, err error) {
 	const typeAt, machineAt = 16, 18
-	help, err = "build it for "+runtime.GOOS+"/"+runtime.GOARCH, errors.New("neither an ELF program nor a script with an interpreter line")
+	help, err = "build it for "+runtime.GOOS+"/"+runtime.GOARCH,
+		errors.New("neither an ELF program nor a script with an interpreter line")
 	switch {
 	case len(head) == 0:
 		return "it is empty; build it, or write it anew", err
@@ -224,7 +229,8 @@ func wrongFormat(head []byte) (help string, err error) {
 	if elf.Data(head[elf.EI_DATA]) == elf.ELFDATA2MSB {
 		order = binary.BigEndian
 	}
-	return help, fmt.Errorf("an ELF file for %v, of type %v", elf.Machine(order.Uint16(head[machineAt:])), elf.Type(order.Uint16(head[typeAt:])))
+	return help, fmt.Errorf("an ELF file for %v, of type %v", elf.Machine(order.Uint16(head[machineAt:])),
+		elf.Type(order.Uint16(head[typeAt:])))
 }
 
 func checkInterpreter(path string, script []byte, workDir string) error {
@@ -233,7 +239,8 @@ func checkInterpreter(path string, script []byte, workDir string) error {
 	fields := strings.FieldsFunc(string(line), func(r rune) bool { return r == ' ' || r == '\t' })
 	windows := bytes.HasSuffix(line, []byte("\r"))
 	if len(fields) == 0 || fields[0] == "\r" {
-		return fault(messages.FaultWrongFormat, path, errors.New("its first line names no interpreter"), "correct its first line")
+		return fault(messages.FaultWrongFormat, path, errors.New("its first line names no interpreter"),
+			"correct its first line")
 	}
 	interpreter := fields[0]
 	if !filepath.IsAbs(interpreter) {
@@ -242,7 +249,9 @@ func checkInterpreter(path string, script []byte, workDir string) error {
 	help := "install it, or correct the first line of " + path
 	// Behind the name the CR is an argument, or part of one: env looks for a program of such a name.
 	if windows && (len(fields) == 1 || filepath.Base(fields[0]) == "env") {
-		return fault(messages.FaultInterpreter, path, fmt.Errorf("it has Windows line ends, and the name of its interpreter is %q by that", fields[len(fields)-1]),
+		return fault(messages.FaultInterpreter, path,
+			fmt.Errorf("it has Windows line ends, and the name of its interpreter is %q by that",
+				fields[len(fields)-1]),
 			"write it with Unix line ends: sed -i 's/\\r$//' "+path)
 	}
 	info, err := os.Stat(interpreter)
@@ -295,7 +304,8 @@ func checkWasm(app messages.AppInstance) error {
 	return nil
 }
 
-// missing says that a file that a start needs cannot be had: by its own fault, unless the file system or the host is what fails.
+// missing says that a file that a start needs cannot be had: by its own fault, unless the file system or the host is
+// what fails.
 func missing(f messages.StartFault, path string, err error, help string) error {
 	if e := startError(err, path); e.Fault.Host() {
 		return e
@@ -316,7 +326,8 @@ func cause(err error) error {
 func startError(err error, path string) *messages.StartError {
 	var setting *runas.SettingError
 	if errors.As(err, &setting) {
-		return &messages.StartError{Fault: messages.FaultProcess, Err: err, Help: "correct it, or let the daemon do that"}
+		return &messages.StartError{Fault: messages.FaultProcess, Err: err,
+			Help: "correct it, or let the daemon do that"}
 	}
 	e := &messages.StartError{Fault: messages.FaultOther, Path: path, Err: cause(err)}
 	var errno syscall.Errno
@@ -325,8 +336,10 @@ func startError(err error, path string) *messages.StartError {
 	}
 	switch errno {
 	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
-		e.Fault, e.Help = messages.FaultResources, "look at the limits of processes, open files and memory: procman doctor"
-	case syscall.EIO, syscall.ESTALE, syscall.ETIMEDOUT, syscall.ENOTCONN, syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ECONNABORTED:
+		e.Fault, e.Help = messages.FaultResources, "look at the limits of processes, open files and memory: procman "+
+			"doctor"
+	case syscall.EIO, syscall.ESTALE, syscall.ETIMEDOUT, syscall.ENOTCONN, syscall.EHOSTDOWN, syscall.EHOSTUNREACH,
+		syscall.ECONNABORTED:
 		e.Fault, e.Help = messages.FaultStalled, "look at that mount: `df`, `dmesg`"
 	case syscall.ETXTBSY:
 		e.Fault, e.Help = messages.FaultBusy, "replace programs by rename, not in place"
@@ -395,6 +408,7 @@ func tooLarge(args, env []string) error {
 			most, what = len(v), "the variable "+name
 		}
 	}
-	return fmt.Errorf("the command line and the environment have %d bytes, most of them %s with %d: %w (at most %d for one, and a quarter of the stack limit in all)",
+	return fmt.Errorf("the command line and the environment have %d bytes, most of them %s with %d: %w (at most %d "+
+		"for one, and a quarter of the stack limit in all)",
 		sum, what, most, syscall.E2BIG, 32*os.Getpagesize())
 }

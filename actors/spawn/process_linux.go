@@ -104,11 +104,12 @@ func (p *process) Signal(sig syscall.Signal, leftovers messages.Leftovers) error
 	case err == nil, errors.Is(err, unix.ESRCH), errors.Is(err, os.ErrClosed):
 		return nil // it is closed when the group is gone
 	}
-	return fmt.Errorf("instance %q: signal %s to the group of process %d: %w", string(p.id), signalName(sig), p.pid, err)
+	return fmt.Errorf("instance %q: signal %s to the group of process %d: %w", string(p.id),
+		signalName(sig), p.pid, err)
 }
 
-// Send sends sig to the group, as long as its leader lives. It is no wish that the run ends, and nobody who is forked later
-// gets it.
+// Send sends sig to the group, as long as its leader lives. It is no wish that the run ends, and nobody who is forked
+// later gets it.
 func (p *process) Send(sig syscall.Signal) error {
 	if exit := p.ending(); exit != nil {
 		return &messages.GoneError{Exit: *exit}
@@ -122,7 +123,8 @@ func (p *process) Send(sig syscall.Signal) error {
 		return &messages.GoneError{Exit: unknownExit(time.Now())}
 	}
 	if _, err := p.home.signal(&p.group, sig); err != nil {
-		return fmt.Errorf("instance %q: signal %s to the group of process %d: %w", string(p.id), signalName(sig), p.pid, err)
+		return fmt.Errorf("instance %q: signal %s to the group of process %d: %w", string(p.id),
+			signalName(sig), p.pid, err)
 	}
 	return nil
 }
@@ -196,7 +198,8 @@ func (p *process) collect() (syscall.WaitStatus, bool) {
 	p.mu.Lock()
 	p.child = false
 	p.mu.Unlock()
-	// While it is a zombie only /proc tells, afterwards only the pidfd. It may become the one after it was asked as the other.
+	// While it is a zombie only /proc tells, afterwards only the pidfd. It may become the one after it was asked as the
+	// other.
 	for range 3 {
 		if status, err := p.fd.Status(); err == nil {
 			return status, true
@@ -210,7 +213,8 @@ func (p *process) collect() (syscall.WaitStatus, bool) {
 
 // reapLater reaps a child that a tracer keeps, once it does so no more.
 func (s *Spawner) reapLater(pid int) {
-	s.log.Warn("a process that has ended is kept by a tracer, such as a debugger; what depends on its end goes on", "pid", pid)
+	s.log.Warn("a process that has ended is kept by a tracer, such as a debugger; what depends on its end goes on",
+		"pid", pid)
 	s.work.Go(func() {
 		for s.sleep(tracedAgain) {
 			if _, err := kernel.Reap(pid); !errors.Is(err, syscall.EAGAIN) {

@@ -38,7 +38,8 @@ func deadly() []syscall.Signal {
 	var all []syscall.Signal
 	for sig := syscall.Signal(1); sig <= 64; sig++ {
 		switch sig {
-		case unix.SIGCHLD, unix.SIGCONT, unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGURG, unix.SIGWINCH:
+		case unix.SIGCHLD, unix.SIGCONT, unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGURG,
+			unix.SIGWINCH:
 		default:
 			all = append(all, sig)
 		}
@@ -102,7 +103,8 @@ func TestASignalReachesTheWholeGroup(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		s := opened(t, stateDir(t))
 		s.old = old
-		p := spawned(t, s, shell("(trap 'echo inner; exit' TERM; echo ready; while :; do sleep 0.02; done) & trap 'wait; exit 9' TERM; echo ready; wait; wait"))
+		p := spawned(t, s, shell("(trap 'echo inner; exit' TERM; echo ready; while :; do sleep 0.02; done) & trap "+
+			"'wait; exit 9' TERM; echo ready; wait; wait"))
 		eventually(t, "both are ready", func() bool { return output(t, s) == "ready\nready\n" })
 		require.NoError(t, p.Signal(syscall.SIGTERM, messages.LeftoversEnd))
 		require.Equal(t, 9, p.Wait().Code)
@@ -222,7 +224,8 @@ func TestTheEndOfAProcessIsReportedThoughATracerKeepsIt(t *testing.T) {
 func TestEverySignalThatEndsAProcessCanBeNamedByAPolicy(t *testing.T) {
 	t.Parallel()
 	named := func(word messages.WordList, sig syscall.Signal) bool {
-		a := messages.AppInstance{InstanceID: "a", WasmPath: "a", DbName: "a", Restart: messages.RestartPolicy{Final: word}}.WithDefaults()
+		a := messages.AppInstance{InstanceID: "a", WasmPath: "a", DbName: "a",
+			Restart: messages.RestartPolicy{Final: word}}.WithDefaults()
 		require.NoError(t, a.Validate())
 		return a.Restart.Final.HasExit(messages.Exit{Code: -1, Signal: signalName(sig), Known: true})
 	}

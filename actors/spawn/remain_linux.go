@@ -9,9 +9,9 @@ import (
 	"procman/messages"
 )
 
-// Remain looks at the host and returns what lives of runs that this Spawner does not watch any more, by instance: what was
-// left by policy, and what holds the lock of an instance that has no process. It does not name those of runs that go on,
-// nor those whose instance is in doubt.
+// Remain looks at the host and returns what lives of runs that this Spawner does not watch any more, by instance: what
+// was left by policy, and what holds the lock of an instance that has no process. It does not name those of runs that
+// go on, nor those whose instance is in doubt.
 func (s *Spawner) Remain() (map[messages.InstanceID][]messages.Member, error) {
 	leave, err := s.enter()
 	if err != nil {

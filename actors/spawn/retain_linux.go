@@ -19,15 +19,16 @@ import (
 func ownFiles(dir messages.StateDir, id messages.InstanceID) map[string]bool {
 	own := map[string]bool{}
 	for _, path := range []string{
-		dir.Stdout(id), dir.Stderr(id), dir.OutputPlace(id), dir.Run(id), dir.Memory(id), dir.InstanceLock(id), dir.Fence(id), dir.Ending(id),
+		dir.Stdout(id), dir.Stderr(id), dir.OutputPlace(id), dir.Run(id), dir.Memory(id), dir.InstanceLock(id),
+		dir.Fence(id), dir.Ending(id),
 	} {
 		own[filepath.Base(path)], own[filepath.Base(record.Staged(path))] = true, true
 	}
 	return own
 }
 
-// Archived returns the instances of which nothing but what they wrote is left, see Expunge, with the time when something in
-// their directory changed last. Those that known names are not looked at.
+// Archived returns the instances of which nothing but what they wrote is left, see Expunge, with the time when
+// something in their directory changed last. Those that known names are not looked at.
 func (s *Spawner) Archived(known func(messages.InstanceID) bool) (map[messages.InstanceID]time.Time, error) {
 	leave, err := s.enter()
 	if err != nil {
@@ -74,8 +75,9 @@ func lastChange(dir string) (time.Time, error) {
 }
 
 // Discard removes the directories of instances that are known no more, and returns why what is still there is. With a
-// *messages.KeptError it was left as it is: a process of the instance lives, a helper of one, or what may be one; a hold is on
-// record, or what nobody can read; or files lie there that are not procman's. The processes are looked at once for all.
+// *messages.KeptError it was left as it is: a process of the instance lives, a helper of one, or what may be one; a
+// hold is on record, or what nobody can read; or files lie there that are not procman's. The processes are looked at
+// once for all.
 func (s *Spawner) Discard(ctx context.Context, ids []messages.InstanceID) map[messages.InstanceID]error {
 	failed := map[messages.InstanceID]error{}
 	leave, err := s.enter()
@@ -168,8 +170,8 @@ func (s *Spawner) discard(i *instance, lives []messages.Member, writers []int) e
 	return os.Remove(dir)
 }
 
-// writers returns the processes, but for this one, that have a file in the directory of an instance open to write to it, by
-// instance: those that a run left may show nothing else. Who only reads, as `tail -f` does, keeps nothing.
+// writers returns the processes, but for this one, that have a file in the directory of an instance open to write to
+// it, by instance: those that a run left may show nothing else. Who only reads, as `tail -f` does, keeps nothing.
 func (s *Spawner) writers() (map[messages.InstanceID][]int, error) {
 	pids, err := s.proc.PIDs()
 	if err != nil {

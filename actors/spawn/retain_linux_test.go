@@ -37,7 +37,8 @@ func TestOnlyWhatNobodyNeedsIsDiscarded(t *testing.T) {
 	require.Contains(t, left(t, s), "lives")
 	require.NoError(t, p.Signal(9, messages.LeftoversEnd))
 	p.Wait()
-	eventually(t, "its end is on record", func() bool { r, err := s.readRun("a"); return err == nil && r != nil && r.Exit != nil })
+	eventually(t, "its end is on record",
+		func() bool { r, err := s.readRun("a"); return err == nil && r != nil && r.Exit != nil })
 	require.NoError(t, s.Remember(messages.Memory{ID: "a", Held: true}))
 	require.Contains(t, left(t, s), "a hold", "a hold outlives the absence of what it holds")
 	archived, err := s.Archived(none)
@@ -66,7 +67,8 @@ func TestWhatWritesThereStillIsAProcessOfTheInstance(t *testing.T) {
 	t.Parallel()
 	s := opened(t, stateDir(t))
 	spawned(t, s, shell("true")).Wait()
-	eventually(t, "its end is on record", func() bool { r, err := s.readRun("a"); return err == nil && r != nil && r.Exit != nil })
+	eventually(t, "its end is on record",
+		func() bool { r, err := s.readRun("a"); return err == nil && r != nil && r.Exit != nil })
 	require.NoError(t, s.Expunge("a"))
 	for _, c := range []struct {
 		flag int
@@ -104,7 +106,8 @@ func TestAHelperThatARunLeftKeepsItsDirectory(t *testing.T) {
 	}
 	require.NoError(t, p.Signal(9, messages.LeftoversEnd))
 	eventually(t, "nobody lives", func() bool { // who is dying shows no tag any more, and lives
-		return len(tagged(t, s.dir)) == 0 && !slices.ContainsFunc(helpers, func(p kernel.Process) bool { return alive(p.PID) })
+		return len(tagged(t, s.dir)) == 0 && !slices.ContainsFunc(helpers,
+			func(p kernel.Process) bool { return alive(p.PID) })
 	})
 	require.NoError(t, discard(t, s, "a"))
 }
@@ -119,7 +122,8 @@ func TestManyAreDiscardedByOneLookAtTheProcesses(t *testing.T) {
 		p, err := s.Spawn(t.Context(), messages.Launch{App: app, Run: 1, Port: 30001})
 		require.NoError(t, err)
 		p.Wait()
-		eventually(t, "its end is on record", func() bool { r, err := s.readRun(app.InstanceID); return err == nil && r != nil && r.Exit != nil })
+		eventually(t, "its end is on record",
+			func() bool { r, err := s.readRun(app.InstanceID); return err == nil && r != nil && r.Exit != nil })
 		require.NoError(t, s.Expunge(app.InstanceID))
 		ids = append(ids, app.InstanceID)
 	}

@@ -18,16 +18,18 @@ const runKind = "run"
 
 // runRecord is what is written of a run: who its process is, and how it ended.
 type runRecord struct {
-	ID      messages.InstanceID `json:"instance"`
-	Boot    string              `json:"boot_id"`
-	PID     int                 `json:"pid"`
-	Start   uint64              `json:"start_ticks"` // of the process, since boot; with Boot and PID it names one process for ever
-	Tag     string              `json:"tag"`
-	Run     int                 `json:"run"`
-	Port    int                 `json:"port"`
-	Spec    string              `json:"spec_hash"`
-	Started stamp               `json:"started_at"`
-	Dir     string              `json:"state_dir,omitempty"` // under which it was started; it stays when the directory is moved or copied
+	ID   messages.InstanceID `json:"instance"`
+	Boot string              `json:"boot_id"`
+	PID  int                 `json:"pid"`
+	// of the process, since boot; with Boot and PID it names one process for ever
+	Start   uint64 `json:"start_ticks"`
+	Tag     string `json:"tag"`
+	Run     int    `json:"run"`
+	Port    int    `json:"port"`
+	Spec    string `json:"spec_hash"`
+	Started stamp  `json:"started_at"`
+	// under which it was started; it stays when the directory is moved or copied
+	Dir string `json:"state_dir,omitempty"`
 
 	Cgroup *messages.Cgroup `json:"cgroup,omitempty"` // of its own; nil: none
 
@@ -51,7 +53,8 @@ type stamp struct {
 
 func (c clock) stamp(t time.Time) stamp { return stamp{Wall: t.Round(0).UTC(), Mono: c.nanos(t)} }
 
-// read returns the time of a stamp. One of another boot can only be told by the wall clock; it lies in the past for sure.
+// read returns the time of a stamp. One of another boot can only be told by the wall clock; it lies in the past for
+// sure.
 func (c clock) read(s stamp, sameBoot bool) time.Time {
 	if sameBoot {
 		return c.time(s.Mono)
@@ -80,8 +83,8 @@ func unknownExit(at time.Time) messages.Exit {
 	return messages.Exit{Code: -1, At: at}
 }
 
-// readRun returns the record of the newest run; nil if there is none that can be read. Where it is lost, damaged or of an
-// earlier run than the last, the lock tells the same. What is wrong with it is in the error, also beside a record.
+// readRun returns the record of the newest run; nil if there is none that can be read. Where it is lost, damaged or of
+// an earlier run than the last, the lock tells the same. What is wrong with it is in the error, also beside a record.
 func (s *Spawner) readRun(id messages.InstanceID) (*runRecord, error) {
 	var r *runRecord
 	var read runRecord
@@ -108,8 +111,8 @@ func (s *Spawner) readRun(id messages.InstanceID) (*runRecord, error) {
 	return r, err
 }
 
-// recordOfLock returns what the lock of the instance says of the run that took it last; nil if that is nothing, or of another
-// boot.
+// recordOfLock returns what the lock of the instance says of the run that took it last; nil if that is nothing, or of
+// another boot.
 func (s *Spawner) recordOfLock(id messages.InstanceID) *runRecord {
 	text, err := record.ReadFile(s.dir.InstanceLock(id), maxTestimony)
 	if err != nil {
@@ -122,8 +125,8 @@ func (s *Spawner) recordOfLock(id messages.InstanceID) *runRecord {
 }
 
 // save puts the record of the newest run on disk. Nobody on the way to a deed or a report waits for it; who starts a
-// process does, but no longer than diskPatience. What could not be written is no reason to stop anything: the process is
-// found without it, by its environment; only its exit status may be missed. It is tried again until it is written.
+// process does, but no longer than diskPatience. What could not be written is no reason to stop anything: the process
+// is found without it, by its environment; only its exit status may be missed. It is tried again until it is written.
 // then, if it is not nil, is called once that has been tried, and may wait for the disk too.
 func (s *Spawner) save(i *instance, then func()) {
 	if err := s.trySave(i, diskPatience, then); err != nil {
@@ -131,8 +134,8 @@ func (s *Spawner) save(i *instance, then func()) {
 	}
 }
 
-// Stalled returns why whoever needs the state directory now would wait for its file system; nil: he would not. A program
-// cannot even be executed in place of this one then: the kernel waits for the threads that wait.
+// Stalled returns why whoever needs the state directory now would wait for its file system; nil: he would not. A
+// program cannot even be executed in place of this one then: the kernel waits for the threads that wait.
 func (s *Spawner) Stalled() error { return s.disk.Stalled(diskPatience) }
 
 // trySave returns nil if nothing is left to be written.
@@ -209,7 +212,8 @@ func (s *Spawner) saveLater(i *instance, err error) {
 	if !first || s.closed {
 		return
 	}
-	s.log.Error("the record of a run cannot be written; it is tried again until it is", "instance", string(i.id), "error", err,
+	s.log.Error("the record of a run cannot be written; it is tried again until it is", "instance", string(i.id),
+		"error", err,
 		"consequence", "after a crash of the manager the process is looked for among all processes")
 	s.work.Go(s.catchUp)
 }

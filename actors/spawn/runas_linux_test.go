@@ -101,7 +101,8 @@ func TestAStartAsAnotherUserSaysBeforeTheForkWhatThatOneMayNot(t *testing.T) {
 	nobody.Process.User = "no-such-user"
 	refused(nobody, messages.FaultProcess, `there is no user "no-such-user"`)
 	beyond := app
-	beyond.Process = messages.ProcessPolicy{Limits: "nofile=9223372036854775807"} // more than the kernel gives to anybody
+	// more than the kernel gives to anybody
+	beyond.Process = messages.ProcessPolicy{Limits: "nofile=9223372036854775807"}
 	refused(beyond, messages.FaultProcess, "process.limits.nofile: operation not permitted")
 	require.NoFileExists(t, s.dir.Run("a"), "no process was left behind")
 }

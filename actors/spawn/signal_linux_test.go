@@ -36,7 +36,10 @@ func TestASignalReachesTheGroupOfTheRunAndEndsNothingThatHandlesIt(t *testing.T)
 func TestWhoIsAwayIsAskedByTheSignalOfThePolicyOnce(t *testing.T) {
 	t.Parallel()
 	s := opened(t, stateDir(t))
-	p := spawned(t, s, shell(`(setsid sh -c 'n=0; trap "n=\$((n+1)); echo asked \$n" USR1; echo up; while :; do sleep 0.05; done' &); sleep 300 & trap "exit 0" USR1; echo up; wait`))
+	p := spawned(t,
+		s,
+		shell(
+			`(setsid sh -c 'n=0; trap "n=\$((n+1)); echo asked \$n" USR1; echo up; while :; do sleep 0.05; done' &); sleep 300 & trap "exit 0" USR1; echo up; wait`))
 	eventually(t, "both are there", func() bool { return strings.Count(output(t, s), "up") == 2 })
 	require.NoError(t, p.Signal(syscall.SIGUSR1, messages.LeftoversEnd))
 	require.NoError(t, p.Signal(syscall.SIGCONT, messages.LeftoversEnd))

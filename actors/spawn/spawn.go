@@ -17,29 +17,30 @@ type Options struct {
 	Proc   string        // where procfs is mounted; empty: /proc
 	BootID func() string // what tells this boot of the host from any other; nil: the kernel's boot_id
 
-	// Orphans: reap what the kernel gives to this process as pid 1 or subreaper, see AdoptsOrphans. Whoever else in this
-	// process starts children must wait for each from its start on.
+	// Orphans: reap what the kernel gives to this process as pid 1 or subreaper, see AdoptsOrphans. Whoever else in
+	// this process starts children must wait for each from its start on.
 	Orphans bool
 
 	// Cgroups: where this process may divide its cgroup, see package cgroup, a run may have one of its own.
 	Cgroups bool
 
-	// Room returns nil if a process may be taken over, and else why not: what is held of each takes a descriptor. nil: it may.
+	// Room returns nil if a process may be taken over, and else why not: what is held of each takes a descriptor. nil:
+	// it may.
 	Room func() error
 
-	// Lock is the locked lock file that an earlier Spawner of this process handed over, see Spawner.Handover; the new one
-	// closes it in the end. nil: the lock is taken.
+	// Lock is the locked lock file that an earlier Spawner of this process handed over, see Spawner.Handover; the new
+	// one closes it in the end. nil: the lock is taken.
 	Lock *os.File
-	// Store keeps the handles of live processes somewhere where they outlive this process; nil: nowhere. Stored are those
-	// that an earlier manager put there, by their names. By them the exit status of a process is known that ended while
-	// no manager lived. A nil file is a handle that is kept there and was not handed to this process. What no process of
-	// ours has is removed once the survivors are known.
+	// Store keeps the handles of live processes somewhere where they outlive this process; nil: nowhere. Stored are
+	// those that an earlier manager put there, by their names. By them the exit status of a process is known that ended
+	// while no manager lived. A nil file is a handle that is kept there and was not handed to this process. What no
+	// process of ours has is removed once the survivors are known.
 	Store  FDStore
 	Stored map[string]*os.File
 }
 
-// FDStore keeps descriptors over the death of the process: the service manager's file descriptor store. Its methods do not
-// wait for it, and what they were called for is done in the order of the calls.
+// FDStore keeps descriptors over the death of the process: the service manager's file descriptor store. Its methods do
+// not wait for it, and what they were called for is done in the order of the calls.
 type FDStore interface {
 	Put(name string, fd uintptr) error
 	Remove(name string) error

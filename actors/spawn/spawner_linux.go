@@ -24,8 +24,8 @@ import (
 	"procman/messages"
 )
 
-// Spawner is the one user of a state directory. It starts processes, keeps the records of them and finds them again, and
-// it remembers what the root must not forget. Its methods may be called by several goroutines.
+// Spawner is the one user of a state directory. It starts processes, keeps the records of them and finds them again,
+// and it remembers what the root must not forget. Its methods may be called by several goroutines.
 type Spawner struct {
 	dir  messages.StateDir // absolute, symlinks resolved: it is compared with what processes carry
 	log  *slog.Logger
@@ -35,8 +35,9 @@ type Spawner struct {
 	init atomic.Uint64 // see initStart
 
 	locking sync.Mutex
-	lock    *os.File            // of the state directory
-	claims  map[string]*os.File // the locks of other state directories under which processes were started, by their names
+	lock    *os.File // of the state directory
+	// the locks of other state directories under which processes were started, by their names
+	claims map[string]*os.File
 
 	patience time.Duration // for an instance's lock
 	store    FDStore       // may be nil
@@ -51,7 +52,8 @@ type Spawner struct {
 	checks   checks
 	census   *census
 	readings *readings // of census
-	first    sync.Once // begins a reading at the first start: the first end need not wait until all of the host are looked at
+	// begins a reading at the first start: the first end need not wait until all of the host are looked at
+	first sync.Once
 
 	starting   chan struct{} // a token for each start under way, see enterStart
 	startsOver atomic.Int64
@@ -60,17 +62,19 @@ type Spawner struct {
 	work sync.WaitGroup // goroutines
 	runs sync.WaitGroup // calls under way
 
-	mu      sync.Mutex
-	closed  bool
-	table   map[messages.InstanceID]*instance
-	looks   map[string]*looking   // at programs, by what they need
-	stored  map[string]*os.File   // handles of an earlier manager that nobody has asked for yet, by the name in the store
+	mu     sync.Mutex
+	closed bool
+	table  map[messages.InstanceID]*instance
+	looks  map[string]*looking // at programs, by what they need
+	// handles of an earlier manager that nobody has asked for yet, by the name in the store
+	stored  map[string]*os.File
 	given   []string              // the names of all of them, until what nobody needs is removed
 	fds     map[*kernel.Pidfd]int // that are open, with the pid of the process each one means
 	oom     oomScore
-	forking int                                      // starts whose process has no handle yet
-	ending  map[string]bool                          // the tags of processes that are being ended because they are one too many
-	others  map[messages.InstanceID][]kernel.Process // processes of other state directories, by the newest scan
+	forking int // starts whose process has no handle yet
+	// the tags of processes that are being ended because they are one too many
+	ending map[string]bool
+	others map[messages.InstanceID][]kernel.Process // processes of other state directories, by the newest scan
 
 	disk    *record.Disk       // for whatever must not wait for the state directory's file system
 	unsaved map[*instance]bool // whose run's record could not be written; guarded by mu
@@ -145,11 +149,13 @@ func Open(dir messages.StateDir, o Options) (*Spawner, error) {
 		starting: make(chan struct{}, runtime.GOMAXPROCS(0)+1),
 		patience: instancePatience, quit: make(chan struct{}), oom: newOOMScore(kernel.Procfs(o.Proc), o.Logger),
 		disk: record.NewDisk("the state disk", diskThreads), unsaved: map[*instance]bool{},
-		table: map[messages.InstanceID]*instance{}, looks: map[string]*looking{}, fds: map[*kernel.Pidfd]int{}, claims: map[string]*os.File{}, ending: map[string]bool{},
+		table: map[messages.InstanceID]*instance{}, looks: map[string]*looking{}, fds: map[*kernel.Pidfd]int{},
+		claims: map[string]*os.File{}, ending: map[string]bool{},
 	}
 	if old != nil {
 		s.claims["handed over"] = old
-		s.log.Error("the state directory was moved or replaced before this manager took over", "dir", string(dir), "moved_to", movedTo(old))
+		s.log.Error("the state directory was moved or replaced before this manager took over", "dir", string(dir),
+			"moved_to", movedTo(old))
 	}
 	s.checks.mark = newTag()
 	s.census = newCensus(s.proc, s.log)
@@ -187,7 +193,8 @@ func bootID(o Options) (string, error) {
 func pidfdsWork() error {
 	fd, err := kernel.OpenPidfd(os.Getpid())
 	if err != nil {
-		return fmt.Errorf("pidfds do not work; procman needs Linux 5.4 or later, and a sandbox that lets pidfd_open pass: %w", err)
+		return fmt.Errorf("pidfds do not work; procman needs Linux 5.4 or later, and a sandbox that lets pidfd_open "+
+			"pass: %w", err)
 	}
 	fd.Close()
 	return nil
@@ -388,7 +395,8 @@ func (s *Spawner) begin(i *instance, p *process, write bool, then func()) {
 	}
 	i.mu.Unlock()
 	if p.child {
-		s.first.Do(func() { s.work.Go(func() { _ = s.readings.after(time.Now()) }) }) // the end of a run asks again, and says why it failed
+		// the end of a run asks again, and says why it failed
+		s.first.Do(func() { s.work.Go(func() { _ = s.readings.after(time.Now()) }) })
 	}
 	p.watch()
 	if write {
@@ -396,8 +404,8 @@ func (s *Spawner) begin(i *instance, p *process, write bool, then func()) {
 	}
 }
 
-// conclude adds to the record of a run how it ended, unless a newer one has taken its place. The end was reported before:
-// a disk that stalls hides no death.
+// conclude adds to the record of a run how it ended, unless a newer one has taken its place. The end was reported
+// before: a disk that stalls hides no death.
 func (s *Spawner) conclude(p *process) {
 	i := s.instance(p.id)
 	r := p.record

@@ -20,9 +20,9 @@ import (
 )
 
 // Spawn starts a process of the instance, in a session of its own, with the descriptors 0 to 2 and the instance's lock.
-// Everything that can be found wrong before the fork is found before it. From the fork on Adopt finds the process, whatever
-// else goes wrong; it is on record when Spawn returns, unless the disk is full or does not answer, which Spawn waits for
-// no longer than a second: then it is put on record as soon as that is possible.
+// Everything that can be found wrong before the fork is found before it. From the fork on Adopt finds the process,
+// whatever else goes wrong; it is on record when Spawn returns, unless the disk is full or does not answer, which Spawn
+// waits for no longer than a second: then it is put on record as soon as that is possible.
 func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process, error) {
 	id := l.App.InstanceID
 	if err := id.Validate(); err != nil {
@@ -73,15 +73,16 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	s.inscribe(f.lock, func() { s.note(f.lock, r) })
 	p, err := s.start(ctx, i, l, command{program, args, as, group}, r, f)
 	if err != nil {
-		s.inscribe(f.lock, func() { s.annul(f.lock) }) // nothing was begun: no run is to be looked for, and none has ended
+		// nothing was begun: no run is to be looked for, and none has ended
+		s.inscribe(f.lock, func() { s.annul(f.lock) })
 		return nil, err
 	}
 	return p, nil
 }
 
-// enterStart waits until few are at the system calls of a start at once, each of which may need a thread: more of them are no
-// faster, for one process is forked at a time. But nobody waits for those that hang: they are not counted after a while, and
-// once none has come to its end for as long, all are let in.
+// enterStart waits until few are at the system calls of a start at once, each of which may need a thread: more of them
+// are no faster, for one process is forked at a time. But nobody waits for those that hang: they are not counted after
+// a while, and once none has come to its end for as long, all are let in.
 func (s *Spawner) enterStart(ctx context.Context) (leave func()) {
 	entered := func() func() {
 		give := sync.OnceFunc(func() { <-s.starting })
@@ -147,8 +148,8 @@ func (f *files) close() {
 	}
 }
 
-// openFiles opens the files of the instance, once it is known that no process of it is on record. A start is the one deed
-// that has to wait for the disk. But whoever waits for the start is told when the disk does not answer; then the
+// openFiles opens the files of the instance, once it is known that no process of it is on record. A start is the one
+// deed that has to wait for the disk. But whoever waits for the start is told when the disk does not answer; then the
 // result says that the instance's turn goes on until it does.
 func (s *Spawner) openFiles(ctx context.Context, i *instance, app messages.AppInstance) (*files, bool, error) {
 	f := &files{}
@@ -206,7 +207,8 @@ type command struct {
 }
 
 // start forks. It closes nothing it was given.
-func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, c command, r runRecord, f *files) (*process, error) {
+func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, c command, r runRecord,
+	f *files) (*process, error) {
 	env := s.environment(l, r, c.as)
 	for pause := 5 * time.Millisecond; ; pause *= 2 {
 		if err := ctx.Err(); err != nil {
@@ -214,7 +216,8 @@ func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, c c
 		}
 		cmd := &exec.Cmd{
 			Path: c.program, Args: c.args, Env: env, Dir: l.App.WorkDir,
-			SysProcAttr: &syscall.SysProcAttr{Setsid: true, UseCgroupFD: c.cgroup >= 0, CgroupFD: c.cgroup}, // no Pdeathsig: a process outlives us
+			// no Pdeathsig: a process outlives us
+			SysProcAttr: &syscall.SysProcAttr{Setsid: true, UseCgroupFD: c.cgroup >= 0, CgroupFD: c.cgroup},
 		}
 		failpoint("before-fork")
 		known := s.forks()
@@ -223,14 +226,16 @@ func (s *Spawner) start(ctx context.Context, i *instance, l messages.Launch, c c
 		if err == nil {
 			defer known()
 			if pid <= 1 {
-				return nil, fault(messages.FaultOther, "", fmt.Errorf("bug: its process would be %d", pid), "") // nobody is signalled by that
+				// nobody is signalled by that
+				return nil, fault(messages.FaultOther, "", fmt.Errorf("bug: its process would be %d", pid), "")
 			}
 			failpoint("after-fork")
 			return s.started(i, r, pid, f.lock, l.App.Bounds().Memory > 0)
 		}
 		known()
 		// Whoever forks while a program is being copied holds it open for writing for an instant.
-		if e := explain(startError(err, c.program), l.App.WorkDir, c.program, c.args, env); e.Fault != messages.FaultBusy || pause > 100*time.Millisecond {
+		if e := explain(startError(err, c.program), l.App.WorkDir, c.program, c.args,
+			env); e.Fault != messages.FaultBusy || pause > 100*time.Millisecond {
 			return nil, e
 		}
 		if err := s.pause(ctx, pause); err != nil && ctx.Err() != nil {

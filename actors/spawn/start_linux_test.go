@@ -30,7 +30,8 @@ func TestAProcessHasItsStreamsAndItsLockAndNoOtherDescriptor(t *testing.T) {
 	s := opened(t, stateDir(t))
 	other := spawned(t, s, sleeper("other"))
 	require.Equal(t, "exited with code 0", spawned(t, s, player(t, "descriptors")).Wait().String())
-	require.Equal(t, fmt.Sprintf("0 /dev/null\n1 %s\n2 %s\n3 %s\n", s.dir.Stdout("a"), s.dir.Stderr("a"), s.dir.InstanceLock("a")), output(t, s))
+	require.Equal(t, fmt.Sprintf("0 /dev/null\n1 %s\n2 %s\n3 %s\n", s.dir.Stdout("a"), s.dir.Stderr("a"),
+		s.dir.InstanceLock("a")), output(t, s))
 	require.NoError(t, other.Signal(syscall.SIGKILL, messages.LeftoversEnd))
 }
 
@@ -92,7 +93,8 @@ func TestWhatTheLauncherAddsToTheEnvironmentIsOverriddenByNobodyAndOnlyHeSetsThe
 	l.Run = 2
 	env = shown(kernel.EnvEpoch+"=7", kernel.EnvFence+"=leash", "X=a=b", "LANG=", EnvTag+"=forged")
 	for name, want := range map[string]string{
-		kernel.EnvEpoch: "7", kernel.EnvFence: "leash", "X": "a=b", "OWN": "1", "LANG": "", EnvSpec: app.SpecHash(), EnvRun: "2",
+		kernel.EnvEpoch: "7", kernel.EnvFence: "leash", "X": "a=b", "OWN": "1", "LANG": "", EnvSpec: app.SpecHash(),
+		EnvRun: "2",
 	} {
 		got, there := env.Lookup(name)
 		require.True(t, there, name)
@@ -144,7 +146,8 @@ func TestTheHelpOfAFailedStartIsTrueOfTheScript(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, stateDir(t))
 	for _, c := range []struct{ name, text, want string }{
-		{"crlf", "#!/bin/sh\r\nexit 0\r\n", "it has Windows line ends, and the name of its interpreter is \"/bin/sh\\r\" by that; write it with Unix line ends: sed -i 's/\\r$//' " + dir + "/crlf"},
+		{"crlf", "#!/bin/sh\r\nexit 0\r\n", "it has Windows line ends, and the name of its interpreter is " +
+			"\"/bin/sh\\r\" by that; write it with Unix line ends: sed -i 's/\\r$//' " + dir + "/crlf"},
 		{"env", "#!/usr/bin/env bash\r\nexit 0\r\n", "the name of its interpreter is \"bash\\r\" by that"},
 		{"bare", "exit 0\n", "let its first line name the interpreter, such as #!/bin/sh"},
 		{"utf8", "# grün\nexit 0\n", "let its first line name the interpreter, such as #!/bin/sh"},
@@ -153,14 +156,17 @@ func TestTheHelpOfAFailedStartIsTrueOfTheScript(t *testing.T) {
 	} {
 		path := filepath.Join(dir, c.name)
 		require.NoError(t, fake.Executable(path, []byte(c.text)))
-		_, err := s.Spawn(t.Context(), messages.Launch{App: messages.AppInstance{InstanceID: "a", Executable: path, Args: []string{"x"}}, Run: 1})
+		_, err := s.Spawn(t.Context(), messages.Launch{App: messages.AppInstance{InstanceID: "a", Executable: path,
+			Args: []string{"x"}}, Run: 1})
 		require.ErrorContains(t, err, c.want, c.name)
 	}
 	require.NoError(t, fake.Executable(dir+"/fine", []byte("#!/bin/sh -e\nexit 0\n")))
 	spawned(t, s, messages.AppInstance{InstanceID: "a", Executable: dir + "/fine", Args: []string{"x"}}).Wait()
 	for _, app := range []messages.AppInstance{
-		{InstanceID: "a", Executable: dir + "/fine", Env: map[string]string{"SMALL": "x", "BIG": strings.Repeat("hunter2", 20000)}},
-		{InstanceID: "a", Executable: dir + "/fine", Env: map[string]string{"BIG": strings.Repeat("hunter2", 18000), "BIG2": "x"}, Args: slices.Repeat([]string{strings.Repeat("x", 100_000)}, 100)},
+		{InstanceID: "a", Executable: dir + "/fine",
+			Env: map[string]string{"SMALL": "x", "BIG": strings.Repeat("hunter2", 20000)}},
+		{InstanceID: "a", Executable: dir + "/fine", Env: map[string]string{"BIG": strings.Repeat("hunter2", 18000),
+			"BIG2": "x"}, Args: slices.Repeat([]string{strings.Repeat("x", 100_000)}, 100)},
 	} {
 		_, err := s.Spawn(t.Context(), messages.Launch{App: app, Run: 1})
 		require.ErrorContains(t, err, "the variable BIG with", "F152: it is named")
@@ -205,28 +211,38 @@ func TestWhatIsWrongIsSaidAndLeavesNothing(t *testing.T) {
 		fault messages.StartFault
 		path  string
 	}{
-		"no executable":          {program(""), messages.FaultExecutableMissing, ""},
-		"missing":                {program(dir + "/none"), messages.FaultExecutableMissing, dir + "/none"},
-		"below a file":           {program(file("plain", "", 0o600) + "/x"), messages.FaultExecutableMissing, dir + "/plain/x"},
-		"not in PATH":            {program("no-such-program-anywhere"), messages.FaultExecutableMissing, "no-such-program-anywhere"},
-		"a directory":            {program(dir), messages.FaultNotExecutable, dir},
-		"a fifo":                 {program(dir + "/fifo"), messages.FaultNotExecutable, dir + "/fifo"},
-		"no x":                   {program(file("nox", "#!/bin/sh\n", 0o600)), messages.FaultNotExecutable, dir + "/nox"},
-		"empty":                  {program(file("empty", "", 0o700)), messages.FaultWrongFormat, dir + "/empty"},
-		"text":                   {program(file("text", "hello\n", 0o700)), messages.FaultWrongFormat, dir + "/text"},
-		"cut ELF":                {program(file("cut", "\x7fELF\x02", 0o700)), messages.FaultWrongFormat, dir + "/cut"},
-		"another architecture":   {program(file("foreign", string(foreign), 0o700)), messages.FaultWrongFormat, dir + "/foreign"},
-		"no interpreter":         {program(file("script", "#!/no/such/sh -e\n", 0o700)), messages.FaultInterpreter, "/no/such/sh"},
+		"no executable": {program(""), messages.FaultExecutableMissing, ""},
+		"missing":       {program(dir + "/none"), messages.FaultExecutableMissing, dir + "/none"},
+		"below a file": {program(file("plain", "", 0o600) + "/x"), messages.FaultExecutableMissing,
+			dir + "/plain/x"},
+		"not in PATH": {program("no-such-program-anywhere"), messages.FaultExecutableMissing,
+			"no-such-program-anywhere"},
+		"a directory": {program(dir), messages.FaultNotExecutable, dir},
+		"a fifo":      {program(dir + "/fifo"), messages.FaultNotExecutable, dir + "/fifo"},
+		"no x": {program(file("nox", "#!/bin/sh\n", 0o600)), messages.FaultNotExecutable,
+			dir + "/nox"},
+		"empty":   {program(file("empty", "", 0o700)), messages.FaultWrongFormat, dir + "/empty"},
+		"text":    {program(file("text", "hello\n", 0o700)), messages.FaultWrongFormat, dir + "/text"},
+		"cut ELF": {program(file("cut", "\x7fELF\x02", 0o700)), messages.FaultWrongFormat, dir + "/cut"},
+		"another architecture": {program(file("foreign", string(foreign), 0o700)), messages.FaultWrongFormat,
+			dir + "/foreign"},
+		"no interpreter": {program(file("script", "#!/no/such/sh -e\n", 0o700)), messages.FaultInterpreter,
+			"/no/such/sh"},
 		"Windows line ends":      {program(file("crlf", "#!/bin/sh\r\n", 0o700)), messages.FaultInterpreter, ""},
 		"no name of interpreter": {program(file("bare", "#!\n", 0o700)), messages.FaultWrongFormat, dir + "/bare"},
-		"no directory":           {with(func(a *messages.AppInstance) { a.WorkDir = dir + "/none" }), messages.FaultDirMissing, dir + "/none"},
-		"a file as directory":    {with(func(a *messages.AppInstance) { a.WorkDir = dir + "/plain" }), messages.FaultDirMissing, dir + "/plain"},
+		"no directory": {with(func(a *messages.AppInstance) { a.WorkDir = dir + "/none" }),
+			messages.FaultDirMissing, dir + "/none"},
+		"a file as directory": {with(func(a *messages.AppInstance) { a.WorkDir = dir + "/plain" }),
+			messages.FaultDirMissing, dir + "/plain"},
 		"no module": {with(func(a *messages.AppInstance) {
 			a.WorkDir, a.WasmPath, a.Args = dir, "none.wasm", []string{"-c", "exit 0", "{wasm_path}"}
 		}), messages.FaultWasmMissing, dir + "/none.wasm"},
-		"a directory as module": {with(func(a *messages.AppInstance) { a.WasmPath, a.Args = dir, nil }), messages.FaultWasmMissing, dir},
-		"a NUL":                 {with(func(a *messages.AppInstance) { a.Args = []string{"\x00"} }), messages.FaultOther, "/bin/sh"},
-		"a bad id":              {with(func(a *messages.AppInstance) { a.InstanceID = "../x" }), messages.FaultOther, ""},
+		"a directory as module": {with(func(a *messages.AppInstance) { a.WasmPath, a.Args = dir, nil }),
+			messages.FaultWasmMissing, dir},
+		"a NUL": {with(func(a *messages.AppInstance) { a.Args = []string{"\x00"} }),
+			messages.FaultOther, "/bin/sh"},
+		"a bad id": {with(func(a *messages.AppInstance) { a.InstanceID = "../x" }),
+			messages.FaultOther, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			state := stateDir(t)
@@ -305,7 +321,8 @@ func TestAnInstanceThatIsAliveIsNotStartedAgain(t *testing.T) {
 func strayed(t *testing.T, s *Spawner) int {
 	t.Helper()
 	file := t.TempDir() + "/pid"
-	app := shell("setsid sh -c 'echo $$ >" + file + "; exec sleep 300' & while [ ! -s " + file + " ]; do sleep 0.01; done; exit 3")
+	app := shell("setsid sh -c 'echo $$ >" + file + "; exec sleep 300' & while [ ! -s " +
+		file + " ]; do sleep 0.01; done; exit 3")
 	require.Equal(t, 3, spawned(t, s, app).Wait().Code)
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)

@@ -10,8 +10,9 @@ import (
 	"procman/actors/kernel"
 )
 
-// storeName is what the handle of a run is called in the store: 64 bits of its tag in 11 characters. All names are handed
-// to the next manager in one variable, of which the kernel takes 128 KiB: with more it could not be started at all.
+// storeName is what the handle of a run is called in the store: 64 bits of its tag in 11 characters. All names are
+// handed to the next manager in one variable, of which the kernel takes 128 KiB: with more it could not be started at
+// all.
 func storeName(tag string) string {
 	bits, err := hex.DecodeString(tag)
 	if err != nil || len(bits) < 8 {
@@ -20,8 +21,8 @@ func storeName(tag string) string {
 	return base64.RawURLEncoding.EncodeToString(bits[:8])
 }
 
-// kept returns the handle that an earlier manager stored of the run with that tag: no other process can ever be meant by
-// it, and it tells the exit status also when init has reaped the process. It is nil if there is none.
+// kept returns the handle that an earlier manager stored of the run with that tag: no other process can ever be meant
+// by it, and it tells the exit status also when init has reaped the process. It is nil if there is none.
 func (s *Spawner) kept(tag string) (*kernel.Pidfd, error) {
 	s.mu.Lock()
 	name := storeName(tag)
@@ -57,13 +58,14 @@ func (p *process) remove() {
 		return
 	}
 	if err := p.home.store.Remove(storeName(p.tag)); err != nil {
-		p.home.log.Warn("a stored process handle could not be removed", "instance", string(p.id), "pid", p.pid, "error", err)
+		p.home.log.Warn("a stored process handle could not be removed", "instance", string(p.id), "pid", p.pid,
+			"error", err)
 	}
 }
 
-// tidy removes from the store what no process of ours has: of each that has ended since its handle was stored, and of what
-// is on no record. Dead handles would gather there, until the next manager has not enough descriptors to be started with.
-// Every process that lives must be known.
+// tidy removes from the store what no process of ours has: of each that has ended since its handle was stored, and of
+// what is on no record. Dead handles would gather there, until the next manager has not enough descriptors to be
+// started with. Every process that lives must be known.
 func (s *Spawner) tidy() {
 	s.mu.Lock()
 	given := s.given

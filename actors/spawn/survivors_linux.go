@@ -20,8 +20,9 @@ import (
 )
 
 // A process that executes a program has no environment for some microseconds, and one that was killed takes a moment to
-// die. While the lock of an instance is held by one that is so young, or that is not seen, all are looked at again, so often
-// and after such pauses. All instances wait meanwhile: so nobody waits for one that has shown what it is, or is older.
+// die. While the lock of an instance is held by one that is so young, or that is not seen, all are looked at again, so
+// often and after such pauses. All instances wait meanwhile: so nobody waits for one that has shown what it is, or is
+// older.
 const (
 	looks      = 20
 	lookAgain  = 5 * time.Millisecond
@@ -79,7 +80,8 @@ func (s *Spawner) Survivors(ctx context.Context) ([]messages.Survivor, error) {
 func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survivor, bool) {
 	if p := s.instance(id).process(); p != nil {
 		v := messages.Survivor{
-			ID: id, Run: p.Run(), PID: p.pid, Port: p.Port(), StartedAt: p.started, SpecHash: p.SpecHash(), Alive: !p.over(), Outlived: p.ended(),
+			ID: id, Run: p.Run(), PID: p.pid, Port: p.Port(), StartedAt: p.started, SpecHash: p.SpecHash(),
+			Alive: !p.over(), Outlived: p.ended(),
 		}
 		if !v.Alive {
 			v.Exit = *p.ending()
@@ -91,7 +93,8 @@ func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survi
 	}
 	if d := s.instance(id).doubts(); d != nil {
 		if d.why == kernel.DoubtManaged {
-			return messages.Survivor{}, false // it is another manager's; whether one may be started here is for the start to say
+			// it is another manager's; whether one may be started here is for the start to say
+			return messages.Survivor{}, false
 		}
 		v := messages.Survivor{ID: id, Run: d.run, PID: d.pid, Alive: true, Unclear: s.unclear(id, d).Error()}
 		if r != nil {
@@ -111,7 +114,8 @@ func (s *Spawner) survivor(id messages.InstanceID, r *runRecord) (messages.Survi
 // search looks at all processes and surveys the instances on record; with all, also those that only processes tell of,
 // which are then added to the records. It looks again for those that are locked and have no process. It
 // returns the instances of which it is known now whether a process lives.
-func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*runRecord, all bool, times int) (map[messages.InstanceID]bool, error) {
+func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*runRecord, all bool,
+	times int) (map[messages.InstanceID]bool, error) {
 	began := time.Now()
 	wanted, surveyed := records, map[messages.InstanceID]bool{}
 	if all {
@@ -167,8 +171,8 @@ func (s *Spawner) search(ctx context.Context, records map[messages.InstanceID]*r
 	}
 }
 
-// adoptAll makes the processes on record their instances', before all of the host are looked at: each of them is looked at once then, and
-// is no news to a scan. What it cannot do the survey tries again, and says why.
+// adoptAll makes the processes on record their instances', before all of the host are looked at: each of them is looked
+// at once then, and is no news to a scan. What it cannot do the survey tries again, and says why.
 func (s *Spawner) adoptAll(ctx context.Context, records map[messages.InstanceID]*runRecord) {
 	ids := slices.Collect(maps.Keys(records))
 	each(len(ids), func(n int) {
@@ -197,12 +201,14 @@ func each(count int, do func(n int)) {
 	work.Wait()
 }
 
-// settled reports whether those who hold the locks of instances without a process are known, so that another look would show
-// the same.
-func settled(locked map[messages.InstanceID]*runRecord, holders, seen map[messages.InstanceID][]kernel.Process, began time.Time) bool {
+// settled reports whether those who hold the locks of instances without a process are known, so that another look would
+// show the same.
+func settled(locked map[messages.InstanceID]*runRecord, holders, seen map[messages.InstanceID][]kernel.Process,
+	began time.Time) bool {
 	for id := range locked {
 		for _, x := range holders[id] {
-			shown := slices.ContainsFunc(seen[id], func(y kernel.Process) bool { return y.PID == x.PID && y.Start == x.Start })
+			shown := slices.ContainsFunc(seen[id],
+				func(y kernel.Process) bool { return y.PID == x.PID && y.Start == x.Start })
 			if !shown && time.Since(sinceBoot(x.Start)) < young {
 				return false // perhaps it executes a program right now
 			}
@@ -224,8 +230,8 @@ func (s *Spawner) survey(ctx context.Context, i *instance, r *runRecord, seen []
 	return s.examine(ctx, i, r, seen)
 }
 
-// examine is survey for who has the instance's turn. Without proof nobody is adopted and nobody is ended; what remains in
-// doubt is kept, and looked at again by the next call.
+// examine is survey for who has the instance's turn. Without proof nobody is adopted and nobody is ended; what remains
+// in doubt is kept, and looked at again by the next call.
 func (s *Spawner) examine(ctx context.Context, i *instance, r *runRecord, seen []kernel.Process) error {
 	before := i.doubts()
 	var d *doubt
@@ -242,11 +248,13 @@ func (s *Spawner) examine(ctx context.Context, i *instance, r *runRecord, seen [
 		}
 		r = &now
 	}
-	if x, ok := s.again(before); ok && !slices.ContainsFunc(seen, func(y kernel.Process) bool { return y.PID == x.PID }) {
+	if x, ok := s.again(before); ok && !slices.ContainsFunc(seen,
+		func(y kernel.Process) bool { return y.PID == x.PID }) {
 		seen = append(slices.Clip(seen), x)
 	}
 	f := s.judgeSeen(i.id, r, seen)
-	// A start of this manager's own is interrupted by nothing: once the survivors are known only a doubt is looked at again.
+	// A start of this manager's own is interrupted by nothing: once the survivors are known only a doubt is looked at
+	// again.
 	if f.leader == nil && i.live() == nil && (before != nil || !s.searched.Load()) {
 		s.recall(ctx, i.id, r, &f)
 	}
@@ -257,7 +265,8 @@ func (s *Spawner) examine(ctx context.Context, i *instance, r *runRecord, seen [
 				d = lack
 			}
 			if err != nil {
-				return errors.Join(err, fmt.Errorf("%d processes of %q were not looked at", len(f.rivals), string(i.id)))
+				return errors.Join(err, fmt.Errorf("%d processes of %q were not looked at", len(f.rivals),
+					string(i.id)))
 			}
 		} else {
 			f.rivals = append(f.rivals, *f.leader)
@@ -282,7 +291,8 @@ func (s *Spawner) end(x kernel.Process, stays int) {
 	fd, err := s.open(x)
 	if err != nil {
 		if !errors.Is(err, unix.ESRCH) {
-			s.log.Error("a second process of an instance cannot be ended", "instance", string(x.ID), "pid", x.PID, "error", err)
+			s.log.Error("a second process of an instance cannot be ended", "instance", string(x.ID), "pid", x.PID,
+				"error", err)
 		}
 		return
 	}
@@ -294,14 +304,17 @@ func (s *Spawner) end(x kernel.Process, stays int) {
 		fd.Close()
 		return
 	}
-	s.log.Error("an instance had two processes; one is ended", "instance", string(x.ID), "pid", x.PID, "run", x.Run, "stays", stays)
+	s.log.Error("an instance had two processes; one is ended", "instance", string(x.ID), "pid", x.PID, "run",
+		x.Run, "stays", stays)
 	s.keep(fd, x.PID)
 	s.work.Go(func() {
 		defer s.drop(fd)
 		g := &group{fd: fd, pid: x.PID, id: x.ID, tag: x.Tag, start: x.Start}
 		send := func(sig syscall.Signal) {
-			if err := s.signalTagged(g, sig); err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrClosed) {
-				s.log.Error("a second process of an instance cannot be signalled", "instance", string(x.ID), "pid", x.PID, "error", err)
+			if err := s.signalTagged(g, sig); err != nil && !errors.Is(err, unix.ESRCH) &&
+				!errors.Is(err, os.ErrClosed) {
+				s.log.Error("a second process of an instance cannot be signalled", "instance", string(x.ID), "pid",
+					x.PID, "error", err)
 			}
 		}
 		send(syscall.SIGTERM)
@@ -325,9 +338,11 @@ func (s *Spawner) end(x kernel.Process, stays int) {
 	})
 }
 
-// scan looks at every process once, but for those that are the first of a run here, and returns those that show a tag of this state
-// directory, or of a run on record, by instance. Those of other state directories are kept for who starts an instance, see elsewhere.
-func (s *Spawner) scan(ctx context.Context, records map[messages.InstanceID]*runRecord) (map[messages.InstanceID][]kernel.Process, error) {
+// scan looks at every process once, but for those that are the first of a run here, and returns those that show a tag
+// of this state directory, or of a run on record, by instance. Those of other state directories are kept for who starts
+// an instance, see elsewhere.
+func (s *Spawner) scan(ctx context.Context,
+	records map[messages.InstanceID]*runRecord) (map[messages.InstanceID][]kernel.Process, error) {
 	tagged, err := s.proc.Tagged(ctx, s.census.leads)
 	runs := make(map[string]messages.InstanceID, len(records)) // by tag
 	for id, r := range records {
@@ -368,9 +383,10 @@ func (s *Spawner) scan(ctx context.Context, records map[messages.InstanceID]*run
 	return seen, err
 }
 
-// explain deals with those that hold the locks of instances without a process. What is proved to be the process of a run,
-// though it shows no environment, is adopted; what cannot be told is a doubt.
-func (s *Spawner) explain(ctx context.Context, locked map[messages.InstanceID]*runRecord, holders, seen map[messages.InstanceID][]kernel.Process,
+// explain deals with those that hold the locks of instances without a process. What is proved to be the process of a
+// run, though it shows no environment, is adopted; what cannot be told is a doubt.
+func (s *Spawner) explain(ctx context.Context, locked map[messages.InstanceID]*runRecord, holders,
+	seen map[messages.InstanceID][]kernel.Process,
 	surveyed map[messages.InstanceID]bool) error {
 	var errs []error
 	for id, r := range locked {
@@ -390,7 +406,8 @@ func (s *Spawner) explain(ctx context.Context, locked map[messages.InstanceID]*r
 		case d == nil && len(holders[id]) == 0 && !s.unlocked(id):
 			i.setDoubt(&doubt{why: kernel.DoubtLock})
 		}
-		s.log.Warn("an instance has no process, but something holds its lock; it cannot be started before that has ended", "instance", string(id),
+		s.log.Warn("an instance has no process, but something holds its lock; it cannot be started before that has "+
+			"ended", "instance", string(id),
 			"lock", s.dir.InstanceLock(id), "holders", pidsOf(holders[id]))
 	}
 	return errors.Join(errs...)

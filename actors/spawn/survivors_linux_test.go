@@ -27,7 +27,8 @@ import (
 func TestALiveProcessIsFoundWhateverBecameOfItsRecord(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("the manager is a process of its own that is killed: a race in it fails no test, and with the detector it begins slowly")
+		t.Skip("the manager is a process of its own that is killed: a race in it fails no test, and with the " +
+			"detector it begins slowly")
 	}
 	for name, spoil := range map[string]func(t *testing.T, dir messages.StateDir){
 		"deleted": func(t *testing.T, dir messages.StateDir) { require.NoError(t, os.Remove(dir.Run("a"))) },
@@ -38,7 +39,11 @@ func TestALiveProcessIsFoundWhateverBecameOfItsRecord(t *testing.T) {
 		"too big": func(t *testing.T, dir messages.StateDir) { require.NoError(t, os.Truncate(dir.Run("a"), 1<<30)) },
 		"newer":   func(t *testing.T, dir messages.StateDir) { write(t, dir.Run("a"), `{"schema":2,"pids":[1]}`) },
 		"older":   func(t *testing.T, dir messages.StateDir) { write(t, dir.Run("a"), `{"schema":0}`) },
-		"a fifo":  func(t *testing.T, dir messages.StateDir) { os.Remove(dir.Run("a")); unix.Mkfifo(dir.Run("a"), 0o600) },
+		"a fifo": func(t *testing.T,
+			dir messages.StateDir) {
+			os.Remove(dir.Run("a"))
+			unix.Mkfifo(dir.Run("a"), 0o600)
+		},
 		"directory": func(t *testing.T, dir messages.StateDir) {
 			os.Remove(dir.Run("a"))
 			os.MkdirAll(dir.Run("a")+"/x", 0o700)
@@ -51,7 +56,10 @@ func TestALiveProcessIsFoundWhateverBecameOfItsRecord(t *testing.T) {
 				r.PID, r.Tag, r.Run, r.Exit = r.PID+1, "other", 6, readClock().exitRecord(unknownExit(time.Now()))
 			})
 		},
-		"with everything else": func(t *testing.T, dir messages.StateDir) { require.NoError(t, os.RemoveAll(string(dir))) },
+		"with everything else": func(t *testing.T,
+			dir messages.StateDir) {
+			require.NoError(t, os.RemoveAll(string(dir)))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := stateDir(t)
@@ -60,7 +68,8 @@ func TestALiveProcessIsFoundWhateverBecameOfItsRecord(t *testing.T) {
 			started := time.Now()
 			spoil(t, dir)
 			check := func(s *Spawner, v messages.Survivor) {
-				require.Equal(t, []any{true, pid, 7, 30007, app.SpecHash()}, []any{v.Alive, v.PID, v.Run, v.Port, v.SpecHash})
+				require.Equal(t, []any{true, pid, 7, 30007, app.SpecHash()},
+					[]any{v.Alive, v.PID, v.Run, v.Port, v.SpecHash})
 				require.WithinDuration(t, started, v.StartedAt, 30*time.Second)
 			}
 			// Adopt finds it by itself,
@@ -119,7 +128,8 @@ func errSchemaOrDamaged(err error) error {
 // imitate starts a process that looks in every way like another run of instance "a", its lock included.
 func imitate(t *testing.T, dir messages.StateDir, tag string, run int, script string) int {
 	cmd := exec.Command("/bin/sh", "-c", script)
-	cmd.Env = []string{EnvStateDir + "=" + string(dir), EnvInstance + "=a", EnvTag + "=" + tag, EnvRun + "=" + strconv.Itoa(run)}
+	cmd.Env = []string{EnvStateDir + "=" + string(dir), EnvInstance + "=a", EnvTag + "=" + tag,
+		EnvRun + "=" + strconv.Itoa(run)}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	lock, err := os.OpenFile(dir.InstanceLock("a"), os.O_RDWR, 0o600)
 	require.NoError(t, err)
@@ -275,7 +285,8 @@ func TestAProcessThatHasNoEnvironmentYetIsWaitedFor(t *testing.T) {
 			require.NoError(t, s.awaitLock(t.Context(), s.instance("a"), lock))
 			// exec takes a while, as on a slow disk: the lock is held by a process that does not show whose it is.
 			cmd := exec.Command("/bin/sh", "-c", script)
-			cmd.Env = []string{fmt.Sprintf("TAGS=%s=%s %s=a %s=tag %s=3 PORT=5", EnvStateDir, dir, EnvInstance, EnvTag, EnvRun)}
+			cmd.Env = []string{fmt.Sprintf("TAGS=%s=%s %s=a %s=tag %s=3 PORT=5", EnvStateDir, dir, EnvInstance,
+				EnvTag, EnvRun)}
 			cmd.ExtraFiles = []*os.File{lock}
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 			require.NoError(t, cmd.Start())
@@ -298,14 +309,16 @@ func TestAProcessThatHasNoEnvironmentYetIsWaitedFor(t *testing.T) {
 func TestAManagerKilledAtAnyInstantLosesNoProcess(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("the manager is a process of its own that is killed: a race in it fails no test, and with the detector it begins slowly")
+		t.Skip("the manager is a process of its own that is killed: a race in it fails no test, and with the " +
+			"detector it begins slowly")
 	}
 	const rounds, many = 8, 20
 	dir := stateDir(t)
 	for round := range rounds {
 		o := order{Dir: dir}
 		for n := range many {
-			o.Launches = append(o.Launches, messages.Launch{App: sleeper(messages.InstanceID("i" + strconv.Itoa(n))), Run: round + 1})
+			o.Launches = append(o.Launches, messages.Launch{App: sleeper(messages.InstanceID("i" + strconv.Itoa(n))),
+				Run: round + 1})
 		}
 		// The first process shows that the manager is at work.
 		predecessor(t, "manager", o, "KILL_AFTER="+(time.Duration(2*round)*time.Millisecond).String())
@@ -380,7 +393,8 @@ func TestAWorkerThatShowsNothingIsOfTheRunWhoseSessionItIsInThoughItsLeaderHasEn
 	})
 	t.Cleanup(func() { _ = syscall.Kill(member, syscall.SIGKILL) })
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
-	eventually(t, "the leader is gone, and reaped", func() bool { _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); return err != nil })
+	eventually(t, "the leader is gone, and reaped",
+		func() bool { _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); return err != nil })
 	s := opened(t, dir)
 	v := survivors(t, s)["a"]
 	require.True(t, v.Alive && v.Outlived, "nothing is started beside it")

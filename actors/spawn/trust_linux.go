@@ -34,7 +34,8 @@ func trust(dir messages.StateDir) error {
 	return nil
 }
 
-// trustDir looks at one directory, links to it followed: one that leads to a directory of this user's own is his choice.
+// trustDir looks at one directory, links to it followed: one that leads to a directory of this user's own is his
+// choice.
 func trustDir(path string, uid int) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -47,11 +48,14 @@ func trustDir(path string, uid int) error {
 	mode := info.Mode().Perm()
 	switch {
 	case int(s.Uid) != uid && s.Uid != 0:
-		return fmt.Errorf("%w: %s belongs to uid %d, and this is uid %d: run procman as uid %d, or `chown -R %d %s` after a look at what is in it",
+		return fmt.Errorf("%w: %s belongs to uid %d, and this is uid %d: run procman as uid %d, or `chown -R %d %s` "+
+			"after a look at what is in it",
 			ErrUntrusted, path, s.Uid, uid, s.Uid, uid, path)
-	// A group of its own, as many systems give each user, has nobody else in it; that of root's files is another matter.
+	// A group of its own, as many systems give each user, has nobody else in it; that of root's files is another
+	// matter.
 	case mode&0o002 != 0, uid == 0 && mode&0o020 != 0 && s.Gid != 0:
-		return fmt.Errorf("%w: others can write to %s, mode %04o: `chmod go-w %s` after a look at what is in it", ErrUntrusted, path, mode, path)
+		return fmt.Errorf("%w: others can write to %s, mode %04o: `chmod go-w %s` after a look at what is in it",
+			ErrUntrusted, path, mode, path)
 	}
 	return nil
 }

@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// turn is had by one at a time. The zero turn is free. It is smaller than a channel, which every instance would have two of.
+// turn is had by one at a time. The zero turn is free. It is smaller than a channel, which every instance would have
+// two of.
 type turn struct {
 	mu    sync.Mutex
 	taken bool

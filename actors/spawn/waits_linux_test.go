@@ -60,7 +60,8 @@ func TestTenThousandWaitsNeedFewThreads(t *testing.T) {
 func TestAFileSystemThatFailsIsTheHostsFaultAndAFileThatIsNotThereIsNot(t *testing.T) {
 	t.Parallel()
 	for errno, host := range map[syscall.Errno]bool{
-		syscall.EIO: true, syscall.ESTALE: true, syscall.ENOTCONN: true, syscall.ETIMEDOUT: true, syscall.EMFILE: true, syscall.EAGAIN: true,
+		syscall.EIO: true, syscall.ESTALE: true, syscall.ENOTCONN: true, syscall.ETIMEDOUT: true, syscall.EMFILE: true,
+		syscall.EAGAIN: true,
 		syscall.ENOENT: false, syscall.EACCES: false, syscall.ENOTDIR: false, syscall.ELOOP: false,
 	} {
 		err := missing(messages.FaultWasmMissing, "/x", &os.PathError{Op: "stat", Path: "/x", Err: errno}, "")

@@ -1,5 +1,5 @@
-// Command procman-fleet is procman with the store of a fleet, etcd. `procman run` executes it where the configuration has `fleet:`;
-// a host without one does not carry what it is linked with.
+// Command procman-fleet is procman with the store of a fleet, etcd. `procman run` executes it where the configuration
+// has `fleet:`; a host without one does not carry what it is linked with.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command procman keeps a declared list of application instances running on this host. It is the daemon (`procman run`), see
-// package daemon, and the command line that speaks to it, see package cli.
+// Command procman keeps a declared list of application instances running on this host. It is the daemon (`procman
+// run`), see package daemon, and the command line that speaks to it, see package cli.
 package main
 
 import (

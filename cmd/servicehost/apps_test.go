@@ -37,7 +37,8 @@ func TestTheGuestbookKeepsItsEntriesOverARestart(t *testing.T) {
 	require.Equal(t, 201, a.status, a.body)
 	require.Contains(t, a.body, `"id":1,"name":"Ada","message":"Hello","created_at":"2`)
 	const hostile = `'); DROP TABLE entries; -- <script>"&é`
-	a = p.do(t, "POST", "/entries", "application/x-www-form-urlencoded", url.Values{"name": {"Bob"}, "message": {hostile}}.Encode())
+	a = p.do(t, "POST", "/entries", "application/x-www-form-urlencoded",
+		url.Values{"name": {"Bob"}, "message": {hostile}}.Encode())
 	require.Equal(t, 303, a.status, a.body)
 	require.Equal(t, "/", a.header.Get("Location"))
 
@@ -74,8 +75,10 @@ func TestTheApplicationsRefuseWhatTheyCannotServe(t *testing.T) {
 		{guestbook, "GET", "/%ff", "", "", 400},
 		{counter, "POST", "/increment?name=%ff", "", "", 400},
 		{guestbook, "POST", "/entries", "application/json", `{"name": "Ada"}`, 400},
-		{guestbook, "POST", "/entries", "application/json", `{"name": "Ada", "message": "` + strings.Repeat("é", 2001) + `"}`, 400},
-		{guestbook, "POST", "/entries", "application/json", `{"name": "Ada", "message": "` + strings.Repeat("é", 2000) + `"}`, 201},
+		{guestbook, "POST", "/entries", "application/json",
+			`{"name": "Ada", "message": "` + strings.Repeat("é", 2001) + `"}`, 400},
+		{guestbook, "POST", "/entries", "application/json",
+			`{"name": "Ada", "message": "` + strings.Repeat("é", 2000) + `"}`, 201},
 		{guestbook, "POST", "/entries", "application/json", "nonsense", 400},
 		{guestbook, "POST", "/entries", "application/json", "", 400},
 		{guestbook, "POST", "/entries", "application/x-www-form-urlencoded", "name=%ff&message=x", 400},
@@ -148,5 +151,6 @@ func TestKill9KeepsEveryAnsweredIncrement(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(p.get(t, "/?name=default").body), &c))
 	require.GreaterOrEqual(t, c.Value, answered.Load())
 	require.LessOrEqual(t, c.Value, sent.Load())
-	require.Equal(t, fmt.Sprintf("{\"name\":\"default\",\"value\":%d}\n", c.Value+1), p.do(t, "POST", "/increment", "", "").body)
+	require.Equal(t, fmt.Sprintf("{\"name\":\"default\",\"value\":%d}\n", c.Value+1),
+		p.do(t, "POST", "/increment", "", "").body)
 }

@@ -248,7 +248,8 @@ func (o outline) write(file io.Writer, machine io.Reader) error {
 	copy(front[headerSize:], o.module)
 	copy(front[h.ImageFrom:], o.image)
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	_, err = io.Copy(io.MultiWriter(file, sum), io.MultiReader(bytes.NewReader(front), bytes.NewReader(before), machine))
+	_, err = io.Copy(io.MultiWriter(file, sum), io.MultiReader(bytes.NewReader(front),
+		bytes.NewReader(before), machine))
 	if err == nil {
 		_, err = file.Write(sum.Sum(nil))
 	}

@@ -52,7 +52,8 @@ func openDatabase(ctx context.Context, name string, connections int) (*database,
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w %s: %w: check -dbPath, its directory's permissions and the free space", errDatabase, name, err)
+		return nil, fmt.Errorf("%w %s: %w: check -dbPath, its directory's permissions and the free space",
+			errDatabase, name, err)
 	}
 	return d, nil
 }

@@ -22,7 +22,8 @@ func TestEveryValueComesBackAsItWasBound(t *testing.T) {
 		n := rapid.Int64().Draw(r, "n")
 		f := rapid.Float64().Draw(r, "f")
 		text := rapid.String().Draw(r, "text")
-		statement, err := json.Marshal(guest.Statement{SQL: "SELECT ?, CAST(? AS REAL), ?, ?", Args: []any{n, f, text, nil}})
+		statement, err := json.Marshal(guest.Statement{SQL: "SELECT ?, CAST(? AS REAL), ?, ?",
+			Args: []any{n, f, text, nil}})
 		require.NoError(r, err)
 		rows, err := query(t.Context(), connection, statement)
 		require.NoError(r, err)

@@ -26,12 +26,14 @@ type options struct {
 	grace                 time.Duration // for running requests, when the host is to stop
 	restAfter             time.Duration // without a request, memory is given back
 	log                   *slog.Logger
-	stderr                io.Writer // what the module prints, stack traces above all; written to by several instances at once
+	// what the module prints, stack traces above all; written to by several instances at once
+	stderr io.Writer
 }
 
 func defaults(stderr io.Writer) options {
-	return options{host: "127.0.0.1", instances: 4, timeout: 30 * time.Second, grace: 5 * time.Second, restAfter: 5 * time.Second,
-		log: slog.New(slog.NewJSONHandler(stderr, nil)), stderr: stderr}
+	return options{host: "127.0.0.1", instances: 4, timeout: 30 * time.Second, grace: 5 * time.Second,
+		restAfter: 5 * time.Second,
+		log:       slog.New(slog.NewJSONHandler(stderr, nil)), stderr: stderr}
 }
 
 // host is one module with its database behind HTTP.
@@ -43,8 +45,8 @@ type host struct {
 	giveUp   context.CancelFunc
 }
 
-// open opens the database and loads the module. Afterwards both work. Errors wrap errModule or errDatabase where they are to
-// blame.
+// open opens the database and loads the module. Afterwards both work. Errors wrap errModule or errDatabase where they
+// are to blame.
 func open(ctx context.Context, o options) (*host, error) {
 	wasm, err := os.Open(o.wasm) // first, so that a wrong path makes no database
 	if err != nil {
@@ -75,7 +77,8 @@ func open(ctx context.Context, o options) (*host, error) {
 	return h, nil
 }
 
-// serve answers requests until the context ends, then lets running ones finish for the grace period, and closes the host.
+// serve answers requests until the context ends, then lets running ones finish for the grace period, and closes the
+// host.
 func (h *host) serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler:     h,
@@ -94,7 +97,8 @@ func (h *host) serve(ctx context.Context, listener net.Listener) error {
 	defer cancel()
 	err := server.Shutdown(within)
 	if err != nil {
-		h.log.Warn("requests did not end in time; giving them up", "grace", h.grace.String(), "running", h.module.busy())
+		h.log.Warn("requests did not end in time; giving them up", "grace", h.grace.String(), "running",
+			h.module.busy())
 		err = server.Close()
 	}
 	return errors.Join(err, h.close())
@@ -150,7 +154,8 @@ func (h *host) status(w http.ResponseWriter, r *http.Request) {
 		respond(w, http.StatusServiceUnavailable, map[string]any{"status": "unavailable", "cause": err.Error()})
 		return
 	}
-	respond(w, http.StatusOK, map[string]any{"status": "ok", "wasm": h.wasm, "db": h.db, "pid": os.Getpid(), "running": h.module.busy()})
+	respond(w, http.StatusOK, map[string]any{"status": "ok", "wasm": h.wasm, "db": h.db, "pid": os.Getpid(),
+		"running": h.module.busy()})
 }
 
 func respond(w http.ResponseWriter, status int, body map[string]any) {

@@ -187,7 +187,8 @@ func TestTheStatusNoticesThatNoInstanceCanBeMade(t *testing.T) {
 func TestTheModuleReachesOnlyItsOwnDatabase(t *testing.T) {
 	h := openHost(t, "faulty", nil)
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere.db")
-	for _, sql := range []string{"ATTACH '" + elsewhere + "' AS x", "VACUUM INTO '" + elsewhere + "'", "SELECT load_extension('x')"} {
+	for _, sql := range []string{"ATTACH '" + elsewhere + "' AS x", "VACUUM INTO '" + elsewhere + "'",
+		"SELECT load_extension('x')"} {
 		w := ask(h, "POST", "/sql", sql)
 		require.Equal(t, 422, w.Code, "%s: %s", sql, w.Body)
 	}
@@ -209,7 +210,8 @@ func TestATransactionEndsWithItsRequest(t *testing.T) {
 
 func TestAnOversizedResultIsAnErrorOfTheQuery(t *testing.T) {
 	h := openHost(t, "faulty", nil)
-	w := ask(h, "POST", "/sql", "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i, printf('%1000d', i) FROM n")
+	w := ask(h, "POST", "/sql", "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i, "+
+		"printf('%1000d', i) FROM n")
 	require.Equal(t, 422, w.Code)
 	require.Contains(t, w.Body.String(), "LIMIT")
 }

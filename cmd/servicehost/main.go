@@ -55,10 +55,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("servicehost", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // one line per error: run prints it
 	flags.StringVar(&o.wasm, "wasm", "", "the module to run, a `PATH`")
-	flags.StringVar(&o.db, "dbPath", "", "the SQLite file, a `NAME` relative to the working directory; it and its directory are created")
+	flags.StringVar(&o.db, "dbPath", "", "the SQLite file, a `NAME` relative to the working directory; it and its "+
+		"directory are created")
 	flags.IntVar(&o.port, "port", -1, "the TCP `PORT` to serve on; 0 takes a free one")
 	flags.StringVar(&o.host, "host", o.host, "the `ADDRESS` to listen on")
-	flags.StringVar(&o.cache, "cache", "", "where compiled modules are kept, a `DIRECTORY`; default: .servicehost-cache beside the database")
+	flags.StringVar(&o.cache, "cache", "", "where compiled modules are kept, a `DIRECTORY`; default: "+
+		".servicehost-cache beside the database")
 	err := flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -76,7 +78,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		err = errors.New("-port is missing or not a number from 0 to 65535")
 	}
 	if err != nil {
-		return o, fmt.Errorf("%w: %w; usage: servicehost -wasm PATH -dbPath NAME -port PORT (-help lists all flags)", errUsage, err)
+		return o, fmt.Errorf("%w: %w; usage: servicehost -wasm PATH -dbPath NAME -port PORT (-help lists all flags)",
+			errUsage, err)
 	}
 	if o.cache == "" {
 		o.cache = filepath.Join(filepath.Dir(o.db), ".servicehost-cache")
@@ -98,7 +101,8 @@ func serve(ctx context.Context, o options) error {
 	if err != nil {
 		return errors.Join(err, h.close())
 	}
-	o.log.Info("servicehost started", "host", o.host, "port", listener.Addr().(*net.TCPAddr).Port, "wasm", o.wasm, "db", o.db,
+	o.log.Info("servicehost started", "host", o.host, "port", listener.Addr().(*net.TCPAddr).Port,
+		"wasm", o.wasm, "db", o.db,
 		"took", time.Since(began).String())
 	err = h.serve(ctx, listener)
 	o.log.Info("servicehost stopped", "uptime", time.Since(began).String())

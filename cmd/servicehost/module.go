@@ -61,12 +61,14 @@ func loadModule(ctx context.Context, o options, wasm io.Reader) (*module, error)
 		err = m.compile(ctx, "", nil)
 	}
 	if err != nil {
-		err = fmt.Errorf("%w %s: %w: is it a wasm module, built with GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared?",
+		err = fmt.Errorf("%w %s: %w: is it a wasm module, built with GOOS=wasip1 GOARCH=wasm go build "+
+			"-buildmode=c-shared?",
 			errModule, o.wasm, err)
 		return nil, errors.Join(err, m.closeCode(ctx))
 	}
 	if unusable != nil {
-		o.log.Warn("the cache of compiled modules cannot be used: check or delete it", "cache", o.cache, "error", unusable)
+		o.log.Warn("the cache of compiled modules cannot be used: check or delete it", "cache", o.cache,
+			"error", unusable)
 	}
 	return m, nil
 }
@@ -308,7 +310,8 @@ func importTake(ctx context.Context, m api.Module, ptr, size uint32) {
 	i := caller(ctx)
 	if int(size) != len(i.waiting) || !m.Memory().Write(ptr, i.waiting) {
 		// wazero turns a panic of a host function into a trap of the module.
-		panic(fmt.Errorf("take(%d, %d): %d bytes are waiting, the memory has %d", ptr, size, len(i.waiting), m.Memory().Size()))
+		panic(fmt.Errorf("take(%d, %d): %d bytes are waiting, the memory has %d", ptr, size, len(i.waiting),
+			m.Memory().Size()))
 	}
 	i.waiting = nil
 }

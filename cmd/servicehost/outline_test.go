@@ -42,7 +42,8 @@ func TestTheImageIsWhatTheMemoryBeginsWith(t *testing.T) {
 		"one":  {[][]byte{memory, append([]byte{sectionData, 1, 0, 0x41, 3, 0x0b, 2}, "ab"...)}, "\x00\x00\x00ab"},
 		"the later wins": {[][]byte{memory, append([]byte{sectionData, 2, 0, 0x41, 0, 0x0b, 3},
 			"abc\x00\x41\x01\x0b\x01x"...)}, "axc"},
-		"an offset of two bytes": {[][]byte{memory, append([]byte{sectionData, 1, 0, 0x41, 0xc0, 0x00, 0x0b, 1}, "a"...)},
+		"an offset of two bytes": {[][]byte{memory, append([]byte{sectionData, 1, 0, 0x41, 0xc0, 0x00, 0x0b, 1},
+			"a"...)},
 			string(make([]byte, 64)) + "a"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -42,8 +42,8 @@ func TestMain(m *testing.M) {
 // built is where the program, the applications and their machine code are kept for this run of the tests.
 var built string
 
-// build makes the program and the applications. The program is not the test binary: under -race that takes twenty times as
-// long to compile a module, and there is one more thing to be sure of, that what users build works.
+// build makes the program and the applications. The program is not the test binary: under -race that takes twenty times
+// as long to compile a module, and there is one more thing to be sure of, that what users build works.
 var build = sync.OnceValue(func() error {
 	// The go command keeps the result of a test until a file it has looked at changes; it does not know these.
 	for _, directory := range []string{"guest", "apps/guestbook", "apps/counter", "testdata/faulty"} {
@@ -78,7 +78,8 @@ var build = sync.OnceValue(func() error {
 			failed <- err
 		}()
 	}
-	return errors.Join(os.WriteFile(filepath.Join(built, "tiny.wasm"), tiny(), 0o600), <-failed, <-failed, <-failed, <-failed)
+	return errors.Join(os.WriteFile(filepath.Join(built, "tiny.wasm"), tiny(), 0o600), <-failed, <-failed,
+		<-failed, <-failed)
 })
 
 // app is the path of a built application.
@@ -105,8 +106,8 @@ func command(t *testing.T, directory string, args ...string) *exec.Cmd {
 	return c
 }
 
-// start runs servicehost with that application in the directory, where its database is NAME, until it says that it serves.
-// Under -short, which is for the race detector, the test ends here: the program is built without it.
+// start runs servicehost with that application in the directory, where its database is NAME, until it says that it
+// serves. Under -short, which is for the race detector, the test ends here: the program is built without it.
 func start(t *testing.T, directory, name string, args ...string) *process {
 	t.Helper()
 	real(t)
@@ -122,7 +123,8 @@ func real(t *testing.T) {
 
 func begin(t *testing.T, directory, name string, args ...string) *process {
 	t.Helper()
-	args = append([]string{"-wasm", app(t, name), "-dbPath", "data/" + name + ".db", "-port", "0", "-cache", filepath.Join(built, "cache")}, args...)
+	args = append([]string{"-wasm", app(t, name), "-dbPath", "data/" + name + ".db", "-port", "0",
+		"-cache", filepath.Join(built, "cache")}, args...)
 	p := &process{Cmd: command(t, directory, args...), stderr: make(chan string, 1)}
 	stderr, err := p.StderrPipe()
 	require.NoError(t, err)

@@ -19,7 +19,8 @@ func crowd(b *testing.B, n int) *Server {
 	at := time.Now()
 	for i := range n {
 		id := messages.InstanceID(fmt.Sprintf("app-%05d", i))
-		w.statuses[id] = messages.Status{ID: id, Phase: messages.Running, Health: messages.Healthy, PID: 10_000 + i, Port: 30_000, Run: 1, StartedAt: &at,
+		w.statuses[id] = messages.Status{ID: id, Phase: messages.Running, Health: messages.Healthy, PID: 10_000 + i,
+			Port: 30_000, Run: 1, StartedAt: &at,
 			HealthySince: &at, LastProbe: &messages.Probe{OK: true, Status: 200, Latency: time.Millisecond, At: at},
 			DbName: string(id) + ".db", Labels: map[string]string{"app": "payload"}}
 	}
@@ -48,7 +49,8 @@ func BenchmarkReadDocument(b *testing.B) {
 	s.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/v1/instances", nil))
 	b.ReportAllocs()
 	for b.Loop() {
-		if d, err := readDocument(json.NewDecoder(bytes.NewReader(answer.Body.Bytes()))); err != nil || len(d.Instances) != 10_000 {
+		if d, err := readDocument(json.NewDecoder(bytes.NewReader(answer.Body.Bytes()))); err != nil ||
+			len(d.Instances) != 10_000 {
 			b.Fatal(err)
 		}
 	}

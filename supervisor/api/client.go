@@ -33,8 +33,8 @@ type Client struct {
 // WithUse has Instances say what each process uses of the host.
 func (c *Client) WithUse() { c.use = true }
 
-// WithBrief has Instances say no more of each than a line of a table shows: its id, phase, health, reason, pid, port and restarts, what is
-// outdated, and when it was and will be started. A daemon that does not know of that says all.
+// WithBrief has Instances say no more of each than a line of a table shows: its id, phase, health, reason, pid, port
+// and restarts, what is outdated, and when it was and will be started. A daemon that does not know of that says all.
 func (c *Client) WithBrief() { c.brief = true }
 
 // NewClient returns a client. It connects when it is used.
@@ -50,11 +50,13 @@ func NewClient(socket string) *Client {
 	}}}
 }
 
-// NewRemoteClient returns a client of a daemon that answers on TCP, at an address such as http://127.0.0.1:9465, whoever
-// shows the token.
+// NewRemoteClient returns a client of a daemon that answers on TCP, at an address such as http://127.0.0.1:9465,
+// whoever shows the token.
 func NewRemoteClient(address, token string) *Client {
-	return &Client{socket: address, http: &http.Client{Transport: bearer{token: token, address: strings.TrimPrefix(address, "http://"),
-		Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 16, IdleConnTimeout: idleTimeout / 2}}}}
+	return &Client{socket: address, http: &http.Client{Transport: bearer{token: token,
+		address: strings.TrimPrefix(address, "http://"),
+		Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 16,
+			IdleConnTimeout: idleTimeout / 2}}}}
 }
 
 // bearer sends every request to the address, with the token.
@@ -175,7 +177,8 @@ func (c *Client) Restart(ctx context.Context, id messages.InstanceID) (s message
 }
 
 // Signal sends a signal to the process group of the instance. The *Error has CodeNotRunning if there is no process.
-func (c *Client) Signal(ctx context.Context, id messages.InstanceID, signal messages.SignalName) (s messages.Status, err error) {
+func (c *Client) Signal(ctx context.Context, id messages.InstanceID, signal messages.SignalName) (s messages.Status,
+	err error) {
 	return s, c.ask(ctx, http.MethodPost, place(id, "/signal")+"?signal="+url.QueryEscape(string(signal)), id, &s)
 }
 
@@ -206,7 +209,8 @@ func (c *Client) PlanOf(ctx context.Context, proposal Proposal) (p Plan, err err
 		return p, err
 	}
 	if len(body) > maxProposal {
-		return p, refuse("the configuration has %d bytes with all that it names, more than the %d MiB that the daemon takes", len(body), maxProposal>>20)
+		return p, refuse("the configuration has %d bytes with all that it names, more than the %d MiB that the "+
+			"daemon takes", len(body), maxProposal>>20)
 	}
 	return p, c.send(ctx, http.MethodPost, "/v1/plan", "", body, &p)
 }
@@ -232,9 +236,9 @@ func (c *Client) Ready(ctx context.Context) error {
 	return c.ask(ctx, http.MethodGet, "/readyz", "", nil)
 }
 
-// Logs returns the output that is asked for. With q.Follow it goes on until ctx ends, without an error, until the daemon
-// ends, with ErrUnreachable, or until the instance has left the list, with messages.ErrUnknownInstance. After an error
-// nothing follows. The Cursor of the newest line, as q.After, goes on from there, also with another daemon.
+// Logs returns the output that is asked for. With q.Follow it goes on until ctx ends, without an error, until the
+// daemon ends, with ErrUnreachable, or until the instance has left the list, with messages.ErrUnknownInstance. After an
+// error nothing follows. The Cursor of the newest line, as q.After, goes on from there, also with another daemon.
 func (c *Client) Logs(ctx context.Context, q messages.OutputQuery) iter.Seq2[messages.OutputLine, error] {
 	return func(yield func(messages.OutputLine, error) bool) {
 		v := url.Values{"lines": {strconv.Itoa(q.Lines)}, "follow": {strconv.FormatBool(q.Follow)}}
@@ -264,7 +268,8 @@ func (c *Client) Logs(ctx context.Context, q messages.OutputQuery) iter.Seq2[mes
 	}
 }
 
-func (c *Client) stream(ctx context.Context, q messages.OutputQuery, path string, yield func(messages.OutputLine, error) bool) error {
+func (c *Client) stream(ctx context.Context, q messages.OutputQuery, path string,
+	yield func(messages.OutputLine, error) bool) error {
 	response, err := c.do(ctx, http.MethodGet, path, q.ID, nil)
 	if err != nil {
 		return err
@@ -312,7 +317,8 @@ func (c *Client) send(ctx context.Context, method, path string, id messages.Inst
 }
 
 // receive makes a request and has its answer read.
-func (c *Client) receive(ctx context.Context, method, path string, id messages.InstanceID, body []byte, read func(*json.Decoder) error) error {
+func (c *Client) receive(ctx context.Context, method, path string, id messages.InstanceID, body []byte,
+	read func(*json.Decoder) error) error {
 	response, err := c.do(ctx, method, path, id, body)
 	if err != nil {
 		return err
@@ -327,7 +333,8 @@ func (c *Client) receive(ctx context.Context, method, path string, id messages.I
 }
 
 // do returns an answer that says yes.
-func (c *Client) do(ctx context.Context, method, path string, id messages.InstanceID, body []byte) (*http.Response, error) {
+func (c *Client) do(ctx context.Context, method, path string, id messages.InstanceID,
+	body []byte) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, "http://procman"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err

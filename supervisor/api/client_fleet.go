@@ -10,8 +10,8 @@ import (
 	"procman/messages"
 )
 
-// Fleet returns how the daemon's host stands with its fleet. The error of a daemon without one is an *Error with CodeNoFleet, here
-// and in the methods below.
+// Fleet returns how the daemon's host stands with its fleet. The error of a daemon without one is an *Error with
+// CodeNoFleet, here and in the methods below.
 func (c *Client) Fleet(ctx context.Context) (f FleetReport, err error) {
 	return f, c.ask(ctx, http.MethodGet, "/v1/fleet", "", &f)
 }
@@ -38,7 +38,8 @@ func (c *Client) FleetApply(ctx context.Context, list FleetList, prune bool) (f 
 		return f, err
 	}
 	if len(body) > maxList {
-		return f, refuse("the list has %d bytes, more than the %d MiB that a daemon takes at once; apply it in parts, without prune", len(body), maxList>>20)
+		return f, refuse("the list has %d bytes, more than the %d MiB that a daemon takes at once; apply it in "+
+			"parts, without prune", len(body), maxList>>20)
 	}
 	return f, c.send(ctx, http.MethodPut, fleetInstance+"?prune="+strconv.FormatBool(prune), "", body, &f)
 }

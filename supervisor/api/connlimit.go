@@ -14,7 +14,8 @@ type connLimit struct {
 	close  sync.Once
 }
 
-// Bounded returns a listener on l that has so many connections open at the most; further ones wait in the kernel's queue.
+// Bounded returns a listener on l that has so many connections open at the most; further ones wait in the kernel's
+// queue.
 func Bounded(l net.Listener, connections int) net.Listener {
 	return newConnLimit(l, connections, func(int) {})
 }

@@ -23,8 +23,8 @@ type Manager struct {
 	StartedAt time.Time         `json:"started_at"`
 	StateDir  messages.StateDir `json:"state_dir"`
 	Ready     bool              `json:"ready"` // every desired instance has been healthy once; filled in by the Server
-	// Config is the configuration it runs by, and Program the file it executes; absolute. A daemon of an earlier version
-	// does not say.
+	// Config is the configuration it runs by, and Program the file it executes; absolute. A daemon of an earlier
+	// version does not say.
 	Config  string `json:"config,omitempty"`
 	Program string `json:"program,omitempty"`
 	// ConfigError is why Config, as it is on disk, is not in force, but the last good one; empty: it is in force.

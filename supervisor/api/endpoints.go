@@ -151,7 +151,8 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 		s.no(w, r, e)
 		return
 	}
-	s.yes(w, r, http.StatusOK, Reloaded{Instances: s.options.Supervisor.Desired(), Pending: append([]string{}, s.options.Pending()...)})
+	s.yes(w, r, http.StatusOK, Reloaded{Instances: s.options.Supervisor.Desired(),
+		Pending: append([]string{}, s.options.Pending()...)})
 }
 
 func (s *Server) prune(w http.ResponseWriter, r *http.Request) {
@@ -238,7 +239,8 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	case closed(s.options.Supervisor.Done()):
 		s.healthz(w, r)
 	case !closed(s.options.Supervisor.Ready()):
-		s.no(w, r, &Error{"not every desired instance has been healthy yet", CodeNotReady, http.StatusServiceUnavailable})
+		s.no(w, r, &Error{"not every desired instance has been healthy yet", CodeNotReady,
+			http.StatusServiceUnavailable})
 	default:
 		s.yes(w, r, http.StatusOK, Condition{Status: "ready"})
 	}
@@ -316,7 +318,8 @@ func (s *Server) unsent(r *http.Request, err error) {
 	s.log.Debug("an answer could not be sent", "path", r.URL.Path, "error", err)
 }
 
-// refuseRoute answers in JSON what the mux would answer in plain text: that there is no such path, or not for this method.
+// refuseRoute answers in JSON what the mux would answer in plain text: that there is no such path, or not for this
+// method.
 func (s *Server) refuseRoute(w http.ResponseWriter, r *http.Request, refusal http.Handler) {
 	v := verdict{header: http.Header{}}
 	refusal.ServeHTTP(&v, r)

@@ -33,7 +33,8 @@ const (
 
 // Codes lists every code.
 func Codes() []Code {
-	return []Code{CodeUnknownInstance, CodeNotFound, CodeNoFleet, CodeMethod, CodeInvalid, CodeForbidden, CodeConflict, CodeNotRunning, CodeOther, CodeBusy, CodeEnding,
+	return []Code{CodeUnknownInstance, CodeNotFound, CodeNoFleet, CodeMethod, CodeInvalid, CodeForbidden, CodeConflict,
+		CodeNotRunning, CodeOther, CodeBusy, CodeEnding,
 		CodeNotReady, CodeTimeout, CodeFailed}
 }
 
@@ -74,7 +75,8 @@ func answerTo(err error) *Error {
 	case errors.As(err, &invalid):
 		return &Error{err.Error(), CodeInvalid, http.StatusUnprocessableEntity}
 	case errors.As(err, &tooLarge):
-		return &Error{fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit), CodeInvalid, http.StatusRequestEntityTooLarge}
+		return &Error{fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit), CodeInvalid,
+			http.StatusRequestEntityTooLarge}
 	case errors.Is(err, supervisor.ErrStopped):
 		return &Error{err.Error(), CodeEnding, http.StatusServiceUnavailable}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

@@ -137,7 +137,8 @@ func ParseSince(text string) (messages.Cursor, time.Duration, error) {
 	if age, err := time.ParseDuration(text); err == nil && age > 0 {
 		return 0, age, nil
 	}
-	return 0, 0, fmt.Errorf("since is %.100q; it must be a cursor, which is the number of an event, or a duration such as 10m", text)
+	return 0, 0, fmt.Errorf("since is %.100q; it must be a cursor, which is the number of an event, or a duration "+
+		"such as 10m", text)
 }
 
 // Events returns the events that are asked for. With q.Follow it goes on until ctx ends, without an error, or until the
@@ -164,7 +165,8 @@ func (c *Client) Events(ctx context.Context, q messages.EventQuery) iter.Seq2[me
 }
 
 // listen reads server-sent events.
-func (c *Client) listen(ctx context.Context, path string, follow bool, yield func(messages.LoggedEvent, error) bool) error {
+func (c *Client) listen(ctx context.Context, path string, follow bool,
+	yield func(messages.LoggedEvent, error) bool) error {
 	response, err := c.do(ctx, http.MethodGet, path, "", nil)
 	if err != nil {
 		return err

@@ -22,7 +22,8 @@ func numbered(greatest int) func(context.Context, messages.EventQuery) iter.Seq2
 	return func(ctx context.Context, q messages.EventQuery) iter.Seq2[messages.LoggedEvent, error] {
 		return func(yield func(messages.LoggedEvent, error) bool) {
 			for n := int(q.Since) + 1; n <= greatest; n++ {
-				if !yield(messages.LoggedEvent{Cursor: messages.Cursor(n), JSON: fmt.Appendf(nil, `{"cursor":%d,"event":"instance ready"}`, n)}, nil) {
+				if !yield(messages.LoggedEvent{Cursor: messages.Cursor(n),
+					JSON: fmt.Appendf(nil, `{"cursor":%d,"event":"instance ready"}`, n)}, nil) {
 					return
 				}
 			}
@@ -41,7 +42,8 @@ func TestEventsComeAsServerSentEventsBehindTheCursor(t *testing.T) {
 	require.Equal(t, "text/event-stream", response.Header.Get("Content-Type"))
 	text, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
-	require.Equal(t, ": procman\n\nid: 3\ndata: {\"cursor\":3,\"event\":\"instance ready\"}\n\nid: 4\ndata: {\"cursor\":4,\"event\":\"instance ready\"}\n\n", string(text))
+	require.Equal(t, ": procman\n\nid: 3\ndata: {\"cursor\":3,\"event\":\"instance ready\"}\n\nid: 4\ndata: "+
+		"{\"cursor\":4,\"event\":\"instance ready\"}\n\n", string(text))
 
 	var cursors []messages.Cursor
 	for e, err := range c.Events(t.Context(), messages.EventQuery{Since: 1}) {
@@ -131,7 +133,8 @@ func TestAReaderOfEventsThatNeverReadsIsDroppedAndHarmsNobody(t *testing.T) {
 	w.events = func(ctx context.Context, q messages.EventQuery) iter.Seq2[messages.LoggedEvent, error] {
 		return func(yield func(messages.LoggedEvent, error) bool) {
 			defer func() { ended <- struct{}{} }()
-			for n := uint64(1); ctx.Err() == nil && yield(messages.LoggedEvent{Cursor: messages.Cursor(n), JSON: []byte(`{"x":"` + strings.Repeat("x", 500) + `"}`)}, nil); n++ {
+			for n := uint64(1); ctx.Err() == nil && yield(messages.LoggedEvent{Cursor: messages.Cursor(n),
+				JSON: []byte(`{"x":"` + strings.Repeat("x", 500) + `"}`)}, nil); n++ {
 			}
 		}
 	}

@@ -20,11 +20,13 @@ type Fleet interface {
 	Standing() messages.FleetStanding
 	// Hosts returns the hosts, sorted by name.
 	Hosts(ctx context.Context) ([]messages.FleetHost, error)
-	// Instances returns those of the fleet, or those that are named. The error is messages.ErrUnknownInstance if one is not there.
+	// Instances returns those of the fleet, or those that are named. The error is messages.ErrUnknownInstance if one is
+	// not there.
 	Instances(ctx context.Context, ids ...messages.InstanceID) ([]messages.FleetInstance, error)
-	// Apply puts instances on the fleet's list, in the keys of the configuration; with prune it takes all others off. What is wrong
-	// with one leaves the list as it is.
-	Apply(ctx context.Context, specs map[messages.InstanceID]json.RawMessage, prune bool) ([]messages.FleetChange, error)
+	// Apply puts instances on the fleet's list, in the keys of the configuration; with prune it takes all others off.
+	// What is wrong with one leaves the list as it is.
+	Apply(ctx context.Context, specs map[messages.InstanceID]json.RawMessage,
+		prune bool) ([]messages.FleetChange, error)
 	// Delete takes instances off the list. The error is messages.ErrUnknownInstance if one is not there.
 	Delete(ctx context.Context, ids ...messages.InstanceID) ([]messages.FleetChange, error)
 	// Drain has a host give up what may move, and take nothing; or ends that.
@@ -37,7 +39,8 @@ type Fleet interface {
 type FleetReport struct {
 	Schema int `json:"schema"`
 	messages.FleetStanding
-	DeadlineSeconds float64 `json:"deadline_seconds"` // how much longer what is fenced may run here; 0: no lease, or nothing left of it
+	// how much longer what is fenced may run here; 0: no lease, or nothing left of it
+	DeadlineSeconds float64 `json:"deadline_seconds"`
 }
 
 // FleetHosts is what GET /v1/fleet/hosts answers.
@@ -77,7 +80,8 @@ const (
 	fleetInstance = "/v1/fleet/instances"
 )
 
-var errNoFleet = &Error{"this daemon is a host of no fleet; a section fleet in its configuration, with the endpoints of etcd, makes it one",
+var errNoFleet = &Error{"this daemon is a host of no fleet; a section fleet in its configuration, with the endpoints " +
+	"of etcd, makes it one",
 	CodeNoFleet, http.StatusNotFound}
 
 func (s *Server) fleetRoutes() []route {
@@ -94,9 +98,10 @@ func (s *Server) fleetRoutes() []route {
 	}
 }
 
-// ofFleet is the endpoint of a host that may be in no fleet. What serve returns is the answer; nil: it has answered itself. Its
-// context ends in time for an answer.
-func (s *Server) ofFleet(serve func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error)) http.HandlerFunc {
+// ofFleet is the endpoint of a host that may be in no fleet. What serve returns is the answer; nil: it has answered
+// itself. Its context ends in time for an answer.
+func (s *Server) ofFleet(serve func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any,
+	error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if s.options.Fleet == nil {
 			s.no(w, r, errNoFleet)
@@ -224,7 +229,8 @@ func maskedSpec(spec json.RawMessage) json.RawMessage {
 }
 
 // inObject has every value of a JSON object replaced, and keeps the order. It reports whether it is one.
-func inObject(object json.RawMessage, replace func(key string, value json.RawMessage) (json.RawMessage, bool)) (json.RawMessage, bool) {
+func inObject(object json.RawMessage, replace func(key string, value json.RawMessage) (json.RawMessage,
+	bool)) (json.RawMessage, bool) {
 	from := json.NewDecoder(bytes.NewReader(object))
 	if expect(from, json.Delim('{')) != nil {
 		return nil, false
@@ -265,7 +271,8 @@ func (s *Server) fleetApply(ctx context.Context, w http.ResponseWriter, r *http.
 	case s.lists <- struct{}{}:
 		defer func() { <-s.lists }()
 	case <-ctx.Done():
-		return nil, &Error{"another list is being applied, and has not come to an end; try again", CodeBusy, http.StatusServiceUnavailable}
+		return nil, &Error{"another list is being applied, and has not come to an end; try again",
+			CodeBusy, http.StatusServiceUnavailable}
 	}
 	list, err := listOf(r)
 	if err != nil {
@@ -279,7 +286,8 @@ func (s *Server) fleetApply(ctx context.Context, w http.ResponseWriter, r *http.
 	defer context.AfterFunc(s.life, cancel)()
 	changes, err := s.options.Fleet.Apply(applying, list, prune)
 	if err == nil {
-		s.log.Info("the list of the fleet was applied", "instances", len(list), "changes", changed(changes), "prune", prune, "by", supervisor.Operator(r.Context()))
+		s.log.Info("the list of the fleet was applied", "instances", len(list), "changes", changed(changes), "prune",
+			prune, "by", supervisor.Operator(r.Context()))
 	}
 	return FleetChanges{Schema, append([]messages.FleetChange{}, changes...)}, err
 }
@@ -322,12 +330,14 @@ func (s *Server) fleetDelete(ctx context.Context, _ http.ResponseWriter, r *http
 	id := messages.InstanceID(r.PathValue("id"))
 	changes, err := s.options.Fleet.Delete(ctx, id)
 	if err == nil {
-		s.log.Info("an instance was taken off the list of the fleet", "instance", id, "by", supervisor.Operator(r.Context()))
+		s.log.Info("an instance was taken off the list of the fleet", "instance", id,
+			"by", supervisor.Operator(r.Context()))
 	}
 	return FleetChanges{Schema, append([]messages.FleetChange{}, changes...)}, err
 }
 
-// fleetDrain answers for a host that is there, or that something waits for: a name with a slip in it would drain nobody.
+// fleetDrain answers for a host that is there, or that something waits for: a name with a slip in it would drain
+// nobody.
 func (s *Server) fleetDrain(drain bool) func(context.Context, http.ResponseWriter, *http.Request) (any, error) {
 	return func(ctx context.Context, _ http.ResponseWriter, r *http.Request) (any, error) {
 		host := r.PathValue("host")
@@ -342,12 +352,14 @@ func (s *Server) fleetDrain(drain bool) func(context.Context, http.ResponseWrite
 			known = known || h.Name == host
 		}
 		if !known {
-			return nil, &Error{fmt.Sprintf("no host of the fleet is %.100q; there are %s", host, strings.Join(names, ", ")), CodeNotFound, http.StatusNotFound}
+			return nil, &Error{fmt.Sprintf("no host of the fleet is %.100q; there are %s",
+				host, strings.Join(names, ", ")), CodeNotFound, http.StatusNotFound}
 		}
 		if err := s.options.Fleet.Drain(ctx, host, drain); err != nil {
 			return nil, err
 		}
-		s.log.Info("a host of the fleet was told to drain, or not to any more", "host", host, "drain", drain, "by", supervisor.Operator(r.Context()))
+		s.log.Info("a host of the fleet was told to drain, or not to any more", "host", host, "drain", drain,
+			"by", supervisor.Operator(r.Context()))
 		return FleetDrain{host, drain}, nil
 	}
 }

@@ -32,7 +32,8 @@ type fleetWorld struct {
 
 func newFleetWorld() *fleetWorld {
 	return &fleetWorld{drains: map[string]bool{}, list: map[messages.InstanceID]json.RawMessage{
-		"web": json.RawMessage(`{"id":"web","env":{"MODE":"x","API_TOKEN":"hunter2"},"movable":true}`), "a": json.RawMessage(`{"id":"a"}`)}}
+		"web": json.RawMessage(`{"id":"web","env":{"MODE":"x","API_TOKEN":"hunter2"},"movable":true}`),
+		"a":   json.RawMessage(`{"id":"a"}`)}}
 }
 
 func (f *fleetWorld) did(format string, args ...any) error {
@@ -43,22 +44,26 @@ func (f *fleetWorld) did(format string, args ...any) error {
 }
 
 func (f *fleetWorld) Standing() messages.FleetStanding {
-	return messages.FleetStanding{Fleet: "default", Host: "h1", Phase: "in", Incarnation: "i", Deadline: 8500 * time.Millisecond, Assigned: 2, Fenced: 1, Leash: true, Revision: 7}
+	return messages.FleetStanding{Fleet: "default", Host: "h1", Phase: "in", Incarnation: "i",
+		Deadline: 8500 * time.Millisecond, Assigned: 2, Fenced: 1, Leash: true, Revision: 7}
 }
 
 func (f *fleetWorld) Hosts(context.Context) ([]messages.FleetHost, error) {
 	if err := f.did("hosts"); err != nil {
 		return nil, err
 	}
-	return []messages.FleetHost{{Name: "h1", Live: true, Draining: f.drains["h1"]}, {Name: "h2", Draining: f.drains["h2"]}}, nil
+	return []messages.FleetHost{{Name: "h1", Live: true, Draining: f.drains["h1"]},
+		{Name: "h2", Draining: f.drains["h2"]}}, nil
 }
 
-func (f *fleetWorld) Instances(_ context.Context, ids ...messages.InstanceID) (all []messages.FleetInstance, err error) {
+func (f *fleetWorld) Instances(_ context.Context, ids ...messages.InstanceID) (all []messages.FleetInstance,
+	err error) {
 	if f.fail != nil {
 		return nil, f.fail
 	}
 	for id, spec := range f.list {
-		all = append(all, messages.FleetInstance{ID: id, State: "assigned", Host: "h1", Epoch: 3, Why: "runs at h1 since epoch 3", Spec: spec})
+		all = append(all, messages.FleetInstance{ID: id, State: "assigned", Host: "h1", Epoch: 3,
+			Why: "runs at h1 since epoch 3", Spec: spec})
 	}
 	slices.SortFunc(all, func(a, b messages.FleetInstance) int { return cmp.Compare(a.ID, b.ID) })
 	for _, id := range ids {
@@ -66,10 +71,12 @@ func (f *fleetWorld) Instances(_ context.Context, ids ...messages.InstanceID) (a
 			return nil, messages.ErrUnknownInstance{ID: id}
 		}
 	}
-	return slices.DeleteFunc(all, func(i messages.FleetInstance) bool { return len(ids) > 0 && !slices.Contains(ids, i.ID) }), nil
+	return slices.DeleteFunc(all,
+		func(i messages.FleetInstance) bool { return len(ids) > 0 && !slices.Contains(ids, i.ID) }), nil
 }
 
-func (f *fleetWorld) Apply(ctx context.Context, specs map[messages.InstanceID]json.RawMessage, prune bool) ([]messages.FleetChange, error) {
+func (f *fleetWorld) Apply(ctx context.Context, specs map[messages.InstanceID]json.RawMessage,
+	prune bool) ([]messages.FleetChange, error) {
 	if f.block != nil {
 		select {
 		case <-f.block:
@@ -108,36 +115,52 @@ func TestEveryEndpointOfTheFleetAnswersAsPromised(t *testing.T) {
 		answer              string
 		calls               []string
 	}{
-		{name: "standing", request: "GET /v1/fleet", status: 200, answer: `{"schema":1,"fleet":"default","host":"h1","phase":"in","reason":"","incarnation":"i","suspect":false,` +
-			`"assigned":2,"fenced":1,"takeovers":0,"leash":true,"revision":7,"deadline_seconds":8.5}`},
+		{name: "standing", request: "GET /v1/fleet", status: 200,
+			answer: `{"schema":1,"fleet":"default","host":"h1","phase":"in","reason":"","incarnation":"i","suspect":false,` +
+				`"assigned":2,"fenced":1,"takeovers":0,"leash":true,"revision":7,"deadline_seconds":8.5}`},
 		{name: "hosts", request: "GET /v1/fleet/hosts", status: 200, calls: []string{"hosts"},
-			answer: `{"schema":1,"hosts":[` + fmt.Sprintf(host, "h1", true) + `,` + fmt.Sprintf(host, "h2", false) + `]}`},
+			answer: `{"schema":1,"hosts":[` + fmt.Sprintf(host, "h1", true) +
+				`,` + fmt.Sprintf(host, "h2", false) + `]}`},
 		{name: "one", request: "GET /v1/fleet/instances/web", status: 200, answer: fmt.Sprintf(web, spec)},
 		{name: "one that is not", request: "GET /v1/fleet/instances/nope", status: 404, answer: unknown},
-		{name: "some", request: "GET /v1/fleet/instances?id=web", status: 200, answer: `{"schema":1,"instances":[` + fmt.Sprintf(web, spec) + `]}`},
-		{name: "without specs", request: "GET /v1/fleet/instances?spec=false&id=web", status: 200, answer: `{"schema":1,"instances":[` + fmt.Sprintf(web, "") + `]}`},
+		{name: "some", request: "GET /v1/fleet/instances?id=web", status: 200,
+			answer: `{"schema":1,"instances":[` + fmt.Sprintf(web, spec) + `]}`},
+		{name: "without specs", request: "GET /v1/fleet/instances?spec=false&id=web", status: 200,
+			answer: `{"schema":1,"instances":[` + fmt.Sprintf(web, "") + `]}`},
 		{name: "one of some that is not", request: "GET /v1/fleet/instances?id=nope", status: 404, answer: unknown},
-		{name: "spec, nonsense", request: "GET /v1/fleet/instances?spec=x", status: 400, answer: `{"error":"spec is \"x\"; it must be true or false","code":"invalid"}`},
-		{name: "apply", request: "PUT /v1/fleet/instances", body: `{"instances":{"n":{"id":"n"}}}`, status: 200, calls: []string{"apply 1 false"},
+		{name: "spec, nonsense", request: "GET /v1/fleet/instances?spec=x", status: 400,
+			answer: `{"error":"spec is \"x\"; it must be true or false","code":"invalid"}`},
+		{name: "apply", request: "PUT /v1/fleet/instances", body: `{"instances":{"n":{"id":"n"}}}`, status: 200,
+			calls:  []string{"apply 1 false"},
 			answer: `{"schema":1,"changes":[{"id":"n","do":"add"}]}`},
-		{name: "apply nothing, and prune", request: "PUT /v1/fleet/instances?prune=true", body: `{"instances":{}}`, status: 200, calls: []string{"apply 0 true"}, answer: `{"schema":1,"changes":[]}`},
-		{name: "no list is not an empty one", request: "PUT /v1/fleet/instances?prune=true", body: `{}`, status: 400, answer: `{"error":"instances is missing; write {} for none","code":"invalid"}`},
+		{name: "apply nothing, and prune", request: "PUT /v1/fleet/instances?prune=true", body: `{"instances":{}}`,
+			status: 200, calls: []string{"apply 0 true"}, answer: `{"schema":1,"changes":[]}`},
+		{name: "no list is not an empty one", request: "PUT /v1/fleet/instances?prune=true", body: `{}`, status: 400,
+			answer: `{"error":"instances is missing; write {} for none","code":"invalid"}`},
 		{name: "apply, no JSON", request: "PUT /v1/fleet/instances", body: `x`, status: 400,
 			answer: `{"error":"the body is not of the form {\"instances\": {\"ID\": {...}}}: invalid character 'x' looking for beginning of value","code":"invalid"}`},
 		{name: "apply, bad id", request: "PUT /v1/fleet/instances", body: `{"instances":{"../x":{}}}`, status: 400,
 			answer: `{"error":"the instance id \"../x\" may hold letters, digits, '.', '_' and '-' only, and begins with a letter or a digit","code":"invalid"}`},
-		{name: "apply, no mapping", request: "PUT /v1/fleet/instances", body: `{"instances":{"x":null}}`, status: 400, answer: `{"error":"instance \"x\" is no mapping of the keys of an instance","code":"invalid"}`},
-		{name: "apply, a slip", request: "PUT /v1/fleet/instances?prune=x", status: 400, answer: `{"error":"prune is \"x\"; it must be true or false","code":"invalid"}`},
-		{name: "apply, the store fails", request: "PUT /v1/fleet/instances", body: `{"instances":{}}`, fail: errDisk, status: 500, calls: []string{"apply 0 false"},
+		{name: "apply, no mapping", request: "PUT /v1/fleet/instances", body: `{"instances":{"x":null}}`, status: 400,
+			answer: `{"error":"instance \"x\" is no mapping of the keys of an instance","code":"invalid"}`},
+		{name: "apply, a slip", request: "PUT /v1/fleet/instances?prune=x", status: 400,
+			answer: `{"error":"prune is \"x\"; it must be true or false","code":"invalid"}`},
+		{name: "apply, the store fails", request: "PUT /v1/fleet/instances", body: `{"instances":{}}`, fail: errDisk,
+			status: 500, calls: []string{"apply 0 false"},
 			answer: `{"error":"no space left on device","code":"failed"}`},
-		{name: "delete", request: "DELETE /v1/fleet/instances/web", status: 200, calls: []string{"delete [web]"}, answer: `{"schema":1,"changes":[{"id":"web","do":"delete"}]}`},
+		{name: "delete", request: "DELETE /v1/fleet/instances/web", status: 200, calls: []string{"delete [web]"},
+			answer: `{"schema":1,"changes":[{"id":"web","do":"delete"}]}`},
 		{name: "delete what is not", request: "DELETE /v1/fleet/instances/nope", status: 404, answer: unknown},
-		{name: "drain", request: "POST /v1/fleet/hosts/h2/drain", status: 200, calls: []string{"hosts", "drain h2 true"}, answer: `{"host":"h2","draining":true}`},
-		{name: "undrain", request: "POST /v1/fleet/hosts/h2/undrain", status: 200, calls: []string{"hosts", "drain h2 false"}, answer: `{"host":"h2","draining":false}`},
+		{name: "drain", request: "POST /v1/fleet/hosts/h2/drain", status: 200,
+			calls: []string{"hosts", "drain h2 true"}, answer: `{"host":"h2","draining":true}`},
+		{name: "undrain", request: "POST /v1/fleet/hosts/h2/undrain", status: 200,
+			calls: []string{"hosts", "drain h2 false"}, answer: `{"host":"h2","draining":false}`},
 		{name: "drain nobody", request: "POST /v1/fleet/hosts/h3/drain", status: 404, calls: []string{"hosts"},
 			answer: `{"error":"no host of the fleet is \"h3\"; there are h1, h2","code":"not_found"}`},
-		{name: "rebalance", request: "POST /v1/fleet/rebalance", status: 200, calls: []string{"rebalance"}, answer: `{"status":"ok"}`},
-		{name: "a change is no GET", request: "GET /v1/fleet/rebalance", status: 405, answer: `{"error":"GET /v1/fleet/rebalance: there is only POST","code":"method_not_allowed"}`},
+		{name: "rebalance", request: "POST /v1/fleet/rebalance", status: 200, calls: []string{"rebalance"},
+			answer: `{"status":"ok"}`},
+		{name: "a change is no GET", request: "GET /v1/fleet/rebalance", status: 405,
+			answer: `{"error":"GET /v1/fleet/rebalance: there is only POST","code":"method_not_allowed"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFleetWorld()
@@ -161,9 +184,11 @@ func TestAHostThatIsInNoFleetSaysSo(t *testing.T) {
 	require.NoError(t, err)
 	for _, r := range s.fleetRoutes() {
 		out := httptest.NewRecorder()
-		s.Handler().ServeHTTP(out, httptest.NewRequest(r.method, strings.NewReplacer("{id}", "a", "{host}", "h").Replace(r.path), nil))
+		s.Handler().ServeHTTP(out, httptest.NewRequest(r.method,
+			strings.NewReplacer("{id}", "a", "{host}", "h").Replace(r.path), nil))
 		require.Equal(t, http.StatusNotFound, out.Code)
-		require.JSONEq(t, `{"error":"this daemon is a host of no fleet; a section fleet in its configuration, with the endpoints of etcd, makes it one","code":"no_fleet"}`, out.Body.String())
+		require.JSONEq(t,
+			`{"error":"this daemon is a host of no fleet; a section fleet in its configuration, with the endpoints of etcd, makes it one","code":"no_fleet"}`, out.Body.String())
 	}
 }
 
@@ -275,7 +300,8 @@ func TestAnApplyEndsWithTheServerAndNotWithWhoAsked(t *testing.T) {
 		out, done := httptest.NewRecorder(), make(chan struct{})
 		go func() {
 			defer close(done)
-			s.Handler().ServeHTTP(out, httptest.NewRequestWithContext(ctx, "PUT", fleetInstance, strings.NewReader(`{"instances":{}}`)))
+			s.Handler().ServeHTTP(out, httptest.NewRequestWithContext(ctx, "PUT", fleetInstance,
+				strings.NewReader(`{"instances":{}}`)))
 		}()
 		synctest.Wait()
 		leave()
@@ -293,8 +319,10 @@ func TestAnApplyEndsWithTheServerAndNotWithWhoAsked(t *testing.T) {
 
 func TestASpecThatCannotBeReadIsNotShown(t *testing.T) {
 	for spec, want := range map[string]string{
-		`{"id":"a","env":{"B":"c"}}`: `{"id":"a","env":{"B":"c"}}`, `{"z":1,"a":[2]}`: `{"z":1,"a":[2]}`, `{"env":{"TOKEN":{"x":1}}}`: `{"env":{"TOKEN":"***"}}`,
-		``: "", `x`: "", `{"env":["TOKEN"]}`: "", `{"env":{"TOKEN":"hunter2"}`: "", `[]`: "", `{"env":{"TOKEN":"hunter2`: "",
+		`{"id":"a","env":{"B":"c"}}`: `{"id":"a","env":{"B":"c"}}`, `{"z":1,"a":[2]}`: `{"z":1,"a":[2]}`,
+		`{"env":{"TOKEN":{"x":1}}}`: `{"env":{"TOKEN":"***"}}`,
+		``:                          "", `x`: "", `{"env":["TOKEN"]}`: "", `{"env":{"TOKEN":"hunter2"}`: "", `[]`: "",
+		`{"env":{"TOKEN":"hunter2`: "",
 	} {
 		require.Equal(t, want, string(maskedSpec(json.RawMessage(spec))), spec)
 	}

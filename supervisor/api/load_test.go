@@ -20,8 +20,9 @@ import (
 	"procman/messages"
 )
 
-// flood writes numbered lines to stdout until the context ends, as fast as all readers of them take them: on no machine has
-// one of those more before it than its socket holds, so that none has to wait for room. Nobody is waited for with stderr.
+// flood writes numbered lines to stdout until the context ends, as fast as all readers of them take them: on no machine
+// has one of those more before it than its socket holds, so that none has to wait for room. Nobody is waited for with
+// stderr.
 func flood(ctx context.Context, t *testing.T, stdout, stderr *os.File, seen []atomic.Int64) {
 	const batch, ahead = 50, 50
 	noise := bytes.Repeat([]byte("something that only one asked for, who does not read it\n"), 1000)
@@ -53,8 +54,8 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// TestAHundredReadersOfAFloodAreServedBesideOneWhoDoesNotRead holds a real flood, whose file loses its head all the time,
-// against many readers.
+// TestAHundredReadersOfAFloodAreServedBesideOneWhoDoesNotRead holds a real flood, whose file loses its head all the
+// time, against many readers.
 func TestAHundredReadersOfAFloodAreServedBesideOneWhoDoesNotRead(t *testing.T) {
 	readers, enough := 100, 300
 	if testing.Short() {
@@ -94,7 +95,8 @@ func TestAHundredReadersOfAFloodAreServedBesideOneWhoDoesNotRead(t *testing.T) {
 		served.Add(1)
 		work.Go(func() {
 			got, skipped, last := 0, 0, 0
-			for line, err := range c.Logs(ctx, messages.OutputQuery{ID: "web", Lines: 10, Stream: messages.Stdout, Follow: true}) {
+			for line, err := range c.Logs(ctx, messages.OutputQuery{ID: "web", Lines: 10, Stream: messages.Stdout,
+				Follow: true}) {
 				if err != nil {
 					t.Error(err)
 					break
@@ -128,7 +130,8 @@ func TestAHundredReadersOfAFloodAreServedBesideOneWhoDoesNotRead(t *testing.T) {
 	served.Wait()
 	require.NoError(t, ctx.Err(), "not all were served")
 	stop()
-	require.Eventually(t, func() bool { return len(s.streams) == readers }, time.Minute, 10*time.Millisecond, "the one who does not read goes")
+	require.Eventually(t, func() bool { return len(s.streams) == readers }, time.Minute, 10*time.Millisecond,
+		"the one who does not read goes")
 	meanwhile := heap()
 	leave()
 	work.Wait()
@@ -138,7 +141,8 @@ func TestAHundredReadersOfAFloodAreServedBesideOneWhoDoesNotRead(t *testing.T) {
 	require.NoError(t, outputs.Close())
 	require.NoError(t, errors.Join(stdout.Close(), stderr.Close()))
 	var after uint64
-	require.Eventually(t, func() bool { after = heap(); return after < before+2<<20 }, time.Minute, 50*time.Millisecond, "the memory comes back")
+	require.Eventually(t, func() bool { after = heap(); return after < before+2<<20 }, time.Minute, 50*time.Millisecond,
+		"the memory comes back")
 	t.Logf("%d readers: %d lines, %d skips; each had %d lines after %v; heap in KiB: %d before, %d with all, %d after",
 		readers, lines, skips, enough, slowest.Round(time.Millisecond), before>>10, meanwhile>>10, after>>10)
 }

@@ -52,7 +52,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, form string, fil
 	case s.streams <- struct{}{}:
 	default:
 		w.Header().Set("Connection", "close") // others may wait for it
-		s.no(w, r, &Error{"too many streams are being read at once; end one of them, or try again later", CodeBusy, http.StatusServiceUnavailable})
+		s.no(w, r, &Error{"too many streams are being read at once; end one of them, or try again later", CodeBusy,
+			http.StatusServiceUnavailable})
 		return nil, nil, nil
 	}
 	s.options.Opened(files)
@@ -61,16 +62,18 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, form string, fil
 	h := w.Header()
 	h.Set("Content-Type", form)
 	h.Set("Cache-Control", "no-store")
-	return &stream{to: http.NewResponseController(w), body: w, json: json.NewEncoder(w), patience: s.options.writeTimeout, live: live}, ctx, func() {
-		unhook()
-		cancel()
-		s.options.Opened(-files)
-		<-s.streams
-	}
+	return &stream{to: http.NewResponseController(w), body: w, json: json.NewEncoder(w),
+			patience: s.options.writeTimeout, live: live}, ctx, func() {
+			unhook()
+			cancel()
+			s.options.Opened(-files)
+			<-s.streams
+		}
 }
 
 // whileListed cancels when the instance has left the list. The channel it returns is closed when it has ended.
-func (s *Server) whileListed(ctx context.Context, id messages.InstanceID, cancel context.CancelCauseFunc) <-chan struct{} {
+func (s *Server) whileListed(ctx context.Context, id messages.InstanceID,
+	cancel context.CancelCauseFunc) <-chan struct{} {
 	ended := make(chan struct{})
 	look := time.NewTicker(s.options.lookTime)
 	go func() {
@@ -201,8 +204,10 @@ func (o *stream) flush() error {
 func queryOf(v url.Values) (messages.OutputQuery, error) {
 	q := messages.OutputQuery{Lines: -1}
 	for name := range v {
-		if !slices.Contains([]string{"lines", "stream", "since", "until", "grep", "times", "follow", "after", "place", "earlier"}, name) {
-			return q, refuse("unknown parameter %.100q; there are lines, stream, since, until, grep, times, follow, after, place and earlier", name)
+		if !slices.Contains([]string{"lines", "stream", "since", "until", "grep", "times", "follow", "after",
+			"place", "earlier"}, name) {
+			return q, refuse("unknown parameter %.100q; there are lines, stream, since, until, grep, times, follow, "+
+				"after, place and earlier", name)
 		}
 	}
 	var err error
@@ -223,7 +228,8 @@ func queryOf(v url.Values) (messages.OutputQuery, error) {
 			}
 		}
 	}
-	for name, is := range map[string]*bool{"follow": &q.Follow, "times": &q.Times, "place": &q.Place, "earlier": &q.Earlier} {
+	for name, is := range map[string]*bool{"follow": &q.Follow, "times": &q.Times, "place": &q.Place,
+		"earlier": &q.Earlier} {
 		if s := v.Get(name); s != "" {
 			if *is, err = strconv.ParseBool(s); err != nil {
 				return q, refuse("%s is %.100q; it must be true or false", name, s)

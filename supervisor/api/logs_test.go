@@ -251,7 +251,8 @@ func TestAPlaceThatIsNoneIsRefused(t *testing.T) {
 	w := newWorld("web")
 	_, _, c := w.serve(t, nil)
 	for _, q := range []messages.OutputQuery{
-		{ID: "web", After: "nonsense"}, {ID: "web", After: "nonsense", Follow: true}, {ID: "web", After: "o1.0"}, {ID: "web", Earlier: true, Follow: true},
+		{ID: "web", After: "nonsense"}, {ID: "web", After: "nonsense", Follow: true}, {ID: "web", After: "o1.0"},
+		{ID: "web", Earlier: true, Follow: true},
 	} {
 		var failure error
 		for _, failure = range c.Logs(t.Context(), q) {

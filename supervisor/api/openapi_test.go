@@ -48,15 +48,25 @@ func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
 
 	now := time.Now()
 	for name, value := range map[string]any{
-		"Document": Document{}, "Manager": Manager{Config: "x", Program: "x", ConfigError: "x", UpgradeFailed: "x", Waits: "x", Fleet: &FleetReport{}}, "Ending": Ending{}, "Upgrading": Upgrading{Program: "x"}, "Reloaded": Reloaded{}, "Pruning": Pruning{}, "Pruned": messages.Pruned{Kept: "x"}, "Condition": Condition{},
-		"FleetReport": FleetReport{}, "FleetHosts": FleetHosts{}, "FleetHost": messages.FleetHost{}, "FleetInstances": FleetInstances{},
-		"FleetInstance": messages.FleetInstance{Spec: []byte("{}")}, "FleetList": FleetList{}, "FleetChanges": FleetChanges{},
-		"FleetChange": messages.FleetChange{}, "FleetDrain": FleetDrain{},
+		"Document": Document{}, "Manager": Manager{Config: "x", Program: "x", ConfigError: "x", UpgradeFailed: "x",
+			Waits: "x", Fleet: &FleetReport{}}, "Ending": Ending{}, "Upgrading": Upgrading{Program: "x"},
+		"Reloaded": Reloaded{}, "Pruning": Pruning{}, "Pruned": messages.Pruned{Kept: "x"}, "Condition": Condition{},
+		"FleetReport": FleetReport{}, "FleetHosts": FleetHosts{}, "FleetHost": messages.FleetHost{},
+		"FleetInstances": FleetInstances{},
+		"FleetInstance":  messages.FleetInstance{Spec: []byte("{}")}, "FleetList": FleetList{},
+		"FleetChanges": FleetChanges{},
+		"FleetChange":  messages.FleetChange{}, "FleetDrain": FleetDrain{},
 		"Why": Why{Fleet: &messages.FleetInstance{}, Missing: []string{"x"}}, "SeenProbe": SeenProbe{},
-		"Event": messages.Event{ID: "x", Command: "x", Phase: "x", Run: 1, PID: 1, Port: 1, Why: "x", Bad: true, OldPort: 1, Exit: &messages.Exit{}, Delay: 1, Attempt: 1},
-		"Plan":  Plan{}, "Proposal": Proposal{}, "ProposedFile": ProposedFile{[]byte("x"), "x", true}, "ProposedDir": ProposedDir{[]string{"x"}, "x", true}, "Change": messages.Change{}, "FieldChange": messages.FieldChange{}, "Error": Error{},
-		"Exit": messages.Exit{}, "Probe": messages.Probe{}, "Status": messages.Status{StartedAt: &now, Placement: &messages.Placement{}, Use: &messages.Use{}}, "Placement": messages.Placement{Movable: true, Fence: "x", Hosts: map[string]string{"x": "y"}},
-		"OutputLine": outputLine{OutputLine: messages.OutputLine{Skipped: 1, Cursor: "x", At: now}, Error: "x", Code: CodeFailed},
+		"Event": messages.Event{ID: "x", Command: "x", Phase: "x", Run: 1, PID: 1, Port: 1, Why: "x", Bad: true,
+			OldPort: 1, Exit: &messages.Exit{}, Delay: 1, Attempt: 1},
+		"Plan": Plan{}, "Proposal": Proposal{}, "ProposedFile": ProposedFile{[]byte("x"), "x", true},
+		"ProposedDir": ProposedDir{[]string{"x"}, "x", true}, "Change": messages.Change{},
+		"FieldChange": messages.FieldChange{}, "Error": Error{},
+		"Exit": messages.Exit{}, "Probe": messages.Probe{},
+		"Status":    messages.Status{StartedAt: &now, Placement: &messages.Placement{}, Use: &messages.Use{}},
+		"Placement": messages.Placement{Movable: true, Fence: "x", Hosts: map[string]string{"x": "y"}},
+		"OutputLine": outputLine{OutputLine: messages.OutputLine{Skipped: 1, Cursor: "x", At: now}, Error: "x",
+			Code: CodeFailed},
 	} {
 		text, err := json.Marshal(value)
 		require.NoError(t, err)
@@ -64,7 +74,8 @@ func TestTheDescriptionIsThatOfTheHandler(t *testing.T) {
 		require.NoError(t, json.Unmarshal(text, &fields))
 		schema := d.Components.Schemas[name]
 		require.ElementsMatch(t, slices.Collect(maps.Keys(fields)), slices.Collect(maps.Keys(schema.Properties)), name)
-		if !slices.Contains([]string{"OutputLine", "Event", "Why", "ProposedFile", "ProposedDir", "Upgrading", "Manager", "FleetInstance", "Status", "Placement"}, name) {
+		if !slices.Contains([]string{"OutputLine", "Event", "Why", "ProposedFile", "ProposedDir", "Upgrading",
+			"Manager", "FleetInstance", "Status", "Placement"}, name) {
 			require.ElementsMatch(t, slices.Collect(maps.Keys(fields)), schema.Required, name)
 		}
 	}

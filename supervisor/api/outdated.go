@@ -14,7 +14,8 @@ import (
 const (
 	// outdatedPatience is how long the files of instances are waited for before nothing is said of them.
 	outdatedPatience = time.Second
-	// agesFor is how long is remembered when a file has changed: whoever asks again and again looks no more often than that.
+	// agesFor is how long is remembered when a file has changed: whoever asks again and again looks no more often than
+	// that.
 	agesFor = time.Second
 )
 
@@ -24,8 +25,8 @@ var fileWords = [...]string{messages.ExecutableFile, messages.WasmFile}
 // fileName is what an instance calls a file. Instances that call it the same mean the same.
 type fileName struct{ dir, name string }
 
-// filesOf are the names of the files of an instance, in the order of fileWords; empty ones are none. It is asked of each instance at
-// each status, and so asks no file system.
+// filesOf are the names of the files of an instance, in the order of fileWords; empty ones are none. It is asked of
+// each instance at each status, and so asks no file system.
 func filesOf(app *messages.AppInstance) (names [len(fileWords)]fileName) {
 	names[0].name = app.Executable
 	if app.HasModule() {
@@ -81,8 +82,8 @@ func lookAt(of map[fileName]*messages.AppInstance) map[fileName]time.Time {
 	return changed
 }
 
-// outdated says of each status which files of the instance are newer than its process. It is found out when somebody asks, at most
-// once a second for each file, and not said where a file system does not answer.
+// outdated says of each status which files of the instance are newer than its process. It is found out when somebody
+// asks, at most once a second for each file, and not said where a file system does not answer.
 func (s *Server) outdated(ctx context.Context, all []messages.Status) {
 	apps := make([]*messages.AppInstance, len(all))
 	for n := range all {

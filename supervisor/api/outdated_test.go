@@ -16,7 +16,8 @@ import (
 
 func TestAStatusSaysWhatHasChangedSinceTheProcessWasStarted(t *testing.T) {
 	dir := t.TempDir()
-	app := messages.AppInstance{InstanceID: "web", Executable: filepath.Join(dir, "server"), WasmPath: "a.wasm", WorkDir: dir}.WithDefaults()
+	app := messages.AppInstance{InstanceID: "web", Executable: filepath.Join(dir, "server"), WasmPath: "a.wasm",
+		WorkDir: dir}.WithDefaults()
 	for _, name := range []string{"server", "a.wasm"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o755))
 	}
@@ -35,25 +36,31 @@ func TestAStatusSaysWhatHasChangedSinceTheProcessWasStarted(t *testing.T) {
 		return one.Outdated
 	}
 	require.Empty(t, at(time.Now().Add(time.Hour)))
-	require.Equal(t, messages.WordList("executable wasm"), at(time.Now().Add(-time.Hour)), "whether restart.on_change says so or not")
+	require.Equal(t, messages.WordList("executable wasm"), at(time.Now().Add(-time.Hour)),
+		"whether restart.on_change says so or not")
 	require.NoError(t, os.Remove(filepath.Join(dir, "a.wasm")))
-	require.Eventually(t, func() bool { return at(time.Now().Add(-time.Hour)) == "executable" }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return at(time.Now().Add(-time.Hour)) == "executable" }, time.Minute,
+		10*time.Millisecond)
 }
 
 func TestAFileOfManyIsLookedAtOnceASecond(t *testing.T) {
 	apps := []*messages.AppInstance{nil}
 	for n := range 1000 {
-		app := messages.AppInstance{InstanceID: messages.InstanceID(fmt.Sprint("i", n)), Executable: "/bin/server", WasmPath: "a.wasm", WorkDir: "/srv"}.WithDefaults()
+		app := messages.AppInstance{InstanceID: messages.InstanceID(fmt.Sprint("i", n)), Executable: "/bin/server",
+			WasmPath: "a.wasm", WorkDir: "/srv"}.WithDefaults()
 		apps = append(apps, &app)
 	}
-	other := messages.AppInstance{InstanceID: "other", Executable: "/bin/other", Args: []string{"-p", "{port}"}}.WithDefaults()
+	other := messages.AppInstance{InstanceID: "other", Executable: "/bin/other",
+		Args: []string{"-p", "{port}"}}.WithDefaults()
 	apps = append(apps, &other)
 	var ages fileAges
 	now := time.Now()
 	of := ages.unknown(now, apps)
-	require.ElementsMatch(t, []fileName{{"", "/bin/server"}, {"/srv", "a.wasm"}, {"", "/bin/other"}}, slices.Collect(maps.Keys(of)))
+	require.ElementsMatch(t, []fileName{{"", "/bin/server"}, {"/srv", "a.wasm"}, {"", "/bin/other"}},
+		slices.Collect(maps.Keys(of)))
 	ages.learn(lookAt(of))
 	require.Nil(t, ages.unknown(now.Add(agesFor-1), apps))
-	require.Zero(t, testing.AllocsPerRun(10, func() { ages.unknown(now.Add(agesFor-1), apps) }), "whoever asks again costs nothing")
+	require.Zero(t, testing.AllocsPerRun(10, func() { ages.unknown(now.Add(agesFor-1), apps) }),
+		"whoever asks again costs nothing")
 	require.Len(t, ages.unknown(now.Add(agesFor), apps), 3)
 }

@@ -29,7 +29,8 @@ const (
 	operator             // everything
 )
 
-// roleOf returns what the peer may do at a daemon of the user, with those in the group as readers if there is one, and why no more.
+// roleOf returns what the peer may do at a daemon of the user, with those in the group as readers if there is one, and
+// why no more.
 func roleOf(p peer, daemon int, group *int) (role, error) {
 	switch {
 	case p.err != nil:
@@ -37,9 +38,11 @@ func roleOf(p peer, daemon int, group *int) (role, error) {
 	case p.uid == 0, int(p.uid) == daemon:
 		return operator, nil
 	case group != nil && slices.Contains(p.groups, uint32(*group)):
-		return reader, fmt.Errorf("user %d may read here, as one of the group api.read_group, and change nothing; user %d and root may", p.uid, daemon)
+		return reader, fmt.Errorf("user %d may read here, as one of the group api.read_group, and change nothing; "+
+			"user %d and root may", p.uid, daemon)
 	}
-	return stranger, fmt.Errorf("user %d is not allowed to speak to this daemon; it answers user %d and root", p.uid, daemon)
+	return stranger, fmt.Errorf("user %d is not allowed to speak to this daemon; it answers user %d and root",
+		p.uid, daemon)
 }
 
 type peerKey struct{}
@@ -78,7 +81,8 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, next http.Handler
 			defer func() { <-s.readers }()
 		default:
 			w.Header().Set("Connection", "close") // others may wait for it
-			s.no(w, r, &Error{"too many who may only read are asking at once; try again later", CodeBusy, http.StatusServiceUnavailable})
+			s.no(w, r, &Error{"too many who may only read are asking at once; try again later", CodeBusy,
+				http.StatusServiceUnavailable})
 			return
 		}
 	}

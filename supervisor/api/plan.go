@@ -24,8 +24,8 @@ type Plan struct {
 // Empty reports whether nothing would change.
 func (p Plan) Empty() bool { return len(p.Changes) == 0 && len(p.Live) == 0 && len(p.Daemon) == 0 }
 
-// Proposal is the body of POST /v1/plan: a configuration as whoever asks has read it, with the texts of all that it names.
-// The daemon opens none of these paths: it may be allowed to read what the client is not.
+// Proposal is the body of POST /v1/plan: a configuration as whoever asks has read it, with the texts of all that it
+// names. The daemon opens none of these paths: it may be allowed to read what the client is not.
 type Proposal struct {
 	Config string                  `json:"config"` // absolute; its text is one of Files
 	Files  map[string]ProposedFile `json:"files"`  // by absolute path
@@ -62,7 +62,8 @@ func bodyLimit(r *http.Request) int64 {
 
 func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Has("config") {
-		s.no(w, r, refuse("the daemon opens no file that a client names; send its text with POST, as `procman plan -c FILE` does"))
+		s.no(w, r, refuse("the daemon opens no file that a client names; send its text with POST, as `procman plan "+
+			"-c FILE` does"))
 		return
 	}
 	s.answerPlan(w, r, func() (*Proposal, error) { return nil, nil })
@@ -91,14 +92,16 @@ func proposalOf(r *http.Request) (*Proposal, error) {
 	return &p, nil
 }
 
-// answerPlan has a plan made, and answers in time whatever it waits for: one that hangs keeps its slot, and nothing else.
+// answerPlan has a plan made, and answers in time whatever it waits for: one that hangs keeps its slot, and nothing
+// else.
 func (s *Server) answerPlan(w http.ResponseWriter, r *http.Request, proposed func() (*Proposal, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), decideTimeout)
 	defer cancel()
 	select {
 	case s.plans <- struct{}{}:
 	case <-ctx.Done():
-		s.no(w, r, &Error{"other plans are being made, and have not come to an end; try again", CodeBusy, http.StatusServiceUnavailable})
+		s.no(w, r, &Error{"other plans are being made, and have not come to an end; try again", CodeBusy,
+			http.StatusServiceUnavailable})
 		return
 	}
 	p, err := proposed() // bounded by the time to send a request

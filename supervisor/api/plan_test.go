@@ -43,7 +43,8 @@ func TestTheDaemonOpensNoFileThatAClientNames(t *testing.T) {
 			{"GET", "/v1/plan", "", 200, `"config":"/own.yaml"`},
 			{"GET", "/v1/plan?config=/etc/shadow", "", 400, "opens no file that a client names"},
 			{"GET", "/v1/plan?config=", "", 400, "opens no file that a client names"},
-			{"POST", "/v1/plan", `{"config":"/a.yaml","files":{"/a.yaml":{"text":"eA=="}},"dirs":{}}`, 200, `"config":"/a.yaml"`},
+			{"POST", "/v1/plan", `{"config":"/a.yaml","files":{"/a.yaml":{"text":"eA=="}},"dirs":{}}`,
+				200, `"config":"/a.yaml"`},
 			{"POST", "/v1/plan", `{"config":"/etc/shadow","files":{},"dirs":{}}`, 400, "files has no text of"},
 			{"POST", "/v1/plan", `{"config":"a.yaml","files":{"a.yaml":{}}}`, 400, "must be an absolute path"},
 			{"POST", "/v1/plan", `{"config":"/` + strings.Repeat("x", 5000) + `"}`, 400, "files has no text of"},
@@ -63,7 +64,11 @@ func TestAPlanThatHangsKeepsNobodyElseForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, hang := newWorld("web"), make(chan struct{})
 		o := w.options()
-		o.Plan = func(context.Context, *Proposal) (Plan, error) { <-hang; return Plan{Changes: []messages.Change{}}, nil }
+		o.Plan = func(context.Context, *Proposal) (Plan,
+			error) {
+			<-hang
+			return Plan{Changes: []messages.Change{}}, nil
+		}
 		s, err := New(o)
 		require.NoError(t, err)
 		for range plansAtOnce {
@@ -92,7 +97,8 @@ func TestAClientSendsTheTextsOfAConfiguration(t *testing.T) {
 		}
 	})
 	large := make([]byte, 3<<20)
-	sent := Proposal{Config: "/a.yaml", Files: map[string]ProposedFile{"/a.yaml": {Text: large}, "/b.env": {Error: "file does not exist", Missing: true}},
+	sent := Proposal{Config: "/a.yaml", Files: map[string]ProposedFile{"/a.yaml": {Text: large},
+		"/b.env": {Error: "file does not exist", Missing: true}},
 		Dirs: map[string]ProposedDir{"/d": {Names: []string{"x.yaml"}}}}
 	_, err := c.PlanOf(t.Context(), sent)
 	require.NoError(t, err)

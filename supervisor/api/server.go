@@ -38,16 +38,18 @@ type Options struct {
 	Logs func(ctx context.Context, q messages.OutputQuery) iter.Seq2[messages.OutputLine, error]
 	// Events reads the event log. It ends soon after ctx has ended.
 	Events func(ctx context.Context, q messages.EventQuery) iter.Seq2[messages.LoggedEvent, error]
-	// Upgrade replaces the daemon's program by the one on disk, once that has shown that it can take over; the error says
-	// why it cannot. It returns, with the file that will be executed, before that is done.
+	// Upgrade replaces the daemon's program by the one on disk, once that has shown that it can take over; the error
+	// says why it cannot. It returns, with the file that will be executed, before that is done.
 	Upgrade func(context.Context) (program string, err error)
-	// Plan says what a reload would do by the configuration that is proposed, or by the daemon's own file if that is nil.
+	// Plan says what a reload would do by the configuration that is proposed, or by the daemon's own file if that is
+	// nil.
 	Plan func(ctx context.Context, p *Proposal) (Plan, error)
 	// Pending returns the changed keys that take effect in a new daemon only; nil: there never are any.
 	Pending func() []string
 	// ConfigError says why the configuration on disk is not in force; empty: it is. Nil: that is not known.
 	ConfigError func() string
-	// Waits says for what the daemon waits, and so what it does not know yet; empty: for nothing. Nil: that is not known.
+	// Waits says for what the daemon waits, and so what it does not know yet; empty: for nothing. Nil: that is not
+	// known.
 	Waits func() string
 	// Holds reports whether a leased port is kept bound by the manager while its instance uses it. Nil: it is not.
 	Holds func() bool
@@ -57,15 +59,16 @@ type Options struct {
 	Use func(pid int) *messages.Use
 	// Metrics answers a scrape; nil: there are none.
 	Metrics http.Handler
-	// Shutdown begins the end of the daemon, on behalf of somebody, and returns at once. It may be called more than once.
+	// Shutdown begins the end of the daemon, on behalf of somebody, and returns at once. It may be called more than
+	// once.
 	Shutdown func(mode Mode, by string)
 	Logger   *slog.Logger // nil: nothing is logged
 	// ReadGroup is the group whose members may read on the socket; nil: there is none.
 	ReadGroup *int
 	// Connections is how many callers are spoken to at the same time, at each address; further ones wait. Default 1024.
 	Connections int
-	// Opened is told by how much the number of descriptors that callers hold has changed: a connection, the files that a
-	// stream reads; nil: nobody is.
+	// Opened is told by how much the number of descriptors that callers hold has changed: a connection, the files that
+	// a stream reads; nil: nobody is.
 	Opened func(change int)
 
 	// The bounds; the zero values are the defaults.
@@ -108,7 +111,8 @@ type Server struct {
 
 // New returns a server that does not serve yet.
 func New(o Options) (*Server, error) {
-	if o.Supervisor == nil || o.Logs == nil || o.Shutdown == nil || o.Upgrade == nil || o.Plan == nil || o.Events == nil {
+	if o.Supervisor == nil || o.Logs == nil || o.Shutdown == nil || o.Upgrade == nil || o.Plan == nil ||
+		o.Events == nil {
 		return nil, errors.New("api: Supervisor, Logs, Events, Plan, Upgrade and Shutdown are required")
 	}
 	if o.Pending == nil {

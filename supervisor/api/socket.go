@@ -19,9 +19,9 @@ const beside = ".new"
 // maxPath is the longest path, in bytes, that a unix socket can have here on every system, the suffix beside taken off.
 const maxPath = 103 - len(beside)
 
-// Listen makes a unix socket at path with mode 0600. The socket of a dead daemon is replaced; one that somebody answers on
-// is not (ErrSocketInUse), and neither is any other kind of file. The path must be no longer than 99 bytes. Closing the
-// listener removes the socket.
+// Listen makes a unix socket at path with mode 0600. The socket of a dead daemon is replaced; one that somebody answers
+// on is not (ErrSocketInUse), and neither is any other kind of file. The path must be no longer than 99 bytes. Closing
+// the listener removes the socket.
 func Listen(path string) (net.Listener, error) { return ListenFor(path, nil) }
 
 // ListenFor is Listen, but whoever is in the group may connect too, if it is not nil: the mode is 0660 then.
@@ -40,8 +40,8 @@ func ListenFor(path string, group *int) (net.Listener, error) {
 	return l, nil
 }
 
-// Held reports whether the path of a listener made by Listen still means its socket. One that was removed or replaced cannot be
-// reached any more.
+// Held reports whether the path of a listener made by Listen still means its socket. One that was removed or replaced
+// cannot be reached any more.
 func Held(l net.Listener) bool {
 	s, is := l.(*socket)
 	if !is {
@@ -51,11 +51,12 @@ func Held(l net.Listener) bool {
 	return err == nil && os.SameFile(there, s.made)
 }
 
-// Vacant reports why Listen could not make a socket at the path: it is too long, or somebody or something is there. It does not
-// look at the directory.
+// Vacant reports why Listen could not make a socket at the path: it is too long, or somebody or something is there. It
+// does not look at the directory.
 func Vacant(path string) error {
 	if len(path) > maxPath {
-		return fmt.Errorf("the path of the socket has %d bytes, and at most %d can be used; set socket in the configuration to a shorter path: %s", len(path), maxPath, path)
+		return fmt.Errorf("the path of the socket has %d bytes, and at most %d can be used; set socket in the "+
+			"configuration to a shorter path: %s", len(path), maxPath, path)
 	}
 	there, err := os.Lstat(path)
 	switch {
@@ -64,7 +65,8 @@ func Vacant(path string) error {
 	case err != nil:
 		return fmt.Errorf("the socket cannot be made: %w", err)
 	case there.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s is not a socket and is in the way of one; remove it, or set socket in the configuration to another path", path)
+		return fmt.Errorf("%s is not a socket and is in the way of one; remove it, or set socket in the "+
+			"configuration to another path", path)
 	}
 	conn, err := net.DialTimeout("unix", path, time.Second)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A daemon that was killed leaves its socket. On a disk without a free inode, which its instances have filled, the next daemon
-// has no other.
+// A daemon that was killed leaves its socket. On a disk without a free inode, which its instances have filled, the next
+// daemon has no other.
 func TestASocketIsMadeInPlaceOfADeadOneWhereNoFileCanBeMade(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("none", dir, "tmpfs", 0, "mode=700,size=1m,nr_inodes=10"); err != nil {

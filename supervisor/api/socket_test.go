@@ -160,7 +160,8 @@ func TestThereAreOnlySoManyConnections(t *testing.T) {
 	select {
 	case err := <-answered:
 		require.Fail(t, "a third connection was accepted", "%v", err)
-	case <-time.After(50 * time.Millisecond): // the absence itself is proven by what follows: it is answered after a place is free
+	case <-time.After(50 * time.Millisecond):
+		// the absence itself is proven by what follows: it is answered after a place is free
 	}
 	require.NoError(t, idlers[0].Close())
 	select {
@@ -203,12 +204,14 @@ func TestWhoIsInTheGroupMayReadOnTheSocketAndChangesNothing(t *testing.T) {
 	ask := func(p peer, method, path string) *httptest.ResponseRecorder {
 		p.uid = uint32(os.Geteuid()) + 1
 		out := httptest.NewRecorder()
-		s.http.Handler.ServeHTTP(out, httptest.NewRequestWithContext(context.WithValue(t.Context(), peerKey{}, p), method, path, nil))
+		s.http.Handler.ServeHTTP(out, httptest.NewRequestWithContext(context.WithValue(t.Context(), peerKey{}, p),
+			method, path, nil))
 		return out
 	}
 	in, out := peer{groups: []uint32{1, 4711}}, peer{groups: []uint32{1, 4712}}
 	require.Equal(t, http.StatusForbidden, ask(out, "GET", "/v1/instances").Code)
-	require.Equal(t, http.StatusForbidden, ask(peer{groups: in.groups, err: errors.New("unknown")}, "GET", "/v1/instances").Code)
+	require.Equal(t, http.StatusForbidden, ask(peer{groups: in.groups, err: errors.New("unknown")},
+		"GET", "/v1/instances").Code)
 	reads, changes := 0, 0
 	for _, r := range s.routes() {
 		path := strings.NewReplacer("{id}", "web", "{host}", "h1").Replace(r.path)
@@ -232,7 +235,8 @@ func TestWhoIsInTheGroupMayReadOnTheSocketAndChangesNothing(t *testing.T) {
 	for range cap(s.readers) {
 		s.readers <- struct{}{}
 	}
-	require.Equal(t, http.StatusServiceUnavailable, ask(in, "GET", "/v1/instances").Code, "there is room for so many of them, and for others beside")
+	require.Equal(t, http.StatusServiceUnavailable, ask(in, "GET", "/v1/instances").Code,
+		"there is room for so many of them, and for others beside")
 }
 
 func TestASocketForAGroupIsForThatGroup(t *testing.T) {

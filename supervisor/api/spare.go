@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// spareListener answers also when this process has no descriptor left: it keeps one, gives it up to accept the next caller,
-// and tells him. So nobody is kept waiting for an answer that cannot come, and nothing spins.
+// spareListener answers also when this process has no descriptor left: it keeps one, gives it up to accept the next
+// caller, and tells him. So nobody is kept waiting for an answer that cannot come, and nothing spins.
 type spareListener struct {
 	net.Listener
 	mu     sync.Mutex
@@ -20,7 +20,8 @@ type spareListener struct {
 }
 
 // outOfFiles is what such a caller hears.
-const outOfFiles = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\nRetry-After: 1\r\n\r\n" +
+const outOfFiles = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: " +
+	"close\r\nRetry-After: 1\r\n\r\n" +
 	`{"error":"the daemon has no file descriptor left to serve this; try again, and raise its limit of open files","code":"failed"}` + "\n"
 
 func newSpareListener(l net.Listener) *spareListener {

@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// Tokens are what callers over TCP must show: Full to do everything, Read, if it is not empty, to read only. Without the first
-// nobody is answered.
+// Tokens are what callers over TCP must show: Full to do everything, Read, if it is not empty, to read only. Without
+// the first nobody is answered.
 type Tokens struct{ Full, Read string }
 
 // ServeTCP answers on l, beside the socket, whoever shows a token, until Close. It returns nil after Close.
 //
-// What a browser may be talked into is refused by the name it uses: the Host of a request must be an IP address, localhost,
-// or the name given.
+// What a browser may be talked into is refused by the name it uses: the Host of a request must be an IP address,
+// localhost, or the name given.
 func (s *Server) ServeTCP(l net.Listener, name string, tokens Tokens) error {
 	s.tcp.Handler = s.tokenGuard(name, tokens, s.Handler())
 	return s.serve(s.tcp, l)
@@ -34,21 +34,24 @@ func (s *Server) tokenGuard(name string, tokens Tokens, next http.Handler) http.
 		by := "token from " + hostOf(r.RemoteAddr)
 		switch {
 		case !ownHost(r.Host, name):
-			refuseStranger(w, fmt.Sprintf("the host %.100q is not one of this daemon's; use its IP address or localhost", r.Host))
+			refuseStranger(w,
+				fmt.Sprintf("the host %.100q is not one of this daemon's; use its IP address or localhost", r.Host))
 		case shown(tokens.Full, full):
 			s.admit(w, r, next, operator, nil, by)
 		case tokens.Full != "" && shown(tokens.Read, read):
-			s.admit(w, r, next, reader, errors.New("the token is that of api.read_token_file, with which nothing can be changed; "+
+			s.admit(w, r, next, reader, errors.New("the token is that of api.read_token_file, with which nothing can "+
+				"be changed; "+
 				"send the one of api.token_file for that"), by)
 		default:
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			refuseStranger(w, "the token is missing or wrong; send the one of api.token_file as `Authorization: Bearer TOKEN`")
+			refuseStranger(w, "the token is missing or wrong; send the one of api.token_file as `Authorization: "+
+				"Bearer TOKEN`")
 		}
 	})
 }
 
-// ownHost reports whether the host of a request can only be meant for this machine: a name that somebody else owns could
-// have been pointed here to have a browser speak to the daemon.
+// ownHost reports whether the host of a request can only be meant for this machine: a name that somebody else owns
+// could have been pointed here to have a browser speak to the daemon.
 func ownHost(host, name string) bool {
 	host = hostOf(host)
 	return net.ParseIP(host) != nil || host == "localhost" || name != "" && host == name

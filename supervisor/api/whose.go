@@ -9,15 +9,15 @@ import (
 	"syscall"
 )
 
-// These say in a request by which configuration the daemon must run that is meant: where a daemon answers is a name, and
-// another's may answer there.
+// These say in a request by which configuration the daemon must run that is meant: where a daemon answers is a name,
+// and another's may answer there.
 const (
 	configHeader = "Procman-Config"      // what [Canonical] returns, as in a query
 	fileHeader   = "Procman-Config-File" // which file that is: one has several paths, by a bind mount or a hard link
 )
 
-// Canonical returns one name for a file, whatever links and relative paths it is spelt with. A file that does not exist has
-// one, too.
+// Canonical returns one name for a file, whatever links and relative paths it is spelt with. A file that does not exist
+// has one, too.
 func Canonical(path string) string {
 	whole, err := filepath.Abs(path)
 	if err != nil {
@@ -54,8 +54,8 @@ func fileID(path string) string {
 	return fmt.Sprintf("%d:%d", s.Dev, s.Ino)
 }
 
-// For has every request refused by a daemon that does not run by the configuration at path; empty: by none. The error has
-// CodeOther. A daemon of an earlier version answers all the same. It returns the client.
+// For has every request refused by a daemon that does not run by the configuration at path; empty: by none. The error
+// has CodeOther. A daemon of an earlier version answers all the same. It returns the client.
 func (c *Client) For(path string) *Client {
 	c.config, c.file = "", ""
 	if path != "" {
@@ -74,5 +74,6 @@ func (s *Server) meant(r *http.Request) *Error {
 	if id := r.Header.Get(fileHeader); id != "" && id == fileID(ours) {
 		return nil
 	}
-	return &Error{fmt.Sprintf("the daemon that answers here, pid %d, runs by %s, not by %s", s.options.Manager.PID, ours, config), CodeOther, http.StatusConflict}
+	return &Error{fmt.Sprintf("the daemon that answers here, pid %d, runs by %s, not by %s", s.options.Manager.PID,
+		ours, config), CodeOther, http.StatusConflict}
 }

@@ -18,8 +18,9 @@ type Why struct {
 	Schema   int             `json:"schema"`
 	Instance messages.Status `json:"instance"`
 	messages.Verdict
-	Command string      `json:"command"` // the command line, secrets masked; empty for an instance that is not in the list
-	Probes  []SeenProbe `json:"probes"`  // the newest three at the most, newest last
+	// the command line, secrets masked; empty for an instance that is not in the list
+	Command string      `json:"command"`
+	Probes  []SeenProbe `json:"probes"` // the newest three at the most, newest last
 	// Stderr and Stdout are what the process said last that the last exit was of; before the first exit they are empty.
 	Stderr []messages.OutputLine `json:"stderr_before_exit"`
 	Stdout []messages.OutputLine `json:"stdout_before_exit"`
@@ -61,7 +62,8 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), decideTimeout)
 	defer cancel()
 	d := Why{Schema: Schema, Instance: whole(x.Status), Verdict: x.Verdict, Probes: []SeenProbe{},
-		Stderr: []messages.OutputLine{}, Stdout: []messages.OutputLine{}, Now: []messages.OutputLine{}, NowOut: []messages.OutputLine{}, Events: []messages.Event{}}
+		Stderr: []messages.OutputLine{}, Stdout: []messages.OutputLine{}, Now: []messages.OutputLine{},
+		NowOut: []messages.OutputLine{}, Events: []messages.Event{}}
 	one := []messages.Status{x.Status}
 	s.outdated(ctx, one)
 	d.Instance.Outdated = one[0].Outdated
@@ -73,12 +75,14 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 		d.Command = messages.NewMasker(app.SecretValues()).Mask(app.Executable + " " + strings.Join(args, " "))
 	}
 	for _, p := range x.Probes {
-		d.Probes = append(d.Probes, SeenProbe{At: p.At, OK: p.OK, Status: p.Status, LatencySeconds: p.Latency.Seconds(), Error: p.Error, Body: p.Body})
+		d.Probes = append(d.Probes, SeenProbe{At: p.At, OK: p.OK, Status: p.Status, LatencySeconds: p.Latency.Seconds(),
+			Error: p.Error, Body: p.Body})
 	}
 	tail := func(lines int, earlier bool) (stderr, stdout []messages.OutputLine) {
 		of := map[messages.Stream][]messages.OutputLine{}
 		for _, stream := range []messages.Stream{messages.Stderr, messages.Stdout} {
-			list, err := s.tail(ctx, messages.OutputQuery{ID: id, Stream: stream, Lines: lines, Earlier: earlier, Lone: true})
+			list, err := s.tail(ctx, messages.OutputQuery{ID: id, Stream: stream, Lines: lines, Earlier: earlier,
+				Lone: true})
 			if err != nil {
 				d.Missing = append(d.Missing, string(stream)+": "+err.Error())
 			}
@@ -93,7 +97,8 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 	if lives && x.Status.Health != messages.Healthy {
 		d.Now, d.NowOut = tail(whyNow, false)
 	}
-	if exit := x.Status.LastExit; exit != nil && s.options.Holds != nil && s.options.Holds() && CannotBind(*exit, d.Stderr, d.Stdout) {
+	if exit := x.Status.LastExit; exit != nil && s.options.Holds != nil && s.options.Holds() &&
+		CannotBind(*exit, d.Stderr, d.Stdout) {
 		d.Change = append([]string{HeldPort}, d.Change...)
 	}
 	for logged, err := range s.options.Events(ctx, messages.EventQuery{ID: id, Last: whyEvents}) {
@@ -144,13 +149,14 @@ func clip(text string) string {
 }
 
 // HeldPort is the advice for an instance that cannot bind the port which the manager holds for it.
-const HeldPort = "if the port in use is its own: procman keeps that bound for it (ports.hold), and a program that does not set SO_REUSEADDR cannot bind it then; " +
+const HeldPort = "if the port in use is its own: procman keeps that bound for it (ports.hold), and a program that " +
+	"does not set SO_REUSEADDR cannot bind it then; " +
 	"`ports: {hold: false}` in the configuration lets go of it, from the next start on"
 
 var inUse = regexp.MustCompile(`(?i)EADDRINUSE|address (is )?already in use|address in use`)
 
-// CannotBind reports whether a process that has ended by itself said last that an address is in use. One whose port somebody else
-// took has another reason on record.
+// CannotBind reports whether a process that has ended by itself said last that an address is in use. One whose port
+// somebody else took has another reason on record.
 func CannotBind(exit messages.Exit, streams ...[]messages.OutputLine) bool {
 	if exit.Reason != messages.ReasonExit || exit.Known && exit.Code == 0 {
 		return false

@@ -39,7 +39,8 @@ type world struct {
 }
 
 func newWorld(ids ...messages.InstanceID) *world {
-	w := &world{statuses: map[messages.InstanceID]messages.Status{}, ready: make(chan struct{}), done: make(chan struct{}),
+	w := &world{statuses: map[messages.InstanceID]messages.Status{}, ready: make(chan struct{}),
+		done:  make(chan struct{}),
 		ended: make(chan Mode, 1), queries: make(chan messages.OutputQuery, 1)}
 	for _, id := range ids {
 		w.statuses[id] = messages.Status{ID: id, Phase: messages.Running, Health: messages.Healthy, Run: 1}

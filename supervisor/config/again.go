@@ -11,8 +11,8 @@ import (
 	"procman/messages"
 )
 
-// memory is what is known of the files of a configuration that is in force, by path: what has not changed since is not read
-// again. What depends on anything else than the text is looked at each time.
+// memory is what is known of the files of a configuration that is in force, by path: what has not changed since is not
+// read again. What depends on anything else than the text is looked at each time.
 type memory map[string]*list
 
 // list is what was read of the pieces of a file. It is not changed any more.
@@ -33,8 +33,8 @@ type envUse struct {
 // most is how many pieces are parsed at once. The parser takes more for each the more there are.
 const most = 64
 
-// inPieces reads a file that has a layout, and reports whether it is one. Of what is wrong with it it says something, but not
-// what: then the whole is to be read.
+// inPieces reads a file that has a layout, and reports whether it is one. Of what is wrong with it it says something,
+// but not what: then the whole is to be read.
 func (d *decoder) inPieces(read func(v value)) bool {
 	if d.asOne {
 		return false
@@ -67,7 +67,8 @@ func (l *layout) frames(node ast.Node) bool {
 			continue
 		}
 		list, is := entry.Value.(*ast.SequenceNode)
-		return is && len(list.Values) == 0 && *position(entry.Key) == (token.Position{Line: l.key, Column: 1, Offset: position(entry.Key).Offset}) &&
+		return is && len(list.Values) == 0 && *position(entry.Key) == (token.Position{Line: l.key, Column: 1,
+			Offset: position(entry.Key).Offset}) &&
 			list.Start.Position.Line == l.key
 	}
 	return false
@@ -76,8 +77,9 @@ func (l *layout) frames(node ast.Node) bool {
 // assemble reads the pieces of the file over base: those that are known are taken as they were read.
 func (d *decoder) assemble(base *level) []*messages.AppInstance {
 	l := d.layout
-	now := &list{base: &level{app: base.app, wasmDir: base.wasmDir}, sums: make([]sum, len(l.pieces)), costs: make([]int32, len(l.pieces)),
-		apps: make([]*messages.AppInstance, len(l.pieces))}
+	now := &list{base: &level{app: base.app, wasmDir: base.wasmDir}, sums: make([]sum, len(l.pieces)),
+		costs: make([]int32, len(l.pieces)),
+		apps:  make([]*messages.AppInstance, len(l.pieces))}
 	known := d.before[d.where]
 	if known != nil && !known.over(base) {
 		known = nil
@@ -156,7 +158,8 @@ func (k *list) finder() func(sum) int {
 			next++
 			return next - 1
 		case all == nil && next+1 >= len(k.sums):
-			return -1 // all before is taken: what is behind it is new, and the last one is another once something follows it
+			// all before is taken: what is behind it is new, and the last one is another once something follows it
+			return -1
 		case all == nil:
 			all = make(map[sum]int, len(k.sums))
 			for i, s := range k.sums {
@@ -196,7 +199,8 @@ func (k *list) uses(n int, use envUse) {
 	k.envs[n] = use
 }
 
-// stretch are pieces that are taken together: some that are known one after the other, or some that are not and are parsed at once.
+// stretch are pieces that are taken together: some that are known one after the other, or some that are not and are
+// parsed at once.
 type stretch struct {
 	from, to int
 	known    int // the number by which the first is known; -1: they are not
@@ -221,8 +225,8 @@ func (l *layout) read(text string, s stretch) nodes {
 	return nodes{l.items(doc, s.from, s.to), moved}
 }
 
-// ahead parses the stretches that are not known, on all processors, and not far ahead of who asks for one after the other by
-// next. end ends it.
+// ahead parses the stretches that are not known, on all processors, and not far ahead of who asks for one after the
+// other by next. end ends it.
 func (l *layout) ahead(text string, all []stretch) (next func() nodes, end func()) {
 	each, quit := make(chan chan nodes, runtime.GOMAXPROCS(0)), make(chan struct{})
 	var work sync.WaitGroup

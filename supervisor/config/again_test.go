@@ -27,14 +27,22 @@ func asOne(t require.TestingT, text string, h Host) (*File, reads, error) {
 // someLines are what a list may be made of, and what may be put where it does not belong.
 func someLines() []string {
 	return []string{
-		"instances:", "instances:   # all of them", "instances: []", "instances: [{id: flow, wasm_path: w, db_name: d}]", "defaults:", "  labels: {team: a}", "  env_file: base.env",
-		"health: {interval: 1s}", "include: d", "log:", "  level: debug", "---", "...", "# a comment", "      # a comment far in", "", "   ",
-		"  - id: a", "  - id: b", "  - id: c", "- id: d", "    - id: e", "  -", "    id: f", "  - {id: g, wasm_path: w, db_name: d}", "  - &x {id: h, wasm_path: w, db_name: d}",
-		"    wasm_path: w", "    db_name: d", "  wasm_path: w", "  db_name: d", "    env: {A: b}", "    env: {A: b,", "      B: c}", "      B: 'it''s", "    still' }",
-		"    env:", "      TEXT: |", "        one", "        - id: two", "      FOLDED: >-", "        three", "      DEEP: |+", "", "      QUOTED: \"a", "  - id: q", "      b\"", "      PLAIN: a",
-		"        b - c", "      NULL:", "    env_file: a.env", "    env_file: b.env", "    env_file: none.env", "    labels: {x: y}", "    labels: &l {x: z}", "    labels: *l", "    <<: {labels: {m: n}}",
-		"    args: [-p, \"{port}\"]", "    args:", "    - x", "      - y", "    unknown: key", "\ttab: x", "    enabled: false", "    health: {interval: 2s, path: /x}", "    health: [", "    ]",
-		"    executable: x'y", "    executable: x # y", "    executable: 'x # y'", "    executable: \"x\\", "    ? odd", "    : pair", "    wasm_path: é", "    db_name: \u00a0x", "end: 0", "  - id: r\r",
+		"instances:", "instances:   # all of them", "instances: []",
+		"instances: [{id: flow, wasm_path: w, db_name: d}]", "defaults:", "  labels: {team: a}", "  env_file: base.env",
+		"health: {interval: 1s}", "include: d", "log:", "  level: debug", "---", "...", "# a comment",
+		"      # a comment far in", "", "   ",
+		"  - id: a", "  - id: b", "  - id: c", "- id: d", "    - id: e", "  -", "    id: f",
+		"  - {id: g, wasm_path: w, db_name: d}", "  - &x {id: h, wasm_path: w, db_name: d}",
+		"    wasm_path: w", "    db_name: d", "  wasm_path: w", "  db_name: d", "    env: {A: b}", "    env: {A: b,",
+		"      B: c}", "      B: 'it''s", "    still' }",
+		"    env:", "      TEXT: |", "        one", "        - id: two", "      FOLDED: >-", "        three",
+		"      DEEP: |+", "", "      QUOTED: \"a", "  - id: q", "      b\"", "      PLAIN: a",
+		"        b - c", "      NULL:", "    env_file: a.env", "    env_file: b.env", "    env_file: none.env",
+		"    labels: {x: y}", "    labels: &l {x: z}", "    labels: *l", "    <<: {labels: {m: n}}",
+		"    args: [-p, \"{port}\"]", "    args:", "    - x", "      - y", "    unknown: key", "\ttab: x",
+		"    enabled: false", "    health: {interval: 2s, path: /x}", "    health: [", "    ]",
+		"    executable: x'y", "    executable: x # y", "    executable: 'x # y'", "    executable: \"x\\", "    ? odd",
+		"    : pair", "    wasm_path: é", "    db_name: \u00a0x", "end: 0", "  - id: r\r",
 	}
 }
 
@@ -72,8 +80,8 @@ health:
   interval: 3s
 `
 
-// What is read piece by piece, and again after edits, is what is read of the whole: the same instances, or the same errors at
-// the same places, and the same files beside it.
+// What is read piece by piece, and again after edits, is what is read of the whole: the same instances, or the same
+// errors at the same places, and the same files beside it.
 func TestWhatIsReadInPiecesIsWhatIsReadAsOne(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		head, list, _ := strings.Cut(aList, "instances:")
@@ -84,7 +92,8 @@ func TestWhatIsReadInPiecesIsWhatIsReadAsOne(t *testing.T) {
 		if rapid.Bool().Draw(t, "indented less") {
 			list = strings.ReplaceAll(list, "\n  ", "\n")
 		}
-		files := map[string]string{"/a.env": "A=1\n", "/b.env": "TOKEN=hunter2\n", "/base.env": "BASE=1\n", "/d/a.env": "D=1\n",
+		files := map[string]string{"/a.env": "A=1\n", "/b.env": "TOKEN=hunter2\n", "/base.env": "BASE=1\n",
+			"/d/a.env":  "D=1\n",
 			"/d/f.yaml": head + "instances:" + strings.ReplaceAll(list, "id: ", "id: of-")}
 		h := host(files)
 		h.StartFaults = rapid.Bool().Draw(t, "faults of env files are faults of starts")
@@ -100,9 +109,11 @@ func TestWhatIsReadInPiecesIsWhatIsReadAsOne(t *testing.T) {
 		for range rapid.IntRange(1, 4).Draw(t, "readings") {
 			for range rapid.IntRange(0, 3).Draw(t, "edits") {
 				at := rapid.IntRange(0, len(lines)-1).Draw(t, "line")
-				switch rapid.SampledFrom([]string{"insert", "delete", "copy", "indent", "outdent", "cut", "swap", "append", "env"}).Draw(t, "edit") {
+				switch rapid.SampledFrom([]string{"insert", "delete", "copy", "indent", "outdent", "cut", "swap",
+					"append", "env"}).Draw(t, "edit") {
 				case "insert":
-					lines = append(lines[:at:at], append([]string{rapid.SampledFrom(someLines()).Draw(t, "inserted") + "\n"}, lines[at:]...)...)
+					lines = append(lines[:at:at], append([]string{rapid.SampledFrom(someLines()).Draw(t, "inserted") +
+						"\n"}, lines[at:]...)...)
 				case "delete":
 					if len(lines) > 1 {
 						lines = append(lines[:at:at], lines[at+1:]...)

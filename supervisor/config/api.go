@@ -38,7 +38,8 @@ func checkAPI(d *decoder, v value, of *level) {
 		return
 	}
 	if a.TokenFile == "" {
-		d.failf(d.under(v, "token_file", "listen").at, "api.token_file is missing; api.listen needs one: %s", makeToken("FILE"))
+		d.failf(d.under(v, "token_file", "listen").at, "api.token_file is missing; api.listen needs one: %s",
+			makeToken("FILE"))
 		return
 	}
 	a.Token = d.token(d.under(v, "token_file"), a.TokenFile)
@@ -48,7 +49,8 @@ func checkAPI(d *decoder, v value, of *level) {
 	file := d.under(v, "read_token_file")
 	a.ReadToken = d.token(file, a.ReadTokenFile)
 	if a.ReadToken != "" && a.ReadToken == a.Token {
-		d.failf(file.at, "api.read_token_file %s holds the token of api.token_file, with which everything may be done; make another: %s",
+		d.failf(file.at, "api.read_token_file %s holds the token of api.token_file, with which everything may be "+
+			"done; make another: %s",
 			file.quoted(a.ReadTokenFile), makeToken(file.whole(a.ReadTokenFile)))
 	}
 }
@@ -74,13 +76,15 @@ func checkMetrics(d *decoder, v value, of *level) {
 	}
 	group := d.under(v, "group")
 	if m.Socket == "" {
-		d.failf(group.at, "metrics.group is %s, and metrics.socket is not set; it is that socket which the group may use", group.quoted(m.Group))
+		d.failf(group.at, "metrics.group is %s, and metrics.socket is not set; it is that socket which the group may "+
+			"use", group.quoted(m.Group))
 		return
 	}
 	d.group(group, m.Group)
 }
 
-// reachable reports a socket that a group is to use, and cannot come to: the state directory is for the daemon's user alone.
+// reachable reports a socket that a group is to use, and cannot come to: the state directory is for the daemon's user
+// alone.
 func (d *decoder) reachable(file value, f *File) {
 	for _, s := range []struct{ section, key, group, socket string }{
 		{"api", "read_group", f.API.ReadGroup, f.Socket}, {"metrics", "group", f.Metrics.Group, f.Metrics.Socket},
@@ -90,8 +94,10 @@ func (d *decoder) reachable(file value, f *File) {
 			continue
 		}
 		group := d.under(d.under(file, s.section), s.key)
-		d.failf(group.at, "%s is %s, and the socket for it, %s, lies in state_dir, which is for the daemon's user alone; set %s to a path outside of it",
-			group.name, group.quoted(s.group), s.socket, map[string]string{"api": "socket", "metrics": "metrics.socket"}[s.section])
+		d.failf(group.at, "%s is %s, and the socket for it, %s, lies in state_dir, which is for the daemon's user "+
+			"alone; set %s to a path outside of it",
+			group.name, group.quoted(s.group), s.socket,
+			map[string]string{"api": "socket", "metrics": "metrics.socket"}[s.section])
 	}
 }
 
@@ -125,7 +131,8 @@ func checkToken(token string) error {
 // tokenNeeded is what checkAPI demands, for the schema.
 func tokenNeeded() map[string]any {
 	return map[string]any{
-		"if":   map[string]any{"properties": map[string]any{"listen": map[string]any{"minLength": 1}}, "required": []string{"listen"}},
+		"if": map[string]any{"properties": map[string]any{"listen": map[string]any{"minLength": 1}},
+			"required": []string{"listen"}},
 		"then": map[string]any{"required": []string{"token_file"}},
 	}
 }

@@ -17,7 +17,8 @@ func crowdText(n int) []byte {
 	file.WriteString("health: {interval: 10s}\nrestart: {stable_after: 1ms}\n")
 	file.WriteString("defaults:\n  args: [-port, \"{port}\", -slot, \"{id}\"]\ninstances:\n")
 	for i := range n {
-		fmt.Fprintf(&file, "  - id: app-%05d\n    db_name: app-%05[1]d.db\n    env: {LOG_LEVEL: info}\n    labels: {app: payload}\n", i)
+		fmt.Fprintf(&file, "  - id: app-%05d\n    db_name: app-%05[1]d.db\n    env: {LOG_LEVEL: info}\n    labels: "+
+			"{app: payload}\n", i)
 	}
 	return file.Bytes()
 }

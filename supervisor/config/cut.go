@@ -5,15 +5,16 @@ import (
 	"strings"
 )
 
-// layout is a text cut at the items of its list. Each piece can be read without the others, and what is read of it depends on
-// its sum alone.
+// layout is a text cut at the items of its list. Each piece can be read without the others, and what is read of it
+// depends on its sum alone.
 //
-// It is cut only where that is sure to be what the parser would do. The list is a block sequence under the key instances, which
-// stands in the first column. Its items begin at one indentation, and every other line of it that is neither blank nor a comment
-// is indented more. So whatever is open at the end of an item, a text without quotes or one of several lines, ends before the
-// next "-": that is not indented more than the last key or "-" that the parser has seen. A quote or a bracket that is still
-// open makes the piece fail by itself. What an anchor means elsewhere, what tabs do, and a line of which it is in doubt whose it is,
-// is left to the parser: then there is no layout, and the text is parsed as one.
+// It is cut only where that is sure to be what the parser would do. The list is a block sequence under the key
+// instances, which stands in the first column. Its items begin at one indentation, and every other line of it that is
+// neither blank nor a comment is indented more. So whatever is open at the end of an item, a text without quotes or one
+// of several lines, ends before the next "-": that is not indented more than the last key or "-" that the parser has
+// seen. A quote or a bracket that is still open makes the piece fail by itself. What an anchor means elsewhere, what
+// tabs do, and a line of which it is in doubt whose it is, is left to the parser: then there is no layout, and the text
+// is parsed as one.
 type layout struct {
 	frame  string // the text with an empty list in the place of the list
 	key    int    // the line on which the list begins
@@ -50,8 +51,10 @@ const listKey = "instances:"
 
 // cut returns the layout of a text of about so many pieces; nil: it has none.
 func cut(text string, about int) *layout {
-	// Tabs and bare carriage returns mean different things in different places. What an anchor stands for may be used anywhere.
-	if strings.IndexByte(text, '\t') >= 0 || strings.IndexByte(text, '\r') >= 0 || isNode(text, '&') || isNode(text, '*') {
+	// Tabs and bare carriage returns mean different things in different places. What an anchor stands for may be used
+	// anywhere.
+	if strings.IndexByte(text, '\t') >= 0 || strings.IndexByte(text, '\r') >= 0 || isNode(text, '&') ||
+		isNode(text, '*') {
 		return nil
 	}
 	begin := 0
@@ -61,7 +64,8 @@ func cut(text string, about int) *layout {
 		}
 	}
 	rest, at := lineAt(text, begin)
-	if rest = rest[len(listKey):]; strings.TrimLeft(rest, " ") != "" && !strings.HasPrefix(strings.TrimLeft(rest, " "), "#") || strings.HasPrefix(rest, "#") {
+	if rest = rest[len(listKey):]; strings.TrimLeft(rest, " ") != "" &&
+		!strings.HasPrefix(strings.TrimLeft(rest, " "), "#") || strings.HasPrefix(rest, "#") {
 		return nil
 	}
 	l := &layout{key: 1 + strings.Count(text[:begin], "\n"), indent: -1, pieces: make([]piece, 0, about)}
@@ -92,7 +96,8 @@ func cut(text string, about int) *layout {
 
 // isNode reports whether a node of the text may begin with the mark of an anchor or an alias.
 func isNode(text string, mark byte) bool {
-	return strings.IndexByte(text, mark) >= 0 && (strings.Contains(text, ": "+string(mark)) || strings.Contains(text, "- "+string(mark)))
+	return strings.IndexByte(text, mark) >= 0 && (strings.Contains(text, ": "+string(mark)) ||
+		strings.Contains(text, "- "+string(mark)))
 }
 
 // lineAt returns the line at a place of the text, and where the next one begins.
@@ -128,8 +133,8 @@ func (l *layout) close(text string, begin, end, lastLine, then int) *layout {
 	return l
 }
 
-// document returns a text that is parsed as the pieces from n to m are within the whole one, and how many lines less are before
-// them. What follows the pieces is there as far as the parser looks at it.
+// document returns a text that is parsed as the pieces from n to m are within the whole one, and how many lines less
+// are before them. What follows the pieces is there as far as the parser looks at it.
 func (l *layout) document(text string, n, m int) (doc string, moved int) {
 	var b strings.Builder
 	from, to := l.pieces[n].from, l.pieces[m-1].to

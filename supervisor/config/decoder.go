@@ -52,7 +52,8 @@ type reading struct {
 }
 
 func newReading(h Host, keys *tables) *reading {
-	return &reading{host: h, keys: keys, budget: maxUnfolded, space: maxFile, ids: map[messages.InstanceID]site{}, envFiles: map[string]envFile{}, policies: map[messages.ProcessPolicy]bool{}}
+	return &reading{host: h, keys: keys, budget: maxUnfolded, space: maxFile, ids: map[messages.InstanceID]site{},
+		envFiles: map[string]envFile{}, policies: map[messages.ProcessPolicy]bool{}}
 }
 
 // maxUnfolded bounds what a file with aliases unfolds to.
@@ -98,7 +99,8 @@ func (a anchors) Visit(n ast.Node) ast.Visitor {
 		name := n.Value.GetToken().Value
 		target, ok := a.named[name]
 		if !ok {
-			a.d.failf(position(n), "the alias has no anchor of its name before it; put the value in quotes if it begins with *")
+			a.d.failf(position(n), "the alias has no anchor of its name before it; put the value in quotes if it "+
+				"begins with *")
 		}
 		a.d.targets[n] = target
 		return nil
@@ -263,8 +265,8 @@ func keyText(n ast.MapKeyNode) string {
 	return n.GetToken().Value
 }
 
-// joined names a key within a section, for a message. The keys of an instance go by their bare names: the line says which
-// one it is.
+// joined names a key within a section, for a message. The keys of an instance go by their bare names: the line says
+// which one it is.
 func joined(section, key string) string {
 	key = spokenKey(key)
 	if section == "" || strings.HasSuffix(section, "]") {
@@ -277,7 +279,8 @@ func joined(section, key string) string {
 // than a value that may be secret.
 func spokenKey(key string) string {
 	odd := func(r rune) bool {
-		return !(r == '_' || r == '-' || r == '.' || r == '/' || r == ' ' || r == '<' || unicode.IsLetter(r) || unicode.IsDigit(r))
+		return !(r == '_' || r == '-' || r == '.' || r == '/' || r == ' ' || r == '<' || unicode.IsLetter(r) ||
+			unicode.IsDigit(r))
 	}
 	if strings.ContainsFunc(key, odd) {
 		return mask

@@ -73,16 +73,16 @@ func (p *Provider) Settled() {
 	p.settled = p.whole
 }
 
-// InForce returns the configuration that was last said to be in force; its Path is empty if none was that was read from the
-// file. One that may be half of what is meant is not.
+// InForce returns the configuration that was last said to be in force; its Path is empty if none was that was read from
+// the file. One that may be half of what is meant is not.
 func (p *Provider) InForce() Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.settled
 }
 
-// DraftDigest is that of what was read last, if it may be half of what is meant and is not in force for that; else empty. See
-// ProviderOptions.Draft.
+// DraftDigest is that of what was read last, if it may be half of what is meant and is not in force for that; else
+// empty. See ProviderOptions.Draft.
 func (p *Provider) DraftDigest() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,8 +95,8 @@ func (p *Provider) DraftDigest() string {
 // listFiles are the files that the list is written in; p.mu is held.
 func (p *Provider) listFiles() []string { return append([]string{p.path}, p.reads.fragments...) }
 
-// writing reports whether somebody has one of them open for writing. The disk that could tell may stall: no lock is held over
-// that, and nobody waits for it for longer than for the files themselves.
+// writing reports whether somebody has one of them open for writing. The disk that could tell may stall: no lock is
+// held over that, and nobody waits for it for longer than for the files themselves.
 func (p *Provider) writing() bool {
 	p.mu.Lock()
 	files := p.listFiles()

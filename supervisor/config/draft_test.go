@@ -26,7 +26,8 @@ func TestASignalWaitsForWhoeverHasTheFileOpenForWriting(t *testing.T) {
 		defer cancel()
 		var writing atomic.Bool
 		writing.Store(true)
-		go debounce(ctx, in, out, pace{250 * time.Millisecond, 2 * time.Second, 5 * time.Second, time.Minute, writing.Load})
+		go debounce(ctx, in, out, pace{250 * time.Millisecond, 2 * time.Second, 5 * time.Second, time.Minute,
+			writing.Load})
 		pass := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
 		slowly := func(lines int) (signals int) {
 			for range lines {

@@ -42,10 +42,10 @@ func loadEnvFile(text []byte, err error) envFile {
 }
 
 // parseEnvFile reads NAME=VALUE lines. Blank lines and lines that begin with # are passed over, and so is the word
-// export. A value in single quotes is taken as it is; in double quotes \n, \r, \t, \", \\ and \$ have their meaning;
-// in either it may go on over several lines. Without quotes it ends at the end of the line or at a # after a blank. Nothing is
-// expanded. The last of several lines of one name counts. Errors name the line and nothing of what it says, but the name of a
-// value that is too long.
+// export. A value in single quotes is taken as it is; in double quotes \n, \r, \t, \", \\ and \$ have their meaning; in
+// either it may go on over several lines. Without quotes it ends at the end of the line or at a # after a blank.
+// Nothing is expanded. The last of several lines of one name counts. Errors name the line and nothing of what it says,
+// but the name of a value that is too long.
 func parseEnvFile(text string) (map[string]string, error) {
 	if err := screenEnvFile(text); err != nil {
 		return nil, err
@@ -102,7 +102,8 @@ func screenEnvFile(text string) error {
 	return nil
 }
 
-// closing returns how many of the next lines belong to a value whose opening quote is not closed on its own; 0 if none do.
+// closing returns how many of the next lines belong to a value whose opening quote is not closed on its own; 0 if none
+// do.
 func closing(raw string, next []string) int {
 	if raw == "" || raw[0] != '"' && raw[0] != '\'' || closed(raw[1:], raw[0]) {
 		return 0
@@ -128,13 +129,15 @@ func closed(line string, quote byte) bool {
 	return false
 }
 
-// mostText is what the kernel takes of one argument, or one variable with its name, in bytes with the NUL at its end: 32 pages.
+// mostText is what the kernel takes of one argument, or one variable with its name, in bytes with the NUL at its end:
+// 32 pages.
 func mostText() int { return 32 * os.Getpagesize() }
 
 // tooLong says that no process can be started with the variable.
 func tooLong(name, value string) error {
 	if n := len(name) + len(value) + len("=\x00"); n > mostText() {
-		return fmt.Errorf("%s has %d bytes, and the kernel takes %d with the name; give the process the path of a file in its place",
+		return fmt.Errorf("%s has %d bytes, and the kernel takes %d with the name; give the process the path of a "+
+			"file in its place",
 			spokenKey(name), len(value), mostText())
 	}
 	return nil

@@ -107,7 +107,8 @@ func (k key) meaning() string {
 	return k.Doc + ": " + messages.Alternatives(k.Words)
 }
 
-// Init writes the example to path, and makes its directory if need be. It never overwrites: if something is there, the error wraps fs.ErrExist.
+// Init writes the example to path, and makes its directory if need be. It never overwrites: if something is there, the
+// error wraps fs.ErrExist.
 func Init(path string) error {
 	err := os.MkdirAll(filepath.Dir(path), 0o755)
 	if err != nil {

@@ -29,7 +29,8 @@ func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
 	text := commented.ReplaceAllString(string(Example()), "$1$2")
 	require.Contains(t, text, "\n    env_file: ")
 	f, err := Parse("/etc/procman/procman.yaml", []byte(text), host(map[string]string{
-		"/etc/procman/users.env": "A=b", "/etc/procman/common.env": "A=b", "/etc/procman/api.token": strings.Repeat("t", leastToken),
+		"/etc/procman/users.env": "A=b", "/etc/procman/common.env": "A=b",
+		"/etc/procman/api.token":           strings.Repeat("t", leastToken),
 		"/etc/procman/procman.d/more.yaml": "instances: []",
 	}))
 	require.NoError(t, err)
@@ -45,7 +46,8 @@ func TestTheExampleNamesEveryKeyAndNoOther(t *testing.T) {
 			key := keyText(p.Key)
 			written = append(written, prefix+key)
 			// What defaults may hold is what an instance may.
-			if _, ok := p.Value.(*ast.MappingNode); ok && !slices.Contains([]string{"env", "labels", "hosts", "headers", "defaults"}, key) {
+			if _, ok := p.Value.(*ast.MappingNode); ok &&
+				!slices.Contains([]string{"env", "labels", "hosts", "headers", "defaults"}, key) {
 				collect(p.Value, prefix+key+".")
 			}
 		}
@@ -128,7 +130,8 @@ func TestFindLooksInItsOrder(t *testing.T) {
 	if _, err := os.Stat("/etc/procman/procman.yaml"); err != nil {
 		_, err := search("")
 		require.ErrorIs(t, err, ErrNotFound)
-		require.ErrorContains(t, err, "looked for\n  procman.yaml\n  "+dir+"/home/.config/procman/procman.yaml\n  /etc/procman/procman.yaml\n`procman init`")
+		require.ErrorContains(t, err, "looked for\n  procman.yaml\n  "+dir+
+			"/home/.config/procman/procman.yaml\n  /etc/procman/procman.yaml\n`procman init`")
 	}
 	want := func(path string) {
 		t.Helper()
@@ -153,16 +156,20 @@ func TestFindLooksInItsOrder(t *testing.T) {
 }
 
 func TestAnEnvFileIsRead(t *testing.T) {
-	values, err := parseEnvFile("\ufeff# comment\r\nA=1\r\n export B = two words # not this\nexport\tC='x # \\n y' # c\nD=\"a\\nb \\\"c\\\" \\$d \\q\"\n\nE=\nF=a#b\nG=#c\nA=2\nexport=x\nexportH=1\nI=a=b\n")
+	values, err := parseEnvFile("\ufeff# comment\r\nA=1\r\n export B = two words # not this\nexport\tC='x # \\n y' # " +
+		"c\nD=\"a\\nb \\\"c\\\" \\$d \\q\"\n\nE=\nF=a#b\nG=#c\nA=2\nexport=x\nexportH=1\nI=a=b\n")
 	require.NoError(t, err)
-	require.Equal(t, map[string]string{"A": "2", "B": "two words", "C": "x # \\n y", "D": "a\nb \"c\" $d \\q", "E": "", "F": "a#b", "G": "",
+	require.Equal(t, map[string]string{"A": "2", "B": "two words", "C": "x # \\n y", "D": "a\nb \"c\" $d \\q",
+		"E": "", "F": "a#b", "G": "",
 		"export": "x", "exportH": "1", "I": "a=b"}, values)
 }
 
 func TestAQuotedValueMayGoOnOverSeveralLines(t *testing.T) {
-	values, err := parseEnvFile("KEY=\"-----BEGIN-----\r\nab\\\"c=\n  # no comment \n-----END-----\" # one\r\nB=2\nexport C='x\ny'\nD=it's\n")
+	values, err := parseEnvFile("KEY=\"-----BEGIN-----\r\nab\\\"c=\n  # no comment \n-----END-----\" # " +
+		"one\r\nB=2\nexport C='x\ny'\nD=it's\n")
 	require.NoError(t, err)
-	require.Equal(t, map[string]string{"KEY": "-----BEGIN-----\nab\"c=\n  # no comment \n-----END-----", "B": "2", "C": "x\ny", "D": "it's"}, values)
+	require.Equal(t, map[string]string{"KEY": "-----BEGIN-----\nab\"c=\n  # no comment \n-----END-----", "B": "2",
+		"C": "x\ny", "D": "it's"}, values)
 }
 
 func TestAVariableThatNoProcessCanBeStartedWithIsNamed(t *testing.T) {
@@ -203,12 +210,14 @@ func TestABrokenEnvFileIsReportedWithoutItsText(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "procman.yaml")
 	for _, target := range []string{"none.env", ".", "/dev/zero"} {
-		require.NoError(t, os.WriteFile(path, []byte("instances: [{id: a, wasm_path: w, db_name: d, env_file: "+target+"}]"), 0o600))
+		require.NoError(t, os.WriteFile(path, []byte("instances: [{id: a, wasm_path: w, db_name: d, env_file: "+
+			target+"}]"), 0o600))
 		_, err := Load(path)
 		require.ErrorContains(t, err, "env_file \""+target+"\": ")
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "none.env"), []byte(strings.Repeat("#", maxEnvFile+1)), 0o600))
-	require.NoError(t, os.WriteFile(path, []byte("instances: [{id: a, wasm_path: w, db_name: d, env_file: none.env}]"), 0o600))
+	require.NoError(t, os.WriteFile(path, []byte("instances: [{id: a, wasm_path: w, db_name: d, env_file: none.env}]"),
+		0o600))
 	_, err := Load(path)
 	require.ErrorContains(t, err, "larger than 1 MiB")
 }

@@ -29,8 +29,8 @@ type File struct {
 	Fleet      *Fleet // nil: the host is in none
 	Hooks      []Hook
 	// Instances are complete and valid: the policies above are merged with the defaults and each instance's own, key by
-	// key. Those of Path come first, then those of each fragment. The list may be replaced but is not changed: a provider that is
-	// given the configuration knows by it what it need not read again.
+	// key. Those of Path come first, then those of each fragment. The list may be replaced but is not changed: a
+	// provider that is given the configuration knows by it what it need not read again.
 	Instances []*messages.AppInstance
 	Includes  []string // absolute; the fragments, in the order in which they were read
 	EnvFiles  []string // absolute; the other files that were read beside Path, env files and the token file, each once

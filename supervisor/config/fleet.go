@@ -48,15 +48,18 @@ func fleetKeys() []key {
 		f.Key, f.Effect = "fleet."+f.Key, messages.NewDaemon
 		return setting(f, func(f *File) any { return at(f.fleet()) })
 	}
-	endpoints := set(messages.Field{Key: "endpoints", Kind: messages.KindTexts, Doc: "the members of etcd, 3.6.5 or later: a list of https://HOST:PORT"},
+	endpoints := set(messages.Field{Key: "endpoints", Kind: messages.KindTexts,
+		Doc: "the members of etcd, 3.6.5 or later: a list of https://HOST:PORT"},
 		func(f *Fleet) any { return &f.Endpoints })
 	endpoints.required, endpoints.read, endpoints.sample = true, readEndpoints, `["https://10.0.0.1:2379"]`
-	labels := set(messages.Field{Key: "labels", Kind: messages.KindNames, Limits: []messages.Limit{messages.HostLabels()},
-		Doc: "of this host; an instance may ask for some by hosts"}, func(f *Fleet) any { return &f.Labels })
+	labels := set(messages.Field{Key: "labels", Kind: messages.KindNames,
+		Limits: []messages.Limit{messages.HostLabels()},
+		Doc:    "of this host; an instance may ask for some by hosts"}, func(f *Fleet) any { return &f.Labels })
 	labels.sample = "{}"
 	// What begins and checks a section is said by one of its keys.
-	name := set(messages.Field{Key: "name", Kind: messages.KindText, Default: "default", Limits: []messages.Limit{fleetName(false)},
-		Doc: "the fleet; its keys in etcd lie below /procman/NAME/"}, func(f *Fleet) any { return &f.Name })
+	name := set(messages.Field{Key: "name", Kind: messages.KindText, Default: "default",
+		Limits: []messages.Limit{fleetName(false)},
+		Doc:    "the fleet; its keys in etcd lie below /procman/NAME/"}, func(f *Fleet) any { return &f.Name })
 	name.begin, name.check = func(f *File) { f.Fleet = &Fleet{} }, checkFleet
 	file := func(key, doc string, at func(*Fleet) any) key {
 		return set(messages.Field{Key: key, Kind: messages.KindPath, Default: "", Doc: doc}, at)
@@ -64,18 +67,23 @@ func fleetKeys() []key {
 	return []key{
 		endpoints, name,
 		set(messages.Field{Key: "host", Kind: messages.KindText, Default: "", Limits: []messages.Limit{fleetName(true)},
-			Doc: "this host in the fleet, unlike every other one; default: the host name"}, func(f *Fleet) any { return &f.Host }),
-		set(messages.Field{Key: "capacity", Kind: messages.KindInteger, Default: 0, Limits: []messages.Limit{messages.AtLeast(0)},
-			Doc: "how many instances of the fleet at most; 0: no limit"}, func(f *Fleet) any { return &f.Capacity }),
+			Doc: "this host in the fleet, unlike every other one; default: the host name"},
+			func(f *Fleet) any { return &f.Host }),
+		set(messages.Field{Key: "capacity", Kind: messages.KindInteger, Default: 0,
+			Limits: []messages.Limit{messages.AtLeast(0)},
+			Doc:    "how many instances of the fleet at most; 0: no limit"}, func(f *Fleet) any { return &f.Capacity }),
 		labels,
 		set(messages.Field{Key: "ttl", Kind: messages.KindDuration, Default: 9 * time.Second,
-			Doc: "of the lease: so long after a host was heard of last, others take over what may move"}, func(f *Fleet) any { return &f.TTL }),
+			Doc: "of the lease: so long after a host was heard of last, others take over what may move"},
+			func(f *Fleet) any { return &f.TTL }),
 		set(messages.Field{Key: "grace", Kind: messages.KindDuration, Default: 1500 * time.Millisecond,
 			Doc: "between TERM and KILL of what a partition ends"}, func(f *Fleet) any { return &f.Grace }),
-		file("tls.ca_file", "who has signed etcd's certificates; default: whom the host trusts", func(f *Fleet) any { return &f.TLS.CAFile }),
+		file("tls.ca_file", "who has signed etcd's certificates; default: whom the host trusts",
+			func(f *Fleet) any { return &f.TLS.CAFile }),
 		file("tls.cert_file", "what etcd is shown", func(f *Fleet) any { return &f.TLS.CertFile }),
 		file("tls.key_file", "of cert_file", func(f *Fleet) any { return &f.TLS.KeyFile }),
-		set(messages.Field{Key: "user", Kind: messages.KindText, Default: "", Doc: "of etcd"}, func(f *Fleet) any { return &f.User }),
+		set(messages.Field{Key: "user", Kind: messages.KindText, Default: "", Doc: "of etcd"},
+			func(f *Fleet) any { return &f.User }),
 		file("password_file", "with the user's password", func(f *Fleet) any { return &f.PasswordFile }),
 	}
 }
@@ -90,7 +98,8 @@ func fleetName(mayBeEmpty bool) messages.Limit {
 		if s == "" && mayBeEmpty || messages.InstanceID(s).Validate() == nil {
 			return ""
 		}
-		return fmt.Sprintf("it is 1 to %d letters, digits, '.', '_' and '-', and begins with a letter or a digit", messages.MaxInstanceID)
+		return fmt.Sprintf("it is 1 to %d letters, digits, '.', '_' and '-', and begins with a letter or a digit",
+			messages.MaxInstanceID)
 	}, map[string]any{"pattern": pattern, "maxLength": messages.MaxInstanceID})
 }
 
@@ -122,7 +131,8 @@ func wrongEndpoint(text string) string {
 	switch {
 	case strings.Contains(text, "@"):
 		return "a user is named by fleet.user and fleet.password_file"
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" ||
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
+		strings.Trim(u.Path, "/") != "" ||
 		u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Opaque != "":
 		return "write https://HOST:PORT, or http:// for one that is not protected"
 	}
@@ -141,21 +151,25 @@ func checkFleet(d *decoder, v value, of *level) {
 	}
 	tls := d.under(v, "tls")
 	if (f.TLS.CertFile == "") != (f.TLS.KeyFile == "") {
-		d.failf(d.under(tls, "cert_file", "key_file").at, "of fleet.tls.cert_file and fleet.tls.key_file one is given; both are needed, or none")
+		d.failf(d.under(tls, "cert_file", "key_file").at,
+			"of fleet.tls.cert_file and fleet.tls.key_file one is given; both are needed, or none")
 	}
 	for _, e := range f.Endpoints {
 		if f.TLS != (FleetTLS{}) && strings.HasPrefix(e, "http:") {
-			fail("fleet.endpoints has %s, which is not protected, but fleet.tls is given; write https", []any{d.under(v, "endpoints").quoted(e)}, "endpoints")
+			fail("fleet.endpoints has %s, which is not protected, but fleet.tls is given; write https",
+				[]any{d.under(v, "endpoints").quoted(e)}, "endpoints")
 			break
 		}
 	}
 	if (f.User == "") != (f.PasswordFile == "") {
-		fail("of fleet.user and fleet.password_file one is given; both are needed, or none", nil, "user", "password_file")
+		fail("of fleet.user and fleet.password_file one is given; both are needed, or none", nil,
+			"user", "password_file")
 	}
 	if f.Host == "" {
 		f.Host = d.hostName()
 		if messages.InstanceID(f.Host).Validate() != nil {
-			fail("fleet.host is missing, and the host name %s cannot stand for it; write fleet.host", []any{clip(f.Host)}, "host")
+			fail("fleet.host is missing, and the host name %s cannot stand for it; write fleet.host",
+				[]any{clip(f.Host)}, "host")
 		}
 	}
 }

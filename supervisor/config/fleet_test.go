@@ -39,7 +39,8 @@ func fleetOf(t *testing.T, text string) *Fleet {
 }
 
 func TestAFleetsHostHasItsDefaults(t *testing.T) {
-	want := &Fleet{Endpoints: []string{"https://10.0.0.1:2379"}, Name: "default", Host: "h7", TTL: 9 * time.Second, Grace: 1500 * time.Millisecond}
+	want := &Fleet{Endpoints: []string{"https://10.0.0.1:2379"}, Name: "default", Host: "h7", TTL: 9 * time.Second,
+		Grace: 1500 * time.Millisecond}
 	require.Equal(t, want, fleetOf(t, "fleet: {endpoints: ['https://10.0.0.1:2379']}"))
 	want.Labels = map[string]string{}
 	require.Equal(t, want, fleetOf(t, fleetBlock), "the example of the manual says the defaults")
@@ -48,8 +49,11 @@ func TestAFleetsHostHasItsDefaults(t *testing.T) {
 
 func TestAFleetsHostIsReadInFull(t *testing.T) {
 	require.Equal(t, &Fleet{
-		Endpoints: []string{"https://etcd-1", "https://[::1]:2379/"}, Name: "prod", Host: "h-1", Capacity: 100, Labels: map[string]string{"disk": "ssd"},
-		TTL: 20 * time.Second, Grace: 5 * time.Second, TLS: FleetTLS{"/etc/procman/ca.pem", "/x/me.pem", "/x/me.key"}, User: "me", PasswordFile: "/etc/procman/pw",
+		Endpoints: []string{"https://etcd-1", "https://[::1]:2379/"}, Name: "prod", Host: "h-1", Capacity: 100,
+		Labels: map[string]string{"disk": "ssd"},
+		TTL:    20 * time.Second, Grace: 5 * time.Second,
+		TLS:  FleetTLS{"/etc/procman/ca.pem", "/x/me.pem", "/x/me.key"},
+		User: "me", PasswordFile: "/etc/procman/pw",
 	}, fleetOf(t, `
 fleet:
   endpoints:
@@ -97,16 +101,20 @@ instances:
   - {id: b, args: [x], fence: leash, hosts: {zone: b}}
   - {id: c, args: [x], movable: false}
 `)
-	require.Equal(t, &messages.Placement{Movable: true, Fence: messages.FenceNone, Hosts: map[string]string{"disk": "ssd", "zone": "a"}}, f.Instances[0].Placement)
-	require.Equal(t, &messages.Placement{Movable: true, Fence: messages.FenceLeash, Hosts: map[string]string{"disk": "ssd", "zone": "b"}}, f.Instances[1].Placement)
-	require.Equal(t, &messages.Placement{Hosts: map[string]string{"disk": "ssd", "zone": "a"}}, f.Instances[2].Placement, "an inherited fence has no use")
+	require.Equal(t, &messages.Placement{Movable: true, Fence: messages.FenceNone,
+		Hosts: map[string]string{"disk": "ssd", "zone": "a"}}, f.Instances[0].Placement)
+	require.Equal(t, &messages.Placement{Movable: true, Fence: messages.FenceLeash,
+		Hosts: map[string]string{"disk": "ssd", "zone": "b"}}, f.Instances[1].Placement)
+	require.Equal(t, &messages.Placement{Hosts: map[string]string{"disk": "ssd", "zone": "a"}},
+		f.Instances[2].Placement, "an inherited fence has no use")
 	plain := good(t, "instances: [{id: a, args: [x], movable: false, hosts: {}}]")
 	require.Nil(t, plain.Instances[0].Placement, "what says nothing costs nothing")
 }
 
 func TestAnInstanceMayMoveOnlyInAFleetOrOnItsList(t *testing.T) {
 	const text = "instances:\n  - {id: a, args: [x], movable: true}\n"
-	require.Equal(t, []string{"f:2:33: movable is for the instances of a fleet, and the configuration has no section fleet; leave it out, or write that"}, bad(t, text))
+	require.Equal(t, []string{"f:2:33: movable is for the instances of a fleet, and the configuration has no section " +
+		"fleet; leave it out, or write that"}, bad(t, text))
 	_, err := ParseList("f", []byte(text), host(nil))
 	require.NoError(t, err)
 	_, err = ParseInstance("spec/a", hostOf(t, ""), []byte(`{"id":"a","args":["x"],"movable":true}`))
@@ -114,17 +122,20 @@ func TestAnInstanceMayMoveOnlyInAFleetOrOnItsList(t *testing.T) {
 	in, err := Parse("/f", []byte(text+"fleet: {endpoints: [https://h], host: h}\n"), host(nil))
 	require.NoError(t, err)
 	_, _, err = parse("/f", []byte(text), host(nil), in)
-	require.ErrorContains(t, err, "/f:2:33: movable is for the instances of a fleet", "also if the instance itself is as it was")
+	require.ErrorContains(t, err, "/f:2:33: movable is for the instances of a fleet",
+		"also if the instance itself is as it was")
 }
 
 func TestWhatIsFencedLeavesNothingBehind(t *testing.T) {
 	for text, want := range map[string]string{
-		"instances:\n  - {id: a, args: [x], movable: true, stop: {leftovers: leave}}": "f:2:57: stop.leftovers is leave, but what this instance leaves would outlive",
+		"instances:\n  - {id: a, args: [x], movable: true, stop: {leftovers: leave}}": "f:2:57: stop.leftovers is " +
+			"leave, but what this instance leaves would outlive",
 		"stop: {leftovers: leave}\ninstances:\n  - {id: a, args: [x], movable: true}": "f:3:5: stop.leftovers is leave",
 	} {
 		_, err := ParseList("f", []byte(text), host(nil))
 		require.ErrorContains(t, err, want)
 	}
-	_, err := ParseList("f", []byte("instances: [{id: a, args: [x], movable: true, fence: none, stop: {leftovers: leave}}, {id: b, args: [x], stop: {leftovers: leave}}]"), host(nil))
+	_, err := ParseList("f", []byte("instances: [{id: a, args: [x], movable: true, fence: none, stop: {leftovers: "+
+		"leave}}, {id: b, args: [x], stop: {leftovers: leave}}]"), host(nil))
 	require.NoError(t, err)
 }

@@ -13,9 +13,10 @@ import (
 	"procman/messages"
 )
 
-// ParseList parses the text of a configuration for its instances alone, as the list of a fleet. It is a configuration like any
-// other, with two differences: a path that is relative stays so, since each host takes it as relative to its own
-// configuration, and env_file is refused. What it says of the daemon is of no effect. path and the error are as those of [Parse].
+// ParseList parses the text of a configuration for its instances alone, as the list of a fleet. It is a configuration
+// like any other, with two differences: a path that is relative stays so, since each host takes it as relative to its
+// own configuration, and env_file is refused. What it says of the daemon is of no effect. path and the error are as
+// those of [Parse].
 //
 // The paths of the instances are relative to the directory of the file, in which they start where WorkDir is empty.
 func ParseList(path string, text []byte, h Host) ([]*messages.AppInstance, error) {
@@ -45,9 +46,9 @@ func ParseList(path string, text []byte, h Host) ([]*messages.AppInstance, error
 	return f.Instances, nil
 }
 
-// ParseInstance parses what [Spec] made of an instance, for a host: settings is its own configuration, to whose file relative
-// paths are relative, and whose executable runs what names none. Everything else is as the list says, so that an instance is the
-// same on every host. It reads no file. The error is of type [Errors], and names the text by path.
+// ParseInstance parses what [Spec] made of an instance, for a host: settings is its own configuration, to whose file
+// relative paths are relative, and whose executable runs what names none. Everything else is as the list says, so that
+// an instance is the same on every host. It reads no file. The error is of type [Errors], and names the text by path.
 func ParseInstance(path string, settings *File, spec []byte) (messages.AppInstance, error) {
 	if err := tooLarge(path, spec); err != nil {
 		return messages.AppInstance{}, err
@@ -66,8 +67,8 @@ func ParseInstance(path string, settings *File, spec []byte) (messages.AppInstan
 	return app, nil
 }
 
-// Spec returns an instance of [ParseList] in the keys of the configuration, as a JSON object that says all of it: what is as it
-// is by default is left out. Instances that are the same have the same text.
+// Spec returns an instance of [ParseList] in the keys of the configuration, as a JSON object that says all of it: what
+// is as it is by default is left out. Instances that are the same have the same text.
 func Spec(app *messages.AppInstance) (json.RawMessage, error) {
 	plain := messages.AppInstance{}.WithDefaults()
 	text := []byte("{")

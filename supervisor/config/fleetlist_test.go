@@ -66,7 +66,8 @@ func TestAnInstanceOfAListIsOnAHostWhatItWouldBeInTheHostsOwnFile(t *testing.T) 
 		messages.KindBool:     rapid.SampledFrom([]any{true, false}),
 		messages.KindWords:    rapid.SampledFrom([]any{"0", []any{"0", "TERM"}, []any{7}}),
 	}
-	text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"true", "7", "~", "null", "# x", "{id}", "a: b", "{,", `"`, "'", "\n", " a ", "🦀", "\u2028"}))
+	text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"true", "7", "~", "null", "# x", "{id}", "a: b",
+		"{,", `"`, "'", "\n", " a ", "🦀", "\u2028"}))
 	names := rapid.MapOfN(rapid.OneOf(rapid.StringMatching("[A-Z_]{1,4}"), text), text, 0, 3)
 	draw := func(t *rapid.T, f messages.Field) any {
 		switch {
@@ -113,17 +114,20 @@ func TestAnInstanceOfAListIsOnAHostWhatItWouldBeInTheHostsOwnFile(t *testing.T) 
 		got, err := ParseInstance("spec/a", hostOf(t, ""), spec)
 		require.NoError(t, err, string(spec))
 		require.True(t, own.Instances[0].Same(&got), "%s: %+v is not %+v", spec, got, own.Instances[0])
-		again, err := Parse("/etc/procman/procman.yaml", []byte("fleet: {endpoints: [https://h], host: h}\ninstances: ["+string(spec)+"]"), host(nil))
+		again, err := Parse("/etc/procman/procman.yaml",
+			[]byte("fleet: {endpoints: [https://h], host: h}\ninstances: ["+string(spec)+"]"), host(nil))
 		require.NoError(t, err, string(spec))
-		require.True(t, own.Instances[0].Same(again.Instances[0]), "%s: %+v is not %+v", spec, again.Instances[0], own.Instances[0])
+		require.True(t, own.Instances[0].Same(again.Instances[0]), "%s: %+v is not %+v", spec, again.Instances[0],
+			own.Instances[0])
 	})
 	require.NotZero(t, agreed)
 }
 
 func TestPathsOfAListAreRelativeToWhereItStandsAndThenToEachHostsFile(t *testing.T) {
 	list := listed(t, "include: [conf.d, /srv/more]\nexecutable: bin/app\ninstances: []", map[string]string{
-		"/home/op/fleet/conf.d/a.yaml": "instances: [{id: a, wasm_path: a.wasm, db_name: d}, {id: b, wasm_path: b.wasm, db_name: d, work_dir: ../b, executable: ../b}]",
-		"/srv/more/c.yaml":             "instances: [{id: c, wasm_path: c.wasm, db_name: d}]",
+		"/home/op/fleet/conf.d/a.yaml": "instances: [{id: a, wasm_path: a.wasm, db_name: d}, {id: b, wasm_path: " +
+			"b.wasm, db_name: d, work_dir: ../b, executable: ../b}]",
+		"/srv/more/c.yaml": "instances: [{id: c, wasm_path: c.wasm, db_name: d}]",
 	})
 	require.Equal(t, strings.TrimLeft(`
 {"id":"a","wasm_path":"conf.d/a.wasm","db_name":"d","executable":"bin/app","work_dir":"conf.d"}
@@ -136,15 +140,17 @@ func TestASpecThatNamesNoProgramIsRunByTheHostsOwnAndByNoOtherOfItsRules(t *test
 	settings := hostOf(t, "executable: bin/own\nhealth: {interval: 99s}\nrestart: {jitter: 0}\ndefaults: {env: {A: b}}")
 	app, err := ParseInstance("spec/a", settings, []byte(`{"id":"a","wasm_path":"a.wasm","db_name":"d"}`))
 	require.NoError(t, err)
-	require.Equal(t, messages.AppInstance{InstanceID: "a", WasmPath: "a.wasm", DbName: "d", Executable: "/etc/procman/bin/own", WorkDir: "/etc/procman"}.WithDefaults(), app)
+	require.Equal(t, messages.AppInstance{InstanceID: "a", WasmPath: "a.wasm", DbName: "d",
+		Executable: "/etc/procman/bin/own", WorkDir: "/etc/procman"}.WithDefaults(), app)
 }
 
 func TestWhatIsNoSpecIsRefusedWithItsPlace(t *testing.T) {
 	for spec, want := range map[string]string{
-		`{"id":"a","wasm_path":"w","db_name":"d","helth":{}}`:              `spec/a:1:41: unknown key "helth"; did you mean health?`,
-		`{"wasm_path":"w","db_name":"d"}`:                                  "spec/a:1:1: id is missing",
-		`{"id":"a"}`:                                                       "spec/a:1:1: wasm_path is missing",
-		`{"id":"a","wasm_path":"w","db_name":"d","health":{"failures":0}}`: "spec/a:1:62: health.failures is 0; it must be at least 1",
+		`{"id":"a","wasm_path":"w","db_name":"d","helth":{}}`: `spec/a:1:41: unknown key "helth"; did you mean health?`,
+		`{"wasm_path":"w","db_name":"d"}`:                     "spec/a:1:1: id is missing",
+		`{"id":"a"}`:                                          "spec/a:1:1: wasm_path is missing",
+		`{"id":"a","wasm_path":"w","db_name":"d","health":{"failures":0}}`: "spec/a:1:62: health.failures is 0; it " +
+			"must be at least 1",
 		`[]`:        "spec/a:1:1: the file must be a mapping of keys; it is a list",
 		`{"id":"a"`: "spec/a:1:",
 		``:          "spec/a:1:1: the file is empty",
@@ -159,7 +165,8 @@ func TestWhatIsNoSpecIsRefusedWithItsPlace(t *testing.T) {
 }
 
 func TestAListIsRefusedWithEveryErrorInItsPlace(t *testing.T) {
-	_, err := ParseList("list.yaml", []byte("defaults: {env_file: /x}\ninstances:\n  - {id: a, args: [x], stop: {grace: 5}}\n  - {id: b, args: [x], env_file: b.env}\n"), host(nil))
+	_, err := ParseList("list.yaml", []byte("defaults: {env_file: /x}\ninstances:\n  - {id: a, args: [x], stop: "+
+		"{grace: 5}}\n  - {id: b, args: [x], env_file: b.env}\n"), host(nil))
 	var errs Errors
 	require.ErrorAs(t, err, &errs)
 	require.Len(t, errs, 3)

@@ -11,12 +11,14 @@ import (
 	"procman/actors/record"
 )
 
-// Follow says on changed that one of some files may be another one by now, a pause after it has begun to change, and after mostly
-// ten such pauses in any case. Which files, files says, the newest word; paths are absolute. Directories are watched, and whatever
-// a path leads through. It returns when ctx ends.
-func Follow(ctx context.Context, log *slog.Logger, pause time.Duration, files <-chan []string, changed chan<- struct{}) {
+// Follow says on changed that one of some files may be another one by now, a pause after it has begun to change, and
+// after mostly ten such pauses in any case. Which files, files says, the newest word; paths are absolute. Directories
+// are watched, and whatever a path leads through. It returns when ctx ends.
+func Follow(ctx context.Context, log *slog.Logger, pause time.Duration, files <-chan []string,
+	changed chan<- struct{}) {
 	touched := make(chan struct{}, 1)
-	w := &watcher{log: log, what: "the files of instances", tells: true, want: make(chan sights, 1), touched: touched, blind: pollBlind}
+	w := &watcher{log: log, what: "the files of instances", tells: true, want: make(chan sights, 1), touched: touched,
+		blind: pollBlind}
 	var err error
 	if w.fs, err = fsnotify.NewWatcher(); err != nil {
 		w.fs = nil

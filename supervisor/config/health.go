@@ -46,7 +46,8 @@ func readHeaders(d *decoder, v value, l *level) {
 func (l *level) into(name string, v any) {
 	fields := messages.Fields()
 	f := fields[slices.IndexFunc(fields, func(f messages.Field) bool { return f.Key == name })]
-	l.set(key{Field: f, at: func(l *level) any { return f.At(&l.app) }, into: func(l *level) any { return f.Into(&l.app) }}, v)
+	l.set(key{Field: f, at: func(l *level) any { return f.At(&l.app) },
+		into: func(l *level) any { return f.Into(&l.app) }}, v)
 }
 
 // checkHealth reports what is written and not used: a check that never asks is worse than none.
@@ -59,9 +60,12 @@ func checkHealth(d *decoder, v value, of *level) {
 	for _, e := range list {
 		switch {
 		case e.key == "command" && kind != messages.HealthCommand && len(of.app.Health.Asks().Command) > 0:
-			d.failf(e.keyAt, "health.command is given, and health.kind is %s; say kind: command if it is to be run", kind)
-		case e.key == "tls" && of.app.Health.Asks().TLS != (messages.TLSFiles{}) && (kind != messages.HealthHTTP || scheme != messages.SchemeHTTPS):
-			d.failf(e.keyAt, "health.tls is given, and instances are not asked by https; say scheme: https if they are to be")
+			d.failf(e.keyAt, "health.command is given, and health.kind is %s; say kind: command if it is to be run",
+				kind)
+		case e.key == "tls" && of.app.Health.Asks().TLS != (messages.TLSFiles{}) &&
+			(kind != messages.HealthHTTP || scheme != messages.SchemeHTTPS):
+			d.failf(e.keyAt, "health.tls is given, and instances are not asked by https; say scheme: https if they "+
+				"are to be")
 		case e.key == "scheme" && kind != messages.HealthHTTP && scheme == messages.SchemeHTTPS:
 			d.failf(e.keyAt, "health.scheme is https, and health.kind is %s, which does not ask by it", kind)
 		}

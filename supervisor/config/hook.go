@@ -37,7 +37,8 @@ const (
 )
 
 func hookKinds() []string {
-	return []string{string(HookFailed), string(HookUnhealthy), string(HookBackoff), string(HookRecovered), string(HookConfigRejected)}
+	return []string{string(HookFailed), string(HookUnhealthy), string(HookBackoff), string(HookRecovered),
+		string(HookConfigRejected)}
 }
 
 // Hears reports whether the hook is told of a kind, at the given restart in a row if that is one.
@@ -74,42 +75,52 @@ func hookKeys() []key {
 		}
 		return ""
 	}, nil)
-	on := of(messages.Field{Key: "on", Kind: messages.KindWords, Limits: []messages.Limit{messages.Must(func(l messages.WordList) string {
-		for _, word := range strings.Fields(string(l)) {
-			if !slices.Contains(hookKinds(), word) {
-				return fmt.Sprintf("%q is not one of %s", word, strings.Join(hookKinds(), ", "))
+	on := of(messages.Field{Key: "on", Kind: messages.KindWords,
+		Limits: []messages.Limit{messages.Must(func(l messages.WordList) string {
+			for _, word := range strings.Fields(string(l)) {
+				if !slices.Contains(hookKinds(), word) {
+					return fmt.Sprintf("%q is not one of %s", word, strings.Join(hookKinds(), ", "))
+				}
 			}
-		}
-		if l == "" {
-			return "name at least one of " + strings.Join(hookKinds(), ", ")
-		}
-		return ""
-	}, nil)}, Doc: "what it is told of: " + strings.Join(hookKinds(), ", ")}, func(h *Hook) any { return &h.On })
+			if l == "" {
+				return "name at least one of " + strings.Join(hookKinds(), ", ")
+			}
+			return ""
+		}, nil)}, Doc: "what it is told of: " + strings.Join(hookKinds(), ", ")}, func(h *Hook) any { return &h.On })
 	on.required = true
 	command := of(messages.Field{Key: "command", Kind: messages.KindTexts,
-		Doc: "the program and its arguments, {id} and {hook} filled in; it reads the payload, one JSON document, on its stdin"}, func(h *Hook) any { return &h.Command })
+		Doc: "the program and its arguments, {id} and {hook} filled in; it reads the payload, one JSON document, on " +
+			"its stdin"}, func(h *Hook) any { return &h.Command })
 	command.read = readHookCommand
 	return []key{
 		on, command,
-		of(messages.Field{Key: "url", Kind: messages.KindText, Default: "", Limits: []messages.Limit{messages.Must(func(s string) string {
-			u, err := url.Parse(s)
-			if s == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
-				return ""
-			}
-			return "it must be an address such as https://alerts.example/procman"
-		}, map[string]any{"pattern": "^$|^[hH][tT][tT][pP][sS]?://."})}, Doc: "gets the payload in a POST, in place of command; any status from 200 to 299 is good"},
+		of(messages.Field{Key: "url", Kind: messages.KindText, Default: "",
+			Limits: []messages.Limit{messages.Must(func(s string) string {
+				u, err := url.Parse(s)
+				if s == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
+					return ""
+				}
+				return "it must be an address such as https://alerts.example/procman"
+			}, map[string]any{"pattern": "^$|^[hH][tT][tT][pP][sS]?://."})},
+			Doc: "gets the payload in a POST, in place of command; any status from 200 to 299 is good"},
 			func(h *Hook) any { return &h.URL }),
-		of(messages.Field{Key: "every", Kind: messages.KindDuration, Default: 30 * time.Second, Limits: []messages.Limit{nonNegative},
-			Doc: "between two calls about the same of one instance; the newest that came meanwhile is told then, with how many there were"},
+		of(messages.Field{Key: "every", Kind: messages.KindDuration, Default: 30 * time.Second,
+			Limits: []messages.Limit{nonNegative},
+			Doc: "between two calls about the same of one instance; the newest that came meanwhile is told then, " +
+				"with how many there were"},
 			func(h *Hook) any { return &h.Every }),
-		of(messages.Field{Key: "timeout", Kind: messages.KindDuration, Default: 10 * time.Second, Limits: []messages.Limit{messages.Must(func(d time.Duration) string {
-			if d <= 0 || d > 10*time.Minute {
-				return "it must be more than 0 and at most 10m"
-			}
-			return ""
-		}, nil)}, Doc: "of one call; what is left of a command's group is ended then"}, func(h *Hook) any { return &h.Timeout }),
-		of(messages.Field{Key: "attempts", Kind: messages.KindInteger, Default: 5, Limits: []messages.Limit{messages.AtLeast(1)},
-			Doc: "at which restart in a row, and each one after it, it is told of backoff"}, func(h *Hook) any { return &h.Attempts }),
+		of(messages.Field{Key: "timeout", Kind: messages.KindDuration, Default: 10 * time.Second,
+			Limits: []messages.Limit{messages.Must(func(d time.Duration) string {
+				if d <= 0 || d > 10*time.Minute {
+					return "it must be more than 0 and at most 10m"
+				}
+				return ""
+			}, nil)}, Doc: "of one call; what is left of a command's group is ended then"},
+			func(h *Hook) any { return &h.Timeout }),
+		of(messages.Field{Key: "attempts", Kind: messages.KindInteger, Default: 5,
+			Limits: []messages.Limit{messages.AtLeast(1)},
+			Doc:    "at which restart in a row, and each one after it, it is told of backoff"},
+			func(h *Hook) any { return &h.Attempts }),
 	}
 }
 
@@ -120,7 +131,8 @@ func readHookCommand(d *decoder, v value, l *level) {
 	case len(args) == 0 || args[0] == "":
 		d.failf(v.at, "%s is empty; name the program", v.name)
 	case args[0] == "~" || strings.HasPrefix(args[0], "~/"):
-		d.failf(places[0].at, "%s is %s; ~ is not expanded here: write the whole path", places[0].name, places[0].quoted(args[0]))
+		d.failf(places[0].at, "%s is %s; ~ is not expanded here: write the whole path", places[0].name,
+			places[0].quoted(args[0]))
 	default:
 		args[0] = d.executable(args[0])
 		l.hook.Command, l.hook.Dir = args, d.dir
@@ -152,11 +164,13 @@ func readHooks(d *decoder, v value, l *level) {
 		}
 		switch {
 		case h.On == "":
-			d.failf(item.at, "%s.on is missing; it says what the hook is told of: %s", item.name, strings.Join(hookKinds(), ", "))
+			d.failf(item.at, "%s.on is missing; it says what the hook is told of: %s", item.name,
+				strings.Join(hookKinds(), ", "))
 		case len(h.Command) == 0 && h.URL == "":
 			d.failf(item.at, "%s has neither command nor url; give it one of them", item.name)
 		case len(h.Command) > 0 && h.URL != "":
-			d.failf(item.at, "%s has command and url; give it one of them: two hooks may be told of the same", item.name)
+			d.failf(item.at, "%s has command and url; give it one of them: two hooks may be told of the same",
+				item.name)
 		default:
 			l.file.Hooks = append(l.file.Hooks, h)
 		}

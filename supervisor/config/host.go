@@ -28,8 +28,9 @@ type Host struct {
 	// ReadDir returns the names of the regular files in a directory, and of links to them, in their order. A link that
 	// cannot be followed is one of them: reading it tells why, and to pass over it would end its instances.
 	ReadDir func(path string) ([]string, error)
-	// StartFaults makes an env file that cannot be used a fault of the start of its instances (messages.AppInstance.EnvFault),
-	// and not of the configuration: for a daemon, whose other instances have nothing to do with it.
+	// StartFaults makes an env file that cannot be used a fault of the start of its instances
+	// (messages.AppInstance.EnvFault), and not of the configuration: for a daemon, whose other instances have nothing
+	// to do with it.
 	StartFaults bool
 	// Group looks a group up by its name or number; nil: what names a group is taken as it is.
 	Group func(name string) error
@@ -115,7 +116,8 @@ func find(explicit string, getenv func(string) string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("%w; looked for\n  %s\n`procman init` writes an example to procman.yaml, -c FILE and $PROCMAN_CONFIG name another place",
+	return "", fmt.Errorf("%w; looked for\n  %s\n`procman init` writes an example to procman.yaml, -c FILE and "+
+		"$PROCMAN_CONFIG name another place",
 		ErrNotFound, strings.Join(places, "\n  "))
 }
 
@@ -141,7 +143,8 @@ func named(path, how string) (string, error) {
 	if to, err := os.Readlink(path); err == nil {
 		return "", fmt.Errorf("%w: %s (%s) is a link to %s, which does not exist", ErrNotFound, path, how, to)
 	}
-	return "", fmt.Errorf("%w: %s (%s) does not exist; `procman init %s` writes an example there", ErrNotFound, path, how, messages.ShellWord(path))
+	return "", fmt.Errorf("%w: %s (%s) does not exist; `procman init %s` writes an example there", ErrNotFound,
+		path, how, messages.ShellWord(path))
 }
 
 // exists also says yes to what cannot be looked at: reading it tells why, and passing over it would run another

@@ -41,15 +41,21 @@ defaults:
 `, nil)
 	require.NoError(t, err)
 	a, b := f.Instances[0], f.Instances[1]
-	require.Equal(t, messages.AppInstance{Health: messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/defaults", Interval: time.Second, Timeout: 2 * time.Second, Failures: 3, Owner: messages.OwnerChild}}.WithDefaults().Health, a.Health)
-	require.Equal(t, messages.AppInstance{Health: messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/own", Interval: time.Second, Timeout: 2 * time.Second, Failures: 3, Owner: messages.OwnerChild}}.WithDefaults().Health, b.Health)
+	require.Equal(t, messages.AppInstance{Health: messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/defaults",
+		Interval: time.Second, Timeout: 2 * time.Second, Failures: 3,
+		Owner: messages.OwnerChild}}.WithDefaults().Health, a.Health)
+	require.Equal(t, messages.AppInstance{Health: messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/own",
+		Interval: time.Second, Timeout: 2 * time.Second, Failures: 3,
+		Owner: messages.OwnerChild}}.WithDefaults().Health, b.Health)
 	require.Equal(t, 3*time.Second, a.Restart.Initial)
 	require.Equal(t, 10*time.Second, a.Restart.Max)
 	require.Equal(t, 7*time.Second, a.Start.Deadline)
 	require.Equal(t, 8*time.Second, b.Stop.Grace)
 	require.Equal(t, "/top", f.Health.Path, "defaults are of instances")
-	require.Equal(t, []string{"/etc/procman/bin/shared", "/etc/procman/data", "/etc/procman/shared.wasm", "shared.db"}, []string{a.Executable, a.WorkDir, a.WasmPath, a.DbName})
-	require.Equal(t, []string{"own", "/etc/procman/own", "/etc/procman/own.wasm"}, []string{b.Executable, b.WorkDir, b.WasmPath})
+	require.Equal(t, []string{"/etc/procman/bin/shared", "/etc/procman/data", "/etc/procman/shared.wasm", "shared.db"},
+		[]string{a.Executable, a.WorkDir, a.WasmPath, a.DbName})
+	require.Equal(t, []string{"own", "/etc/procman/own", "/etc/procman/own.wasm"},
+		[]string{b.Executable, b.WorkDir, b.WasmPath})
 	require.Equal(t, []string{"{wasm_path}", "{port}"}, a.Args)
 	require.Equal(t, []string{"x"}, b.Args)
 	require.Equal(t, map[string]string{"team": "all", "site": "one"}, a.Labels)
@@ -59,9 +65,11 @@ defaults:
 }
 
 func TestAnEnvironmentIsMergedFromWeakToStrong(t *testing.T) {
-	files := map[string]string{"/etc/procman/d.env": "A=1\nB=1\nC=1\nD=1\nE=1\nF=1", "/etc/procman/i.env": "C=3\nD=3\nG=3",
+	files := map[string]string{"/etc/procman/d.env": "A=1\nB=1\nC=1\nD=1\nE=1\nF=1",
+		"/etc/procman/i.env":     "C=3\nD=3\nG=3",
 		"/etc/procman/p.d/x.env": "E=x\nF=x\nH=x"}
-	files["/etc/procman/p.d/x.yaml"] = "defaults: {env_file: x.env, env: {F: y}}\ninstances: [{id: x, args: [x], env: {I: z}}]"
+	files["/etc/procman/p.d/x.yaml"] = "defaults: {env_file: x.env, env: {F: y}}\ninstances: [{id: x, args: [x], " +
+		"env: {I: z}}]"
 	f, err := assembled(`
 include: p.d
 instances:
@@ -70,9 +78,11 @@ instances:
 defaults: {env: {B: "2", C: "2"}, env_file: d.env}
 `, files)
 	require.NoError(t, err)
-	require.Equal(t, map[string]string{"A": "1", "B": "2", "C": "3", "D": "4", "E": "1", "F": "1", "G": "3"}, f.Instances[0].Env)
+	require.Equal(t, map[string]string{"A": "1", "B": "2", "C": "3", "D": "4", "E": "1", "F": "1", "G": "3"},
+		f.Instances[0].Env)
 	require.Equal(t, map[string]string{"A": "1", "B": "2", "C": "2", "D": "1", "E": "1", "F": "1"}, f.Instances[1].Env)
-	require.Equal(t, map[string]string{"A": "1", "B": "2", "C": "2", "D": "1", "E": "x", "F": "y", "H": "x", "I": "z"}, f.Instances[2].Env)
+	require.Equal(t, map[string]string{"A": "1", "B": "2", "C": "2", "D": "1", "E": "x", "F": "y", "H": "x", "I": "z"},
+		f.Instances[2].Env)
 	require.Equal(t, []string{"A", "B", "C", "D", "E", "F", "G"}, f.Instances[0].Secrets)
 	require.Equal(t, []string{"A", "B", "C", "D", "E", "F"}, f.Instances[1].Secrets)
 	require.Equal(t, []string{"A", "B", "C", "D", "E", "F", "H"}, f.Instances[2].Secrets)
@@ -80,7 +90,8 @@ defaults: {env: {B: "2", C: "2"}, env_file: d.env}
 }
 
 func TestNothingThatOneInstanceAddsReachesAnother(t *testing.T) {
-	f, err := assembled("defaults: {env: {A: a}, labels: {l: a}, args: [x]}\ninstances: [{id: a, env: {B: b}, labels: {m: b}}, {id: b, env: {A: c}}]", nil)
+	f, err := assembled("defaults: {env: {A: a}, labels: {l: a}, args: [x]}\ninstances: [{id: a, env: {B: b}, "+
+		"labels: {m: b}}, {id: b, env: {A: c}}]", nil)
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"A": "a", "B": "b"}, f.Instances[0].Env)
 	require.Equal(t, map[string]string{"A": "c"}, f.Instances[1].Env)
@@ -94,8 +105,10 @@ executable: bin/main
 defaults: {labels: {site: one, team: none}, stop: {grace: 5s}, wasm_path: main.wasm}
 instances: [{id: main, db_name: m.db}]
 `, map[string]string{
-		"/etc/procman/procman.d/b.yml":         "instances: [{id: b, db_name: b.db}]",
-		"/etc/procman/procman.d/a.yaml":        "defaults: {labels: {team: a}, stop: {grace: 6s}}\ninstances: [{id: a1, db_name: d, wasm_path: a.wasm}, {id: a2, db_name: d, stop: {grace: 7s}, work_dir: data, executable: ./own}]",
+		"/etc/procman/procman.d/b.yml": "instances: [{id: b, db_name: b.db}]",
+		"/etc/procman/procman.d/a.yaml": "defaults: {labels: {team: a}, stop: {grace: 6s}}\ninstances: [{id: " +
+			"a1, db_name: d, wasm_path: a.wasm}, {id: a2, db_name: d, stop: {grace: 7s}, work_dir: data, executable: " +
+			"./own}]",
 		"/etc/procman/procman.d/empty.yaml":    "instances: []",
 		"/etc/procman/procman.d/.hidden.yaml":  "x",
 		"/etc/procman/procman.d/#auto.yaml":    "x",
@@ -105,7 +118,8 @@ instances: [{id: main, db_name: m.db}]
 		"/srv/more/c.yaml":                     "instances: [{id: c, db_name: c.db, wasm_path: c.wasm}]",
 	})
 	require.NoError(t, err)
-	require.Equal(t, []string{"/etc/procman/procman.d/a.yaml", "/etc/procman/procman.d/b.yml", "/etc/procman/procman.d/empty.yaml", "/srv/more/c.yaml"}, f.Includes)
+	require.Equal(t, []string{"/etc/procman/procman.d/a.yaml", "/etc/procman/procman.d/b.yml",
+		"/etc/procman/procman.d/empty.yaml", "/srv/more/c.yaml"}, f.Includes)
 	type row struct {
 		id, exe, dir, wasm, team string
 		grace                    time.Duration
@@ -114,7 +128,8 @@ instances: [{id: main, db_name: m.db}]
 	for _, a := range f.Instances {
 		require.NoError(t, a.Validate())
 		require.Equal(t, "one", a.Labels["site"])
-		got = append(got, row{string(a.InstanceID), a.Executable, a.WorkDir, a.WasmPath, a.Labels["team"], a.Stop.Grace})
+		got = append(got, row{string(a.InstanceID), a.Executable, a.WorkDir, a.WasmPath, a.Labels["team"],
+			a.Stop.Grace})
 	}
 	const main, d = "/etc/procman/bin/main", "/etc/procman/procman.d"
 	require.Equal(t, []row{
@@ -127,7 +142,8 @@ instances: [{id: main, db_name: m.db}]
 }
 
 func TestAFileThatIncludesItsOwnDirectoryPassesOverItself(t *testing.T) {
-	f, err := assembled("include: .\ninstances: []", map[string]string{"/etc/procman/procman.yaml": "x", "/etc/procman/a.yaml": "instances: [{id: a, args: [x]}]"})
+	f, err := assembled("include: .\ninstances: []",
+		map[string]string{"/etc/procman/procman.yaml": "x", "/etc/procman/a.yaml": "instances: [{id: a, args: [x]}]"})
 	require.NoError(t, err)
 	require.Len(t, f.Instances, 1)
 }
@@ -143,7 +159,8 @@ func TestAnErrorInAFragmentIsToldWithItsPlaceThere(t *testing.T) {
 	files := map[string]string{
 		"p.d/1.yaml": "instances:\n  - {id: a, args: [x]}\n  - {id: a, args: [x]}\nhealth: {path: /}\n",
 		"p.d/2.yaml": "",
-		"p.d/3.yaml": "defaults: {health: {interval: 5}}\ninstances: [{id: main, args: [x], env: {PASSWORD: hunter2}}]\n",
+		"p.d/3.yaml": "defaults: {health: {interval: 5}}\ninstances: [{id: main, args: [x], env: {PASSWORD: " +
+			"hunter2}}]\n",
 		"p.d/4.yaml": "defaults: {}",
 		"p.d/5.yaml": "instances:\n  - id: b\n    environment: {X: hunter2}\n    args: [x]\ninclude: y\n",
 		"p.d/6.yaml": "instances: [{id: c, args: [x], env: {A: \"hunter2}}]",
@@ -154,7 +171,8 @@ func TestAnErrorInAFragmentIsToldWithItsPlaceThere(t *testing.T) {
 	for name, text := range files {
 		whole[filepath.Join(dir, name)] = text
 	}
-	_, err = Parse("procman.yaml", []byte("stop: {grace: x}\ninclude: p.d\ninstances: [{id: main, args: [x]}]"), host(whole))
+	_, err = Parse("procman.yaml", []byte("stop: {grace: x}\ninclude: p.d\ninstances: [{id: main, args: [x]}]"),
+		host(whole))
 	var errs Errors
 	require.ErrorAs(t, err, &errs)
 	require.NotContains(t, err.Error(), "hunter2")
@@ -183,12 +201,14 @@ func TestAnIncludeThatCannotBeReadIsRefusedAtItsPlace(t *testing.T) {
 	h := host(files)
 	h.ReadDir = func(string) ([]string, error) { return []string{"gone.yaml"}, nil }
 	_, err := Parse("/etc/procman/procman.yaml", []byte("include: p.d\ninstances: []"), h)
-	require.ErrorContains(t, err, `:1:10: include "p.d": "gone.yaml": file does not exist`, "what is not read is not nothing")
+	require.ErrorContains(t, err, `:1:10: include "p.d": "gone.yaml": file does not exist`,
+		"what is not read is not nothing")
 }
 
 func TestTheLimitsHoldForAllFilesTogether(t *testing.T) {
 	large := strings.Repeat("#", maxFile-32) // alone it is not too large
-	_, err := assembled("include: p.d\ninstances: []", map[string]string{"/etc/procman/p.d/a.yaml": "instances: []", "/etc/procman/p.d/b.yaml": large})
+	_, err := assembled("include: p.d\ninstances: []",
+		map[string]string{"/etc/procman/p.d/a.yaml": "instances: []", "/etc/procman/p.d/b.yaml": large})
 	require.ErrorContains(t, err, `"b.yaml": with it the files are larger than 16 MiB together`)
 
 	h := host(nil)
@@ -222,7 +242,8 @@ func TestTheHostListsRegularFilesAndLinks(t *testing.T) {
 }
 
 func TestADefaultsFaultIsToldOnce(t *testing.T) {
-	_, err := assembled("defaults: {wasm_path: [], env_file: none}\ninstances: [{id: a, db_name: d}, {id: b, db_name: d}]", nil)
+	_, err := assembled("defaults: {wasm_path: [], env_file: none}\ninstances: [{id: a, db_name: d}, {id: b, "+
+		"db_name: d}]", nil)
 	var errs Errors
 	require.ErrorAs(t, err, &errs)
 	require.Len(t, errs, 2)
@@ -294,7 +315,8 @@ func TestALinkedDirectoryOfLinkedFragmentsIsFollowed(t *testing.T) {
 	path := filepath.Join(dir, "procman.yaml")
 	write(t, path, []byte("include: procman.d\ninstances: []"))
 	p := provide(t, path, ProviderOptions{})
-	require.Equal(t, filepath.Join(dir, "procman.d"), p.File().Instances[0].WorkDir, "relative to the path that is named")
+	require.Equal(t, filepath.Join(dir, "procman.d"), p.File().Instances[0].WorkDir,
+		"relative to the path that is named")
 
 	require.NoError(t, os.Symlink("..v2", mount("..tmp")))
 	require.NoError(t, os.Rename(mount("..tmp"), mount("..data")))
@@ -316,7 +338,8 @@ func TestADatabaseBesideFragmentsSignalsNothing(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "d"), 0o700))
 	write(t, path, append([]byte("include: d\n"), listing("a")...))
 	touched := make(chan struct{}, 1)
-	w := &watcher{touched: touched, places: map[string]bool{}, sights: sights{files: []string{path}, dirs: []string{filepath.Join(dir, "d")}}}
+	w := &watcher{touched: touched, places: map[string]bool{},
+		sights: sights{files: []string{path}, dirs: []string{filepath.Join(dir, "d")}}}
 	w.look()
 	for _, name := range []string{"users.db", ".a.yaml.swp", ".x.yaml", "a.yaml~"} {
 		write(t, filepath.Join(dir, "d", name), nil)

@@ -34,8 +34,8 @@ type key struct {
 // tables are the keys there are, by the mapping in which they may stand.
 type tables struct{ file, fragment, defaults, instance []key }
 
-// everyKey is made of all that is said of the fields of an instance in [messages.Fields], by who asks first: most commands
-// need none of it.
+// everyKey is made of all that is said of the fields of an instance in [messages.Fields], by who asks first: most
+// commands need none of it.
 var everyKey = sync.OnceValue(func() *tables { return tablesOf(messages.Fields()) })
 
 func tablesOf(fields []messages.Field) *tables {
@@ -60,15 +60,22 @@ func tablesOf(fields []messages.Field) *tables {
 	t.defaults = slices.DeleteFunc(slices.Clone(t.instance), func(k key) bool { return k.name == "id" })
 	t.fragment = []key{
 		{name: "defaults", keys: t.defaults, read: func(_ *decoder, v value, l *level) { l.defaults = &v },
-			Field: messages.Field{Doc: "what holds for every instance of this file and of those it includes, unless the instance says otherwise, key by key; " +
+			Field: messages.Field{Doc: "what holds for every instance of this file and of those it includes, unless " +
+				"the instance says otherwise, key by key; " +
 				"env, labels and hosts are merged name by name"}},
-		{name: "instances", keys: t.instance, many: true, required: true, read: func(_ *decoder, v value, l *level) { l.instances = &v },
+		{name: "instances", keys: t.instance, many: true, required: true,
+			read:  func(_ *decoder, v value, l *level) { l.instances = &v },
 			Field: messages.Field{Doc: "what should run; [] for nothing"}},
 	}
-	t.file = slices.Concat(grouped(slices.Concat(places(), shared, services()), slices.Concat(messages.Sections(), sections())), []key{
-		{name: "hooks", keys: hookKeys(), many: true, read: readHooks, Field: messages.Field{Doc: "who is told what happens, by a command or a webhook"}},
-		{name: "include", read: func(_ *decoder, v value, l *level) { l.include = &v }, Field: messages.Field{Kind: kindDirs,
-			Doc: "directories whose *.yaml and *.yml files add defaults and instances of their own; hidden files are passed over"}},
+	t.file = slices.Concat(grouped(slices.Concat(places(), shared, services()),
+		slices.Concat(messages.Sections(), sections())), []key{
+		{name: "hooks", keys: hookKeys(), many: true, read: readHooks,
+			Field: messages.Field{Doc: "who is told what happens, by a command or a webhook"}},
+		{name: "include", read: func(_ *decoder, v value, l *level) { l.include = &v },
+			Field: messages.Field{Kind: kindDirs,
+				Doc: "directories whose *.yaml and *.yml files add defaults and instances of their own; hidden files " +
+					"are " +
+					"passed over"}},
 	}, t.fragment)
 	return &t
 }
@@ -105,7 +112,8 @@ func groupedIn(outer string, keys []key, sections []messages.Section) (list []ke
 	return list
 }
 
-// each calls do for every key that has a value, and its name in full. Those of defaults and of instances are not among them.
+// each calls do for every key that has a value, and its name in full. Those of defaults and of instances are not among
+// them.
 func each(keys []key, do func(k key, name string)) {
 	for _, k := range keys {
 		if k.keys == nil {

@@ -12,14 +12,16 @@ import (
 
 func TestAFieldThatIsAddedToTheTableIsFoundEverywhere(t *testing.T) {
 	keys := tablesOf(append(messages.Fields(), messages.Field{
-		Key: "stop.word", Kind: messages.KindText, Effect: messages.Applied, Default: "please", Words: []string{"please", "now"}, Doc: "said at the end",
+		Key: "stop.word", Kind: messages.KindText, Effect: messages.Applied, Default: "please",
+		Words: []string{"please", "now"}, Doc: "said at the end",
 		At: func(a *messages.AppInstance) any { return &a.EnvFault }, // any text will do
 	}))
 	read := func(text string) (*File, error) {
 		f, _, err := parseBy(keys, "f", []byte(text), host(nil), nil)
 		return f, err
 	}
-	f, err := read("defaults: {stop: {word: now}}\ninstances: [{id: a, args: [x]}, {id: b, args: [x], stop: {word: please}}]")
+	f, err := read("defaults: {stop: {word: now}}\ninstances: [{id: a, args: [x]}, {id: b, args: [x], stop: {word: " +
+		"please}}]")
 	require.NoError(t, err)
 	require.Equal(t, "now", f.Instances[0].EnvFault)
 	require.Equal(t, "please", f.Instances[1].EnvFault)
@@ -27,7 +29,8 @@ func TestAFieldThatIsAddedToTheTableIsFoundEverywhere(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "please", f.Instances[0].EnvFault)
 	_, err = read("stop: {word: soon}\ninstances: []")
-	require.ErrorContains(t, err, "f:1:14: stop.word must be please or now, not \"soon\"\nstop: {word: soon}\n             ^")
+	require.ErrorContains(t, err, "f:1:14: stop.word must be please or now, not \"soon\"\nstop: {word: soon}\n       "+
+		"      ^")
 	_, err = read("stop: {wrod: now}\ninstances: []")
 	require.ErrorContains(t, err, "did you mean word?")
 	_, err = read("word: now\ninstances: []")
@@ -39,7 +42,8 @@ func TestAFieldThatIsAddedToTheTableIsFoundEverywhere(t *testing.T) {
 		require.Equal(t, "said at the end", within(t, schema, path)["description"])
 	}
 	require.Equal(t, "please", within(t, schema, "stop.word")["default"])
-	require.Contains(t, keys.manual(time.Time{}), ".TP\n.B stop.word\n(please or now; default please)\nSaid at the end. An edit touches no process.\n")
+	require.Contains(t, keys.manual(time.Time{}), ".TP\n.B stop.word\n(please or now; default please)\nSaid at the "+
+		"end. An edit touches no process.\n")
 	require.Contains(t, keys.example(), "  word: please         # said at the end: please or now\n")
 	require.Contains(t, keys.example(), ", word: please}\n")
 }
@@ -61,7 +65,8 @@ func TestASettingThatIsAddedToTheTableSaysWhetherItNeedsANewDaemon(t *testing.T)
 	require.Equal(t, []string{"late"}, keys.restartNeeded(read(""), read("late: x")))
 	require.Empty(t, keys.restartNeeded(read("late: x"), read("late: x\nlive: leave\nhealth: {interval: 1s}")))
 	require.Contains(t, keys.reference(), "| `late` |  | said | takes effect in a new daemon only |\n")
-	require.Contains(t, keys.manual(time.Time{}), "\n.B late\n(text)\nSaid. An edit takes effect in a new daemon only.\n")
+	require.Contains(t, keys.manual(time.Time{}), "\n.B late\n(text)\nSaid. An edit takes effect in a new daemon "+
+		"only.\n")
 }
 
 func TestTheManualHasEveryKey(t *testing.T) {
@@ -71,6 +76,8 @@ func TestTheManualHasEveryKey(t *testing.T) {
 			require.Contains(t, page, "\n.B "+name+"\n", name)
 		})
 	}
-	require.Contains(t, page, ".B health.interval\n(duration; default 15s)\nBetween two probes of a running instance. An edit touches no process.\n")
-	require.Contains(t, page, ".B work_dir\n(path)\nWhere the process starts; default: the directory of the file. An edit restarts the instance.\n")
+	require.Contains(t, page, ".B health.interval\n(duration; default 15s)\nBetween two probes of a running "+
+		"instance. An edit touches no process.\n")
+	require.Contains(t, page, ".B work_dir\n(path)\nWhere the process starts; default: the directory of the file. An "+
+		"edit restarts the instance.\n")
 }

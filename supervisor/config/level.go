@@ -11,8 +11,8 @@ import (
 	"procman/messages"
 )
 
-// level is what is said at one level: by the file as a whole, by defaults, by an instance. What is not said there is as in
-// the level of which it is an heir.
+// level is what is said at one level: by the file as a whole, by defaults, by an instance. What is not said there is as
+// in the level of which it is an heir.
 type level struct {
 	app     messages.AppInstance // Env and Secrets are those of the weaker levels until settleEnv
 	wasmDir string               // of the file that says wasm_path
@@ -53,7 +53,8 @@ func special(k key) key {
 		k.read = readHeaders
 	case "env":
 		k.read = readEnv
-		k.Doc += ". The value of a name is kept secret if one of its words (A_B has two) one of " + strings.Join(messages.SecretWords(), ", ")
+		k.Doc += ". The value of a name is kept secret if one of its words (A_B has two) one of " +
+			strings.Join(messages.SecretWords(), ", ")
 	case "env_file":
 		k.read, k.schema = readEnvPath, map[string]any{"minLength": 1}
 	case "db_name", "executable", "work_dir":
@@ -77,7 +78,8 @@ func readID(d *decoder, v value, l *level) {
 // readWasm remembers which file names the module: its directory is where that is.
 func readWasm(d *decoder, v value, l *level) {
 	l.wasmDir = d.dir
-	d.put(v, key{Field: messages.Field{Kind: kindPathText, Limits: notEmpty}, at: func(l *level) any { return &l.app.WasmPath }}, l)
+	d.put(v, key{Field: messages.Field{Kind: kindPathText, Limits: notEmpty},
+		at: func(l *level) any { return &l.app.WasmPath }}, l)
 }
 
 func readEnv(d *decoder, v value, l *level) {
@@ -93,7 +95,8 @@ func readEnvPath(d *decoder, v value, l *level) {
 	text, ok := d.pathText(v)
 	switch {
 	case d.forFleet:
-		d.failf(v.at, "env_file is not for the list of a fleet: what the file says would lie in the fleet's store, for every host to read; "+
+		d.failf(v.at, "env_file is not for the list of a fleet: what the file says would lie in the fleet's store, "+
+			"for every host to read; "+
 			"put the file on each host, and its path into env or args for the program to read it")
 	case ok:
 		l.envFile, l.envPath = &v, text
@@ -111,8 +114,8 @@ func readArgs(d *decoder, v value, l *level) {
 	}
 }
 
-// commandLine reads a list of arguments. The rules of each are those of an instance that has only this one, put there by put; only
-// the place in the file is ours.
+// commandLine reads a list of arguments. The rules of each are those of an instance that has only this one, put there
+// by put; only the place in the file is ours.
 func (d *decoder) commandLine(v value, put func(a *messages.AppInstance, arg string)) ([]string, bool) {
 	args, places, ok := d.texts(v)
 	if !ok {
@@ -120,7 +123,8 @@ func (d *decoder) commandLine(v value, put func(a *messages.AppInstance, arg str
 	}
 	for n, arg := range args {
 		if len(arg) >= mostText() {
-			d.failf(places[n].at, "%s has %d bytes, and the kernel takes %d of one argument", places[n].name, len(arg), mostText())
+			d.failf(places[n].at, "%s has %d bytes, and the kernel takes %d of one argument", places[n].name,
+				len(arg), mostText())
 			continue
 		}
 		lone := messages.AppInstance{InstanceID: "x", WasmPath: "x", DbName: "x"}
@@ -230,7 +234,8 @@ func (d *decoder) keepApart(apps []*messages.AppInstance) {
 	d.apart = append(d.apart, apps)
 }
 
-// isApart reports whether an instance of apart has the id. Few are looked for among thousands; for many a table is made.
+// isApart reports whether an instance of apart has the id. Few are looked for among thousands; for many a table is
+// made.
 func (d *decoder) isApart(id messages.InstanceID) bool {
 	const few = 8
 	if d.looks++; d.looks > few {
@@ -293,11 +298,13 @@ func (d *decoder) settlePlacement(a *messages.AppInstance, item value) {
 		p.Fence = ""
 	}
 	if p.Fenced() && a.Stop.Leftovers == messages.LeftoversLeave {
-		d.failf(d.under(d.under(item, "stop"), "leftovers").at, "stop.leftovers is leave, but what this instance leaves would outlive the lease of its host, and "+
-			"there would be two; write end, or fence: none if it may run twice")
+		d.failf(d.under(d.under(item, "stop"), "leftovers").at,
+			"stop.leftovers is leave, but what this instance leaves would outlive the lease of its host, and "+
+				"there would be two; write end, or fence: none if it may run twice")
 	}
 	if p.Movable && !d.forFleet && !d.inFleet {
-		d.failf(d.under(item, "movable").at, "movable is for the instances of a fleet, and the configuration has no section fleet; leave it out, or write that")
+		d.failf(d.under(item, "movable").at, "movable is for the instances of a fleet, and the configuration has no "+
+			"section fleet; leave it out, or write that")
 	}
 	if p.Same(nil) {
 		a.Placement = nil
@@ -359,7 +366,8 @@ func (d *decoder) readEnvFile(l *level) map[string]string {
 	file := d.envFile(path)
 	if file.err != nil && d.host.StartFaults {
 		line, column := d.place(l.envFile.at)
-		l.app.EnvFault = fmt.Sprintf("%s:%d:%d: env_file %s: %v", d.src.path, line, column, l.envFile.quoted(l.envPath), file.err)
+		l.app.EnvFault = fmt.Sprintf("%s:%d:%d: env_file %s: %v", d.src.path, line, column,
+			l.envFile.quoted(l.envPath), file.err)
 		return nil
 	}
 	if file.err != nil {

@@ -13,8 +13,8 @@ type Location struct {
 	Socket   string            // absolute; empty: it does not say
 }
 
-// Locate returns what the file at path says of where its daemon is, whatever else is wrong with it. The error says that it
-// cannot be read, or is no YAML: then nothing of it is known, for a text that is cut short or spoilt may seem to say
+// Locate returns what the file at path says of where its daemon is, whatever else is wrong with it. The error says that
+// it cannot be read, or is no YAML: then nothing of it is known, for a text that is cut short or spoilt may seem to say
 // anything.
 func Locate(path string, h Host) (Location, error) {
 	text, err := Read(path)
@@ -29,7 +29,8 @@ func Locate(path string, h Host) (Location, error) {
 	d := all.open(path, whole, text)
 	at := &level{file: &File{}}
 	d.document(func(v value) {
-		keys := slices.DeleteFunc(slices.Clone(d.keys.file), func(k key) bool { return k.name != "state_dir" && k.name != "socket" })
+		keys := slices.DeleteFunc(slices.Clone(d.keys.file),
+			func(k key) bool { return k.name != "state_dir" && k.name != "socket" })
 		d.section(v, keys, at)
 		d.faults = nil // of other keys
 	})

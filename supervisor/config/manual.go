@@ -8,8 +8,8 @@ import (
 	"procman/messages"
 )
 
-// Manual returns the reference of the configuration as the source of a manual page: every key with what it takes, its default
-// and what an edit of it does.
+// Manual returns the reference of the configuration as the source of a manual page: every key with what it takes, its
+// default and what an edit of it does.
 func Manual(date time.Time) []byte { return []byte(everyKey().manual(date)) }
 
 func (t *tables) manual(date time.Time) string {
@@ -58,11 +58,12 @@ func (k key) entry(b *strings.Builder, name string) {
 		edit = " An edit " + does + "."
 	}
 	roff := strings.NewReplacer(`\`, `\e`, "-", `\-`)
-	fmt.Fprintf(b, ".TP\n.B %s\n(%s)\n%s.%s\n", roff.Replace(name), roff.Replace(takes), roff.Replace(strings.ToUpper(k.Doc[:1])+k.Doc[1:]), edit)
+	fmt.Fprintf(b, ".TP\n.B %s\n(%s)\n%s.%s\n", roff.Replace(name), roff.Replace(takes),
+		roff.Replace(strings.ToUpper(k.Doc[:1])+k.Doc[1:]), edit)
 }
 
-// Reference returns a table in Markdown of the keys of a file and, behind them, those that only an instance has: the default,
-// what it is for, and what an edit of it does, if that needs a word.
+// Reference returns a table in Markdown of the keys of a file and, behind them, those that only an instance has: the
+// default, what it is for, and what an edit of it does, if that needs a word.
 func Reference() string { return everyKey().reference() }
 
 func (t *tables) reference() string {
@@ -73,7 +74,8 @@ func (t *tables) reference() string {
 		if k.Default != nil && written(k.Default) != "" && k.Kind != messages.KindTexts {
 			shown = "`" + k.shown() + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, shown, strings.NewReplacer("|", `\|`, "*", `\*`).Replace(k.meaning()), k.edit())
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, shown,
+			strings.NewReplacer("|", `\|`, "*", `\*`).Replace(k.meaning()), k.edit())
 	}
 	each(t.file, row)
 	for _, k := range hookKeys() {

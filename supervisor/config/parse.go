@@ -34,8 +34,8 @@ func Read(path string) ([]byte, error) {
 	return text, nil
 }
 
-// Parse parses the text of a configuration file. path is where it stands, or would stand: relative paths in the text are
-// relative to its directory, and errors name it as it is given. The error is of type [Errors], unless the working
+// Parse parses the text of a configuration file. path is where it stands, or would stand: relative paths in the text
+// are relative to its directory, and errors name it as it is given. The error is of type [Errors], unless the working
 // directory is needed and cannot be found out. Parse reads nothing but what the text names, by h.
 func Parse(path string, text []byte, h Host) (*File, error) {
 	f, _, err := parse(path, text, h, nil)
@@ -128,7 +128,8 @@ func (r reads) none() bool { return len(r.others)+len(r.fragments)+len(r.dirs) =
 
 // with adds what another configuration names.
 func (r reads) with(other reads) reads {
-	return reads{others: slices.Concat(r.others, other.others), fragments: slices.Concat(r.fragments, other.fragments), dirs: slices.Concat(r.dirs, other.dirs)}
+	return reads{others: slices.Concat(r.others, other.others), fragments: slices.Concat(r.fragments, other.fragments),
+		dirs: slices.Concat(r.dirs, other.dirs)}
 }
 
 // open returns the decoder of one more file.
@@ -226,14 +227,16 @@ func (d *decoder) file(f *File, v value) {
 		d.include(f, *all.include, base)
 	}
 	top := all.app.WithDefaults()
-	f.Executable, f.Start.Deadline, f.Health, f.Restart, f.Stop = top.Executable, top.Start.Deadline, top.Health, top.Restart, top.Stop
+	f.Executable, f.Start.Deadline, f.Health, f.Restart, f.Stop = top.Executable, top.Start.Deadline, top.Health,
+		top.Restart, top.Stop
 	if f.StateDir == "" {
 		f.StateDir = d.host.stateDir()
 	} else {
 		f.StateDir = messages.StateDir(d.abs(string(f.StateDir)))
 	}
 	if f.StateDir == "" && !d.forFleet {
-		d.failf(v.at, "state_dir is missing, and neither $STATE_DIRECTORY, $XDG_STATE_HOME nor $HOME gives one; write state_dir")
+		d.failf(v.at, "state_dir is missing, and neither $STATE_DIRECTORY, $XDG_STATE_HOME nor $HOME gives one; "+
+			"write state_dir")
 	}
 	if f.Socket == "" {
 		f.Socket = f.StateDir.Socket()

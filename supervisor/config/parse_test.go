@@ -135,11 +135,15 @@ instances:
 `
 
 func TestTheExampleOfTheManualIsReadInFull(t *testing.T) {
-	f, err := Parse("/srv/procman.yaml", []byte(manual), host(map[string]string{"/srv/users.env": "TOKEN=hunter2\nLOG_LEVEL=info\n"}))
+	f, err := Parse("/srv/procman.yaml", []byte(manual),
+		host(map[string]string{"/srv/users.env": "TOKEN=hunter2\nLOG_LEVEL=info\n"}))
 	require.NoError(t, err)
 	f.known = nil
-	restart := messages.AppInstance{Restart: messages.RestartPolicy{Initial: time.Second, Max: time.Minute, Multiplier: 2, Jitter: 0.2, StableAfter: time.Minute, Mode: messages.RestartAlways}}.WithDefaults().Restart
-	health := messages.AppInstance{Health: messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/api/status", Interval: 15 * time.Second, Timeout: 5 * time.Second, Failures: 3, Owner: messages.OwnerChild}}.WithDefaults().Health
+	restart := messages.AppInstance{Restart: messages.RestartPolicy{Initial: time.Second, Max: time.Minute,
+		Multiplier: 2, Jitter: 0.2, StableAfter: time.Minute, Mode: messages.RestartAlways}}.WithDefaults().Restart
+	health := messages.AppInstance{Health: messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/api/status",
+		Interval: 15 * time.Second, Timeout: 5 * time.Second, Failures: 3,
+		Owner: messages.OwnerChild}}.WithDefaults().Health
 	require.Equal(t, &File{
 		Path:       "/srv/procman.yaml",
 		Executable: "/srv/dist/bin/servicehost",
@@ -150,14 +154,17 @@ func TestTheExampleOfTheManualIsReadInFull(t *testing.T) {
 		Start:      Start{time.Minute, 0},
 		Health:     health,
 		Restart:    restart,
-		Stop:       messages.AppInstance{Stop: messages.StopPolicy{Grace: 10 * time.Second, Leftovers: messages.LeftoversEnd}}.WithDefaults().Stop,
-		Output:     Output{24 * time.Hour, 16 << 20, 0, true},
-		Log:        Log{slog.LevelInfo, LogJSON},
+		Stop: messages.AppInstance{Stop: messages.StopPolicy{Grace: 10 * time.Second,
+			Leftovers: messages.LeftoversEnd}}.WithDefaults().Stop,
+		Output: Output{24 * time.Hour, 16 << 20, 0, true},
+		Log:    Log{slog.LevelInfo, LogJSON},
 		Instances: []*messages.AppInstance{{
 			InstanceID: "users", WasmPath: "apps/users.wasm", DbName: "users.db",
 			Executable: "/srv/dist/bin/servicehost", Args: messages.DefaultArgs(), WorkDir: "/srv",
 			Env: map[string]string{"LOG_LEVEL": "debug", "TOKEN": "hunter2"}, Secrets: []string{"LOG_LEVEL", "TOKEN"},
-			Health: health, Restart: restart, Start: messages.StartPolicy{Deadline: time.Minute}, Stop: messages.AppInstance{Stop: messages.StopPolicy{Grace: 10 * time.Second, Leftovers: messages.LeftoversEnd}}.WithDefaults().Stop,
+			Health: health, Restart: restart, Start: messages.StartPolicy{Deadline: time.Minute},
+			Stop: messages.AppInstance{Stop: messages.StopPolicy{Grace: 10 * time.Second,
+				Leftovers: messages.LeftoversEnd}}.WithDefaults().Stop,
 		}},
 		EnvFiles: []string{"/srv/users.env"},
 	}, f)
@@ -183,8 +190,11 @@ restart: {multiplier: 3}
 stop: {grace: 20s}
 `)
 	a, b := f.Instances[0], f.Instances[1]
-	require.Equal(t, messages.AppInstance{Health: messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/x", Interval: time.Second, Timeout: 3 * time.Second, Failures: 3, Owner: messages.OwnerChild}}.WithDefaults().Health, a.Health)
-	require.Equal(t, messages.AppInstance{Restart: messages.RestartPolicy{Initial: time.Second, Max: time.Minute, Multiplier: 3, StableAfter: time.Minute, Mode: messages.RestartNever}}.WithDefaults().Restart, a.Restart)
+	require.Equal(t, messages.AppInstance{Health: messages.HealthPolicy{Kind: messages.HealthHTTP, Path: "/x",
+		Interval: time.Second, Timeout: 3 * time.Second, Failures: 3,
+		Owner: messages.OwnerChild}}.WithDefaults().Health, a.Health)
+	require.Equal(t, messages.AppInstance{Restart: messages.RestartPolicy{Initial: time.Second, Max: time.Minute,
+		Multiplier: 3, StableAfter: time.Minute, Mode: messages.RestartNever}}.WithDefaults().Restart, a.Restart)
 	require.Equal(t, 2*time.Minute, a.Start.Deadline)
 	require.Equal(t, time.Second, a.Stop.Grace)
 	require.False(t, a.Disabled)
@@ -195,7 +205,8 @@ stop: {grace: 20s}
 }
 
 func TestEveryInstanceIsCompleteAndValid(t *testing.T) {
-	f := good(t, "restart: {jitter: 0}\ninstances:\n- {id: a, wasm_path: w, db_name: d}\n- {id: b, args: ['--port={port}']}\n")
+	f := good(t, "restart: {jitter: 0}\ninstances:\n- {id: a, wasm_path: w, db_name: d}\n- {id: b, args: "+
+		"['--port={port}']}\n")
 	for _, a := range f.Instances {
 		require.NoError(t, a.Validate())
 		require.Equal(t, *a, a.WithDefaults(), "defaults change nothing")
@@ -247,7 +258,8 @@ func TestTheStateDirectoryHasItsOrderOfDefaults(t *testing.T) {
 		{"systemd first", map[string]string{"STATE_DIRECTORY": "/s/a:/s/b", "XDG_STATE_HOME": "/x"}, true, "/s/a"},
 		{"root", map[string]string{"XDG_STATE_HOME": "/x"}, true, "/var/lib/procman"},
 		{"XDG", map[string]string{"XDG_STATE_HOME": "/x", "HOME": "/h"}, false, "/x/procman"},
-		{"a relative XDG is ignored", map[string]string{"XDG_STATE_HOME": "x", "HOME": "/h"}, false, "/h/.local/state/procman"},
+		{"a relative XDG is ignored", map[string]string{"XDG_STATE_HOME": "x", "HOME": "/h"}, false,
+			"/h/.local/state/procman"},
 		{"none", nil, false, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -276,7 +288,8 @@ instances:
 	a := f.Instances[0]
 	require.Equal(t, messages.InstanceID("007"), a.InstanceID)
 	require.Equal(t, "1.10", a.DbName)
-	require.Equal(t, map[string]string{"A": "08080", "B": "true", "C": "", "D": "1e3", "E": "yes", "F": "0x1F", "5": "x"}, a.Env)
+	require.Equal(t, map[string]string{"A": "08080", "B": "true", "C": "", "D": "1e3", "E": "yes", "F": "0x1F",
+		"5": "x"}, a.Env)
 	require.Equal(t, []string{"--port", "{port}", "--n", "1_0", "false"}, a.Args)
 	require.Equal(t, "1.0", a.Labels["v"])
 }
@@ -330,8 +343,10 @@ func TestAFileThatUnfoldsWithoutBoundIsRefused(t *testing.T) {
 func TestWhatWouldKillTheParserNeverReachesIt(t *testing.T) {
 	const deep, wide = "nested more than 64 levels deep", "more than 2000 keys in one mapping"
 	for text, want := range map[string]string{
-		"[": deep, "{a: ": deep, "- ": deep, "a: &x ": deep, "a:\n": wide, "? ": "\"?\" keys are not supported", "!t ": "tags are not supported",
-		"&t ": "an anchor follows an anchor", "---\n": "a second document begins", "'": "the file must be a mapping", "*a ": "not YAML: ", "a: | ": "not YAML: text follows | or >",
+		"[": deep, "{a: ": deep, "- ": deep, "a: &x ": deep, "a:\n": wide, "? ": "\"?\" keys are not supported",
+		"!t ": "tags are not supported",
+		"&t ": "an anchor follows an anchor", "---\n": "a second document begins", "'": "the file must be a mapping",
+		"*a ": "not YAML: ", "a: | ": "not YAML: text follows | or >",
 	} {
 		_, err := Parse("f", []byte(strings.Repeat(text, 10_000)), host(nil))
 		require.ErrorContains(t, err, want, text)
@@ -357,7 +372,8 @@ func TestAMissingFileIsAnError(t *testing.T) {
 // A program that writes the file in place can be caught half way. What is accepted then is listed in the golden file:
 // it may hold fewer instances, but only from the first complete instance on; never none.
 func TestAFileThatIsCutShortIsNeverTakenForNoInstances(t *testing.T) {
-	text := "health: {interval: 5s}\ninstances:\n  - id: users\n    wasm_path: apps/users.wasm\n    db_name: users.db\n    env: {A: 'b'}\n" +
+	text := "health: {interval: 5s}\ninstances:\n  - id: users\n    wasm_path: apps/users.wasm\n    db_name: " +
+		"users.db\n    env: {A: 'b'}\n" +
 		"  - id: mail\n    wasm_path: apps/mail.wasm\n    db_name: mail.db\n    args: [-p, '{port}']\n"
 	var b strings.Builder
 	for n := range len(text) {
@@ -376,9 +392,12 @@ func TestAFileThatIsCutShortIsNeverTakenForNoInstances(t *testing.T) {
 func TestRestartNeededNamesWhatARunningDaemonCannotTakeOver(t *testing.T) {
 	old := good(t, "instances: []")
 	require.Empty(t, RestartNeeded(old, old))
-	require.Empty(t, RestartNeeded(old, good(t, "on_shutdown: leave\nhealth: {interval: 1s}\nexecutable: x\nstart: {deadline: 1s}\ninstances: [{id: a, args: [x]}]")))
-	require.Equal(t, []string{"state_dir", "socket", "start.parallel", "output.forward", "log.format", "metrics.listen"}, RestartNeeded(old, good(t,
-		"state_dir: /x\nports: {hold: false}\nstart: {parallel: 3}\noutput: {forward: false}\nlog: {format: text}\nmetrics: {listen: ':1'}\ninstances: []")))
+	require.Empty(t, RestartNeeded(old, good(t, "on_shutdown: leave\nhealth: {interval: 1s}\nexecutable: x\nstart: "+
+		"{deadline: 1s}\ninstances: [{id: a, args: [x]}]")))
+	require.Equal(t, []string{"state_dir", "socket", "start.parallel", "output.forward", "log.format",
+		"metrics.listen"}, RestartNeeded(old, good(t,
+		"state_dir: /x\nports: {hold: false}\nstart: {parallel: 3}\noutput: {forward: false}\nlog: {format: "+
+			"text}\nmetrics: {listen: ':1'}\ninstances: []")))
 }
 
 func TestOfVeryManyErrorsTheFirstAreShown(t *testing.T) {

@@ -36,12 +36,14 @@ func TestEverySizeReadsAsItIsWritten(t *testing.T) {
 }
 
 func TestAnySizeIsReadOrRefused(t *testing.T) {
-	for text, want := range map[string]int64{"0": 0, "16MiB": 16 << 20, "512KiB": 512 << 10, "1 GiB": 1 << 30, "9223372036854775807": math.MaxInt64} {
+	for text, want := range map[string]int64{"0": 0, "16MiB": 16 << 20, "512KiB": 512 << 10, "1 GiB": 1 << 30,
+		"9223372036854775807": math.MaxInt64} {
 		got, err := parseSize(text, true)
 		require.NoError(t, err)
 		require.Equal(t, want, got, text)
 	}
-	for _, text := range []string{"", "MiB", "-1", "1.5MiB", "16MB", "16M", "16mib", "0x10", "1_000", "9223372036854775808", "8388608TiB", "1 2", " 1"} {
+	for _, text := range []string{"", "MiB", "-1", "1.5MiB", "16MB", "16M", "16mib", "0x10", "1_000",
+		"9223372036854775808", "8388608TiB", "1 2", " 1"} {
 		_, err := parseSize(text, true)
 		require.Error(t, err, text)
 	}
@@ -75,9 +77,11 @@ api: {listen: ":1", token_file: t}
 		for range rapid.IntRange(1, 2).Draw(t, "times") {
 			at := rapid.IntRange(0, len(damaged)-1).Draw(t, "at")
 			to := min(len(damaged), at+rapid.IntRange(0, 3).Draw(t, "cut"))
-			put := rapid.SampledFrom([]string{"", " ", "  ", "\n", "\t", "\"", "'", ":", ": ", "- ", "{", "}", "[", "]", ",", "*", "&", "!", "|", "#", "?", "\\", "\x00", "x", "x: y\n"}).Draw(t, "put")
+			put := rapid.SampledFrom([]string{"", " ", "  ", "\n", "\t", "\"", "'", ":", ": ", "- ", "{", "}",
+				"[", "]", ",", "*", "&", "!", "|", "#", "?", "\\", "\x00", "x", "x: y\n"}).Draw(t, "put")
 			after := damaged[:at] + put + damaged[to:]
-			if strings.Count(after, "hunter2") == strings.Count(text, "hunter2") && strings.Count(after, "env") == strings.Count(text, "env") {
+			if strings.Count(after, "hunter2") == strings.Count(text, "hunter2") &&
+				strings.Count(after, "env") == strings.Count(text, "env") {
 				damaged = after
 			}
 		}
@@ -91,12 +95,16 @@ api: {listen: ":1", token_file: t}
 }
 
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{manual, string(Example()), "instances: []", "{\"instances\": [{\"id\": 1}]}", "health: &h {<<: *h}\ninstances: [*h, *h]",
-		"instances:\n- &a\n  id: a\n- {<<: [*a, *a]}\n", "a: |\n  x\nb: >-\n  y\n", "? a\n: b", "a: 'x", "- - - a", "%YAML 1.2\n---\n", "\xff\xfe", "a: !!str b", "include: /d\ndefaults: {env: {A: b}}\ninstances: []", "\ufeffa: b\r\n"} {
+	for _, seed := range []string{manual, string(Example()), "instances: []", "{\"instances\": [{\"id\": 1}]}",
+		"health: &h {<<: *h}\ninstances: [*h, *h]",
+		"instances:\n- &a\n  id: a\n- {<<: [*a, *a]}\n", "a: |\n  x\nb: >-\n  y\n", "? a\n: b", "a: 'x", "- - - a",
+		"%YAML 1.2\n---\n", "\xff\xfe", "a: !!str b", "include: /d\ndefaults: {env: {A: b}}\ninstances: []",
+		"\ufeffa: b\r\n"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		file, err := Parse("f", text, host(map[string]string{"/d/f.yaml": string(text), "/d/g.yaml": "instances: [{id: g, args: [x]}]"}))
+		file, err := Parse("f", text, host(map[string]string{"/d/f.yaml": string(text),
+			"/d/g.yaml": "instances: [{id: g, args: [x]}]"}))
 		if err != nil {
 			require.Nil(t, file)
 			errs, ok := err.(Errors)

@@ -22,15 +22,15 @@ import (
 type ProviderOptions struct {
 	Logger *slog.Logger // default: nothing is logged
 	// Debounce is how long the files must be quiet before a change is signalled; default 250ms. Under writes that never
-	// pause a change is signalled every 2 s; while somebody has a file open for writing once he has paused for 5 s, or has
-	// been at it for a minute.
+	// pause a change is signalled every 2 s; while somebody has a file open for writing once he has paused for 5 s, or
+	// has been at it for a minute.
 	Debounce time.Duration
 
-	// LastGood is a configuration to begin with if the file is broken or missing then: the first list is its, and the next
-	// one is asked of the file again. Nil: then there is no Provider.
+	// LastGood is a configuration to begin with if the file is broken or missing then: the first list is its, and the
+	// next one is asked of the file again. Nil: then there is no Provider.
 	LastGood *File
-	// Draft is what DraftDigest of an earlier Provider returned. If the files are as they were then, this one begins with
-	// LastGood too, and what it reads next may be half of what is meant, still; see Draft.
+	// Draft is what DraftDigest of an earlier Provider returned. If the files are as they were then, this one begins
+	// with LastGood too, and what it reads next may be half of what is meant, still; see Draft.
 	Draft string
 	// StartFaults is that of the Host.
 	StartFaults bool
@@ -94,9 +94,11 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 	host := ThisHost()
 	host.StartFaults = o.StartFaults
 	touched := make(chan struct{}, 1)
-	p := &Provider{path: whole, host: host, disk: record.NewDisk("the configuration's disk", 1), changes: make(chan struct{}, 1), watcher: &watcher{
-		log: o.Logger, want: make(chan sights, 1), touched: touched, blind: o.blind, sights: sights{files: []string{whole}},
-	}}
+	p := &Provider{path: whole, host: host, disk: record.NewDisk("the configuration's disk", 1),
+		changes: make(chan struct{}, 1), watcher: &watcher{
+			log: o.Logger, want: make(chan sights, 1), touched: touched, blind: o.blind,
+			sights: sights{files: []string{whole}},
+		}}
 	w := p.watcher
 	if w.fs, err = o.newWatcher(); err != nil {
 		w.fs = nil
@@ -125,14 +127,15 @@ func NewProvider(path string, o ProviderOptions) (*Provider, error) {
 	p.cancel = cancel
 	p.running.Go(func() { w.run(ctx) })
 	p.running.Go(func() {
-		debounce(ctx, touched, p.changes, pace{o.Debounce, max(signalAtLeast, o.Debounce), writingPause, mostWriting, p.writing})
+		debounce(ctx, touched, p.changes, pace{o.Debounce, max(signalAtLeast, o.Debounce), writingPause,
+			mostWriting, p.writing})
 	})
 	return p, nil
 }
 
 // AppInstances reads the file now and returns what it wants to run. An error means that this is not known; it never
-// means nothing. It waits for a file system that does not answer until ctx ends, and for eight seconds at the most. Of a
-// Provider that began with LastGood the first list is that one's.
+// means nothing. It waits for a file system that does not answer until ctx ends, and for eight seconds at the most. Of
+// a Provider that began with LastGood the first list is that one's.
 func (p *Provider) AppInstances(ctx context.Context) ([]messages.AppInstance, error) {
 	shared, err := p.Shared(ctx)
 	if err != nil {
@@ -180,7 +183,8 @@ func (p *Provider) read(ctx context.Context) (*File, error) {
 		switch {
 		case err != nil:
 		case lastNames.none() && last.says(text):
-			whole, f, names = last, known, lastNames // it says what it said, as after each reload of what the watch has told of too
+			// it says what it said, as after each reload of what the watch has told of too
+			whole, f, names = last, known, lastNames
 		default:
 			whole, f, names, err = take(p.path, text, p.host, known)
 		}
@@ -190,7 +194,8 @@ func (p *Provider) read(ctx context.Context) (*File, error) {
 			files = statAll(before)
 		}
 		if errors.Is(err, errNotRegular) {
-			return fmt.Errorf("%w; a daemon reads it again and again, which a pipe does not allow: write it to a file", err)
+			return fmt.Errorf("%w; a daemon reads it again and again, which a pipe does not allow: write it to a file",
+				err)
 		}
 		return err
 	}, nil)
@@ -239,8 +244,8 @@ func (p *Provider) File() *File {
 	return p.file.Load()
 }
 
-// Snapshot returns all that the configuration of File was read from; nothing if that is LastGood, or as long as it may be half
-// of one; see Draft.
+// Snapshot returns all that the configuration of File was read from; nothing if that is LastGood, or as long as it may
+// be half of one; see Draft.
 func (p *Provider) Snapshot() Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()

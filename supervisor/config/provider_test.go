@@ -314,7 +314,8 @@ func BenchmarkParseThousandInstances(b *testing.B) {
 	var text bytes.Buffer
 	text.WriteString("health: {interval: 5s}\ninstances:\n")
 	for i := range 1000 {
-		fmt.Fprintf(&text, "  - id: app-%d\n    wasm_path: apps/app-%d.wasm\n    db_name: app-%d.db\n    env: {LOG_LEVEL: debug}\n    restart: {max: 30s}\n", i, i, i)
+		fmt.Fprintf(&text, "  - id: app-%d\n    wasm_path: apps/app-%d.wasm\n    db_name: app-%d.db\n    env: "+
+			"{LOG_LEVEL: debug}\n    restart: {max: 30s}\n", i, i, i)
 	}
 	b.SetBytes(int64(text.Len()))
 	b.ReportAllocs()

@@ -11,7 +11,8 @@ import (
 )
 
 // Schema returns the JSON Schema (draft 2020-12) of a configuration file, made of the tables it is read by. It admits
-// every file that [Parse] accepts, also as a fragment, and refuses unknown keys, wrong types and what a single value shows.
+// every file that [Parse] accepts, also as a fragment, and refuses unknown keys, wrong types and what a single value
+// shows.
 func Schema() []byte { return everyKey().schema() }
 
 func (t *tables) schema() []byte {
@@ -28,7 +29,8 @@ func (t *tables) schema() []byte {
 // shape is the JSON Schema of a value.
 type shape = map[string]any
 
-// object is the shape of a mapping. uppermost says that what is not written has its default, and not what another level says.
+// object is the shape of a mapping. uppermost says that what is not written has its default, and not what another level
+// says.
 func object(keys []key, uppermost bool) shape {
 	properties, required := shape{}, []string{}
 	for _, k := range keys {
@@ -69,7 +71,8 @@ func (k key) shape(uppermost bool) shape {
 
 // shapeOf is what every value of a kind looks like. A text that looks like a number is one to JSON, and a text to us.
 func shapeOf(k messages.Kind) shape {
-	verbatim := shape{"type": []string{"string", "number", "boolean"}} // numbers and booleans are taken as they are written
+	// numbers and booleans are taken as they are written
+	verbatim := shape{"type": []string{"string", "number", "boolean"}}
 	switch k {
 	case messages.KindDuration:
 		return shape{"type": "string", "pattern": `^\+?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`}
@@ -84,7 +87,8 @@ func shapeOf(k messages.Kind) shape {
 	case messages.KindBool:
 		return shape{"type": "boolean"}
 	case kindPorts:
-		return shape{"type": []string{"string", "integer"}, "pattern": `^ *[0-9]+ *(- *[0-9]+ *)?$`, "minimum": firstPort, "maximum": lastPort}
+		return shape{"type": []string{"string", "integer"}, "pattern": `^ *[0-9]+ *(- *[0-9]+ *)?$`,
+			"minimum": firstPort, "maximum": lastPort}
 	case messages.KindTexts:
 		return shape{"type": "array", "items": verbatim}
 	case messages.KindWords:
@@ -94,9 +98,11 @@ func shapeOf(k messages.Kind) shape {
 		return shape{"type": "object", "propertyNames": shape{"pattern": "^[^=]+$"}, "additionalProperties": verbatim}
 	case messages.KindLimits:
 		return shape{"type": "object", "propertyNames": shape{"enum": messages.LimitNames()},
-			"additionalProperties": shape{"type": []string{"integer", "string"}, "minimum": 0, "pattern": "^(unlimited|[0-9]+)$"}}
+			"additionalProperties": shape{"type": []string{"integer", "string"}, "minimum": 0,
+				"pattern": "^(unlimited|[0-9]+)$"}}
 	case kindDirs:
-		return shape{"type": []string{"string", "number", "array"}, "minLength": 1, "items": shape{"type": []string{"string", "number"}, "minLength": 1}}
+		return shape{"type": []string{"string", "number", "array"}, "minLength": 1,
+			"items": shape{"type": []string{"string", "number"}, "minLength": 1}}
 	}
 	return shape{"type": []string{"string", "number"}}
 }

@@ -48,7 +48,8 @@ func TestEveryKeyIsInTheSchemaWithItsDescription(t *testing.T) {
 	for _, path := range declared() {
 		require.NotEmpty(t, within(t, tree, path)["description"], path)
 	}
-	for prefix, keys := range map[string][]key{"": everyKey().file, "instances[].": everyKey().instance, "defaults.": everyKey().defaults} {
+	for prefix, keys := range map[string][]key{"": everyKey().file, "instances[].": everyKey().instance,
+		"defaults.": everyKey().defaults} {
 		each(keys, func(k key, name string) {
 			if k.Key != "" {
 				require.Equal(t, k.Doc, within(t, tree, prefix+name)["description"], prefix+name)
@@ -63,8 +64,10 @@ func TestEveryKeyIsInTheSchemaWithItsDescription(t *testing.T) {
 func TestTheSchemaSaysTheDefaults(t *testing.T) {
 	tree := schemaTree(t)
 	for path, want := range map[string]any{
-		"executable": "dist/bin/servicehost", "on_shutdown": "stop", "ports.range": "30000-31000", "ports.hold": true, "health.interval": "15s",
-		"restart.max": "1m", "restart.jitter": 0.2, "start.parallel": 0.0, "output.max_size": "16MiB", "log.level": "info", "api.listen": "",
+		"executable": "dist/bin/servicehost", "on_shutdown": "stop", "ports.range": "30000-31000", "ports.hold": true,
+		"health.interval": "15s",
+		"restart.max":     "1m", "restart.jitter": 0.2, "start.parallel": 0.0, "output.max_size": "16MiB",
+		"log.level": "info", "api.listen": "",
 	} {
 		require.Equal(t, want, within(t, tree, path)["default"], path)
 	}
@@ -94,15 +97,21 @@ func TestTheSchemaAdmitsTheExamples(t *testing.T) {
 
 func TestTheSchemaRefusesWhatTheReaderDoes(t *testing.T) {
 	tree := schemaTree(t)
-	for _, name := range []string{"unknown_keys", "wrong_types", "instances_mapping", "instances_missing", "instances_null", "list", "nulls", "scalar", "secrets"} {
+	for _, name := range []string{"unknown_keys", "wrong_types", "instances_mapping", "instances_missing",
+		"instances_null", "list", "nulls", "scalar", "secrets"} {
 		text, err := os.ReadFile(filepath.Join("testdata/bad", name+".yaml"))
 		require.NoError(t, err)
-		require.NotEmpty(t, refusals(tree, decoded(t, strings.ReplaceAll(string(text), ".inf", "0.5")), "the file"), name)
+		require.NotEmpty(t, refusals(tree, decoded(t, strings.ReplaceAll(string(text), ".inf", "0.5")), "the file"),
+			name)
 	}
-	for _, part := range []string{"x: 1", "health: {x: 1}", "health: {path: api}", "health: {interval: 15}", "health: {failures: 0}", "restart: {jitter: 1}", "restart: {multiplier: 0.5}",
-		"restart: {mode: sometimes}", "output: {max_size: 16MB}", "ports: {range: 80}", "ports: {range: a-b}", "ports: {hold: 1}", "log: {level: loud}", "metrics: {listen: localhost}",
-		"executable: ''", "executable: true", "api: {listen: ':1'}", "api: {token: x}", "include: ''", "include: {}", "include: [true]", "defaults: {id: a}", "defaults: []",
-		"stop: {signal: term}", "defaults: {x: 1}", "defaults: {args: []}", "defaults: {args: [[]]}", "defaults: {env: [A]}", "defaults: {env: {A: null}}", "defaults: {env: {A=B: c}}", "defaults: {enabled: 1}",
+	for _, part := range []string{"x: 1", "health: {x: 1}", "health: {path: api}", "health: {interval: 15}",
+		"health: {failures: 0}", "restart: {jitter: 1}", "restart: {multiplier: 0.5}",
+		"restart: {mode: sometimes}", "output: {max_size: 16MB}", "ports: {range: 80}", "ports: {range: a-b}",
+		"ports: {hold: 1}", "log: {level: loud}", "metrics: {listen: localhost}",
+		"executable: ''", "executable: true", "api: {listen: ':1'}", "api: {token: x}", "include: ''", "include: {}",
+		"include: [true]", "defaults: {id: a}", "defaults: []",
+		"stop: {signal: term}", "defaults: {x: 1}", "defaults: {args: []}", "defaults: {args: [[]]}",
+		"defaults: {env: [A]}", "defaults: {env: {A: null}}", "defaults: {env: {A=B: c}}", "defaults: {enabled: 1}",
 		"defaults: {health: {x: 1}}", "defaults: {env_file: ''}", "socket: " + strings.Repeat("x", 108)} {
 		text := part + "\ninstances: []"
 		_, err := Parse("/f", []byte(text), host(nil))
@@ -178,10 +187,17 @@ func TestTheSchemaAdmitsEveryValueThatTheReaderAccepts(t *testing.T) {
 	tree := schemaTree(t)
 	paths := leaves(tree, "")
 	accepted := map[string]bool{}
-	pool := []any{nil, true, false, 0, 1, -1, 7, 80, 4000, 65535, 65536, 0.5, 1.5, 999.0, -0.5, 1e9, "", " ", "a", "a b", "true", "7", "/", "/e", "/t", "/d", "/x y", "ü", "=", "naïve",
-		"1s", "+1s", ".5s", "1.h", "1h2m3s", "1µs", "1μs", "1 s", "0s", "-1s", "1", "1B", "1 KiB", "2  MiB", "0MiB", "9TiB", "16MB", "4000-4001", " 4000 - 4001 ", "4000", "+4000", "04000-05000",
-		":1", "[::1]:80", "localhost:65536", "h:+1", "stop", "leave", "always", "never", "on-failure", "child", "any", "http", "https", "tcp", "report", "HEAD", 200, "200-299", "end", "TERM", "SIGRTMIN+3", "RTMAX", "executable", "027", "root", map[string]any{"nofile": 7}, "info", "text", "json", strings.Repeat("x", 99), strings.Repeat("ü", 49), strings.Repeat("x", 128),
-		"leash", "none", []any{"http://h"}, []any{}, []any{"a"}, []any{1, true, "x"}, []any{"/d"}, []any{"{id}"}, []any{"{no}"}, []any{nil}, map[string]any{}, map[string]any{"A": "b"}, map[string]any{"A": 1, "B": true}, map[string]any{"A=": 1}, map[string]any{"": 1}}
+	pool := []any{nil, true, false, 0, 1, -1, 7, 80, 4000, 65535, 65536, 0.5, 1.5, 999.0, -0.5, 1e9, "", " ",
+		"a", "a b", "true", "7", "/", "/e", "/t", "/d", "/x y", "ü", "=", "naïve",
+		"1s", "+1s", ".5s", "1.h", "1h2m3s", "1µs", "1μs", "1 s", "0s", "-1s", "1", "1B", "1 KiB", "2  MiB", "0MiB",
+		"9TiB", "16MB", "4000-4001", " 4000 - 4001 ", "4000", "+4000", "04000-05000",
+		":1", "[::1]:80", "localhost:65536", "h:+1", "stop", "leave", "always", "never", "on-failure", "child",
+		"any", "http", "https", "tcp", "report", "HEAD", 200, "200-299", "end", "TERM", "SIGRTMIN+3", "RTMAX",
+		"executable", "027", "root", map[string]any{"nofile": 7}, "info", "text", "json", strings.Repeat("x", 99),
+		strings.Repeat("ü", 49), strings.Repeat("x", 128),
+		"leash", "none", []any{"http://h"}, []any{}, []any{"a"}, []any{1, true, "x"}, []any{"/d"}, []any{"{id}"},
+		[]any{"{no}"}, []any{nil}, map[string]any{}, map[string]any{"A": "b"}, map[string]any{"A": 1, "B": true},
+		map[string]any{"A=": 1}, map[string]any{"": 1}}
 	for _, path := range paths {
 		for _, v := range pool {
 			file := smallFile()
@@ -192,13 +208,16 @@ func TestTheSchemaAdmitsEveryValueThatTheReaderAccepts(t *testing.T) {
 				put(file, "api.token_file", "/t")
 				put(file, path, v)
 			}
-			if section, _, of := strings.Cut(path, "tls."); of && !strings.HasPrefix(path, "fleet") { // nothing that is not used is accepted
+			if section, _, of := strings.Cut(path, "tls."); of && !strings.HasPrefix(path, "fleet") {
+				// nothing that is not used is accepted
 				put(file, section+"scheme", "https")
 			} else if section, is := strings.CutSuffix(path, "health.command"); is {
 				put(file, section+"health.kind", "command")
 			}
-			for needs, others := range map[string]map[string]any{"fleet": {"endpoints": []any{"http://h"}}, "fleet.user": {"password_file": "p"}, "fleet.password_file": {"user": "u"},
-				"fleet.tls": {"endpoints": []any{"https://h"}}, "fleet.tls.cert_file": {"tls.key_file": "k"}, "fleet.tls.key_file": {"tls.cert_file": "c"}} {
+			for needs, others := range map[string]map[string]any{"fleet": {"endpoints": []any{"http://h"}},
+				"fleet.user": {"password_file": "p"}, "fleet.password_file": {"user": "u"},
+				"fleet.tls": {"endpoints": []any{"https://h"}}, "fleet.tls.cert_file": {"tls.key_file": "k"},
+				"fleet.tls.key_file": {"tls.cert_file": "c"}} {
 				for name, other := range others {
 					if strings.HasPrefix(path, needs) && path != "fleet."+name {
 						put(file, "fleet."+name, other)
@@ -223,11 +242,15 @@ func TestTheSchemaAdmitsEveryValueThatTheReaderAccepts(t *testing.T) {
 func TestTheSchemaAdmitsEveryFileThatTheReaderAccepts(t *testing.T) {
 	tree := schemaTree(t)
 	paths := leaves(tree, "")
-	text := rapid.OneOf(rapid.StringMatching(`[+]?[0-9]{0,3}[.]?[0-9]{0,2}(ns|us|µs|ms|s|m|h)?`), rapid.StringMatching(`[0-9]{1,5} ?(-|B|KiB|MiB)? ?[0-9]{0,5}`),
+	text := rapid.OneOf(rapid.StringMatching(`[+]?[0-9]{0,3}[.]?[0-9]{0,2}(ns|us|µs|ms|s|m|h)?`),
+		rapid.StringMatching(`[0-9]{1,5} ?(-|B|KiB|MiB)? ?[0-9]{0,5}`),
 		rapid.StringMatching(`/?[A-Za-z0-9._:=-]{0,9}`), rapid.String())
-	leaf := rapid.OneOf(rapid.Custom(func(t *rapid.T) any { return text.Draw(t, "text") }), rapid.Custom(func(t *rapid.T) any { return rapid.IntRange(-2, 70_000).Draw(t, "integer") }),
-		rapid.Custom(func(t *rapid.T) any { return rapid.Bool().Draw(t, "boolean") }), rapid.Custom(func(t *rapid.T) any { return rapid.Float64Range(-1, 1001).Draw(t, "number") }))
-	value := rapid.OneOf(leaf, leaf, rapid.Custom(func(t *rapid.T) any { return rapid.SliceOfN(leaf, 0, 3).Draw(t, "list") }),
+	leaf := rapid.OneOf(rapid.Custom(func(t *rapid.T) any { return text.Draw(t, "text") }),
+		rapid.Custom(func(t *rapid.T) any { return rapid.IntRange(-2, 70_000).Draw(t, "integer") }),
+		rapid.Custom(func(t *rapid.T) any { return rapid.Bool().Draw(t, "boolean") }),
+		rapid.Custom(func(t *rapid.T) any { return rapid.Float64Range(-1, 1001).Draw(t, "number") }))
+	value := rapid.OneOf(leaf, leaf, rapid.Custom(
+		func(t *rapid.T) any { return rapid.SliceOfN(leaf, 0, 3).Draw(t, "list") }),
 		rapid.Custom(func(t *rapid.T) any { return rapid.MapOfN(text, leaf, 0, 3).Draw(t, "mapping") }))
 	rapid.Check(t, func(t *rapid.T) {
 		file := smallFile()
@@ -265,11 +288,13 @@ func refusals(schema map[string]any, v any, at string) (list []string) {
 				refuse("does not match %v", says)
 			}
 		case "minLength", "maxLength":
-			if n := float64(utf8.RuneCountInString(text)); isText && (word == "minLength" && n < limit || word == "maxLength" && n > limit) {
+			if n := float64(utf8.RuneCountInString(text)); isText &&
+				(word == "minLength" && n < limit || word == "maxLength" && n > limit) {
 				refuse("has a wrong length")
 			}
 		case "minimum", "maximum", "exclusiveMaximum":
-			if isNumber && (word == "minimum" && number < limit || word == "maximum" && number > limit || word == "exclusiveMaximum" && number >= limit) {
+			if isNumber && (word == "minimum" && number < limit || word == "maximum" && number > limit ||
+				word == "exclusiveMaximum" && number >= limit) {
 				refuse("is beyond its %s", word)
 			}
 		case "minItems":

@@ -10,7 +10,8 @@ import (
 )
 
 func TestASecretLookingNameUnderEnvIsASecret(t *testing.T) {
-	f := good(t, "defaults: {env: {API_KEY: k, LOG_LEVEL: info}}\ninstances: [{id: a, args: [x], env: {DB_PASSWORD: p, MODE: m}}, {id: b, args: [x]}]")
+	f := good(t, "defaults: {env: {API_KEY: k, LOG_LEVEL: info}}\ninstances: [{id: a, args: [x], env: {DB_PASSWORD: "+
+		"p, MODE: m}}, {id: b, args: [x]}]")
 	require.Equal(t, []string{"API_KEY", "DB_PASSWORD"}, f.Instances[0].Secrets)
 	require.Equal(t, []string{"API_KEY"}, f.Instances[1].Secrets)
 	require.Empty(t, good(t, "instances: [{id: a, args: [x], env: {MODE: m}}]").Instances[0].Secrets)
@@ -42,7 +43,8 @@ func TestATokenIsReadAndNeverShown(t *testing.T) {
 	_, err = assembled(text, nil)
 	require.ErrorContains(t, err, `api.token_file "/etc/procman/t": file does not exist`+help)
 	_, err = assembled("api: {listen: ':1'}\ninstances: []", nil)
-	require.ErrorContains(t, err, ":1:15: api.token_file is missing; api.listen needs one: head -c 32 /dev/urandom | base64 > FILE; chmod 600 FILE")
+	require.ErrorContains(t, err, ":1:15: api.token_file is missing; api.listen needs one: head -c 32 /dev/urandom | "+
+		"base64 > FILE; chmod 600 FILE")
 	both := "api: {listen: '127.0.0.1:1', token_file: t, read_token_file: r}\ninstances: []"
 	f, err = assembled(both, map[string]string{"/etc/procman/t": token, "/etc/procman/r": "hunter3-hunter3-hunter3"})
 	require.NoError(t, err)
@@ -77,17 +79,23 @@ func TestASecretInTheWrongPlaceIsNotShown(t *testing.T) {
 
 // An alias brings a value to where messages quote what they refuse.
 func TestASecretThatAnAliasBringsElsewhereIsNotQuoted(t *testing.T) {
-	for _, key := range []string{"health: {interval: *s}", "health: {path: *s}", "health: {failures: *s}", "restart: {mode: *s}", "restart: {jitter: *s}", "start: {deadline: *s}",
-		"enabled: *s", "id: *s", "env_file: *s", "args: [*s]", "restart: *s", "health: {<<: *e}", "health: {interval: *n}", "args: [*p]", "id: *long"} {
-		text := "instances:\n- {id: first, args: [x], env: &e {A: &s hunter2/!, B: &n 4711, C: &p \"hunter2 {no}\", interval: hunter2, D: &long hunter2" + strings.Repeat("x", 200) + "}}\n" +
+	for _, key := range []string{"health: {interval: *s}", "health: {path: *s}", "health: {failures: *s}",
+		"restart: {mode: *s}", "restart: {jitter: *s}", "start: {deadline: *s}",
+		"enabled: *s", "id: *s", "env_file: *s", "args: [*s]", "restart: *s", "health: {<<: *e}",
+		"health: {interval: *n}", "args: [*p]", "id: *long"} {
+		text := "instances:\n- {id: first, args: [x], env: &e {A: &s hunter2/!, B: &n 4711, C: &p \"hunter2 {no}\", " +
+			"interval: hunter2, D: &long hunter2" + strings.Repeat("x", 200) + "}}\n" +
 			"- {args: [x], " + key + "}\n"
 		_, err := Parse("/f", []byte(text), host(nil))
 		require.Error(t, err, key)
 		require.NotContains(t, err.Error(), "hunter2", key)
 		require.NotContains(t, err.Error(), "4711", key)
 	}
-	for _, key := range []string{"output: {max_size: *s}", "ports: {range: *s}", "ports: {range: *n}", "ports: {range: *r}", "log: {level: *s}", "include: *s", "include: [*s]", "metrics: {listen: *s}", "executable: *n"} {
-		text := "instances:\n- {id: first, args: [x], env: {A: &s hunter2/!, B: &n 10-4711, C: &r 60000-4711}}\n" + key + "\n"
+	for _, key := range []string{"output: {max_size: *s}", "ports: {range: *s}", "ports: {range: *n}",
+		"ports: {range: *r}", "log: {level: *s}", "include: *s", "include: [*s]", "metrics: {listen: *s}",
+		"executable: *n"} {
+		text := "instances:\n- {id: first, args: [x], env: {A: &s hunter2/!, B: &n 10-4711, C: &r 60000-4711}}\n" +
+			key + "\n"
 		if _, err := Parse("/f", []byte(text), host(nil)); err != nil {
 			require.NotContains(t, err.Error(), "hunter2", key)
 			require.NotContains(t, err.Error(), "4711", key)

@@ -10,16 +10,17 @@ import (
 	"slices"
 )
 
-// Snapshot is all that a configuration was read from: whoever has it can read the configuration again when the files are
-// broken or gone. It holds every secret they hold. It is not to be changed.
+// Snapshot is all that a configuration was read from: whoever has it can read the configuration again when the files
+// are broken or gone. It holds every secret they hold. It is not to be changed.
 type Snapshot struct {
-	Path  string              `json:"path"`           // of the configuration, absolute; its text is one of Files
-	Files map[string][]byte   `json:"files"`          // by absolute path
-	Dirs  map[string][]string `json:"dirs,omitempty"` // the names in the directories that are included, by absolute path
+	Path  string            `json:"path"`  // of the configuration, absolute; its text is one of Files
+	Files map[string][]byte `json:"files"` // by absolute path
+	// the names in the directories that are included, by absolute path
+	Dirs map[string][]string `json:"dirs,omitempty"`
 }
 
-// Parse reads the configuration from the snapshot alone, and from the environment of this host. Relative paths mean what they
-// meant in the file.
+// Parse reads the configuration from the snapshot alone, and from the environment of this host. Relative paths mean
+// what they meant in the file.
 func (s Snapshot) Parse() (*File, error) {
 	h := DaemonHost()
 	h.Group = nil // one that is gone since then keeps no list from being in force
@@ -63,7 +64,8 @@ func (h Host) recorded(s *Snapshot) Host {
 
 // Equal reports whether the same was read.
 func (s Snapshot) Equal(o Snapshot) bool {
-	return s.Path == o.Path && maps.EqualFunc(s.Files, o.Files, slices.Equal[[]byte]) && maps.EqualFunc(s.Dirs, o.Dirs, slices.Equal[[]string])
+	return s.Path == o.Path && maps.EqualFunc(s.Files, o.Files, slices.Equal[[]byte]) &&
+		maps.EqualFunc(s.Dirs, o.Dirs, slices.Equal[[]string])
 }
 
 // says reports whether the configuration's own text is this one.

@@ -21,7 +21,8 @@ type source struct {
 }
 
 func newSource(path, text string) *source {
-	return &source{path: path, text: text, hidden: map[int]int{}, lines: sync.OnceValue(func() []string { return strings.Split(text, "\n") })}
+	return &source{path: path, text: text, hidden: map[int]int{},
+		lines: sync.OnceValue(func() []string { return strings.Split(text, "\n") })}
 }
 
 // hideValue keeps what follows the key at the column from being shown.
@@ -102,10 +103,10 @@ var (
 	newEntry = pattern(`^[ \t]*(?:- *[&*]|\.\.\.|---)`)
 )
 
-// hideSecrets hides the values of every env mapping, of every line that begins with a key which is not ours, and of such
-// a key that looks like the name of a secret, wherever it stands. It
-// goes by the look of the lines alone, so that it also holds for a file that does not parse, and rather hides too much
-// than too little: an env reaches an error by a slip in its name, its indentation or its quotes.
+// hideSecrets hides the values of every env mapping, of every line that begins with a key which is not ours, and of
+// such a key that looks like the name of a secret, wherever it stands. It goes by the look of the lines alone, so that
+// it also holds for a file that does not parse, and rather hides too much than too little: an env reaches an error by a
+// slip in its name, its indentation or its quotes.
 func (s *source) hideSecrets(ours map[string]bool) {
 	var (
 		inside   bool
@@ -151,7 +152,8 @@ func (s *source) hideSecrets(ours map[string]bool) {
 	}
 }
 
-// secretValues returns where in a line the values of an env mapping, or a secret, may begin; -1 if nothing looks like one.
+// secretValues returns where in a line the values of an env mapping, or a secret, may begin; -1 if nothing looks like
+// one.
 func secretValues(line string, ours map[string]bool) int {
 	from := -1
 	for _, at := range envKey().FindAllStringSubmatchIndex(line, -1) {

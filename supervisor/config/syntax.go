@@ -66,20 +66,23 @@ func screenText(text []byte) *fault {
 	return nil
 }
 
-// oddBlank is a blank of Unicode where YAML takes the structure from: before a line, behind a - or behind a key. YAML knows the
-// plain blank only, and takes the line for text.
-var oddBlank = pattern("^[ \\t]*(?:-[ \\t]+)*(?:-|[A-Za-z_][A-Za-z0-9_]*:)?([\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff])")
+// oddBlank is a blank of Unicode where YAML takes the structure from: before a line, behind a - or behind a key. YAML
+// knows the plain blank only, and takes the line for text.
+var oddBlank = pattern(
+	"^[ \\t]*(?:-[ \\t]+)*(?:-|[A-Za-z_][A-Za-z0-9_]*:)?([\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff])")
 
 func screenBlanks(text string) *fault {
 	text = strings.TrimPrefix(text, "\ufeff")
-	if !strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII && (unicode.IsSpace(r) || r == 0x200b || r == 0xfeff) }) {
+	if !strings.ContainsFunc(text,
+		func(r rune) bool { return r > unicode.MaxASCII && (unicode.IsSpace(r) || r == 0x200b || r == 0xfeff) }) {
 		return nil
 	}
 	for n, line := range strings.Split(text, "\n") {
 		if m := oddBlank().FindStringSubmatchIndex(line); m != nil {
 			r, _ := utf8.DecodeRuneInString(line[m[2]:])
 			return &fault{n + 1, utf8.RuneCountInString(line[:m[2]]) + 1,
-				fmt.Sprintf("%U stands here, which looks like a blank and is none for YAML; write a plain blank (in a text: put that in quotes, with \\u%04x)", r, r)}
+				fmt.Sprintf("%U stands here, which looks like a blank and is none for YAML; write a plain blank (in "+
+					"a text: put that in quotes, with \\u%04x)", r, r)}
 		}
 	}
 	return nil

@@ -133,7 +133,10 @@ func (d *decoder) read(v value, k messages.Kind, words []string) (any, bool) {
 		n, ok := parsed(d, v, aSize, parseBytes)
 		return int64(n), ok
 	case kindPorts:
-		return parsed(d, v, aRange, func(text string, _ bool) (string, error) { return text, new(portRange).UnmarshalText([]byte(text)) })
+		return parsed(d, v, aRange, func(text string, _ bool) (string,
+			error) {
+			return text, new(portRange).UnmarshalText([]byte(text))
+		})
 	}
 	return d.text(v)
 }
@@ -224,7 +227,8 @@ func (d *decoder) text(v value) (string, bool) {
 func (d *decoder) pathText(v value) (string, bool) {
 	text, ok := d.text(v)
 	if ok && (text == "~" || strings.HasPrefix(text, "~/")) {
-		d.failf(v.at, "%s is %s; ~ is not expanded here: write the whole path, or ./~ if a directory of that name is meant", v.name, v.quoted(text))
+		d.failf(v.at, "%s is %s; ~ is not expanded here: write the whole path, or ./~ if a directory of that name is "+
+			"meant", v.name, v.quoted(text))
 		return "", false
 	}
 	return text, ok

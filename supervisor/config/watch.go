@@ -15,10 +15,12 @@ import (
 )
 
 const (
-	pollBlind  = 2 * time.Second       // while some directory cannot be watched
-	pollSafety = 30 * time.Second      // while it lies where others than this host may change it, as on a network file system
-	pollSure   = 10 * time.Minute      // else; it sees what no watch does: a file system that is mounted over it
-	lookSoon   = 20 * time.Millisecond // after an event: a thousand fragments that are written at once are looked at once
+	pollBlind = 2 * time.Second // while some directory cannot be watched
+	// while it lies where others than this host may change it, as on a network file system
+	pollSafety = 30 * time.Second
+	pollSure   = 10 * time.Minute // else; it sees what no watch does: a file system that is mounted over it
+	// after an event: a thousand fragments that are written at once are looked at once
+	lookSoon = 20 * time.Millisecond
 )
 
 // sights are what is to be watched: files, and directories for the fragments in them. Paths are absolute.
@@ -162,7 +164,8 @@ func (w *watcher) follow() (anew bool) {
 		}
 	}
 	dirs := slices.Collect(maps.Keys(w.dirs))
-	w.sure = w.names.Follow(dirs...) == nil && !slices.ContainsFunc(dirs, func(dir string) bool { return !record.Local(dir) })
+	w.sure = w.names.Follow(dirs...) == nil && !slices.ContainsFunc(dirs,
+		func(dir string) bool { return !record.Local(dir) })
 	return anew || w.blank
 }
 
@@ -174,7 +177,8 @@ func (w *watcher) unwatch(dir string) {
 func (w *watcher) warn(err error) {
 	if !w.warned {
 		w.warned = true
-		w.log.Warn(w.name()+" cannot be watched; looking at it again and again instead", "every", w.blind.String(), "error", err)
+		w.log.Warn(w.name()+" cannot be watched; looking at it again and again instead", "every", w.blind.String(),
+			"error", err)
 	}
 }
 

@@ -18,7 +18,8 @@ func TestWhatAnEventHasToldIsNotSaidAgainByTheLookThatFollows(t *testing.T) {
 	require.NoError(t, err)
 	defer watch.Close()
 	touched := make(chan struct{}, 1)
-	w := &watcher{log: slog.New(slog.DiscardHandler), fs: watch, touched: touched, sights: sights{files: []string{path}}}
+	w := &watcher{log: slog.New(slog.DiscardHandler), fs: watch, touched: touched,
+		sights: sights{files: []string{path}}}
 	said := func() bool {
 		select {
 		case <-touched:

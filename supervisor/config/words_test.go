@@ -33,7 +33,8 @@ func TestTheLineOfAFaultIsShownWhereNoSecretIs(t *testing.T) {
 
 func TestATildeIsNotTakenForADirectory(t *testing.T) {
 	for _, text := range []string{
-		"executable: ~/app\ninstances: []", "state_dir: ~/st\ninstances: []", "socket: ~/s\ninstances: []", "include: ~/d\ninstances: []",
+		"executable: ~/app\ninstances: []", "state_dir: ~/st\ninstances: []", "socket: ~/s\ninstances: []",
+		"include: ~/d\ninstances: []",
 		"instances: [{id: a, args: [x], work_dir: ~/app}]", "instances: [{id: a, args: [x], executable: ~/app}]",
 		"instances: [{id: a, args: [x], env_file: ~/app}]", "instances: [{id: a, db_name: d, wasm_path: ~/app}]",
 		"api: {listen: ':1', token_file: ~/t}\ninstances: []", "instances: [{id: a, args: [x], work_dir: '~'}]",

@@ -47,7 +47,8 @@ type Parts struct {
 // Prepare opens the parts. The error says which of them could not be had.
 func Prepare(o Options) (_ *Parts, err error) {
 	log := cmp.Or(o.Supervisor.Logger, slog.Default())
-	o.Supervisor.Logger, o.Output.Logger, o.Ports.Logger = log, cmp.Or(o.Output.Logger, log), cmp.Or(o.Ports.Logger, log)
+	o.Supervisor.Logger, o.Output.Logger, o.Ports.Logger = log, cmp.Or(o.Output.Logger, log),
+		cmp.Or(o.Ports.Logger, log)
 	if o.Ports.First == 0 && o.Ports.Last == 0 {
 		o.Ports.First, o.Ports.Last, o.Ports.Hold = 30000, 31000, true
 	}
@@ -121,8 +122,8 @@ type Engine struct {
 	*Parts
 }
 
-// Open adopts what a predecessor left in the state directory, and from then on keeps exactly the instances of the provider
-// running. The error says which part could not be had; no process has been touched then.
+// Open adopts what a predecessor left in the state directory, and from then on keeps exactly the instances of the
+// provider running. The error says which part could not be had; no process has been touched then.
 func Open(o Options) (*Engine, error) {
 	parts, err := Prepare(o)
 	if err != nil {

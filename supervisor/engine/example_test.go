@@ -21,7 +21,8 @@ var quiet = slog.New(slog.DiscardHandler)
 // server is an instance: any server that takes a port will do. Here it is this test binary.
 func server(id messages.InstanceID) messages.AppInstance {
 	return messages.AppInstance{
-		InstanceID: id, Executable: os.Args[0], Args: []string{"{port}"}, Env: map[string]string{fake.ServerVariable: "1"},
+		InstanceID: id, Executable: os.Args[0], Args: []string{"{port}"},
+		Env:    map[string]string{fake.ServerVariable: "1"},
 		Health: messages.HealthPolicy{Interval: time.Second},
 	}
 }

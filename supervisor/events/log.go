@@ -62,7 +62,8 @@ func Open(path string, o Options) (*Log, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Log{path: path, max: o.MaxSize, log: o.Logger, changed: make(chan struct{}), closing: make(chan struct{}), done: make(chan struct{})}
+	l := &Log{path: path, max: o.MaxSize, log: o.Logger, changed: make(chan struct{}), closing: make(chan struct{}),
+		done: make(chan struct{})}
 	l.more = sync.NewCond(&l.mu)
 	if err := l.open(); err != nil {
 		return nil, fmt.Errorf("no event log can be kept; make room for one at %s: %w", path, err)
@@ -153,7 +154,8 @@ func (l *Log) run() {
 			return
 		}
 		if lost > 0 {
-			events = append([]messages.Event{{At: time.Now(), What: messages.EventsLost, By: messages.ByManager, Bad: true,
+			events = append([]messages.Event{{At: time.Now(), What: messages.EventsLost,
+				By: messages.ByManager, Bad: true,
 				Why: fmt.Sprintf("%d events could not be written", lost)}}, events...)
 		}
 		if err := l.write(events); err != nil {
@@ -261,11 +263,13 @@ func (l *Log) turnEra() {
 	l.era++
 }
 
-// trim puts the newest half of the file in its place. When that fails it is tried again later: the file is a bit larger.
+// trim puts the newest half of the file in its place. When that fails it is tried again later: the file is a bit
+// larger.
 func (l *Log) trim() {
 	if err := l.halve(); err != nil {
 		l.trimAt = l.size + l.max/8
-		l.log.Warn("the event log could not be cut down to size; that is tried again", "path", l.path, "bytes", l.size, "error", err)
+		l.log.Warn("the event log could not be cut down to size; that is tried again", "path", l.path, "bytes",
+			l.size, "error", err)
 	}
 }
 

@@ -36,7 +36,8 @@ func open(t testing.TB, path string, o Options) *Log {
 }
 
 func event(n int) messages.Event {
-	return messages.Event{At: time.Now(), What: messages.InstanceStarted, ID: messages.InstanceID(fmt.Sprint("i", n%3)), By: messages.ByManager, Run: n}
+	return messages.Event{At: time.Now(), What: messages.InstanceStarted, ID: messages.InstanceID(fmt.Sprint("i", n%3)),
+		By: messages.ByManager, Run: n}
 }
 
 // runs returns the numbers of the events that a query gives, as event made them; 0 for one that tells of lost ones.
@@ -81,7 +82,8 @@ func TestWhatIsAppendedIsReadInItsOrderAlsoByALaterManager(t *testing.T) {
 	all, last := runs(t, l, messages.EventQuery{})
 	require.Equal(t, upTo(10), all)
 	l.Append(event(11))
-	require.Eventually(t, func() bool { all, _ = runs(t, l, messages.EventQuery{Since: last}); return len(all) == 1 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { all, _ = runs(t, l, messages.EventQuery{Since: last}); return len(all) == 1 },
+		time.Minute, time.Millisecond)
 	require.Equal(t, []int{11}, all)
 	info, err := os.Stat(path)
 	require.NoError(t, err)
@@ -188,7 +190,8 @@ func TestALogOfGarbageIsPassedOver(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, append(bytes.Repeat([]byte{0}, 100000), '\n'), 0o600))
 	l := open(t, path, Options{})
 	l.Append(event(1))
-	require.Eventually(t, func() bool { got, _ := runs(t, l, messages.EventQuery{}); return len(got) == 1 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { got, _ := runs(t, l, messages.EventQuery{}); return len(got) == 1 },
+		time.Minute, time.Millisecond)
 }
 
 func TestCursorsOfALogThatWasDeletedAreNeverGivenAgain(t *testing.T) {
@@ -259,7 +262,8 @@ func TestTheLogIsBoundedAndAFollowerMissesNothing(t *testing.T) {
 	}
 	for n := 2; n <= all; n++ {
 		l.Append(event(n))
-		for n%20 == 0 && slices.ContainsFunc([]*atomic.Int64{&slowest[0], &slowest[1], &slowest[2]}, func(s *atomic.Int64) bool { return s.Load() < int64(n-20) }) {
+		for n%20 == 0 && slices.ContainsFunc([]*atomic.Int64{&slowest[0], &slowest[1], &slowest[2]},
+			func(s *atomic.Int64) bool { return s.Load() < int64(n-20) }) {
 			time.Sleep(50 * time.Microsecond) // a reader that lags by half the log would rightly miss some
 		}
 	}
@@ -345,17 +349,20 @@ func TestEventsThatCannotBeWrittenAreCounted(t *testing.T) {
 	var said bytes.Buffer
 	l := open(t, path, Options{Logger: slog.New(slog.NewTextHandler(&lockedBuffer{to: &said}, nil))})
 	l.Append(event(1))
-	require.Eventually(t, func() bool { got, _ := runs(t, l, messages.EventQuery{}); return len(got) == 1 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { got, _ := runs(t, l, messages.EventQuery{}); return len(got) == 1 },
+		time.Minute, time.Millisecond)
 	// A directory in its place: the disk says no.
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, os.Mkdir(path, 0o700))
 	for n := 2; n <= 5; n++ {
 		l.Append(event(n))
 	}
-	require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.lost == 4 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.lost == 4 }, time.Minute,
+		time.Millisecond)
 	require.NoError(t, os.Remove(path))
 	l.Append(event(6))
-	require.Eventually(t, func() bool { got, _ := runs(t, l, messages.EventQuery{}); return len(got) == 2 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { got, _ := runs(t, l, messages.EventQuery{}); return len(got) == 2 },
+		time.Minute, time.Millisecond)
 	var why string
 	for logged, err := range l.Read(t.Context(), messages.EventQuery{}) {
 		require.NoError(t, err)
@@ -424,8 +431,10 @@ func (l *Log) busy() bool {
 }
 
 func TestAnEventKeepsEveryFieldOnItsWay(t *testing.T) {
-	e := messages.Event{Cursor: 7, At: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), What: messages.InstanceRestarting, ID: "web", By: "uid 1000", Command: "restart",
-		Phase: messages.Backoff, Run: 2, PID: 3, Port: 4, Why: "exited with code 1", Bad: true, Exit: &messages.Exit{Code: 1, Known: true, Reason: messages.ReasonExit},
+	e := messages.Event{Cursor: 7, At: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), What: messages.InstanceRestarting,
+		ID: "web", By: "uid 1000", Command: "restart",
+		Phase: messages.Backoff, Run: 2, PID: 3, Port: 4, Why: "exited with code 1", Bad: true,
+		Exit:  &messages.Exit{Code: 1, Known: true, Reason: messages.ReasonExit},
 		Delay: 1500 * time.Millisecond, Attempt: 5}
 	text, err := json.Marshal(e)
 	require.NoError(t, err)

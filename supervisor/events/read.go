@@ -21,8 +21,8 @@ import (
 // lookBack bounds how far Read goes back for the newest events of one instance, in bytes.
 const lookBack = 4 << 20
 
-// Read returns the events that are asked for, oldest first, and, if the query says so, new ones until ctx ends or the Log
-// is closed. It holds up nobody.
+// Read returns the events that are asked for, oldest first, and, if the query says so, new ones until ctx ends or the
+// Log is closed. It holds up nobody.
 func (l *Log) Read(ctx context.Context, q messages.EventQuery) iter.Seq2[messages.LoggedEvent, error] {
 	return func(yield func(messages.LoggedEvent, error) bool) {
 		r := reader{log: l, ctx: ctx, q: q, seen: q.Since, yield: yield}
@@ -39,8 +39,8 @@ func (l *Log) Read(ctx context.Context, q messages.EventQuery) iter.Seq2[message
 	}
 }
 
-// ReadFile returns the events that are asked for of the log at path, whether or not anybody writes it. It changes nothing
-// there, and ends where the file does.
+// ReadFile returns the events that are asked for of the log at path, whether or not anybody writes it. It changes
+// nothing there, and ends where the file does.
 func ReadFile(ctx context.Context, path string, q messages.EventQuery) iter.Seq2[messages.LoggedEvent, error] {
 	q.Follow = false
 	return (&Log{path: path}).Read(ctx, q)
@@ -197,7 +197,8 @@ func (r *reader) begin() error {
 }
 
 func (r *reader) giveLost(cursor messages.Cursor, why string) bool {
-	line, err := json.Marshal(messages.Event{Cursor: cursor, At: time.Now(), What: messages.EventsLost, By: messages.ByManager, Why: why, Bad: true})
+	line, err := json.Marshal(messages.Event{Cursor: cursor, At: time.Now(), What: messages.EventsLost,
+		By: messages.ByManager, Why: why, Bad: true})
 	if err != nil {
 		return true // an event always has a form
 	}

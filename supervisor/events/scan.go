@@ -13,8 +13,8 @@ import (
 // chunk is how much is read at a time.
 const chunk = 64 << 10
 
-// unseal returns the event that a line, without its end, is; false if it is none, or a damaged one. It may write into the
-// line.
+// unseal returns the event that a line, without its end, is; false if it is none, or a damaged one. It may write into
+// the line.
 func unseal(line []byte) (messages.LoggedEvent, bool) {
 	event, whole := record.UnsealLine(line)
 	digits, is := bytes.CutPrefix(event, []byte(`{"cursor":`))
@@ -82,7 +82,8 @@ func lineAt(file io.ReaderAt, at, end int64) ([]byte, error) {
 // search returns the offset of the first line for which is holds, by halving: it must hold for every line after that.
 // Lines that are no events are passed over.
 func search(file io.ReaderAt, end int64, is func(messages.LoggedEvent) bool) (int64, error) {
-	low, high := int64(0), end // it does not hold for what begins before low, and does for the first event at high or later
+	// it does not hold for what begins before low, and does for the first event at high or later
+	low, high := int64(0), end
 	for high-low > chunk {
 		middle, err := lineStart(file, (low+high)/2, high)
 		if err != nil {
@@ -114,8 +115,8 @@ func search(file io.ReaderAt, end int64, is func(messages.LoggedEvent) bool) (in
 	return end, nil
 }
 
-// firstEvent returns the first event of a line that begins at the offset or later, where that line is, and its size; nil if
-// there is none.
+// firstEvent returns the first event of a line that begins at the offset or later, where that line is, and its size;
+// nil if there is none.
 func firstEvent(file io.ReaderAt, at, end int64) (start, size int64, e *messages.LoggedEvent, err error) {
 	for at < end {
 		line, err := lineAt(file, at, end)

@@ -9,7 +9,8 @@ import (
 	"procman/supervisor/plan"
 )
 
-// Preview returns what would become of the instance if the list said next of it (nil: nothing), and whether anything would.
+// Preview returns what would become of the instance if the list said next of it (nil: nothing), and whether anything
+// would.
 func Preview(v View, next *plan.App, t Terms, now time.Time) (messages.Change, bool) {
 	after := v
 	after.Unread = false
@@ -18,7 +19,8 @@ func Preview(v View, next *plan.App, t Terms, now time.Time) (messages.Change, b
 	}
 	p := preview{now: v.future(now), then: after.future(now).agree(), t: t.WithDefaults()}
 	switch {
-	case next == nil && v.Listed == nil && len(p.then.actions) == 0, next != nil && v.Listed != nil && v.Listed.Equal(after.Listed):
+	case next == nil && v.Listed == nil && len(p.then.actions) == 0,
+		next != nil && v.Listed != nil && v.Listed.Equal(after.Listed):
 		return messages.Change{}, false
 	}
 	c := messages.Change{ID: v.ID, Kind: p.kind(), Fields: []messages.FieldChange{}}
@@ -71,11 +73,13 @@ func (p preview) why(c messages.Change) string {
 	case next.Disabled:
 		return "disabled in " + p.t.Next + ", so nothing runs: " + changed(c.Fields, messages.Noted)
 	case p.then.Hold.On:
-		return "held down by an operator, so nothing runs until " + of(p.t.Start, p.then.ID) + ": " + changed(c.Fields, messages.Noted)
+		return "held down by an operator, so nothing runs until " + of(p.t.Start, p.then.ID) + ": " +
+			changed(c.Fields, messages.Noted)
 	case was.Disabled:
 		return "enabled in " + p.t.Next
 	case c.Kind == messages.ChangeStart && idle:
-		return fmt.Sprintf("it is %s, and an edit of that starts it at once: %s", phase, changed(c.Fields, messages.Wished))
+		return fmt.Sprintf("it is %s, and an edit of that starts it at once: %s", phase,
+			changed(c.Fields, messages.Wished))
 	case c.Kind == messages.ChangeRestart:
 		return changed(c.Fields, messages.Respawns)
 	case idle:

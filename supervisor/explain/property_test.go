@@ -88,18 +88,22 @@ func (w walker) anyEvent(t *rapid.T) plan.Event {
 	if w.Live() && w.Phase != messages.Backoff {
 		events = append(events, plan.Lost{}, plan.Exited{Exit: end}, plan.Exited{Exit: end, Conflict: code == 1})
 	}
-	launched := plan.Launched{PID: 4000 + w.Run, Port: 30001, StartedAt: w.now, SpecHash: w.Spec, Adopted: w.Adoptions > 0}
+	launched := plan.Launched{PID: 4000 + w.Run, Port: 30001, StartedAt: w.now, SpecHash: w.Spec,
+		Adopted: w.Adoptions > 0}
 	switch {
 	case w.Phase == messages.Starting && launching:
-		events = append(events, launched, launched, launched, plan.Refused{Err: &messages.StartError{Fault: rapid.SampledFrom([]messages.StartFault{
-			messages.FaultNoPort, messages.FaultUnclear, messages.FaultNotTaken, messages.FaultElsewhere}).Draw(t, "fault")}},
+		events = append(events, launched, launched, launched,
+			plan.Refused{Err: &messages.StartError{Fault: rapid.SampledFrom([]messages.StartFault{
+				messages.FaultNoPort, messages.FaultUnclear, messages.FaultNotTaken, messages.FaultElsewhere}).Draw(t,
+				"fault")}},
 			plan.LaunchFailed{Err: &messages.StartError{Fault: messages.FaultWasmMissing}})
 	case w.Phase == messages.Stopping && launching:
 		events = append(events, launched, plan.LaunchFailed{Err: messages.ErrNoRun})
 	case w.Phase == messages.Starting, w.Phase == messages.Running:
 		p := messages.Probe{OK: rapid.Bool().Draw(t, "ok"), At: w.now}
 		events = append(events, plan.Probed{Probe: p}, plan.Probed{Probe: p}, plan.Ready{}, plan.Ready{},
-			plan.Unhealthy{Cause: "x", Since: w.now, Conflict: code == 3}, plan.Lingers{Exit: &end, Rest: []messages.Member{{PID: 9}}})
+			plan.Unhealthy{Cause: "x", Since: w.now, Conflict: code == 3},
+			plan.Lingers{Exit: &end, Rest: []messages.Member{{PID: 9}}})
 	case w.Phase == messages.Stopping:
 		events = append(events, plan.Lingers{Exit: &end, Rest: []messages.Member{{PID: 9}}})
 	}
@@ -107,14 +111,17 @@ func (w walker) anyEvent(t *rapid.T) plan.Event {
 }
 
 func anyApp(t *rapid.T) *plan.App {
-	a := messages.AppInstance{InstanceID: "web", DbName: "a.db", WasmPath: rapid.SampledFrom([]string{"a.wasm", "b.wasm"}).Draw(t, "wasm"),
+	a := messages.AppInstance{InstanceID: "web", DbName: "a.db",
+		WasmPath: rapid.SampledFrom([]string{"a.wasm", "b.wasm"}).Draw(t, "wasm"),
 		Labels:   map[string]string{"v": rapid.SampledFrom([]string{"1", "2"}).Draw(t, "label")},
 		Disabled: rapid.IntRange(0, 4).Draw(t, "disabled") == 0}
 	if rapid.IntRange(0, 5).Draw(t, "env") == 0 {
 		a.EnvFault = "no such file"
 	}
-	a.Restart = messages.RestartPolicy{Jitter: 0.5, StableAfter: 10 * time.Second, MaxAttempts: rapid.SampledFrom([]int{0, 0, 2, 4}).Draw(t, "attempts"),
-		Mode: rapid.SampledFrom([]messages.RestartMode{messages.RestartAlways, messages.RestartOnFailure, messages.RestartNever}).Draw(t, "mode")}
+	a.Restart = messages.RestartPolicy{Jitter: 0.5, StableAfter: 10 * time.Second,
+		MaxAttempts: rapid.SampledFrom([]int{0, 0, 2, 4}).Draw(t, "attempts"),
+		Mode: rapid.SampledFrom([]messages.RestartMode{messages.RestartAlways, messages.RestartOnFailure,
+			messages.RestartNever}).Draw(t, "mode")}
 	app, err := plan.NewApp(a)
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +132,8 @@ func anyApp(t *rapid.T) *plan.App {
 // reborn is the instance as the next manager has it before it knows the list.
 func (w walker) reborn(t *rapid.T) walker {
 	mem := w.Memory(w.Hold.On)
-	found := &messages.Survivor{ID: "web", Run: w.Run, PID: w.PID, Port: w.Port, StartedAt: w.StartedAt, SpecHash: w.Spec, Alive: w.Live(), Exit: messages.Exit{Code: 1, Known: true}}
+	found := &messages.Survivor{ID: "web", Run: w.Run, PID: w.PID, Port: w.Port, StartedAt: w.StartedAt,
+		SpecHash: w.Spec, Alive: w.Live(), Exit: messages.Exit{Code: 1, Known: true}}
 	if rapid.IntRange(0, 2).Draw(t, "died") == 0 {
 		found.Alive = false
 	}
@@ -136,7 +144,8 @@ func (w walker) reborn(t *rapid.T) walker {
 // What is announced of an instance, in whatever state it has come to, is what the core then does.
 func TestWhatIsAnnouncedIsWhatThenHappens(t *testing.T) {
 	seen := map[string]int{}
-	all := []string{"start", "stop", "restart", "apply", "at once", "after", "mode", "given up", "list", "stopping", "waits", "due", "down"}
+	all := []string{"start", "stop", "restart", "apply", "at once", "after", "mode", "given up", "list", "stopping",
+		"waits", "due", "down"}
 	missing := func(what string) bool { return seen[what] == 0 }
 	for n := 0; n < 10 || n < 200 && slices.ContainsFunc(all, missing); n++ {
 		rapid.Check(t, func(t *rapid.T) { announce(t, seen) })
@@ -149,7 +158,8 @@ func TestWhatIsAnnouncedIsWhatThenHappens(t *testing.T) {
 func announce(t *rapid.T, seen map[string]int) {
 	w := walker{View: View{Instance: plan.New("web")}, now: now}
 	for range rapid.IntRange(0, 25).Draw(t, "steps") {
-		w.now, w.actions = w.now.Add(rapid.SampledFrom([]time.Duration{0, 100 * time.Millisecond, 3 * time.Second, time.Minute}).Draw(t, "pass")), nil
+		w.now, w.actions = w.now.Add(rapid.SampledFrom([]time.Duration{0, 100 * time.Millisecond, 3 * time.Second,
+			time.Minute}).Draw(t, "pass")), nil
 		switch rapid.IntRange(0, 11).Draw(t, "what") {
 		case 0, 1:
 			w = w.list(anyApp(t))
@@ -194,7 +204,8 @@ func checkPreview(t *rapid.T, w walker, next *plan.App, seen map[string]int) {
 	t.Logf("%s %s: %s, %s", w.Phase, c.Kind, c.Why, after.Phase)
 	switch c.Kind {
 	case messages.ChangeStart:
-		require.True(t, end.did("Launch") && (after.did("Launch") || w.Phase == messages.Stopping) || end.Phase == messages.Backoff)
+		require.True(t, end.did("Launch") && (after.did("Launch") || w.Phase == messages.Stopping) ||
+			end.Phase == messages.Backoff)
 		require.False(t, after.did("Stop"), "no process is ended for it")
 		require.Same(t, after.Listed, end.Want)
 	case messages.ChangeRestart:
@@ -205,16 +216,19 @@ func checkPreview(t *rapid.T, w walker, next *plan.App, seen map[string]int) {
 		require.False(t, end.did("Launch"))
 		require.Contains(t, []messages.Phase{messages.Stopped, messages.Failed}, end.Phase)
 	case messages.ChangeApply:
-		require.False(t, after.did("Launch") || after.did("Stop") || after.did("Forget") || after.did("Adopt") && !w.Orphan, "no process is touched")
-		if !w.Unread && !w.Orphan { // what ended before is judged by the first list; what nobody watches is watched again
+		require.False(t, after.did("Launch") || after.did("Stop") || after.did("Forget") ||
+			after.did("Adopt") && !w.Orphan, "no process is touched")
+		if !w.Unread && !w.Orphan {
+			// what ended before is judged by the first list; what nobody watches is watched again
 			require.Equal(t, []any{w.Phase, w.PID, w.Run}, []any{after.Phase, after.PID, after.Run})
 			require.True(t, w.DueAt.Equal(after.DueAt) || !w.DueAt.After(w.now), "a delay goes on")
 		}
 	}
 }
 
-var promise = regexp.MustCompile(`(?:should it fail, |it is stopped, and |then |should that fail, )(it is started again at once|another is started|it is started again after (\S+)|` +
-	`the next attempt waits (\S+) .*|it stays down.*|it is given up.*|what follows is decided as soon as the list of instances is known)`)
+var promise = regexp.MustCompile(
+	`(?:should it fail, |it is stopped, and |then |should that fail, )(it is started again at once|another is started|it is started again after (\S+)|` +
+		`the next attempt waits (\S+) .*|it stays down.*|it is given up.*|what follows is decided as soon as the list of instances is known)`)
 
 func checkVerdict(t *rapid.T, w walker, seen map[string]int) {
 	v := Verdict(w.View, words, w.now)
@@ -255,7 +269,8 @@ func checkVerdict(t *rapid.T, w walker, seen map[string]int) {
 		after := w
 		after.now = w.now.Add(time.Hour)
 		require.Empty(t, after.step(plan.Due{At: after.now}).actions, "nothing happens by itself")
-		if slices.ContainsFunc(v.Change, func(s string) bool { return regexp.MustCompile("^`do start web` (starts|ends)").MatchString(s) }) {
+		if slices.ContainsFunc(v.Change,
+			func(s string) bool { return regexp.MustCompile("^`do start web` (starts|ends)").MatchString(s) }) {
 			after.Hold = Hold{}
 			require.True(t, after.step(plan.Retry{}).did("Launch"))
 		}
@@ -273,7 +288,8 @@ func checkVerdict(t *rapid.T, w walker, seen map[string]int) {
 			seen["waits"]++
 		}
 		require.Equal(t, messages.Backoff, end.Phase)
-		require.Equal(t, round(end.DueAt.Sub(end.now)).String(), regexp.MustCompile(`[;,]$`).ReplaceAllString(said[2]+said[3], ""))
+		require.Equal(t, round(end.DueAt.Sub(end.now)).String(),
+			regexp.MustCompile(`[;,]$`).ReplaceAllString(said[2]+said[3], ""))
 	case said[1] == "what follows is decided as soon as the list of instances is known":
 		seen["list"]++
 		require.True(t, w.Unread)

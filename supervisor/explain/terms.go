@@ -7,7 +7,8 @@ import (
 	"procman/messages"
 )
 
-// Terms are the words of those who read an explanation: how they do what is advised. A field left out has a neutral word.
+// Terms are the words of those who read an explanation: how they do what is advised. A field left out has a neutral
+// word.
 type Terms struct {
 	Start, Stop, Restart string // followed by an instance: "procman start"
 	Reload               string // confirms a list: "procman reload"

@@ -8,12 +8,13 @@ import (
 	"procman/supervisor/plan"
 )
 
-// Unwatched returns how an instance stands that no manager supervises: as the next one will find it by what is remembered of it
-// and by the run that was found, if one was. Nothing is due before there is one.
+// Unwatched returns how an instance stands that no manager supervises: as the next one will find it by what is
+// remembered of it and by the run that was found, if one was. Nothing is due before there is one.
 func Unwatched(m messages.Memory, found *messages.Survivor, t Terms, now time.Time) messages.Status {
 	f := View{Instance: plan.New(m.ID)}.future(now).step(plan.Survivor{Memory: m, Found: found})
 	if does[plan.Adopt](f) && f.Doubt == "" {
-		f = f.step(plan.Launched{ID: m.ID, Run: f.Run, PID: found.PID, Port: found.Port, StartedAt: found.StartedAt, SpecHash: found.SpecHash, Adopted: true})
+		f = f.step(plan.Launched{ID: m.ID, Run: f.Run, PID: found.PID, Port: found.Port, StartedAt: found.StartedAt,
+			SpecHash: found.SpecHash, Adopted: true})
 	}
 	s := f.Instance.Status()
 	s.Held, s.Health, s.HealthySince, s.NextStartAt = m.Held, messages.HealthUnknown, nil, nil
@@ -35,8 +36,9 @@ func Unwatched(m messages.Memory, found *messages.Survivor, t Terms, now time.Ti
 
 // UnwatchedVerdict says in words what follows of such a status.
 func UnwatchedVerdict(s messages.Status) messages.Verdict {
-	v := messages.Verdict{Summary: "is " + string(s.Phase) + ", and no daemon supervises it", Attempt: s.ConsecutiveFailures,
-		Next: "nothing, until a daemon runs", Change: []string{}}
+	v := messages.Verdict{Summary: "is " + string(s.Phase) + ", and no daemon supervises it",
+		Attempt: s.ConsecutiveFailures,
+		Next:    "nothing, until a daemon runs", Change: []string{}}
 	if s.Reason != "" {
 		v.Summary += ": " + s.Reason
 	}
@@ -67,9 +69,11 @@ func unwatched(f future, m messages.Memory, found *messages.Survivor) string {
 	case m.Phase != messages.Backoff:
 		return because("no daemon", f.Reason)
 	case f.DueAt.After(f.at):
-		return because("was in backoff, next start is due "+f.DueAt.UTC().Round(time.Second).Format(time.RFC3339), f.Reason)
+		return because("was in backoff, next start is due "+f.DueAt.UTC().Round(time.Second).Format(time.RFC3339),
+			f.Reason)
 	case !f.DueAt.IsZero():
-		return because("was in backoff, next start was due "+f.DueAt.UTC().Round(time.Second).Format(time.RFC3339), f.Reason)
+		return because("was in backoff, next start was due "+
+			f.DueAt.UTC().Round(time.Second).Format(time.RFC3339), f.Reason)
 	}
 	return because("was in backoff", f.Reason)
 }

@@ -9,7 +9,8 @@ import (
 	"procman/supervisor/plan"
 )
 
-// Verdict says in words where an instance stands at the time given, what happens next by itself, and what would change that.
+// Verdict says in words where an instance stands at the time given, what happens next by itself, and what would change
+// that.
 func Verdict(v View, t Terms, now time.Time) messages.Verdict {
 	j := judge{View: v, t: t.WithDefaults(), s: v.Status(t), now: now, rules: v.policy()}
 	j.v.Attempt, j.v.Change = v.Attempts, []string{}
@@ -30,7 +31,8 @@ func Verdict(v View, t Terms, now time.Time) messages.Verdict {
 	}
 	if v.Leaving != "" {
 		j.v.Next += "; its entry has left " + j.t.List + ", and it is not stopped by that: " + v.Leaving
-		j.change("`%s` confirms that its entry is to go, and stops it; an edit that brings the entry back ends the doubt", j.t.Reload)
+		j.change("`%s` confirms that its entry is to go, and stops it; an edit that brings the entry back ends the "+
+			"doubt", j.t.Reload)
 	}
 	return j.v
 }
@@ -68,7 +70,8 @@ func (j *judge) again(f future) string {
 	case f.Want == nil:
 		return "it stays down"
 	case f.Attempts > j.Attempts:
-		return fmt.Sprintf("it is given up: that would be failure %d of %d in a row", f.Attempts, f.Want.Restart.MaxAttempts)
+		return fmt.Sprintf("it is given up: that would be failure %d of %d in a row", f.Attempts,
+			f.Want.Restart.MaxAttempts)
 	}
 	if x := f.LastExit; x != nil && x.Reason == x.Unasked() && f.Want.Restart.Final.HasExit(*x) {
 		return fmt.Sprintf("it stays down if it has %s: restart.final is %s", x, f.Want.Restart.Final)
@@ -80,7 +83,8 @@ func (j *judge) running() {
 	failed := failedLast(j.seen().Probes, j.StartedAt)
 	switch {
 	case len(failed) > 0:
-		j.v.Summary = fmt.Sprintf("is running, but its last %s failed: %s", count(len(failed), "probe"), failed[len(failed)-1].Error)
+		j.v.Summary = fmt.Sprintf("is running, but its last %s failed: %s", count(len(failed), "probe"),
+			failed[len(failed)-1].Error)
 	case j.Health == messages.Healthy:
 		j.v.Summary = "is running and healthy" + j.since(", for ", j.s.HealthySince)
 	default:
@@ -107,7 +111,8 @@ func (j *judge) starting() {
 		j.waiting()
 	case j.Adopted:
 		j.v.Summary = "was started by an earlier daemon, and has not answered healthy yet"
-		j.v.Next = fmt.Sprintf("it is probed until %s, for %v at the most; then %s", j.healthy(), j.rules.Start.Deadline, j.unhealthy(j.now, j.now))
+		j.v.Next = fmt.Sprintf("it is probed until %s, for %v at the most; then %s", j.healthy(),
+			j.rules.Start.Deadline, j.unhealthy(j.now, j.now))
 	default:
 		deadline := j.StartedAt.Add(j.rules.Start.Deadline)
 		j.v.Summary = "has been started" + j.since(" ", j.s.StartedAt) + " ago, and has not answered healthy yet"
@@ -129,19 +134,23 @@ func (j *judge) waiting() {
 	switch {
 	case j.Waits == messages.FaultNotTaken:
 		j.v.Summary = "its process runs on, but nobody watches it: it " + j.s.Reason
-		j.v.Next = "nothing is started in its place; it is taken over within seconds once there is room, and not restarted"
+		j.v.Next = "nothing is started in its place; it is taken over within seconds once there is room, and not " +
+			"restarted"
 	case j.Waits == messages.FaultUnclear, j.Waits == "" && j.Doubt != "":
 		j.v.Summary = j.s.Reason
-		j.v.Next = "nothing is started in its place, and nothing is signalled; it is looked at again every few seconds, and goes on by itself once that is settled"
+		j.v.Next = "nothing is started in its place, and nothing is signalled; it is looked at again every few " +
+			"seconds, and goes on by itself once that is settled"
 	case j.seen().Queue.Waits:
 		j.v.Summary = "has no process yet, and " + j.s.Reason
-		j.v.Next = "it is started when one of them is healthy, has ended, or waits for something else than the processor"
+		j.v.Next = "it is started when one of them is healthy, has ended, or waits for something else than the " +
+			"processor"
 		if j.seen().Queue.Precedence != messages.PrecedenceUrgent {
 			j.change("%s has it go before the others that wait", of(j.t.Start, j.ID))
 		}
 	case j.s.Reason != "":
 		j.v.Summary = "has no process yet, and " + j.s.Reason
-		j.v.Next = "it is tried again at least every few seconds, and when a port or a process of another instance is let go; " +
+		j.v.Next = "it is tried again at least every few seconds, and when a port or a process of another instance " +
+			"is let go; " +
 			"that is no failed attempt, and it is not given up"
 	case j.Adopted:
 		j.v.Summary = "is being started: it has no process yet"
@@ -169,7 +178,8 @@ func (j *judge) stopping() {
 		j.v.Next += "; then " + j.again(f)
 	}
 	if !j.KillAt.IsZero() && j.now.Sub(j.KillAt) > 10*time.Second && j.PID != 0 {
-		j.change("a process that KILL does not end hangs in the kernel, mostly on a disk or a network file system: `ps -o pid,stat,wchan -p %d`", j.PID)
+		j.change("a process that KILL does not end hangs in the kernel, mostly on a disk or a network file system: "+
+			"`ps -o pid,stat,wchan -p %d`", j.PID)
 	}
 }
 
@@ -195,7 +205,8 @@ func (j *judge) backoff() {
 	j.v.Next = "it is started again " + in
 	restart := j.rules.Restart
 	if f := due.crashed(); f.Phase == messages.Backoff {
-		j.v.Next += fmt.Sprintf("; should that fail, the next attempt waits %v (restart.max is %v)", round(f.DueAt.Sub(f.at)), restart.Max)
+		j.v.Next += fmt.Sprintf("; should that fail, the next attempt waits %v (restart.max is %v)",
+			round(f.DueAt.Sub(f.at)), restart.Max)
 		if restart.MaxAttempts > 0 {
 			j.v.Next += fmt.Sprintf("; it is given up after %d failures in a row", restart.MaxAttempts)
 		}
@@ -301,7 +312,8 @@ func meaning(x messages.Exit) string {
 		return "it ended by itself"
 	case messages.ReasonSignal:
 		if x.Signal == "KILL" {
-			return "procman did not send that signal; if nobody did, the kernel had no more memory for it, at all or within resources.memory: `dmesg | grep -i oom`"
+			return "procman did not send that signal; if nobody did, the kernel had no more memory for it, at all or " +
+				"within resources.memory: `dmesg | grep -i oom`"
 		}
 		if strings.Contains(" SEGV BUS ILL FPE ABRT ", " "+x.Signal+" ") {
 			return "it crashed; procman did not send that signal"

@@ -59,8 +59,8 @@ func (v View) Wanted() *plan.App {
 	return v.Listed
 }
 
-// Read returns what an entry of a list means for the instance. While it cannot be known what the entry would run, that does
-// not differ from what runs.
+// Read returns what an entry of a list means for the instance. While it cannot be known what the entry would run, that
+// does not differ from what runs.
 func (v View) Read(entry *plan.App) *plan.App {
 	if entry.EnvFault != "" && v.Spec != "" {
 		return entry.As(v.Spec)
@@ -76,12 +76,14 @@ func (v *View) Status(t Terms) messages.Status {
 	return s
 }
 
-// Facts puts the status into s, without its reason. What that points to is of v, which is not changed any more: nothing is made.
+// Facts puts the status into s, without its reason. What that points to is of v, which is not changed any more: nothing
+// is made.
 func (v *View) Facts(s *messages.Status) {
 	v.Instance.Facts(s)
 	s.Held, s.Unsaved = v.Hold.On, v.Unsaved
 	if app := v.Listed; app != nil {
-		s.WasmPath, s.DbName, s.Labels, s.Placement, s.Disabled = app.WasmPath, app.DbName, app.Labels, app.Placement, app.Disabled
+		s.WasmPath, s.DbName, s.Labels, s.Placement, s.Disabled = app.WasmPath, app.DbName, app.Labels, app.Placement,
+			app.Disabled
 	}
 }
 
@@ -89,7 +91,8 @@ func (v *View) Facts(s *messages.Status) {
 func (v *View) Because(t Terms) string {
 	t = t.WithDefaults()
 	because := v.Instance.Because()
-	if app := v.Listed; app != nil && v.Phase == messages.Stopped && (because == "" || messages.Status{Reason: because}.Left() != "") {
+	if app := v.Listed; app != nil && v.Phase == messages.Stopped &&
+		(because == "" || messages.Status{Reason: because}.Left() != "") {
 		why := ""
 		switch {
 		case v.Hold.On && app.Disabled:

@@ -9,7 +9,8 @@ import (
 
 var (
 	now   = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	words = Terms{Start: "do start", Stop: "do stop", Restart: "do restart", Reload: "do reload", List: "the configuration", Next: "the file", Watched: "the file is watched"}
+	words = Terms{Start: "do start", Stop: "do stop", Restart: "do restart", Reload: "do reload",
+		List: "the configuration", Next: "the file", Watched: "the file is watched"}
 )
 
 // at is an event so long before or after now.

@@ -131,8 +131,10 @@ type run struct {
 
 func newHostActor(h *Host) *hostActor {
 	return &hostActor{
-		h: h, member: member.Begin(h.config.Guard.Boot(), h.config.Schedule), fleet: place.New(h.config.Name, h.config.Pace), first: true,
-		specs: map[messages.InstanceID]*spec{}, assigns: map[messages.InstanceID]assignEntry{}, hosts: map[string]hostEntry{},
+		h: h, member: member.Begin(h.config.Guard.Boot(), h.config.Schedule),
+		fleet: place.New(h.config.Name, h.config.Pace), first: true,
+		specs: map[messages.InstanceID]*spec{}, assigns: map[messages.InstanceID]assignEntry{},
+		hosts:  map[string]hostEntry{},
 		drains: map[string]bool{}, own: map[messages.InstanceID]*run{}, listed: map[messages.InstanceID]bool{},
 		touched: map[messages.InstanceID]struct{}{},
 	}
@@ -225,7 +227,8 @@ func (a *hostActor) happens(e member.Event) {
 
 // ownMember is this host as a member, before its key was read.
 func (a *hostActor) ownMember() place.Member {
-	return place.Member{Name: a.h.config.Name, Incarnation: a.member.Incarnation, Capacity: a.h.config.Capacity, Labels: a.h.config.Labels}
+	return place.Member{Name: a.h.config.Name, Incarnation: a.member.Incarnation, Capacity: a.h.config.Capacity,
+		Labels: a.h.config.Labels}
 }
 
 func (a *hostActor) act(action member.Action) {
@@ -307,7 +310,8 @@ func (a *hostActor) wait() {
 func (a *hostActor) say(x member.Say) {
 	bad := false
 	switch x.What {
-	case member.Suspected, member.Yielded, member.Overdue, member.Lost, member.Hindered, member.NotDurable, member.Unguarded:
+	case member.Suspected, member.Yielded, member.Overdue, member.Lost, member.Hindered, member.NotDurable,
+		member.Unguarded:
 		bad = true
 	}
 	why := string(x.What)
@@ -329,8 +333,11 @@ func (a *hostActor) say(x member.Say) {
 // show lets readers see how the host stands.
 func (a *hostActor) show() {
 	a.h.view.set(standing{FleetStanding: messages.FleetStanding{
-		Fleet: a.h.config.Fleet, Host: a.h.config.Name, Phase: string(a.member.Phase), Why: a.member.Why, Incarnation: a.member.Incarnation,
-		Suspect: a.member.Phase == member.Suspect, Assigned: len(a.listed), Fenced: a.fenced, Takeovers: a.takeovers, Leash: a.member.Leash,
-		Revision: int64(a.asOf),
+		Fleet: a.h.config.Fleet, Host: a.h.config.Name, Phase: string(a.member.Phase), Why: a.member.Why,
+		Incarnation: a.member.Incarnation,
+		Suspect:     a.member.Phase == member.Suspect, Assigned: len(a.listed), Fenced: a.fenced,
+		Takeovers: a.takeovers,
+		Leash:     a.member.Leash,
+		Revision:  int64(a.asOf),
 	}, deadline: a.member.Deadline(), killAt: a.member.KillAt()})
 }

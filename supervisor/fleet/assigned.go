@@ -10,8 +10,8 @@ import (
 	"procman/messages"
 )
 
-// assigned is what is kept on disk of an instance that is this host's: a daemon that begins while the store does not answer
-// knows by it what to go on with.
+// assigned is what is kept on disk of an instance that is this host's: a daemon that begins while the store does not
+// answer knows by it what to go on with.
 type assigned struct {
 	ID       messages.InstanceID `json:"instance"`
 	Spec     json.RawMessage     `json:"spec"`
@@ -37,7 +37,8 @@ func (h *Host) assigned() (list []assigned) {
 		switch err := record.Read(h.config.StateDir.Assigned(id), assignedKind, &a); {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
-			h.log.Error("what was assigned to this host cannot be read; the store is asked", "instance", string(id), "error", err)
+			h.log.Error("what was assigned to this host cannot be read; the store is asked", "instance", string(id),
+				"error", err)
 		case a.ID == id:
 			list = append(list, a)
 		}

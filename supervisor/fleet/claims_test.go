@@ -38,7 +38,8 @@ func TestAClaimThatIsRefusedTakesNoneOfThoseItIsSentWithAlong(t *testing.T) {
 	require.Equal(t, encode(assignValue{Host: "other"}), snap.Entries[at].Value)
 
 	put(h.keys.host("own"), "{}")
-	for _, c := range h.claimAll(t.Context(), []claim{{place.Claim{ID: "late"}, created, "i"}, {place.Claim{ID: "later"}, created, "i"}}) {
+	for _, c := range h.claimAll(t.Context(), []claim{{place.Claim{ID: "late"}, created, "i"},
+		{place.Claim{ID: "later"}, created, "i"}}) {
 		require.Zero(t, c.epoch, "it was decided for another key of this host")
 	}
 }

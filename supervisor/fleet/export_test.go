@@ -7,8 +7,8 @@ import (
 	"procman/messages"
 )
 
-// Unlisted returns what the host would list otherwise, did it look at everything anew: of that there must be nothing. It has no
-// answer while changes are on their way.
+// Unlisted returns what the host would list otherwise, did it look at everything anew: of that there must be nothing.
+// It has no answer while changes are on their way.
 func (h *Host) Unlisted(ctx context.Context) (wrong []messages.InstanceID, err error) {
 	err = h.ask(ctx, func(a *hostActor) {
 		if a.flushing || a.whole || len(a.touched) > 0 {

@@ -35,8 +35,9 @@ type gate struct {
 
 func newGate() *gate {
 	return &gate{
-		fleets: map[messages.InstanceID]bool{}, permits: map[messages.InstanceID]permit{}, starting: map[messages.InstanceID]int{},
-		living: map[messages.InstanceID]int{}, marked: map[messages.InstanceID]leash.Mark{},
+		fleets: map[messages.InstanceID]bool{}, permits: map[messages.InstanceID]permit{},
+		starting: map[messages.InstanceID]int{},
+		living:   map[messages.InstanceID]int{}, marked: map[messages.InstanceID]leash.Mark{},
 	}
 }
 
@@ -48,7 +49,8 @@ func (g *gate) down(id messages.InstanceID) bool {
 	return !lives && g.starting[id] == 0
 }
 
-// fencedDown reports whether nothing that is fenced lives here or is being started; with all, nothing of the fleet's at all.
+// fencedDown reports whether nothing that is fenced lives here or is being started; with all, nothing of the fleet's at
+// all.
 func (g *gate) fencedDown(all bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -158,7 +160,8 @@ func (g *gate) unmark(id messages.InstanceID) {
 }
 
 func notNow(why string) error {
-	return &messages.StartError{Fault: messages.FaultFleet, Err: errors.New(why), Help: "it starts as soon as that has changed, here or on another host"}
+	return &messages.StartError{Fault: messages.FaultFleet, Err: errors.New(why),
+		Help: "it starts as soon as that has changed, here or on another host"}
 }
 
 // diskPatience is how long a start waits for the mark of a fenced run.
@@ -170,9 +173,9 @@ type Spawner struct {
 	host *Host
 }
 
-// Spawn starts a process as the Spawner beneath does. Of an instance of the fleet's the error is a *messages.StartError with
-// FaultFleet while this host may not start it. The environment has PROCMAN_EPOCH, the revision of the assignment: it grows with
-// each change of hosts, for whoever can check it where the data is.
+// Spawn starts a process as the Spawner beneath does. Of an instance of the fleet's the error is a *messages.StartError
+// with FaultFleet while this host may not start it. The environment has PROCMAN_EPOCH, the revision of the assignment:
+// it grows with each change of hosts, for whoever can check it where the data is.
 func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process, error) {
 	h, id := s.host, l.App.InstanceID
 	p, ours, err := h.gate.enter(id)
@@ -212,7 +215,8 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 }
 
 // guarded marks a run as fenced, and holds the start lock from before the last question on.
-func (s *Spawner) guarded(ctx context.Context, id messages.InstanceID, p permit) (_ context.Context, _ context.CancelFunc, leave func(), err error) {
+func (s *Spawner) guarded(ctx context.Context, id messages.InstanceID, p permit) (_ context.Context,
+	_ context.CancelFunc, leave func(), err error) {
 	h := s.host
 	m := leash.Mark{Epoch: p.epoch, Incarnation: h.incarnation()}
 	h.gate.mark(id, m)

@@ -22,7 +22,8 @@ func TestWhatIsWantedAgainWhileItEndsIsDownOnceItsNextRunWaits(t *testing.T) {
 	}))}
 	h.gate.living["a"] = 1
 	starting := func(run int) {
-		h.Observer().Transition(messages.Transition{ID: "a", From: messages.Stopping, To: messages.Starting, Status: messages.Status{ID: "a", Run: run}})
+		h.Observer().Transition(messages.Transition{ID: "a", From: messages.Stopping, To: messages.Starting,
+			Status: messages.Status{ID: "a", Run: run}})
 	}
 	starting(1)
 	require.False(t, h.gate.down("a"), "it tells of the run that lives by now")

@@ -20,8 +20,8 @@ import (
 	"procman/supervisor/fleet/store"
 )
 
-// Guard keeps fenced runs from outliving the lease, whether the daemon lives or not; see package leash. Its methods may take as
-// long as a disk does.
+// Guard keeps fenced runs from outliving the lease, whether the daemon lives or not; see package leash. Its methods may
+// take as long as a disk does.
 type Guard interface {
 	// Boot is what tells this boot of the host from any other.
 	Boot() string
@@ -37,11 +37,13 @@ type Guard interface {
 	Unfence(id messages.InstanceID) error
 	// Marked returns what is fenced. A mark that cannot be read is there, and says nothing.
 	Marked() (map[messages.InstanceID]leash.Mark, error)
-	// Enter holds off the leash's end of fenced runs until leave: who starts one asks whether he may, and starts it, in between.
+	// Enter holds off the leash's end of fenced runs until leave: who starts one asks whether he may, and starts it, in
+	// between.
 	Enter() (leave func(), err error)
 }
 
-// Config is what a Host is made of. All but Labels, Capacity, API, Version, Provider, Tell, Logger and Pace is required.
+// Config is what a Host is made of. All but Labels, Capacity, API, Version, Provider, Tell, Logger and Pace is
+// required.
 type Config struct {
 	Fleet    string // its name
 	Name     string // this host's
@@ -100,7 +102,8 @@ type Host struct {
 
 // Open makes this host a member of its fleet, as soon as that can be. It waits for nobody.
 func Open(c Config) (*Host, error) {
-	if c.Store == nil || c.Guard == nil || c.Clock == nil || c.Spawner == nil || c.Parse == nil || c.Fleet == "" || c.Name == "" || c.StateDir == "" {
+	if c.Store == nil || c.Guard == nil || c.Clock == nil || c.Spawner == nil || c.Parse == nil || c.Fleet == "" ||
+		c.Name == "" || c.StateDir == "" {
 		return nil, errors.New("fleet: Fleet, Name, Store, Guard, Clock, StateDir, Spawner and Parse are required")
 	}
 	if c.Logger == nil {
@@ -116,8 +119,10 @@ func Open(c Config) (*Host, error) {
 		c.Provider = supervisor.Static(nil)
 	}
 	h := &Host{
-		config: c, log: c.Logger, keys: keysOf(c.Fleet), gate: newGate(), disk: record.NewDisk("the state directory's disk", 8),
-		writes: make(chan member.Record, 64), turns: make(chan struct{}, transactions), gone: make(chan struct{}), findings: make(chan struct{}),
+		config: c, log: c.Logger, keys: keysOf(c.Fleet), gate: newGate(),
+		disk:   record.NewDisk("the state directory's disk", 8),
+		writes: make(chan member.Record, 64), turns: make(chan struct{}, transactions), gone: make(chan struct{}),
+		findings: make(chan struct{}),
 	}
 	h.life, h.end = context.WithCancel(context.Background())
 	h.provider = newProvider(h)
@@ -149,7 +154,8 @@ func (h *Host) Observer() supervisor.Observer {
 		case t.Status.PID != 0, t.To == messages.Stopping, t.To == messages.Running:
 			return
 		case t.To == messages.Starting:
-			run-- // what is wanted again while it ends is started without a pause, and waits here: it is to be claimed first
+			// what is wanted again while it ends is started without a pause, and waits here: it is to be claimed first
+			run--
 		}
 		if h.gate.ended(t.ID, run) {
 			h.send(settled{})
@@ -157,12 +163,13 @@ func (h *Host) Observer() supervisor.Observer {
 	}}
 }
 
-// Leave gives back what the host has, so that others need not wait: whatever of the fleet runs here is ended, what may move is
-// released, and the lease is revoked. It returns when that is done, or has failed, which is told; the error is that of ctx.
+// Leave gives back what the host has, so that others need not wait: whatever of the fleet runs here is ended, what may
+// move is released, and the lease is revoked. It returns when that is done, or has failed, which is told; the error is
+// that of ctx.
 func (h *Host) Leave(ctx context.Context) error { return h.farewell(ctx, member.Leave{}) }
 
-// Detach ends the host's part in the fleet and leaves everything as it is: a successor goes on with the lease, and without one
-// the leash ends what is fenced at the deadline.
+// Detach ends the host's part in the fleet and leaves everything as it is: a successor goes on with the lease, and
+// without one the leash ends what is fenced at the deadline.
 func (h *Host) Detach(ctx context.Context) error { return h.farewell(ctx, member.Detach{}) }
 
 func (h *Host) farewell(ctx context.Context, e member.Event) error {
@@ -262,7 +269,8 @@ func (h *Host) load() {
 	}
 	h.gate.mu.Unlock()
 	if l.record, err = h.config.Guard.Load(); err != nil {
-		h.log.Error("the deadline of an earlier daemon cannot be read; what is fenced is ended before this host joins", "error", err)
+		h.log.Error("the deadline of an earlier daemon cannot be read; what is fenced is ended before this host joins",
+			"error", err)
 		l.record = member.Record{}
 	}
 	h.send(l) // the list is known by now, and the supervisor looks for survivors only with one

@@ -362,7 +362,8 @@ func TestWhatIsTakenOffTheListEndsAndWhatChangesThereIsReplaced(t *testing.T) {
 		list, err := a.Instances(context.Background())
 		require.NoError(t, err)
 		require.Empty(t, list)
-		_, err = a.Apply(context.Background(), map[messages.InstanceID]json.RawMessage{"w": json.RawMessage(`{}`)}, false)
+		_, err = a.Apply(context.Background(), map[messages.InstanceID]json.RawMessage{"w": json.RawMessage(`{}`)},
+			false)
 		require.ErrorContains(t, err, `instance "w": db_name is empty`)
 	})
 }

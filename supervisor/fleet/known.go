@@ -18,7 +18,8 @@ func (a *hostActor) gotLoaded(l loaded) {
 		a.specs[x.ID] = s
 		a.fleet.SetSpec(s.place(x.ID), now)
 		a.assigns[x.ID] = assignEntry{x.Assign, store.Revision(x.Epoch)}
-		a.fleet.SetAssignment(place.Assignment{ID: string(x.ID), Host: x.Assign.Host, Incarnation: x.Assign.Incarnation, Bound: x.Assign.Bound,
+		a.fleet.SetAssignment(place.Assignment{ID: string(x.ID), Host: x.Assign.Host, Incarnation: x.Assign.Incarnation,
+			Bound: x.Assign.Bound,
 			Epoch: x.Epoch}, now)
 		a.own[x.ID] = &run{onDisk: true, revision: store.Revision(x.Revision)}
 		a.touch(x.ID)
@@ -118,7 +119,8 @@ func (a *hostActor) put(e store.Entry, now time.Duration, snapshot bool) {
 		}
 		s := newSpec(e.Value, e.Modified)
 		if s.wrong != "" {
-			a.h.log.Error("an instance of the fleet's list cannot be read; what runs of it goes on as it was", "instance", name, "error", s.wrong)
+			a.h.log.Error("an instance of the fleet's list cannot be read; what runs of it goes on as it was",
+				"instance", name, "error", s.wrong)
 			if known := a.specs[id]; known != nil {
 				known.revision, known.wrong = e.Modified, s.wrong
 				return
@@ -151,7 +153,8 @@ func (a *hostActor) put(e store.Entry, now time.Duration, snapshot bool) {
 		if snapshot && a.first {
 			since = 0
 		}
-		a.fleet.SetMember(place.Member{Name: name, Incarnation: v.Incarnation, Created: int64(e.Modified), Capacity: v.Capacity, Labels: v.Labels, Since: since}, now)
+		a.fleet.SetMember(place.Member{Name: name, Incarnation: v.Incarnation, Created: int64(e.Modified),
+			Capacity: v.Capacity, Labels: v.Labels, Since: since}, now)
 		if name == a.h.config.Name && a.member.Lease != 0 && v.Incarnation != a.member.Incarnation {
 			a.happens(member.NameTaken{Lease: a.member.Lease, By: takenBy(v)})
 		}

@@ -26,8 +26,8 @@ func (a *hostActor) relist() {
 	})
 }
 
-// list says what runs here, of what may have changed: first to who starts processes, then to the supervisor. What is new is on disk
-// before.
+// list says what runs here, of what may have changed: first to who starts processes, then to the supervisor. What is
+// new is on disk before.
 func (a *hostActor) list() {
 	if a.detached {
 		return
@@ -44,7 +44,8 @@ func (a *hostActor) list() {
 	}
 	ids := slices.Sorted(maps.Keys(a.touched))
 	clear(a.touched)
-	permits, apps := make(map[messages.InstanceID]permit, len(ids)), make(map[messages.InstanceID]*messages.AppInstance, len(ids))
+	permits, apps := make(map[messages.InstanceID]permit, len(ids)),
+		make(map[messages.InstanceID]*messages.AppInstance, len(ids))
 	for _, id := range ids {
 		if p, app := a.look(id); app != nil {
 			permits[id], apps[id] = p, app
@@ -134,7 +135,8 @@ func (a *hostActor) store(id messages.InstanceID, r *run, s *spec) {
 		return
 	}
 	r.asking, r.revision = true, s.revision
-	a.h.keepLater(assigned{ID: id, Spec: json.RawMessage(s.text), Revision: int64(s.revision), Assign: x.assignValue, Epoch: int64(x.revision)})
+	a.h.keepLater(assigned{ID: id, Spec: json.RawMessage(s.text), Revision: int64(s.revision), Assign: x.assignValue,
+		Epoch: int64(x.revision)})
 }
 
 // decide claims what it is this host's turn for, and gives up what has to go.
@@ -172,8 +174,8 @@ func (a *hostActor) decide() {
 	}
 }
 
-// claim sends what was decided, as much as one transaction takes, unless one is under way. So the more there is to do for the store,
-// the more goes into one: each is a message to every host.
+// claim sends what was decided, as much as one transaction takes, unless one is under way. So the more there is to do
+// for the store, the more goes into one: each is a message to every host.
 func (a *hostActor) claim() {
 	if a.member.Phase != member.In {
 		for _, c := range a.claims {
@@ -209,7 +211,8 @@ func (a *hostActor) gotClaims(list []claimed) {
 func (a *hostActor) gotClaimed(c claimed) {
 	id := messages.InstanceID(c.ID)
 	a.touch(id)
-	if c.epoch == 0 || c.incarnation != a.hosts[a.h.config.Name].Incarnation { // else it is known by now under another name
+	if c.epoch == 0 || c.incarnation != a.hosts[a.h.config.Name].Incarnation {
+		// else it is known by now under another name
 		a.fleet.Refused(c.ID)
 		a.calm = a.h.now() + refusedPause
 		a.relist()
@@ -236,7 +239,8 @@ func (a *hostActor) gotReleased(r released) {
 		return
 	}
 	a.remove(a.h.keys.assign(messages.InstanceID(r.ID)), r.revision)
-	a.h.tell(messages.Event{What: messages.FleetReleased, ID: messages.InstanceID(r.ID), By: messages.ByManager, Why: string(r.Why)})
+	a.h.tell(messages.Event{What: messages.FleetReleased, ID: messages.InstanceID(r.ID), By: messages.ByManager,
+		Why: string(r.Why)})
 	a.relist()
 }
 

@@ -40,7 +40,8 @@ func (h *Host) Hosts(ctx context.Context) (list []messages.FleetHost, err error)
 		}
 		for name, x := range a.hosts {
 			f := of(name)
-			f.Live, f.Incarnation, f.Capacity, f.API, f.Joined, f.Version = true, x.Incarnation, x.Capacity, x.API, x.Joined, x.Version
+			f.Live, f.Incarnation, f.Capacity, f.API, f.Joined, f.Version = true, x.Incarnation, x.Capacity, x.API,
+				x.Joined, x.Version
 			if x.Labels != nil {
 				f.Labels = maps.Clone(x.Labels)
 			}
@@ -58,8 +59,8 @@ func (h *Host) Hosts(ctx context.Context) (list []messages.FleetHost, err error)
 	return list, err
 }
 
-// Instances returns the instances of the fleet's list and those that are still assigned, or those that are named, sorted. The
-// error is messages.ErrUnknownInstance if one that is named is neither.
+// Instances returns the instances of the fleet's list and those that are still assigned, or those that are named,
+// sorted. The error is messages.ErrUnknownInstance if one that is named is neither.
 func (h *Host) Instances(ctx context.Context, ids ...messages.InstanceID) (list []messages.FleetInstance, err error) {
 	var unknown error
 	err = h.ask(ctx, func(a *hostActor) {
@@ -86,7 +87,8 @@ func (h *Host) Instances(ctx context.Context, ids ...messages.InstanceID) (list 
 }
 
 func describe(id messages.InstanceID, s *spec, why place.Reason) messages.FleetInstance {
-	f := messages.FleetInstance{ID: id, State: string(why.Kind), Host: why.Host, Epoch: why.Epoch, Why: why.String(), Hosts: map[string]string{}}
+	f := messages.FleetInstance{ID: id, State: string(why.Kind), Host: why.Host, Epoch: why.Epoch, Why: why.String(),
+		Hosts: map[string]string{}}
 	if s == nil {
 		return f
 	}
@@ -103,9 +105,10 @@ func describe(id messages.InstanceID, s *spec, why place.Reason) messages.FleetI
 // few instances are asked for one by one, and not by reading the whole list.
 const few = 16
 
-// listed returns what the store's list says now of these, by reads that see whatever was acknowledged before. Of many, or with all, it
-// returns the others too.
-func (h *Host) listed(ctx context.Context, ids []messages.InstanceID, all bool) (map[messages.InstanceID]store.Entry, error) {
+// listed returns what the store's list says now of these, by reads that see whatever was acknowledged before. Of many,
+// or with all, it returns the others too.
+func (h *Host) listed(ctx context.Context, ids []messages.InstanceID,
+	all bool) (map[messages.InstanceID]store.Entry, error) {
 	list := map[messages.InstanceID]store.Entry{}
 	if len(ids) <= few && !all {
 		for _, id := range ids {
@@ -130,9 +133,11 @@ func (h *Host) listed(ctx context.Context, ids []messages.InstanceID, all bool) 
 	return list, nil
 }
 
-// Apply puts instances on the fleet's list, or changes them there; with prune it takes all others off. Each is read first as this host
-// would run it: what is wrong with one leaves the list as it is, and the error is messages.ErrInvalidList.
-func (h *Host) Apply(ctx context.Context, specs map[messages.InstanceID]json.RawMessage, prune bool) ([]messages.FleetChange, error) {
+// Apply puts instances on the fleet's list, or changes them there; with prune it takes all others off. Each is read
+// first as this host would run it: what is wrong with one leaves the list as it is, and the error is
+// messages.ErrInvalidList.
+func (h *Host) Apply(ctx context.Context, specs map[messages.InstanceID]json.RawMessage,
+	prune bool) ([]messages.FleetChange, error) {
 	var wrong []error
 	ids := slices.Sorted(maps.Keys(specs))
 	texts := make(map[messages.InstanceID]string, len(specs))
@@ -189,8 +194,8 @@ func (h *Host) Apply(ctx context.Context, specs map[messages.InstanceID]json.Raw
 	return changes, h.commit(ctx, ops)
 }
 
-// Delete takes instances off the fleet's list: each is stopped where it runs. The error is messages.ErrUnknownInstance, and nothing
-// is changed, if one of them is not there.
+// Delete takes instances off the fleet's list: each is stopped where it runs. The error is messages.ErrUnknownInstance,
+// and nothing is changed, if one of them is not there.
 func (h *Host) Delete(ctx context.Context, ids ...messages.InstanceID) ([]messages.FleetChange, error) {
 	before, err := h.listed(ctx, ids, false)
 	if err != nil {
@@ -202,7 +207,8 @@ func (h *Host) Delete(ctx context.Context, ids ...messages.InstanceID) ([]messag
 		if _, known := before[id]; !known {
 			return nil, messages.ErrUnknownInstance{ID: id}
 		}
-		changes, ops = append(changes, messages.FleetChange{ID: id, Do: "delete"}), append(ops, store.Delete(h.keys.spec(id)))
+		changes, ops = append(changes, messages.FleetChange{ID: id, Do: "delete"}),
+			append(ops, store.Delete(h.keys.spec(id)))
 	}
 	return changes, h.commit(ctx, ops)
 }

@@ -33,7 +33,8 @@ var (
 )
 
 func newProvider(h *Host) *provider {
-	p := &provider{h: h, inner: h.config.Provider, changes: make(chan struct{}, 1), known: make(chan struct{}), said: map[messages.InstanceID]bool{},
+	p := &provider{h: h, inner: h.config.Provider, changes: make(chan struct{}, 1), known: make(chan struct{}),
+		said: map[messages.InstanceID]bool{},
 		apps: map[messages.InstanceID]*messages.AppInstance{}}
 	if n, is := p.inner.(supervisor.Notifier); is {
 		h.work.Go(func() { p.forward(n.Changes()) })
@@ -82,8 +83,8 @@ func (p *provider) notify() {
 // Changes has a value when the list may have changed.
 func (p *provider) Changes() <-chan struct{} { return p.changes }
 
-// AppInstances returns the host's own instances, and those of the fleet that are its. It waits until it is known what of the
-// fleet lives here, or what lives would be taken for what nobody wants.
+// AppInstances returns the host's own instances, and those of the fleet that are its. It waits until it is known what
+// of the fleet lives here, or what lives would be taken for what nobody wants.
 func (p *provider) AppInstances(ctx context.Context) ([]messages.AppInstance, error) {
 	own, err := p.inner.AppInstances(ctx)
 	if err != nil {
@@ -128,7 +129,8 @@ func (p *provider) clash(id messages.InstanceID) {
 	}
 	p.said[id] = true
 	p.h.tell(messages.Event{What: messages.ConfigRejected, ID: id, By: messages.ByConfiguration, Bad: true,
-		Why: "this host's own configuration has an instance of that name, so that the fleet's does not run here: rename one of them"})
+		Why: "this host's own configuration has an instance of that name, so that the fleet's does not run here: " +
+			"rename one of them"})
 }
 
 // theirs returns what of the fleet runs here.

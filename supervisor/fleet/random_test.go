@@ -18,9 +18,9 @@ import (
 	"procman/supervisor/fleet/store/memory"
 )
 
-// TestWhateverFailsInWhateverOrderNothingThatIsFencedEverRunsTwice kills daemons, leashes and hosts, cuts them off, lets answers get
-// lost, fills disks and drains, at random; the ledger is kept by world.begins. PROCMAN_FLEET_ROUNDS says how often,
-// PROCMAN_FLEET_SEED repeats one.
+// TestWhateverFailsInWhateverOrderNothingThatIsFencedEverRunsTwice kills daemons, leashes and hosts, cuts them off,
+// lets answers get lost, fills disks and drains, at random; the ledger is kept by world.begins. PROCMAN_FLEET_ROUNDS
+// says how often, PROCMAN_FLEET_SEED repeats one.
 func TestWhateverFailsInWhateverOrderNothingThatIsFencedEverRunsTwice(t *testing.T) {
 	rounds := 40
 	if testing.Short() {

@@ -84,8 +84,10 @@ func (h *Host) register(x member.Register) member.Event {
 		}
 	} else {
 		c := h.config
-		text := encode(hostValue{Incarnation: x.Incarnation, Capacity: c.Capacity, Labels: c.Labels, API: c.API, Version: c.Version, Joined: time.Now().UTC().Round(time.Second)})
-		out, err := h.config.Store.Commit(ctx, store.Transaction{If: []store.Compare{store.Absent(key)}, Then: []store.Op{store.PutLeased(key, text, store.Lease(x.Lease))}})
+		text := encode(hostValue{Incarnation: x.Incarnation, Capacity: c.Capacity, Labels: c.Labels, API: c.API,
+			Version: c.Version, Joined: time.Now().UTC().Round(time.Second)})
+		out, err := h.config.Store.Commit(ctx, store.Transaction{If: []store.Compare{store.Absent(key)},
+			Then: []store.Op{store.PutLeased(key, text, store.Lease(x.Lease))}})
 		if err != nil {
 			return failed(err)
 		}
@@ -145,8 +147,8 @@ const transactions = 32
 // claimsAtOnce is how many claims go in one transaction. Each may take two compares, and one is for all.
 const claimsAtOnce = (store.MaxOps - 1) / 2
 
-// claim carries out claims that were decided for the same key of this host, in one transaction if it can be. It tells the actor of all
-// of them at once.
+// claim carries out claims that were decided for the same key of this host, in one transaction if it can be. It tells
+// the actor of all of them at once.
 func (h *Host) claim(list []claim) {
 	h.transact(func(ctx context.Context) any { return h.claimAll(ctx, list) })
 }
@@ -184,7 +186,8 @@ func (h *Host) release(r place.Release) {
 		h.unfence(id)
 		assign := h.keys.assign(id)
 		out, err := h.config.Store.Commit(ctx, store.Transaction{
-			If: []store.Compare{store.Unchanged(assign, store.Revision(r.Epoch))}, Then: []store.Op{store.Delete(assign)},
+			If:   []store.Compare{store.Unchanged(assign, store.Revision(r.Epoch))},
+			Then: []store.Op{store.Delete(assign)},
 		})
 		if err != nil || !out.Done {
 			return released{Release: r}
@@ -320,10 +323,12 @@ func (h *Host) keepAll() {
 			switch {
 			case err == nil || h.life.Err() != nil:
 			case errors.As(err, &stalled):
-				h.log.Error("what is assigned to this host is not on disk: a daemon that begins while the store does not answer would not know of it",
+				h.log.Error("what is assigned to this host is not on disk: a daemon that begins while the store does "+
+					"not answer would not know of it",
 					"instance", string(k.id), "error", err)
 			default:
-				h.log.Error("what is assigned to this host could not be put on disk", "instance", string(k.id), "error", err)
+				h.log.Error("what is assigned to this host could not be put on disk", "instance", string(k.id),
+					"error", err)
 			}
 			if k.now != nil {
 				ids = append(ids, k.id)

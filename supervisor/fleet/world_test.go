@@ -55,7 +55,8 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{t: t, server: memory.New(nil), clock: clock{time.Now()}, hosts: map[string]*host{}, ledger: map[messages.InstanceID][]life{}}
+	return &world{t: t, server: memory.New(nil), clock: clock{time.Now()}, hosts: map[string]*host{},
+		ledger: map[messages.InstanceID][]life{}}
 }
 
 // host is a machine of the fleet: its processes, its disk and its leash outlive its daemon.
@@ -79,8 +80,9 @@ type host struct {
 // start begins a host with its daemon.
 func (w *world) start(name string, change ...func(*fleet.Config)) *host {
 	w.t.Helper()
-	h := &host{w: w, name: name, spawner: fake.NewSpawner(w.t), memory: fake.NewMemory(), log: &fake.Log{}, local: fake.NewProvider(),
-		dir: messages.StateDir(w.t.TempDir()), change: func(*fleet.Config) {}}
+	h := &host{w: w, name: name, spawner: fake.NewSpawner(w.t), memory: fake.NewMemory(), log: &fake.Log{},
+		local: fake.NewProvider(),
+		dir:   messages.StateDir(w.t.TempDir()), change: func(*fleet.Config) {}}
 	if len(change) > 0 {
 		h.change = change[0]
 	}
@@ -138,14 +140,16 @@ func (h *host) run() {
 	schedule, err := member.NewSchedule(9*time.Second, 1500*time.Millisecond)
 	require.NoError(h.w.t, err)
 	c := fleet.Config{
-		Fleet: "f", Name: h.name, Schedule: schedule, Store: h.store, Guard: h.guard, Clock: h.w.clock, StateDir: h.dir, Spawner: h.spawner,
-		Parse: parse, Provider: h.local, Logger: slog.New(h.log), Tell: h.tell,
+		Fleet: "f", Name: h.name, Schedule: schedule, Store: h.store, Guard: h.guard, Clock: h.w.clock, StateDir: h.dir,
+		Spawner: h.spawner,
+		Parse:   parse, Provider: h.local, Logger: slog.New(h.log), Tell: h.tell,
 	}
 	h.change(&c)
 	h.Host, err = fleet.Open(c)
 	require.NoError(h.w.t, err)
 	h.daemon, err = supervisor.New(supervisor.Config{
-		Provider: h.Provider(), Spawner: h.Host.Spawner(), Ports: fake.NewPorts(), Health: fake.NewHealthChecker(nil), Memory: h.memory,
+		Provider: h.Provider(), Spawner: h.Host.Spawner(), Ports: fake.NewPorts(), Health: fake.NewHealthChecker(nil),
+		Memory: h.memory,
 		Logger: slog.New(h.log), StartParallel: 1000, Observe: []supervisor.Observer{h.Observer()},
 	})
 	require.NoError(h.w.t, err)

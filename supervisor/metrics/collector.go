@@ -24,13 +24,15 @@ var _ Supervisor = (*supervisor.Supervisor)(nil)
 
 // Options are what a Collector is made of. All may be left out.
 type Options struct {
-	// Fleet returns how the host stands with its fleet, and never waits. Nil: it is in none, and there are no metrics of it.
+	// Fleet returns how the host stands with its fleet, and never waits. Nil: it is in none, and there are no metrics
+	// of it.
 	Fleet    func() messages.FleetStanding
 	Version  string // of the program
 	Revision string // of its source
 	// Output returns how many bytes of output were forwarded so far, and how many skipped.
 	Output func() (forwarded, skipped int64)
-	// OutputKept returns how many bytes of output are kept, 0 while there is no total, and how many were trimmed for it so far.
+	// OutputKept returns how many bytes of output are kept, 0 while there is no total, and how many were trimmed for it
+	// so far.
 	OutputKept func() (kept, trimmed int64)
 	// Hooks returns how many calls of hooks there were so far, how many of them failed, and how many were dropped.
 	Hooks  func() (called, failed, dropped int64)
@@ -38,11 +40,11 @@ type Options struct {
 	proc   string       // where the kernel tells of processes; default /proc
 }
 
-// Collector measures a supervisor. It is a prometheus.Collector, for a program with a registry of its own; else there is
-// Handler.
+// Collector measures a supervisor. It is a prometheus.Collector, for a program with a registry of its own; else there
+// is Handler.
 //
-// It is made before the supervisor, because it has to hear everything: pass its Observer in supervisor.Config.Observe, wrap
-// supervisor.Config.Health in Checker, and then call Watch.
+// It is made before the supervisor, because it has to hear everything: pass its Observer in supervisor.Config.Observe,
+// wrap supervisor.Config.Health in Checker, and then call Watch.
 type Collector struct {
 	log        *slog.Logger
 	supervisor atomic.Pointer[Supervisor] // nil: there is none yet
@@ -81,7 +83,8 @@ func New(o Options) *Collector {
 	c := &Collector{
 		log: o.Logger, processes: newProcesses(o), tallies: map[messages.InstanceID]*tally{},
 		listed: prometheus.NewGauge(prometheus.GaugeOpts{Name: "procman_instances_desired",
-			Help: "Instances in the desired list that is in force, also those that are disabled or held down; 0 before the first list."}),
+			Help: "Instances in the desired list that is in force, also those that are disabled or held down; 0 " +
+				"before the first list."}),
 		accepted: prometheus.NewGauge(prometheus.GaugeOpts{Name: "procman_config_last_reload_successful",
 			Help: "1 if the newest desired list is in force, 0 if it was rejected or there was none yet."}),
 		adopted: prometheus.NewCounter(prometheus.CounterOpts{Name: "procman_adopted_total",
@@ -95,7 +98,8 @@ func New(o Options) *Collector {
 		perPhase: prometheus.NewDesc("procman_instances", "Instances in each phase.", []string{"phase"}, nil),
 		per:      newPerInstance(),
 	}
-	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "procman_build_info", Help: "Always 1; the labels say which program this is.",
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "procman_build_info",
+		Help:        "Always 1; the labels say which program this is.",
 		ConstLabels: prometheus.Labels{"version": o.Version, "revision": o.Revision, "goversion": runtime.Version()}})
 	build.Set(1)
 	c.fleet = ofFleet(o.Fleet)
@@ -112,11 +116,14 @@ func New(o Options) *Collector {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_output_trimmed_bytes_total",
 			Help: "Bytes of output that are kept no more because of output.total."},
 			func() float64 { _, trimmed := o.OutputKept(); return float64(trimmed) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_hook_calls_total", Help: "Calls of hooks that were begun."},
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_hook_calls_total",
+			Help: "Calls of hooks that were begun."},
 			func() float64 { called, _, _ := o.Hooks(); return float64(called) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_hook_failures_total", Help: "Calls of hooks that failed."},
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_hook_failures_total",
+			Help: "Calls of hooks that failed."},
 			func() float64 { _, failed, _ := o.Hooks(); return float64(failed) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_hook_dropped_total", Help: "Calls of hooks for which there was no room."},
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "procman_hook_dropped_total",
+			Help: "Calls of hooks for which there was no room."},
 			func() float64 { _, _, dropped := o.Hooks(); return float64(dropped) }),
 	}
 	return c

@@ -32,8 +32,10 @@ func TestTheExpositionIsAsPromised(t *testing.T) {
 		OutputKept: func() (int64, int64) { return 700, 300 }, proc: kernel(t, map[int][2]int{41: {250, 3}})})
 	c.Watch(s)
 	c.reconciled(messages.Reconciled{Took: 2 * time.Millisecond, Listed: 4, Added: 4})
-	c.transition(messages.Transition{ID: "users", Event: "Launched", Status: messages.Status{Adopted: true, Restarts: 9}})
-	c.transition(messages.Transition{ID: "web", Event: "Launched", Status: messages.Status{Restarts: 1, LastExit: &messages.Exit{Reason: messages.ReasonSignal}}})
+	c.transition(messages.Transition{ID: "users", Event: "Launched",
+		Status: messages.Status{Adopted: true, Restarts: 9}})
+	c.transition(messages.Transition{ID: "web", Event: "Launched",
+		Status: messages.Status{Restarts: 1, LastExit: &messages.Exit{Reason: messages.ReasonSignal}}})
 	probes := c.Checker(answering(messages.Probe{OK: true, Latency: 4 * time.Millisecond},
 		messages.Probe{Error: "refused", Latency: 500 * time.Microsecond}, messages.Probe{Error: "busy", Void: true}))
 	for range 3 {
@@ -44,7 +46,8 @@ func TestTheExpositionIsAsPromised(t *testing.T) {
 	_, got, _ := strings.Cut(w.Body.String(), "# HELP procman_")
 	golden, err := os.ReadFile("testdata/exposition.txt")
 	require.NoError(t, err)
-	want := strings.NewReplacer("GOVERSION", runtime.Version(), "PAGES", strconv.Itoa(3*os.Getpagesize())).Replace(string(golden))
+	want := strings.NewReplacer("GOVERSION", runtime.Version(),
+		"PAGES", strconv.Itoa(3*os.Getpagesize())).Replace(string(golden))
 	require.Equal(t, want, "# HELP procman_"+got)
 
 	r := prometheus.NewPedanticRegistry()
@@ -57,13 +60,18 @@ func TestTheExpositionIsAsPromised(t *testing.T) {
 }
 
 func TestTheNamesAreThoseOfTheContract(t *testing.T) {
-	require.ElementsMatch(t, []string{"procman_instances", "procman_instances_desired", "procman_instance_up", "procman_instance_healthy",
-		"procman_instance_restarts_total", "procman_instance_start_time_seconds", "procman_probe_duration_seconds", "procman_probe_failures_total",
-		"procman_adopted_total", "procman_reconcile_duration_seconds", "procman_output_bytes_total", "procman_output_skipped_bytes_total",
+	require.ElementsMatch(t, []string{"procman_instances", "procman_instances_desired", "procman_instance_up",
+		"procman_instance_healthy",
+		"procman_instance_restarts_total", "procman_instance_start_time_seconds", "procman_probe_duration_seconds",
+		"procman_probe_failures_total",
+		"procman_adopted_total", "procman_reconcile_duration_seconds", "procman_output_bytes_total",
+		"procman_output_skipped_bytes_total",
 		"procman_output_kept_bytes", "procman_output_trimmed_bytes_total",
 		"procman_hook_calls_total", "procman_hook_failures_total", "procman_hook_dropped_total",
-		"procman_config_last_reload_successful", "procman_build_info", "procman_instance_cpu_seconds_total", "procman_instance_memory_bytes",
-		"procman_fleet_deadline_seconds", "procman_fleet_suspect", "procman_fleet_assignments", "procman_fleet_takeovers_total"}, names())
+		"procman_config_last_reload_successful", "procman_build_info", "procman_instance_cpu_seconds_total",
+		"procman_instance_memory_bytes",
+		"procman_fleet_deadline_seconds", "procman_fleet_suspect", "procman_fleet_assignments",
+		"procman_fleet_takeovers_total"}, names())
 }
 
 func TestBeforeTheFirstListEverythingIsThereAtZero(t *testing.T) {
@@ -165,7 +173,8 @@ func TestObservingAndScrapingAtTheSameTimeLosesNothing(t *testing.T) {
 	var all sync.WaitGroup
 	for _, do := range []func(){
 		func() {
-			c.transition(messages.Transition{ID: id, Event: "Launched", Status: messages.Status{Restarts: 1, LastExit: &messages.Exit{Reason: messages.ReasonExit}}})
+			c.transition(messages.Transition{ID: id, Event: "Launched",
+				Status: messages.Status{Restarts: 1, LastExit: &messages.Exit{Reason: messages.ReasonExit}}})
 		},
 		func() { probes.Check(t.Context(), messages.Target{ID: id}) },
 		func() { c.reconciled(messages.Reconciled{}) },

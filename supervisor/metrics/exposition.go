@@ -17,11 +17,12 @@ const (
 	scrapeTimeout = 10 * time.Second
 )
 
-// Handler serves the collector, and what the Go runtime and the process itself have to say, in Prometheus' text format. A
-// metric that cannot be had is logged and left out.
+// Handler serves the collector, and what the Go runtime and the process itself have to say, in Prometheus' text format.
+// A metric that cannot be had is logged and left out.
 func (c *Collector) Handler() http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(c, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout,
 		ErrorHandling: promhttp.ContinueOnError, ErrorLog: complaints{c.log},

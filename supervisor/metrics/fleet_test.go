@@ -12,7 +12,8 @@ import (
 
 // standing is a host of a fleet that is well.
 func standing() messages.FleetStanding {
-	return messages.FleetStanding{Phase: "in", Deadline: 8500 * time.Millisecond, Suspect: true, Assigned: 7, Takeovers: 2}
+	return messages.FleetStanding{Phase: "in", Deadline: 8500 * time.Millisecond, Suspect: true, Assigned: 7,
+		Takeovers: 2}
 }
 
 func TestAHostOfAFleetIsMeasuredAndWithoutOneThereIsNothingOfIt(t *testing.T) {

@@ -16,14 +16,18 @@ func newPerInstance() perInstance {
 		return prometheus.NewDesc(name, help, append([]string{"instance"}, more...), nil)
 	}
 	return perInstance{
-		up:        desc("procman_instance_up", "1 if the instance is in phase running: it has been healthy since it was started."),
-		healthy:   desc("procman_instance_healthy", "1 if the health checks of the instance succeed."),
-		startTime: desc("procman_instance_start_time_seconds", "When the process was started, in seconds since 1970; 0 without a process."),
-		cpu:       desc("procman_instance_cpu_seconds_total", "User and system time of the process; 0 without a process."),
-		memory:    desc("procman_instance_memory_bytes", "Resident memory of the process; 0 without a process."),
+		up: desc("procman_instance_up", "1 if the instance is in phase running: it has been healthy since it "+
+			"was started."),
+		healthy: desc("procman_instance_healthy", "1 if the health checks of the instance succeed."),
+		startTime: desc("procman_instance_start_time_seconds",
+			"When the process was started, in seconds since 1970; 0 without a process."),
+		cpu: desc("procman_instance_cpu_seconds_total",
+			"User and system time of the process; 0 without a process."),
+		memory: desc("procman_instance_memory_bytes", "Resident memory of the process; 0 without a process."),
 		restarts: desc("procman_instance_restarts_total",
 			"Starts after the first, by how the run before ended. To take over a process that runs is none.", "reason"),
-		failures: desc("procman_probe_failures_total", "Health checks that failed, also those before a starting instance listens."),
+		failures: desc("procman_probe_failures_total",
+			"Health checks that failed, also those before a starting instance listens."),
 	}
 }
 
@@ -53,7 +57,8 @@ func (c *Collector) collect(to chan<- prometheus.Metric, s *messages.Status) {
 	t := c.tally(s.ID)
 	to <- prometheus.MustNewConstMetric(c.per.failures, prometheus.CounterValue, float64(t.failures), id)
 	for _, r := range reasons() {
-		to <- prometheus.MustNewConstMetric(c.per.restarts, prometheus.CounterValue, float64(t.restarts[r]), id, string(r))
+		to <- prometheus.MustNewConstMetric(c.per.restarts, prometheus.CounterValue, float64(t.restarts[r]),
+			id, string(r))
 	}
 }
 
@@ -64,9 +69,10 @@ func boolValue(is bool) float64 {
 	return 0
 }
 
-// reasons lists why an instance may have been started again: how its run before ended. They are in the order in which they
-// are exposed, which saves the sorting.
+// reasons lists why an instance may have been started again: how its run before ended. They are in the order in which
+// they are exposed, which saves the sorting.
 func reasons() []messages.ExitReason {
-	return []messages.ExitReason{messages.ReasonChanged, messages.ReasonExit, messages.ReasonPortConflict, messages.ReasonSignal,
+	return []messages.ExitReason{messages.ReasonChanged, messages.ReasonExit, messages.ReasonPortConflict,
+		messages.ReasonSignal,
 		messages.ReasonStartFailed, messages.ReasonStopped, messages.ReasonUnhealthy, messages.ReasonUnknown}
 }

@@ -43,7 +43,8 @@ func TestAProbeIsMeasuredAndHandedOnAsItIs(t *testing.T) {
 func TestAProbeThatSaysNothingOfItsInstanceCountsNowhere(t *testing.T) {
 	c := New(Options{})
 	c.Watch(many(1))
-	c.Checker(answering(messages.Probe{Void: true, Error: "no slot"})).Check(t.Context(), messages.Target{ID: "instance-00000"})
+	c.Checker(answering(messages.Probe{Void: true, Error: "no slot"})).Check(t.Context(),
+		messages.Target{ID: "instance-00000"})
 	over, cancel := context.WithCancel(t.Context())
 	cancel() // the instance was stopped meanwhile
 	c.Checker(answering(messages.Probe{Error: "context canceled"})).Check(over, messages.Target{ID: "instance-00000"})
@@ -75,7 +76,8 @@ func TestProbesThatAreMadeManyAtATimeAreMeasuredLikeOthers(t *testing.T) {
 		return outer.Begin(messages.Target{ID: "instance-00000"}, func(p messages.Probe) { got = append(got, p) })
 	}
 	told := []messages.Probe{
-		{OK: true, Latency: 40 * time.Millisecond}, {Error: "status 500", Latency: 40 * time.Millisecond}, {Void: true, Error: "no slot"}, {Error: "broken off"},
+		{OK: true, Latency: 40 * time.Millisecond}, {Error: "status 500", Latency: 40 * time.Millisecond},
+		{Void: true, Error: "no slot"}, {Error: "broken off"},
 	}
 	for n, p := range told {
 		cancel := begin()

@@ -50,7 +50,8 @@ func promtool(t *testing.T, stdin string, args ...string) string {
 func target(t *testing.T) *httptest.Server {
 	t.Helper()
 	started := time.Now()
-	c := New(Options{Version: "v1", Fleet: standing, Output: func() (int64, int64) { return time.Since(started).Milliseconds(), 0 }})
+	c := New(Options{Version: "v1", Fleet: standing,
+		Output: func() (int64, int64) { return time.Since(started).Milliseconds(), 0 }})
 	c.Watch(snapshot{
 		"web":   {ID: "web", Phase: messages.Running, Health: messages.Healthy, PID: os.Getpid(), StartedAt: &started},
 		"users": {ID: "users", Phase: messages.Backoff},
@@ -99,7 +100,8 @@ func startPrometheus(t *testing.T, scraped string) *realPrometheus {
 	dir := t.TempDir()
 	config, err := os.ReadFile("prometheus.yaml")
 	require.NoError(t, err)
-	text := regexp.MustCompile(`(scrape|evaluation)_interval: 15s`).ReplaceAllString(string(config), "${1}_interval: 200ms")
+	text := regexp.MustCompile(`(scrape|evaluation)_interval: 15s`).ReplaceAllString(string(config),
+		"${1}_interval: 200ms")
 	text = strings.ReplaceAll(text, `targets: ["127.0.0.1:9464"]`, fmt.Sprintf("targets: [%q]", scraped))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "prometheus.yaml"), []byte(text), 0o600))
 	rules, err := os.ReadFile("alerts.yaml")
@@ -107,7 +109,8 @@ func startPrometheus(t *testing.T, scraped string) *realPrometheus {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "alerts.yaml"), rules, 0o600))
 
 	var log fake.Journal
-	cmd := exec.Command("prometheus", "--config.file="+filepath.Join(dir, "prometheus.yaml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
+	cmd := exec.Command("prometheus", "--config.file="+filepath.Join(dir, "prometheus.yaml"),
+		"--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address=127.0.0.1:0")
 	cmd.Stderr = &log
 	require.NoError(t, cmd.Start())
@@ -119,7 +122,8 @@ func startPrometheus(t *testing.T, scraped string) *realPrometheus {
 		}
 	})
 	listening := regexp.MustCompile(`msg="Listening on" address=(127\.0\.0\.1:\d+)`)
-	require.Eventually(t, func() bool { return listening.MatchString(log.String()) }, time.Minute, 10*time.Millisecond, "Prometheus does not listen")
+	require.Eventually(t, func() bool { return listening.MatchString(log.String()) }, time.Minute, 10*time.Millisecond,
+		"Prometheus does not listen")
 	return &realPrometheus{t, "http://" + listening.FindStringSubmatch(log.String())[1]}
 }
 

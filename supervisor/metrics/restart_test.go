@@ -46,7 +46,10 @@ func TestARestartCountsByTheReasonOfTheEndBeforeIt(t *testing.T) {
 			o.Pass(time.Minute)
 			require.EqualValues(o.t, 3, o.scrape()[`procman_probe_failures_total{instance="web"}`])
 		},
-		messages.ReasonStopped: func(o *observed, _ *fake.Process) { require.NoError(o.t, o.Restart(o.t.Context(), "web")) },
+		messages.ReasonStopped: func(o *observed,
+			_ *fake.Process) {
+			require.NoError(o.t, o.Restart(o.t.Context(), "web"))
+		},
 		messages.ReasonChanged: func(o *observed, _ *fake.Process) {
 			app := o.App("web")
 			app.WasmPath = "other.wasm"

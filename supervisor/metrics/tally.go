@@ -17,8 +17,8 @@ type tally struct {
 	failures uint64
 }
 
-// Observer returns what counts: see supervisor.Config.Observe. It takes no longer than a lookup of each instance that something
-// was counted of.
+// Observer returns what counts: see supervisor.Config.Observe. It takes no longer than a lookup of each instance that
+// something was counted of.
 func (c *Collector) Observer() supervisor.Observer {
 	return supervisor.Observer{Event: c.event, Transition: c.transition, Reconciled: c.reconciled}
 }
@@ -80,8 +80,8 @@ func (c *Collector) tally(id messages.InstanceID) tally {
 	return tally{maps.Clone(t.restarts), t.failures}
 }
 
-// forget drops what was counted of instances that are no longer known. What is left of those that end just now goes with
-// the next list that something leaves, or once there are more of them than instances.
+// forget drops what was counted of instances that are no longer known. What is left of those that end just now goes
+// with the next list that something leaves, or once there are more of them than instances.
 func (c *Collector) forget(r messages.Reconciled) {
 	s := c.supervisor.Load()
 	c.mu.Lock()
@@ -96,8 +96,8 @@ func (c *Collector) forget(r messages.Reconciled) {
 	}
 }
 
-// Checker returns a health checker that has inner check, and measures it; it is a supervisor.BatchChecker if inner is one. A
-// probe that asked nothing counts nowhere, and neither does one that was broken off.
+// Checker returns a health checker that has inner check, and measures it; it is a supervisor.BatchChecker if inner is
+// one. A probe that asked nothing counts nowhere, and neither does one that was broken off.
 func (c *Collector) Checker(inner supervisor.HealthChecker) supervisor.HealthChecker {
 	if batch, is := inner.(supervisor.BatchChecker); is {
 		return &batchChecker{checker{inner, c}, batch}

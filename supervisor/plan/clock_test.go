@@ -67,7 +67,8 @@ func TestTheWallClockDecidesNothing(t *testing.T) {
 		at += 4 * time.Second
 		memory := i.Memory(false)
 		i = New("web")
-		feed(Survivor{Memory: memory, Found: &messages.Survivor{ID: "web", Run: memory.Run, PID: 1, SpecHash: app.Spec, Alive: true}})
+		feed(Survivor{Memory: memory, Found: &messages.Survivor{ID: "web", Run: memory.Run, PID: 1, SpecHash: app.Spec,
+			Alive: true}})
 		return told
 	}
 	quiet := play([]time.Duration{0})

@@ -1,4 +1,5 @@
-// Package plan is the pure core of the root: which process of an instance should exist now, and when the next one starts.
+// Package plan is the pure core of the root: which process of an instance should exist now, and when the next one
+// starts.
 //
 // Invariants:
 //   - Step(instance, now, event) returns the new instance and the actions to carry out. The same input gives the same

@@ -11,7 +11,8 @@ func (m *move) conclude(e messages.Exited, as messages.ExitReason) {
 	x := e.Exit
 	x.Reason = as
 	m.LastExit = &x
-	m.tell(messages.Event{What: messages.InstanceExited, Why: x.String() + e.Rest.Text(m.Ending().Grace), Exit: &x, Bad: m.Phase != messages.Stopping || e.Rest.Killed > 0})
+	m.tell(messages.Event{What: messages.InstanceExited, Why: x.String() + e.Rest.Text(m.Ending().Grace), Exit: &x,
+		Bad: m.Phase != messages.Stopping || e.Rest.Killed > 0})
 	m.PID, m.Port, m.Orphan, m.Health, m.Doubt = 0, 0, false, messages.HealthUnknown, ""
 	if len(e.Rest.Left) > 0 {
 		m.Left = messages.LeftAlone + messages.Members(e.Rest.Left) + messages.ByLeftovers
@@ -24,7 +25,8 @@ func exited(m *move, e Event) {
 	as := x.Exit.Unasked()
 	if x.Conflict {
 		as = messages.ReasonPortConflict
-		m.tell(messages.Event{What: messages.PortConflict, Why: fmt.Sprintf("port %d was taken by another process", m.Port), Bad: true})
+		m.tell(messages.Event{What: messages.PortConflict,
+			Why: fmt.Sprintf("port %d was taken by another process", m.Port), Bad: true})
 	}
 	m.conclude(x, as)
 	m.retry(failure{reason: x.Exit.String(), exit: m.LastExit, conflict: x.Conflict, until: m.now})
@@ -49,7 +51,8 @@ func lingers(m *move, e Event) {
 func outlived(x messages.Exit, rest []messages.Member, young bool) string {
 	s := fmt.Sprintf("%s, though %s, which it had started, lived on; that was sent KILL", x, messages.Members(rest))
 	if young && x.Known && x.Signal == "" {
-		s += "; the process that procman starts must not end before the server does: `exec` it, without & and not as a daemon"
+		s += "; the process that procman starts must not end before the server does: `exec` it, without & and not as " +
+			"a daemon"
 	}
 	return s
 }
@@ -61,11 +64,13 @@ func lingersStopping(m *move, e Event) {
 	m.FirstExit = l.Exit
 	switch {
 	case l.Exit == nil:
-		m.Lingering = fmt.Sprintf("KILL does not end pid %d: it hangs in the kernel; nothing is started in its place before it has ended", m.PID)
+		m.Lingering = fmt.Sprintf("KILL does not end pid %d: it hangs in the kernel; nothing is started in its place "+
+			"before it has ended", m.PID)
 	case len(l.Rest) == 0:
 		m.Lingering = ""
 	case l.Stuck:
-		m.Lingering = fmt.Sprintf("KILL does not end %s; nothing is started in their place before that", messages.Members(l.Rest))
+		m.Lingering = fmt.Sprintf("KILL does not end %s; nothing is started in their place before that",
+			messages.Members(l.Rest))
 	default:
 		m.Lingering = fmt.Sprintf("its first process %s, and %s %s", endOf(*l.Exit), messages.Members(l.Rest), verb(l))
 	}

@@ -13,8 +13,8 @@ type Event interface{ name() string }
 type (
 	// Want says that App should run.
 	Want struct{ App *App }
-	// Unwant says that nothing should run. App is what the list says of the instance that is held down; nil if it is not
-	// in the list.
+	// Unwant says that nothing should run. App is what the list says of the instance that is held down; nil if it is
+	// not in the list.
 	Unwant struct{ App *App }
 	// Survivor says what a manager that starts finds of the instance: what its predecessor remembered, and the run that
 	// was found, if there is one.
@@ -102,7 +102,8 @@ type (
 	Arm struct{ At time.Time }
 	// Forget: nothing of the instance is needed any more, its port least of all.
 	Forget struct{}
-	// Tell: say what has happened, once all is done. Who is told adds when, on whose behalf, and the phase that was reached.
+	// Tell: say what has happened, once all is done. Who is told adds when, on whose behalf, and the phase that was
+	// reached.
 	Tell messages.Event
 	// Bug: an event came that cannot happen in this phase. Nothing was changed.
 	Bug struct {

@@ -9,8 +9,8 @@ import (
 	"procman/messages"
 )
 
-// App is an entry of the desired list with the hashes of what it runs and of its restart policy. It is never changed once
-// made, so that two equal pointers are two equal apps.
+// App is an entry of the desired list with the hashes of what it runs and of its restart policy. It is never changed
+// once made, so that two equal pointers are two equal apps.
 type App struct {
 	*messages.AppInstance
 	Spec string
@@ -40,13 +40,15 @@ func hashed(a *messages.AppInstance) (*App, error) {
 	return &App{AppInstance: a, Spec: a.SpecHash(), Rule: a.Restart.Hash()}, nil
 }
 
-// wishes reports whether an edit that makes b of a is a wish to see an instance run that has ended or waits for its next
-// start: one of what runs, or of when it is started again. Whoever edits a label wants no job to run a second time.
+// wishes reports whether an edit that makes b of a is a wish to see an instance run that has ended or waits for its
+// next start: one of what runs, or of when it is started again. Whoever edits a label wants no job to run a second
+// time.
 func (a *App) wishes(b *App) bool { return a.Spec != b.Spec || a.Rule != b.Rule }
 
 // Equal reports whether a and b say the same. It hashes nothing: a list of thousands is compared in the root's mailbox.
 func (a *App) Equal(b *App) bool {
-	return a == b || a.Spec == b.Spec && a.SamePolicy(*b.AppInstance) && a.Disabled == b.Disabled && a.EnvFault == b.EnvFault &&
+	return a == b || a.Spec == b.Spec && a.SamePolicy(*b.AppInstance) && a.Disabled == b.Disabled &&
+		a.EnvFault == b.EnvFault &&
 		slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Labels, b.Labels) && a.Placement.Same(b.Placement)
 }
 
@@ -129,11 +131,13 @@ func (i Instance) Memory(held bool) messages.Memory {
 	}
 	phase := i.Phase
 	if phase == messages.Starting && i.Adopted && !i.HealthySince.IsZero() {
-		phase = messages.Running // as it was remembered: that it is found again changes nothing that a later manager has to know
+		// as it was remembered: that it is found again changes nothing that a later manager has to know
+		phase = messages.Running
 	}
 	return messages.Memory{
-		ID: i.ID, Run: i.Run, Exited: !i.Live(), Spec: i.Spec, Rule: i.Rule, Starts: i.Starts, Counted: i.counted, Attempts: i.Attempts,
-		Phase: phase, Reason: reason, DueAt: i.DueAt, HealthySince: i.HealthySince,
+		ID: i.ID, Run: i.Run, Exited: !i.Live(), Spec: i.Spec, Rule: i.Rule, Starts: i.Starts, Counted: i.counted,
+		Attempts: i.Attempts,
+		Phase:    phase, Reason: reason, DueAt: i.DueAt, HealthySince: i.HealthySince,
 		Stop: i.Ending(), StopAs: i.StopAs, KillAt: i.KillAt, Held: held, LastExit: i.LastExit,
 	}
 }
@@ -158,7 +162,8 @@ func (i *Instance) Because() string {
 	return because
 }
 
-// Facts puts the status into s, without its reason. What that points to is of i, which is not changed any more: nothing is made.
+// Facts puts the status into s, without its reason. What that points to is of i, which is not changed any more: nothing
+// is made.
 func (i *Instance) Facts(s *messages.Status) {
 	*s = messages.Status{
 		ID: i.ID, Phase: i.Phase, Health: i.Health,

@@ -60,7 +60,8 @@ func (m *model) path(r reality) string {
 
 func (m *model) fail(format string, args ...any) {
 	m.t.Helper()
-	m.t.Fatalf("%s\nafter: %s\nthen:  %s\nstate: %+v", fmt.Sprintf(format, args...), m.path(m.from), m.step, m.from.inst)
+	m.t.Fatalf("%s\nafter: %s\nthen:  %s\nstate: %+v", fmt.Sprintf(format, args...), m.path(m.from),
+		m.step, m.from.inst)
 }
 
 // take feeds an event and carries out the actions, checking each.
@@ -196,11 +197,15 @@ func (m *model) next(r reality) map[string]func() reality {
 		put("launch failed", func(n *reality) { n.launching = false }, LaunchFailed{Err: messages.ErrNoRun})
 	case r.actor && r.process && r.outlived:
 		put("lingers", nil, Lingers{Exit: &messages.Exit{Known: true}, Rest: []messages.Member{{PID: 9}}})
-		put("exit", func(n *reality) { n.process, n.outlived = false, false }, Exited{Exit: messages.Exit{Known: true, Code: 1}})
-		put("clean exit", func(n *reality) { n.process, n.outlived = false, false }, Exited{Exit: messages.Exit{Known: true}})
+		put("exit", func(n *reality) { n.process, n.outlived = false, false },
+			Exited{Exit: messages.Exit{Known: true, Code: 1}})
+		put("clean exit", func(n *reality) { n.process, n.outlived = false, false },
+			Exited{Exit: messages.Exit{Known: true}})
 	case r.actor && r.process:
-		put("lingers", func(n *reality) { n.outlived = true }, Lingers{Exit: &messages.Exit{Known: true, Code: 1}, Rest: []messages.Member{{PID: 9}}})
-		put("port free after all", func(n *reality) { n.process = false }, Exited{Exit: messages.Exit{Known: true}, PortFree: true})
+		put("lingers", func(n *reality) { n.outlived = true },
+			Lingers{Exit: &messages.Exit{Known: true, Code: 1}, Rest: []messages.Member{{PID: 9}}})
+		put("port free after all", func(n *reality) { n.process = false },
+			Exited{Exit: messages.Exit{Known: true}, PortFree: true})
 		put("ready", nil, Ready{})
 		put("unhealthy", nil, Unhealthy{})
 		put("impostor", nil, Unhealthy{Conflict: true})
@@ -294,7 +299,8 @@ func TestTheModelHoldsInEveryReachableState(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the race detector, which -short is for, finds nothing where there is one goroutine")
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // all states stay: half of the time would go into looking at them again
+	// all states stay: half of the time would go into looking at them again
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	for name, change := range map[string]func(*messages.AppInstance){
 		"always":              nil,
 		"gives up after two":  func(a *messages.AppInstance) { a.Restart.MaxAttempts = 2 },
@@ -331,9 +337,11 @@ func TestTheModelHoldsInEveryReachableState(t *testing.T) {
 				switch {
 				case end.desired == nil && (end.inst.Phase != messages.Stopped || end.process || end.actor):
 					m.fail("what nobody wants ends in %+v", end)
-				case end.desired != nil && change == nil && (!alive || !end.process || end.inst.Spec != end.desired.Spec):
+				case end.desired != nil && change == nil &&
+					(!alive || !end.process || end.inst.Spec != end.desired.Spec):
 					m.fail("what is wanted ends in %+v", end)
-				case alive != end.process || !slices.Contains([]messages.Phase{messages.Running, messages.Failed, messages.Stopped}, end.inst.Phase):
+				case alive != end.process || !slices.Contains([]messages.Phase{messages.Running, messages.Failed,
+					messages.Stopped}, end.inst.Phase):
 					m.fail("it ends in %+v", end)
 				}
 			}

@@ -21,7 +21,8 @@ type failure struct {
 	until    time.Time
 }
 
-// retry decides what follows a run that has ended though it was wanted: another at once, another after a delay, or none.
+// retry decides what follows a run that has ended though it was wanted: another at once, another after a delay, or
+// none.
 func (m *move) retry(f failure) {
 	if m.Want == nil { // before the first list: not known by which policy
 		m.to(messages.Backoff, f.reason)
@@ -70,8 +71,8 @@ func (m *move) stable(at time.Time) bool {
 	return m.Want != nil && !m.HealthySince.IsZero() && at.Sub(m.HealthySince) >= m.Want.Restart.StableAfter
 }
 
-// awaitStable arms the moment in which failures are forgiven, if there is one to forgive. If that has passed, by an edit
-// or while no manager watched, the run is watched for one interval more.
+// awaitStable arms the moment in which failures are forgiven, if there is one to forgive. If that has passed, by an
+// edit or while no manager watched, the run is watched for one interval more.
 func (m *move) awaitStable() {
 	if m.Phase != messages.Running || m.Attempts == 0 || m.Want == nil {
 		return

@@ -179,7 +179,8 @@ func TestAnInstanceWhoseChecksAreOnlyReportedIsNotTouched(t *testing.T) {
 			if phase == messages.Running {
 				i.HealthySince, i.Health = start.Add(-time.Hour), messages.Healthy
 			}
-			sick, actions := Step(i, start, Unhealthy{Cause: "3 probes failed", Since: start.Add(-time.Minute), Conflict: conflict})
+			sick, actions := Step(i, start, Unhealthy{Cause: "3 probes failed", Since: start.Add(-time.Minute),
+				Conflict: conflict})
 			require.Equal(t, phase, sick.Phase)
 			require.Equal(t, messages.NotHealthy, sick.Health)
 			require.Equal(t, "3 probes failed", sick.Reason)

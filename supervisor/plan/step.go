@@ -40,7 +40,8 @@ func Diff(i Instance, desired, listed *App) (Event, bool) {
 	switch {
 	case desired != nil && i.Want != desired:
 		return Want{desired}, true
-	case desired != nil && i.Spec != desired.Spec && (i.Phase == messages.Starting || i.Phase == messages.Running) && i.Spec != "":
+	case desired != nil && i.Spec != desired.Spec && (i.Phase == messages.Starting || i.Phase == messages.Running) &&
+		i.Spec != "":
 		return Want{desired}, true
 	case desired == nil && (i.Want != nil || i.restored || i.Phase != messages.Stopped && i.Phase != messages.Stopping):
 		return Unwant{listed}, true
@@ -116,9 +117,9 @@ func (i Instance) Ending() messages.StopPolicy {
 
 // --- the wish ---
 
-// wantIdle notes what is wanted where there is no process, and starts it if that is a wish: where nothing was wanted, or
-// after an edit that is one. The first list after the manager's own restart is compared with what is remembered in the
-// same way. After any other edit a delay goes on, and what stayed down stays down.
+// wantIdle notes what is wanted where there is no process, and starts it if that is a wish: where nothing was wanted,
+// or after an edit that is one. The first list after the manager's own restart is compared with what is remembered in
+// the same way. After any other edit a delay goes on, and what stayed down stays down.
 func wantIdle(m *move, e Event) {
 	app := e.(Want).App
 	wish, pending := m.Want == nil, m.pending
@@ -209,7 +210,8 @@ func launched(m *move, e Event) {
 	if !l.Adopted {
 		m.tell(messages.Event{What: messages.InstanceStarted})
 		if l.PortWas != 0 && l.PortWas != l.Port {
-			m.tell(messages.Event{What: messages.PortChanged, OldPort: l.PortWas, Why: fmt.Sprintf("from %d to %d: %s", l.PortWas, l.Port, l.PortWhy)})
+			m.tell(messages.Event{What: messages.PortChanged, OldPort: l.PortWas,
+				Why: fmt.Sprintf("from %d to %d: %s", l.PortWas, l.Port, l.PortWhy)})
 		}
 		return
 	}
@@ -285,7 +287,8 @@ func refused(m *move, e Event) {
 	case messages.FaultUnclear, messages.FaultNotTaken: // it lives, and is not watched
 		m.Doubt = err.Error()
 	case messages.FaultElsewhere:
-		m.Doubt = (&messages.StartError{Fault: err.Fault, Path: err.Path, Err: err.Err}).Error() // its help is for who waits
+		// its help is for who waits
+		m.Doubt = (&messages.StartError{Fault: err.Fault, Path: err.Path, Err: err.Err}).Error()
 	}
 	if m.Waits != err.Fault {
 		m.Waits = err.Fault

@@ -17,7 +17,8 @@ import (
 	"procman/messages"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the stories' outcome into their files; commit the difference only if you can explain it")
+var rewrite = flag.Bool("rewrite", false, "write the stories' outcome into their files; commit the difference only "+
+	"if you can explain it")
 
 // A story is a text file: a line beginning with a word is an event, the indented lines below it are what came of it.
 //
@@ -103,7 +104,8 @@ func tell(t *testing.T, text string) string {
 			e = Restart{}
 		case "restart-of-the-manager":
 			memory := i.Memory(false)
-			found := &messages.Survivor{ID: i.ID, Run: i.Run, PID: i.PID, Port: i.Port, SpecHash: i.Spec, Alive: i.Live() && arg != "dead"}
+			found := &messages.Survivor{ID: i.ID, Run: i.Run, PID: i.PID, Port: i.Port, SpecHash: i.Spec,
+				Alive: i.Live() && arg != "dead"}
 			i, listed = New("web"), false
 			e = Survivor{Memory: memory, Found: found}
 		default:

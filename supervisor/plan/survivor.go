@@ -21,7 +21,8 @@ func restore(m *move, e Event) {
 	if found != nil && found.Run == m.Run && !m.counted {
 		m.Starts, m.counted = m.Starts+1, true
 	}
-	if found != nil && found.Alive && (found.Unclear == "" || !counted) && !(counted && found.Outlived) { // or they were left by policy
+	if found != nil && found.Alive && (found.Unclear == "" || !counted) && !(counted && found.Outlived) {
+		// or they were left by policy
 		m.survive(mem, *found)
 		return
 	}

@@ -144,7 +144,8 @@ var table = map[string]row{
 
 // Events lists the names of all events, in the order of the table as it is shown.
 func Events() []string {
-	return []string{"Want", "Unwant", "Survivor", "Launched", "Refused", "LaunchFailed", "Ready", "Probed", "Unhealthy", "Lingers", "Exited", "Lost", "Due", "Retry", "Restart"}
+	return []string{"Want", "Unwant", "Survivor", "Launched", "Refused", "LaunchFailed", "Ready", "Probed", "Unhealthy",
+		"Lingers", "Exited", "Lost", "Due", "Retry", "Restart"}
 }
 
 // Cell returns the name of what the event does in the phase; empty if there is no such cell.

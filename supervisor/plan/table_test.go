@@ -12,10 +12,13 @@ import (
 // everyEvent returns one event of each name.
 func everyEvent(app *App) map[string]Event {
 	return map[string]Event{
-		"Want": Want{app}, "Unwant": Unwant{}, "Survivor": Survivor{}, "Launched": Launched{PID: 1, Port: 1, SpecHash: app.Spec},
+		"Want": Want{app}, "Unwant": Unwant{}, "Survivor": Survivor{},
+		"Launched":     Launched{PID: 1, Port: 1, SpecHash: app.Spec},
 		"Refused":      Refused{Err: &messages.StartError{Fault: messages.FaultNoPort}},
-		"LaunchFailed": LaunchFailed{Err: messages.ErrNoRun}, "Ready": Ready{}, "Probed": Probed{}, "Unhealthy": Unhealthy{},
-		"Lingers": Lingers{Exit: &messages.Exit{Known: true}}, "Exited": Exited{}, "Lost": Lost{}, "Due": Due{}, "Retry": Retry{}, "Restart": Restart{},
+		"LaunchFailed": LaunchFailed{Err: messages.ErrNoRun}, "Ready": Ready{}, "Probed": Probed{},
+		"Unhealthy": Unhealthy{},
+		"Lingers":   Lingers{Exit: &messages.Exit{Known: true}}, "Exited": Exited{}, "Lost": Lost{}, "Due": Due{},
+		"Retry": Retry{}, "Restart": Restart{},
 	}
 }
 

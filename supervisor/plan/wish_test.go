@@ -22,7 +22,8 @@ var ended = map[string]struct {
 func modeApp(t *testing.T, mode messages.RestartMode, change func(*messages.AppInstance)) *App {
 	a := messages.AppInstance{
 		InstanceID: "web", WasmPath: "a.wasm", DbName: "a.db", WorkDir: "/srv",
-		Env: map[string]string{"LEVEL": "info", "TOKEN": "correct-horse"}, Secrets: []string{"TOKEN"}, Labels: map[string]string{"team": "a"},
+		Env: map[string]string{"LEVEL": "info", "TOKEN": "correct-horse"}, Secrets: []string{"TOKEN"},
+		Labels: map[string]string{"team": "a"},
 	}
 	a.Restart.Mode = mode
 	if change != nil {
@@ -37,7 +38,8 @@ func modeApp(t *testing.T, mode messages.RestartMode, change func(*messages.AppI
 func run(t *testing.T, app *App, exit int) Instance {
 	t.Helper()
 	i := New("web")
-	for _, e := range []Event{Want{app}, Launched{PID: 1, Port: 1, SpecHash: app.Spec}, Ready{}, Exited{Exit: messages.Exit{Known: true, Code: exit}}} {
+	for _, e := range []Event{Want{app}, Launched{PID: 1, Port: 1, SpecHash: app.Spec},
+		Ready{}, Exited{Exit: messages.Exit{Known: true, Code: exit}}} {
 		i, _ = Step(i, modelNow, e)
 	}
 	require.False(t, i.Live())
@@ -68,7 +70,10 @@ func TestOnlyAnEditOfWhatRunsOrOfItsRestartPolicyStartsWhatHadEnded(t *testing.T
 		"wasm_path":       {func(a *messages.AppInstance) { a.WasmPath = "b.wasm" }, true},
 		"env":             {func(a *messages.AppInstance) { a.Env = map[string]string{"LEVEL": "debug"} }, true},
 		"restart.max":     {func(a *messages.AppInstance) { a.Restart.Max = time.Hour }, true},
-		"restart.mode":    {func(a *messages.AppInstance) { a.Restart.Mode = messages.RestartAlways; a.Restart.Jitter = 0.5 }, true},
+		"restart.mode": {func(a *messages.AppInstance) {
+			a.Restart.Mode = messages.RestartAlways
+			a.Restart.Jitter = 0.5
+		}, true},
 		"a label and restart.jitter": {func(a *messages.AppInstance) {
 			a.Labels, a.Restart.Jitter = nil, 0.3
 		}, true},
@@ -164,14 +169,17 @@ func TestFailuresAreForgivenInTheMomentInWhichTheRunIsStable(t *testing.T) {
 	require.Zero(t, i.Attempts)
 
 	i, _ = begin()
-	shorter := modeApp(t, messages.RestartAlways, func(a *messages.AppInstance) { a.Restart.StableAfter = 20 * time.Second })
+	shorter := modeApp(t, messages.RestartAlways,
+		func(a *messages.AppInstance) { a.Restart.StableAfter = 20 * time.Second })
 	_, actions = Step(i, after(5*time.Second), Want{shorter})
 	require.Equal(t, []Action{Apply{shorter}, Arm{after(20 * time.Second)}}, actions)
 
 	i, _ = begin()
-	i, _ = Step(New("web"), after(time.Hour), Survivor{Memory: i.Memory(false), Found: &messages.Survivor{Run: 2, PID: 2, SpecHash: app.Spec, Alive: true}})
+	i, _ = Step(New("web"), after(time.Hour), Survivor{Memory: i.Memory(false),
+		Found: &messages.Survivor{Run: 2, PID: 2, SpecHash: app.Spec, Alive: true}})
 	i, _ = Step(i, after(time.Hour), Launched{PID: 2, Port: 1, SpecHash: app.Spec, Adopted: true})
 	i, actions = Step(i, after(time.Hour), Want{app})
-	require.Contains(t, actions, Action(Arm{after(time.Hour + 15*time.Second)}), "nobody watched: it is looked once more")
+	require.Contains(t, actions, Action(Arm{after(time.Hour + 15*time.Second)}),
+		"nobody watched: it is looked once more")
 	require.Equal(t, 1, i.Attempts)
 }

@@ -19,8 +19,8 @@ type slot struct {
 	_         [2]uint64
 }
 
-// board is a file in which every payload has a slot. The payloads say there themselves when they run, so that whoever measures
-// need not ask them, and takes no processor from what is measured.
+// board is a file in which every payload has a slot. The payloads say there themselves when they run, so that whoever
+// measures need not ask them, and takes no processor from what is measured.
 type board struct {
 	path  string
 	slots []slot

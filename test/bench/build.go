@@ -33,7 +33,8 @@ func module(ctx context.Context) (string, error) {
 	list.Stderr = os.Stderr
 	out, err := list.Output()
 	if err != nil {
-		return "", fmt.Errorf("outside of the procman module only programs given with -procman can be measured: %w", err)
+		return "", fmt.Errorf("outside of the procman module only programs given with -procman can be measured: %w",
+			err)
 	}
 	return string(out[:len(out)-1]), nil
 }

@@ -18,8 +18,8 @@ import (
 // debounce is how long the daemon lets its file rest before it reads it: supervisor/config.ProviderOptions.Debounce.
 const debounce = 250 * time.Millisecond
 
-// procman is a daemon at work, with the defaults but for these: the period of the probes, and stable_after, so that a kill is
-// answered at once.
+// procman is a daemon at work, with the defaults but for these: the period of the probes, and stable_after, so that a
+// kill is answered at once.
 type procman struct {
 	scene
 	program string
@@ -56,7 +56,8 @@ func (d *procman) write() error {
 	}
 	file.WriteString("]\ninstances:\n")
 	for i := range d.count {
-		fmt.Fprintf(&file, "  - id: %s\n    db_name: %[1]s.db\n    env: {LOG_LEVEL: info}\n    labels: {app: payload}\n", instance(i))
+		fmt.Fprintf(&file,
+			"  - id: %s\n    db_name: %[1]s.db\n    env: {LOG_LEVEL: info}\n    labels: {app: payload}\n", instance(i))
 	}
 	if d.count == 0 {
 		file.WriteString("  []\n")
@@ -72,7 +73,8 @@ func (d *procman) write() error {
 func (d *procman) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(d.program, append(args, "-c", d.path())...)
 	for _, e := range os.Environ() {
-		if name, _, _ := strings.Cut(e, "="); !strings.HasPrefix(name, "PROCMAN_") && name != "NOTIFY_SOCKET" && name != "STATE_DIRECTORY" {
+		if name, _, _ := strings.Cut(e, "="); !strings.HasPrefix(name, "PROCMAN_") && name != "NOTIFY_SOCKET" &&
+			name != "STATE_DIRECTORY" {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}

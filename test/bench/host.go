@@ -48,14 +48,16 @@ func portRange(text string) (first, last int, err error) {
 // free returns the first of so many ports in a row, of which nobody has one.
 func free(first, last, many int) (int, error) {
 	start, found, err := inARow(first, last, many, func(port int) (bool, error) {
-		l, err := (&net.ListenConfig{Control: reuse}).Listen(context.Background(), "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		l, err := (&net.ListenConfig{Control: reuse}).Listen(context.Background(), "tcp4",
+			net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			return false, nil
 		}
 		return true, l.Close()
 	})
 	if err == nil && !found {
-		err = fmt.Errorf("of the ports %d to %d no %d in a row are free: give others with -ports, or end who has them", first, last, many)
+		err = fmt.Errorf("of the ports %d to %d no %d in a row are free: give others with -ports, or end who has them",
+			first, last, many)
 	}
 	return start, err
 }
@@ -74,8 +76,9 @@ func inARow(first, last, many int, wanted func(port int) (bool, error)) (start i
 	return start, last-start+1 >= many, nil
 }
 
-// unused waits until so many ports in a row have no connection of a life before, and returns the first: the kernel keeps one for
-// a minute after its end, and a manager that looks whether a port is free would have to look at all of those.
+// unused waits until so many ports in a row have no connection of a life before, and returns the first: the kernel
+// keeps one for a minute after its end, and a manager that looks whether a port is free would have to look at all of
+// those.
 func unused(ctx context.Context, first, last, many int) (start int, err error) {
 	none := fmt.Sprintf("of the ports %d to %d no %d in a row are free", first, last, many)
 	err = until(ctx, none, time.Second, func() (found bool, err error) {
@@ -97,20 +100,23 @@ func bind(port int) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(syscall.Bind(s, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}), syscall.Close(s))
+	return errors.Join(syscall.Bind(s, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}),
+		syscall.Close(s))
 }
 
 // reuse passes over what has been closed not long ago.
 func reuse(_, _ string, c syscall.RawConn) error {
 	var set error
-	err := c.Control(func(fd uintptr) { set = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1) })
+	err := c.Control(
+		func(fd uintptr) { set = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1) })
 	if err != nil {
 		return err
 	}
 	return set
 }
 
-// memoryEach is what one instance needs at the most, in bytes: the payload and a manager, with what the kernel keeps for them.
+// memoryEach is what one instance needs at the most, in bytes: the payload and a manager, with what the kernel keeps
+// for them.
 const memoryEach = 400 << 10
 
 // fits returns how many instances fit on this host, if not n, and why.
@@ -135,7 +141,8 @@ func fits(n, ports int) (int, string) {
 		files += files / 8
 	}
 	if have, err := mostFiles(); err == nil && have < files && raiseFiles(files) != nil {
-		bound(room(have), fmt.Sprintf("the hard limit of open files is %d, of which procman keeps some for who asks it", have))
+		bound(room(have), fmt.Sprintf("the hard limit of open files is %d, of which procman keeps some for who asks it",
+			have))
 	}
 	return max(most, 0), why
 }
@@ -155,6 +162,7 @@ func facts() string {
 	if err != nil {
 		kernel = []byte("unknown")
 	}
-	return fmt.Sprintf("%d processors, kernel %s, %s, load before %s.", runtime.NumCPU(), strings.TrimSpace(string(kernel)), runtime.Version(),
+	return fmt.Sprintf("%d processors, kernel %s, %s, load before %s.", runtime.NumCPU(),
+		strings.TrimSpace(string(kernel)), runtime.Version(),
 		strings.Join(strings.Fields(string(load))[:min(3, len(strings.Fields(string(load))))], " "))
 }

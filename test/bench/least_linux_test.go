@@ -20,9 +20,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkTheLeast is what stands between the limit and a manager in Go that does what procman promises of each start and each stop,
-// but decides nothing: no list, no actors, no gate, no proof of who listens, no search for who is left. Each step does what those
-// above it do, too:
+// BenchmarkTheLeast is what stands between the limit and a manager in Go that does what procman promises of each start
+// and each stop, but decides nothing: no list, no actors, no gate, no proof of who listens, no search for who is left.
+// Each step does what those above it do, too:
 //
 //	exec      os/exec in a session of its own, with two new files for its output; a goroutine waits for it
 //	cgroup    a cgroup of its own, in which it is forked; removed at its end
@@ -51,7 +51,8 @@ func BenchmarkTheLeast(b *testing.B) {
 				stop, stopUsed = stop+took, stopUsed+used
 				l.close(b)
 			}
-			for unit, all := range map[string]time.Duration{"start": start, "cpu/start": startUsed, "stop": stop, "cpu/stop": stopUsed} {
+			for unit, all := range map[string]time.Duration{"start": start, "cpu/start": startUsed, "stop": stop,
+				"cpu/stop": stopUsed} {
 				b.ReportMetric(float64(all.Microseconds())/float64(b.N*leastMany), "µs-"+unit)
 			}
 		})
@@ -146,7 +147,8 @@ func (l *least) one(b *testing.B, i int) {
 		c.SysProcAttr.UseCgroupFD, c.SysProcAttr.CgroupFD = true, int(group.Fd())
 		open = append(open, group)
 	}
-	record := leastRecord{Schema: 1, Number: 1, Port: l.port + i, Instance: id, Tag: "0123456789abcdef", Executable: l.payload, Args: c.Args,
+	record := leastRecord{Schema: 1, Number: 1, Port: l.port + i, Instance: id, Tag: "0123456789abcdef",
+		Executable: l.payload, Args: c.Args,
 		Started: time.Now()}
 	if l.does("intent") {
 		lock := made("lock", os.O_RDWR)

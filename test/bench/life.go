@@ -113,14 +113,15 @@ func (l *life) listen(ctx context.Context, n int) (int64, error) { return l.list
 
 // listenFrom is listen without the first ones.
 func (l *life) listenFrom(ctx context.Context, first, n int) (at int64, err error) {
-	err = until(ctx, fmt.Sprintf("not all of %d instances listen", n-first), 2*time.Millisecond, func() (all bool, err error) {
-		select {
-		case <-l.process().done:
-			return false, fmt.Errorf("the manager has ended: %v", l.process().err)
-		default:
-		}
-		at, all = l.board.listening(first, n)
-		return all, nil
-	})
+	err = until(ctx, fmt.Sprintf("not all of %d instances listen", n-first), 2*time.Millisecond,
+		func() (all bool, err error) {
+			select {
+			case <-l.process().done:
+				return false, fmt.Errorf("the manager has ended: %v", l.process().err)
+			default:
+			}
+			at, all = l.board.listening(first, n)
+			return all, nil
+		})
 	return at, err
 }

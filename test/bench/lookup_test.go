@@ -16,15 +16,18 @@ import (
 
 const many = 10_000
 
-// crowd is a supervisor of ten thousand instances that are held by their list: what is read of one is all there is of it.
+// crowd is a supervisor of ten thousand instances that are held by their list: what is read of one is all there is of
+// it.
 func crowd(tb testing.TB) *supervisor.Supervisor {
 	tb.Helper()
 	list := make([]messages.AppInstance, many)
 	for i := range list {
-		list[i] = messages.AppInstance{InstanceID: messages.InstanceID(instance(i)), WasmPath: "app.wasm", DbName: "app.db", Disabled: true}
+		list[i] = messages.AppInstance{InstanceID: messages.InstanceID(instance(i)), WasmPath: "app.wasm",
+			DbName: "app.db", Disabled: true}
 	}
 	s, err := supervisor.New(supervisor.Config{
-		Provider: supervisor.Static(list), Spawner: fake.NewSpawner(tb), Ports: fake.NewPorts(), Health: fake.NewHealthChecker(nil),
+		Provider: supervisor.Static(list), Spawner: fake.NewSpawner(tb), Ports: fake.NewPorts(),
+		Health: fake.NewHealthChecker(nil),
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(tb, err)
@@ -33,7 +36,8 @@ func crowd(tb testing.TB) *supervisor.Supervisor {
 		defer end()
 		require.NoError(tb, s.Shutdown(ctx))
 	})
-	require.Eventually(tb, func() bool { _, known := s.Lookup(messages.InstanceID(instance(many - 1))); return known }, time.Minute, time.Millisecond)
+	require.Eventually(tb, func() bool { _, known := s.Lookup(messages.InstanceID(instance(many - 1))); return known },
+		time.Minute, time.Millisecond)
 	return s
 }
 

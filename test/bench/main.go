@@ -81,23 +81,25 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		}
 		return nil
 	})
-	flags.Func("only", "these measures, `NAME,NAME`: "+strings.Join(measures(), ", ")+"; default all", func(text string) error {
-		for name := range strings.SplitSeq(text, ",") {
-			if !slices.Contains(measures(), name) {
-				return fmt.Errorf("there is no measure %q", name)
+	flags.Func("only", "these measures, `NAME,NAME`: "+strings.Join(measures(), ", ")+"; default all",
+		func(text string) error {
+			for name := range strings.SplitSeq(text, ",") {
+				if !slices.Contains(measures(), name) {
+					return fmt.Errorf("there is no measure %q", name)
+				}
+				b.only = append(b.only, name)
 			}
-			b.only = append(b.only, name)
-		}
-		return nil
-	})
-	flags.Func("procman", "measure this binary, `[NAME=]PATH`, instead of one built now; several are compared", func(text string) error {
-		name, path, named := strings.Cut(text, "=")
-		if !named {
-			name, path = filepath.Base(text), text
-		}
-		binaries = append(binaries, binary{name, path})
-		return nil
-	})
+			return nil
+		})
+	flags.Func("procman", "measure this binary, `[NAME=]PATH`, instead of one built now; several are compared",
+		func(text string) error {
+			name, path, named := strings.Cut(text, "=")
+			if !named {
+				name, path = filepath.Base(text), text
+			}
+			binaries = append(binaries, binary{name, path})
+			return nil
+		})
 	flags.IntVar(&b.rounds, "rounds", 5, "lives of each manager; what is printed is the median")
 	flags.IntVar(&b.kills, "kills", 100, "instances that are killed in each life, one after the other")
 	flags.DurationVar(&b.probe, "probe", 10*time.Second, "between two probes of an instance")
@@ -174,7 +176,8 @@ func (b *bench) run(ctx context.Context, parent string, binaries []binary, asJSO
 	if err := b.measure(ctx); err != nil {
 		return err
 	}
-	said = append(said, fmt.Sprintf("Medians of %d lives of each, in turn; state on %s; %d kills in a life.", b.rounds, parent, b.kills))
+	said = append(said, fmt.Sprintf("Medians of %d lives of each, in turn; state on %s; %d kills in a life.",
+		b.rounds, parent, b.kills))
 	r := &report{facts: said, sizes: b.sizes, results: b.results}
 	for _, w := range table(b.probe, b.crashTime, b.hanging) {
 		if b.wants(w.measure) {
@@ -197,7 +200,8 @@ func (b *bench) measure(ctx context.Context) error {
 		for round := range b.rounds {
 			for _, who := range b.contestants {
 				fmt.Fprintf(b.progress, "%s, round %d of %d: %s\n", what, round+1, b.rounds, who.name)
-				life, end := context.WithTimeoutCause(ctx, b.patience, fmt.Errorf("it took more than %s (-patience)", b.patience))
+				life, end := context.WithTimeoutCause(ctx, b.patience,
+					fmt.Errorf("it took more than %s (-patience)", b.patience))
 				err := do(life, who, round)
 				end()
 				if err != nil {
@@ -208,10 +212,14 @@ func (b *bench) measure(ctx context.Context) error {
 		return nil
 	}
 	for _, n := range b.sizes {
-		if len(b.only) > 0 && !slices.ContainsFunc(b.only, func(m string) bool { return m != "crash" && m != "hang" && m != "output" }) {
+		if len(b.only) > 0 && !slices.ContainsFunc(b.only,
+			func(m string) bool { return m != "crash" && m != "hang" && m != "output" }) {
 			break
 		}
-		err := each(fmt.Sprintf("%d instances", n), func(ctx context.Context, who contestant, round int) error { return b.live(ctx, who, n, round) })
+		err := each(fmt.Sprintf("%d instances", n), func(ctx context.Context, who contestant,
+			round int) error {
+			return b.live(ctx, who, n, round)
+		})
 		if err != nil {
 			return err
 		}

@@ -40,7 +40,8 @@ type manager interface {
 	ways() []way
 }
 
-// way is one in which an instance is added: ask says when it was asked for. It is called once more for each further one.
+// way is one in which an instance is added: ask says when it was asked for. It is called once more for each further
+// one.
 type way struct {
 	row string
 	ask func(ctx context.Context) (at int64, err error)
@@ -80,7 +81,8 @@ func (l *theLimit) start() error {
 	if err := os.Mkdir(out, 0o700); err != nil {
 		return err
 	}
-	args := []string{"-n", strconv.Itoa(l.n), "-more", strconv.Itoa(l.more), "-port", strconv.Itoa(l.firstPort), "-payload", l.payload,
+	args := []string{"-n", strconv.Itoa(l.n), "-more", strconv.Itoa(l.more), "-port", strconv.Itoa(l.firstPort),
+		"-payload", l.payload,
 		"-board", l.board.path, "-dir", out, "-probe", strconv.FormatInt(l.probe.Milliseconds(), 10)}
 	if len(l.extra) > 0 {
 		args = append(append(args, "--"), l.extra...)

@@ -10,8 +10,8 @@ const mostAdded = 2 * addings
 
 const addings = 3
 
-// add measures how long it takes until one instance more listens, by each way there is to ask for it, and the processor time
-// of the manager for it, what it does afterwards included.
+// add measures how long it takes until one instance more listens, by each way there is to ask for it, and the processor
+// time of the manager for it, what it does afterwards included.
 func (l *life) add(ctx context.Context) error {
 	for _, w := range l.ways() {
 		for range addings {
@@ -28,7 +28,8 @@ func (l *life) add(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if err := sleep(ctx, 2*debounce+l.b.settle/10); err != nil { // until a watched file has been looked at again, too
+			if err := sleep(ctx, 2*debounce+l.b.settle/10); err != nil {
+				// until a watched file has been looked at again, too
 				return err
 			}
 			after, err := l.cpu()

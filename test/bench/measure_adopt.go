@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// adopt kills the daemon, starts it again, and measures from before its fork until it has said of every instance that it is
-// adopted, that is watched, and until it knows how all are. None may have been started anew.
+// adopt kills the daemon, starts it again, and measures from before its fork until it has said of every instance that
+// it is adopted, that is watched, and until it knows how all are. None may have been started anew.
 func (l *life) adopt(ctx context.Context) error {
 	d, is := l.manager.(*procman)
 	if !is {
@@ -44,7 +44,8 @@ func (l *life) adopt(ctx context.Context) error {
 	if again := l.board.runs(l.count) - runs; again != 0 || many != l.count {
 		return fmt.Errorf("of %d instances %d were adopted, and %d were started anew", l.count, many, again)
 	}
-	// The log comes after the deed, and of very many at once not every record finds room in it: then the last one that did counts.
+	// The log comes after the deed, and of very many at once not every record finds room in it: then the last one that
+	// did counts.
 	var last time.Time
 	settled, written := context.WithTimeout(ctx, 5*time.Second)
 	defer written()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// memory measures the proportional set size of all processes of the manager, and their threads. What starts left has had
-// some seconds to be given back.
+// memory measures the proportional set size of all processes of the manager, and their threads. What starts left has
+// had some seconds to be given back.
 func (l *life) memory(ctx context.Context) error {
 	if !l.b.wants("idle") {
 		if err := sleep(ctx, min(5*time.Second, l.b.idleTime)); err != nil {

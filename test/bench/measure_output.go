@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// output measures how fast an instance can write lines of 128 bytes, one system call each: into a plain file with the limit,
-// and with what the daemon does about it, which follows the file, forwards every line into its log (here thrown away), and
-// cuts the file at its head.
+// output measures how fast an instance can write lines of 128 bytes, one system call each: into a plain file with the
+// limit, and with what the daemon does about it, which follows the file, forwards every line into its log (here thrown
+// away), and cuts the file at its head.
 func (b *bench) output(ctx context.Context, who contestant, round int) error {
-	s := scene{n: 1, extra: []string{"-flood", strconv.FormatInt(b.floodTime.Milliseconds(), 10)}, probe: b.probe, quiet: true}
+	s := scene{n: 1, extra: []string{"-flood", strconv.FormatInt(b.floodTime.Milliseconds(), 10)}, probe: b.probe,
+		quiet: true}
 	return b.within(ctx, who, s, round, func(l *life) error {
 		if err := l.start(); err != nil {
 			return err

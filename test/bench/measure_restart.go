@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// restart measures the time from kill -9 of an instance until its replacement listens, one instance after the other, each once,
-// and the processor time the manager has for each.
+// restart measures the time from kill -9 of an instance until its replacement listens, one instance after the other,
+// each once, and the processor time the manager has for each.
 func (l *life) restart(ctx context.Context) error {
 	if err := sleep(ctx, l.b.settle); err != nil {
 		return err
@@ -27,10 +27,11 @@ func (l *life) restart(ctx context.Context) error {
 			return err
 		}
 		var again int64
-		err := until(ctx, fmt.Sprintf("instance %d was killed and does not listen again", i), 500*time.Microsecond, func() (bool, error) {
-			again = int64(s.listening.Load())
-			return s.runs.Load() > runs && again > at, nil
-		})
+		err := until(ctx, fmt.Sprintf("instance %d was killed and does not listen again", i), 500*time.Microsecond,
+			func() (bool, error) {
+				again = int64(s.listening.Load())
+				return s.runs.Load() > runs && again > at, nil
+			})
 		if err != nil {
 			return err
 		}

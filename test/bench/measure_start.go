@@ -2,7 +2,8 @@ package main
 
 import "context"
 
-// begin measures a start: from before the fork of the manager until the last instance listens, and until all have answered.
+// begin measures a start: from before the fork of the manager until the last instance listens, and until all have
+// answered.
 func (l *life) begin(ctx context.Context) error {
 	if err := l.start(); err != nil {
 		return err

@@ -36,7 +36,8 @@ func TestBothPayloadsNoteWhatTheyDoAndAnswerAndEndAtTERM(t *testing.T) {
 			port, err := free(20000, 32000, 1)
 			require.NoError(t, err)
 			begin := func(more ...string) *process {
-				cmd := exec.Command(b.payload, append([]string{"-port", fmt.Sprint(port), "-board", board.path, "-slot", "app-00001"}, more...)...)
+				cmd := exec.Command(b.payload, append([]string{"-port", fmt.Sprint(port), "-board", board.path,
+					"-slot", "app-00001"}, more...)...)
 				p, err := newFamily().launch(cmd)
 				require.NoError(t, err)
 				t.Cleanup(func() { _ = p.signal(syscall.SIGKILL); <-p.done }) // it has ended, mostly
@@ -50,7 +51,8 @@ func TestBothPayloadsNoteWhatTheyDoAndAnswerAndEndAtTERM(t *testing.T) {
 
 			p = begin("-flood", "20")
 			s := &board.slots[1]
-			require.NoError(t, until(ctx, "it does not listen", time.Millisecond, func() (bool, error) { return s.listening.Load() != 0, nil }))
+			require.NoError(t, until(ctx, "it does not listen", time.Millisecond,
+				func() (bool, error) { return s.listening.Load() != 0, nil }))
 			require.EqualValues(t, 2, s.runs.Load())
 			require.EqualValues(t, p.pid(), s.pid.Load())
 			require.Greater(t, s.began.Load(), uint64(p.began))

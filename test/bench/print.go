@@ -137,7 +137,8 @@ func (r *report) json(out io.Writer) error {
 			}
 			for _, who := range r.whos {
 				if samples := r.results[key{w.key, who, at}]; len(samples) > 0 {
-					document.Measured = append(document.Measured, measured{w.key, w.title, w.unit, at, who, w.quantile, r.cell(w, who, n), samples})
+					document.Measured = append(document.Measured,
+						measured{w.key, w.title, w.unit, at, who, w.quantile, r.cell(w, who, n), samples})
 				}
 			}
 		}

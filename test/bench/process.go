@@ -100,7 +100,8 @@ func executing(program string) (pids []int, err error) {
 		if err != nil {
 			continue
 		}
-		if at, err := os.Readlink("/proc/" + e.Name() + "/exe"); err == nil && at == program { // else it is gone, or not ours
+		if at, err := os.Readlink("/proc/" + e.Name() + "/exe"); err == nil && at == program {
+			// else it is gone, or not ours
 			pids = append(pids, pid)
 		}
 	}
@@ -176,7 +177,8 @@ func pss(pid int) (float64, error) {
 
 func threads(pid int) (float64, error) { return field(fmt.Sprintf("/proc/%d/status", pid), "Threads") }
 
-// switches returns how often the threads of the process have gone to sleep or were made to wait: each wake-up is followed by one.
+// switches returns how often the threads of the process have gone to sleep or were made to wait: each wake-up is
+// followed by one.
 func switches(pid int) (float64, error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	if err != nil {

@@ -27,9 +27,9 @@ func cpu(pid int) (float64, error) {
 	return float64(t.Nano()) / 1e9, err
 }
 
-// adoptOrphans makes the bench what init is to other processes: payloads that outlive their manager become its children, and
-// are waited for when they end, at once. (A first process that is slow at that leaves ten thousand zombies.) It ends with
-// the function that it returns.
+// adoptOrphans makes the bench what init is to other processes: payloads that outlive their manager become its
+// children, and are waited for when they end, at once. (A first process that is slow at that leaves ten thousand
+// zombies.) It ends with the function that it returns.
 func (f *family) adoptOrphans() (end func(), err error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, err
@@ -84,7 +84,8 @@ func (f *family) reapOne() bool {
 
 // raiseFiles lets this process and its children have so many files open, if it may.
 func raiseFiles(n uint64) error {
-	return syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: n}) // by package syscall, which does not undo it at an exec
+	// by package syscall, which does not undo it at an exec
+	return syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: n})
 }
 
 func mostFiles() (uint64, error) {

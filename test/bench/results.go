@@ -19,8 +19,8 @@ func (r results) note(row, who string, n int, value float64) {
 	r[k] = append(r[k], value)
 }
 
-// quantile returns the smallest value that is not less than the part q of all; of an even number with q = 0.5 it is the mean
-// of the two in the middle. Of no values it is NaN.
+// quantile returns the smallest value that is not less than the part q of all; of an even number with q = 0.5 it is the
+// mean of the two in the middle. Of no values it is NaN.
 func quantile(values []float64, q float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()

@@ -24,12 +24,13 @@ func TestAQuantileIsOneOfTheValuesAndTheMedianOfAnEvenNumberLiesBetweenTwo(t *te
 }
 
 func example() *report {
-	r := &report{facts: []string{"A host."}, sizes: []int{10, 1000}, whos: []string{limitName, "old", "new"}, results: results{}, rows: []row{
-		{key: "start", title: "start", unit: "s", quantile: 0.5, goal: "<= 1.4 x"},
-		{key: "idle", title: "idle", unit: "s", quantile: 0.5, goal: "<= %s", goalAt: perThousand("s", 0.4)},
-		{key: "crash", title: "crash", unit: "s", quantile: 0.5, fixed: 20},
-		{key: "none", title: "none", quantile: 0.5},
-	}}
+	r := &report{facts: []string{"A host."}, sizes: []int{10, 1000}, whos: []string{limitName, "old", "new"},
+		results: results{}, rows: []row{
+			{key: "start", title: "start", unit: "s", quantile: 0.5, goal: "<= 1.4 x"},
+			{key: "idle", title: "idle", unit: "s", quantile: 0.5, goal: "<= %s", goalAt: perThousand("s", 0.4)},
+			{key: "crash", title: "crash", unit: "s", quantile: 0.5, fixed: 20},
+			{key: "none", title: "none", quantile: 0.5},
+		}}
 	for who, times := range map[string]float64{limitName: 1, "old": 4, "new": 1.5} {
 		for _, n := range r.sizes {
 			for _, v := range []float64{0.5, 0.25, 100} {

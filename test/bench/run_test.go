@@ -20,7 +20,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // quick is a run that shows that everything can be measured, not what it is.
-var quick = []string{"-n", "3", "-rounds", "1", "-settle", "50ms", "-idle", "200ms", "-crash", "500ms", "-flood", "100ms", "-kills", "3", "-hang", "20"}
+var quick = []string{"-n", "3", "-rounds", "1", "-settle", "50ms", "-idle", "200ms", "-crash", "500ms", "-flood",
+	"100ms", "-kills", "3", "-hang", "20"}
 
 // places are where a run puts what it needs; the second has a short name, for a socket lies there.
 func places(t *testing.T) (dir, files string) {
@@ -41,7 +42,8 @@ func TestEveryMeasureIsTakenOfRealProcessesAndNothingIsLeftOfThem(t *testing.T) 
 	}
 	dir, files := places(t)
 	var out, progress bytes.Buffer
-	require.NoError(t, run(context.Background(), append([]string{"-json", "-dir", dir}, quick...), &out, &progress), "%s", &progress)
+	require.NoError(t, run(context.Background(), append([]string{"-json", "-dir", dir}, quick...), &out, &progress),
+		"%s", &progress)
 	var document struct{ Measured []measured }
 	require.NoError(t, json.Unmarshal(out.Bytes(), &document))
 	taken := map[string][]float64{}
@@ -83,7 +85,8 @@ func TestARunThatIsInterruptedLeavesNothing(t *testing.T) {
 	defer interrupt()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"-dir", dir, "-procman", procman, "-rounds", "1", "-only", "crash", "-crash", "10m"}, io.Discard, io.Discard)
+		ended <- run(ctx, []string{"-dir", dir, "-procman", procman, "-rounds", "1", "-only", "crash", "-crash", "10m"},
+			io.Discard, io.Discard)
 	}()
 	var running []string
 	for len(running) == 0 && len(ended) == 0 && ctx.Err() == nil {
@@ -105,7 +108,8 @@ func TestAWrongFlagIsRefusedBeforeAnythingIsBuilt(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
 	}
-	for _, args := range [][]string{{"-n", "0"}, {"-n", "ten"}, {"-only", "speed"}, {"-rounds", "0"}, {"-ports", "9"}, {"more"}} {
+	for _, args := range [][]string{{"-n", "0"}, {"-n", "ten"}, {"-only", "speed"}, {"-rounds", "0"},
+		{"-ports", "9"}, {"more"}} {
 		var out, progress bytes.Buffer
 		require.Error(t, run(context.Background(), args, &out, &progress), args)
 	}

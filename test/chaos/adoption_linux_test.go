@@ -139,9 +139,9 @@ func TestAProcessThatWasToBeStoppedIsNotRestartedWhenTheManagerDiesBesideIt(t *t
 	}
 }
 
-// TestAStopOfWhichTheManagerDiedBeforeItAnsweredIsDoneWholeOrNotAtAll: it died between TERM, which waits for no disk, and
-// its answer. The next one holds the instance down, if that was written, with the policy that the configuration has; or it
-// knows nothing of the stop, and the instance runs.
+// TestAStopOfWhichTheManagerDiedBeforeItAnsweredIsDoneWholeOrNotAtAll: it died between TERM, which waits for no disk,
+// and its answer. The next one holds the instance down, if that was written, with the policy that the configuration
+// has; or it knows nothing of the stop, and the instance runs.
 func TestAStopOfWhichTheManagerDiedBeforeItAnsweredIsDoneWholeOrNotAtAll(t *testing.T) { // 6, 7
 	t.Parallel()
 	w := newWorld(t)
@@ -193,7 +193,8 @@ func TestAProcessThatItsManagerDidNotLiveToCountIsCounted(t *testing.T) { // 5, 
 func TestADelayThatWasUnderWaySurvivesTheManager(t *testing.T) { // 8
 	t.Parallel()
 	w := newWorld(t)
-	w.declare(app{id: "a", policy: "restart: {initial: 8s, max: 8s, jitter: 0, stable_after: 60s}"}, Control{End: &End{Code: 9}})
+	w.declare(app{id: "a", policy: "restart: {initial: 8s, max: 8s, jitter: 0, stable_after: 60s}"},
+		Control{End: &End{Code: 9}})
 	w.write()
 	w.start().up()
 	in := func(s shown) bool { return s.Phase == "backoff" && s.NextStartAt != nil && s.LastExit != nil }
@@ -212,8 +213,8 @@ func TestADelayThatWasUnderWaySurvivesTheManager(t *testing.T) { // 8
 	require.Less(t, late, 2500*time.Millisecond, "it was started later than shown")
 }
 
-// TestAChildThatEndedWhileNoManagerLivedIsCountedAndItsCodeIsNotInvented: nobody can tell the code any more when init has reaped
-// it; while it is a zombie /proc can.
+// TestAChildThatEndedWhileNoManagerLivedIsCountedAndItsCodeIsNotInvented: nobody can tell the code any more when init
+// has reaped it; while it is a zombie /proc can.
 func TestAChildThatEndedWhileNoManagerLivedIsCountedAndItsCodeIsNotInvented(t *testing.T) { // 10
 	t.Parallel()
 	w := one(t, app{policy: "restart: {initial: 1s, max: 1s, jitter: 0, stable_after: 60s}"}, Control{})

@@ -57,11 +57,14 @@ func certify(t testing.TB, dir string) {
 		out, err := ours.output(cmd)
 		require.NoError(t, err, "%s", out)
 	}
-	run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem")
+	run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+		"/CN=ca", "-keyout", "ca.key", "-out", "ca.pem")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "names"), []byte("subjectAltName=DNS:web.example.org\n"), 0o600))
 	for _, name := range []string{"server", "probe"} {
-		run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN="+name, "-keyout", name+".key", "-out", name+".csr")
-		run("x509", "-req", "-in", name+".csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", name+".pem")
+		run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN="+name, "-keyout",
+			name+".key", "-out", name+".csr")
+		run("x509", "-req", "-in", name+".csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days",
+			"2", "-extfile", "names", "-out", name+".pem")
 	}
 }
 
@@ -74,9 +77,12 @@ func TestServersOfOthersAreAskedInEveryWayAndAskedOnByTheNextDaemon(t *testing.T
 	require.NoError(t, os.Mkdir(site, 0o755))
 	certify(t, site)
 	require.NoError(t, os.WriteFile(filepath.Join(site, "run"), []byte("set -e\ncat > nginx.conf <<END\n"+
-		strings.ReplaceAll(serverConfig, "$http_", `\$http_`)+"END\nexec \"$0\" -p \"$PWD\" -c \"$PWD/nginx.conf\" -e stderr\n"), 0o600))
-	w.replace(w.config, []byte(strings.NewReplacer("STATE", w.state, "SOCKET", w.socket, "PORTS", fmt.Sprintf("%d-%d", w.ports[0], w.ports[1]),
-		"DIR", w.dir, "NGINX", nginx, "REDIS", redis, "CLI", cli, "LIBRARIES", os.Getenv("LD_LIBRARY_PATH")).Replace(othersServers)))
+		strings.ReplaceAll(serverConfig, "$http_", `\$http_`)+
+		"END\nexec \"$0\" -p \"$PWD\" -c \"$PWD/nginx.conf\" -e stderr\n"), 0o600))
+	w.replace(w.config, []byte(strings.NewReplacer("STATE", w.state, "SOCKET", w.socket, "PORTS",
+		fmt.Sprintf("%d-%d", w.ports[0], w.ports[1]),
+		"DIR", w.dir, "NGINX", nginx, "REDIS", redis, "CLI", cli, "LIBRARIES",
+		os.Getenv("LD_LIBRARY_PATH")).Replace(othersServers)))
 	d := w.start().up()
 	ids := []string{"web", "cache", "queue"}
 	pids := map[string]int{}

@@ -28,7 +28,8 @@ type churn struct {
 }
 
 func newChurn(w *world) *churn {
-	return &churn{w: w, held: map[string]bool{}, unsure: map[string]bool{}, touched: map[string]bool{}, doomed: map[Process]bool{},
+	return &churn{w: w, held: map[string]bool{}, unsure: map[string]bool{}, touched: map[string]bool{},
+		doomed:  map[Process]bool{},
 		touches: map[string]int{}, forgotten: map[string]bool{}}
 }
 
@@ -40,14 +41,16 @@ type change struct {
 }
 
 // changes are what may happen; those that stand there twice are twice as likely.
-var changes = []string{"stop", "start", "start", "restart", "restart", "add", "remove", "spec", "spec", "policy", "broken", "kill", "kill", "crash", "cli", "readd", "upgrade"}
+var changes = []string{"stop", "start", "start", "restart", "restart", "add", "remove", "spec", "spec", "policy",
+	"broken", "kill", "kill", "crash", "cli", "readd", "upgrade"}
 
 // habits are what the instances do, see [Habits].
-var habits = []string{"", "", "clearenv", "closefds", "clearenv closefds", "drain=200ms", "detach=60", "helper=60", "group", "slow=100ms",
+var habits = []string{"", "", "clearenv", "closefds", "clearenv closefds", "drain=200ms", "detach=60", "helper=60",
+	"group", "slow=100ms",
 	"closefds detach=60", "drain=100ms helper=60", "group closefds helper=60"}
 
-// draw makes the plan of a round: what happens, and when. All chance is in here, so that a plan can be made again, however
-// its execution went.
+// draw makes the plan of a round: what happens, and when. All chance is in here, so that a plan can be made again,
+// however its execution went.
 func draw(rng *rand.Rand, within time.Duration) []change {
 	plan := make([]change, 2+rng.IntN(9))
 	for i := range plan {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Control says how a faultchild behaves. It is the file that -wasm names, as JSON. The child reads it when it starts, at
-// every health check (Health), at TERM (Term) and at USR1 (Cue). The zero value is a good servicehost.
+// Control says how a faultchild behaves. It is the file that -wasm names, as JSON. The child reads it when it starts,
+// at every health check (Health), at TERM (Term) and at USR1 (Cue). The zero value is a good servicehost.
 type Control struct {
 	Bind      Bind     `json:"bind,omitempty"`
 	BindAfter Duration `json:"bind_after,omitempty"`
@@ -71,8 +71,8 @@ type End struct {
 	Code   int      `json:"code,omitempty"`
 	Signal int      `json:"signal,omitempty"` // not 0: it really dies by this signal
 	After  Duration `json:"after,omitempty"`
-	// Chance: only so large a part of all runs end like this, at a moment up to After. Which runs, and when, is drawn from
-	// Seed, the instance and the run.
+	// Chance: only so large a part of all runs end like this, at a moment up to After. Which runs, and when, is drawn
+	// from Seed, the instance and the run.
 	Chance float64 `json:"chance,omitempty"`
 	Seed   int64   `json:"seed,omitempty"`
 }
@@ -98,7 +98,8 @@ func (e End) Drawn(instance string, run int) (after time.Duration, ends bool) {
 type Descent struct {
 	Setsid bool `json:"setsid,omitempty"` // in a session of its own, else in the child's group
 	Stdout bool `json:"stdout,omitempty"` // it holds the child's stdout, else none
-	Lock   bool `json:"lock,omitempty"`   // it holds descriptor 3, by which procman's children hold their instance's lock
+	// it holds descriptor 3, by which procman's children hold their instance's lock
+	Lock bool `json:"lock,omitempty"`
 }
 
 // Duration is a time.Duration that is written as 1m30s in JSON.

@@ -158,7 +158,8 @@ func (d *daemon) ask(method, path string, into any) error {
 		return err
 	}
 	if response.StatusCode >= 300 {
-		return &refused{response.StatusCode, fmt.Sprintf("%s %s: %s: %s", method, path, response.Status, bytes.TrimSpace(text))}
+		return &refused{response.StatusCode, fmt.Sprintf("%s %s: %s: %s", method, path, response.Status,
+			bytes.TrimSpace(text))}
 	}
 	if into == nil {
 		return nil
@@ -233,7 +234,8 @@ func (d *daemon) await(id, what string, holds func(shown) bool) (s shown) {
 
 func (d *daemon) healthy(id string) shown {
 	d.w.Helper()
-	return d.await(id, "running and healthy", func(s shown) bool { return s.Phase == "running" && s.Health == "healthy" && s.PID != 0 })
+	return d.await(id, "running and healthy",
+		func(s shown) bool { return s.Phase == "running" && s.Health == "healthy" && s.PID != 0 })
 }
 
 // process returns the process that is shown of the instance.

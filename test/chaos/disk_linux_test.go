@@ -15,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// These tests mount small file systems of their own, which only root can, and let them go full, read-only, broken and silent.
+// These tests mount small file systems of their own, which only root can, and let them go full, read-only, broken and
+// silent.
 
 // mount makes path the root of a file system of its own.
 func (w *world) mount(path, source, kind string, flags uintptr, data string) {
@@ -40,12 +41,13 @@ func (w *world) unmountLater(path string) {
 	})
 }
 
-// guard lets nothing stay mounted or frozen when the tests are ended before they clean up: a process of its own sees the end of
-// a pipe.
+// guard lets nothing stay mounted or frozen when the tests are ended before they clean up: a process of its own sees
+// the end of a pipe.
 func (w *world) guard(path string) {
 	w.Helper()
 	if w.guarded == nil {
-		cmd := exec.Command("sh", "-c", `while read p; do all="$p $all"; done; for p in $all; do fsfreeze -u "$p"; umount -l "$p"; done`)
+		cmd := exec.Command("sh", "-c",
+			`while read p; do all="$p $all"; done; for p in $all; do fsfreeze -u "$p"; umount -l "$p"; done`)
 		cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 		in, err := cmd.StdinPipe()
 		require.NoError(w, err)
@@ -169,8 +171,8 @@ func (d *daemon) unsaved(id string) string {
 	return shown.Unsaved
 }
 
-// control has everything done that a person does, while nothing can be written for the reason given: status, a stop, and a
-// shorter and a longer list.
+// control has everything done that a person does, while nothing can be written for the reason given: status, a stop,
+// and a shorter and a longer list.
 func (w *world) underControl(d *daemon, of map[string]Process, why string) {
 	w.Helper()
 	out, code := w.cli("status")
@@ -185,7 +187,8 @@ func (w *world) underControl(d *daemon, of map[string]Process, why string) {
 	w.write()
 	out, code = w.cli("reload")
 	require.Zero(w, code, out)
-	w.eventually(10*time.Second, "what left the list has ended", func() bool { _, lives := w.everyone()[of["c"]]; return !lives })
+	w.eventually(10*time.Second, "what left the list has ended",
+		func() bool { _, lives := w.everyone()[of["c"]]; return !lives })
 	s, known := d.shown("a")
 	require.True(w, known)
 	require.Equal(w, of["a"].PID, s.PID, "nothing else is touched")
@@ -194,8 +197,8 @@ func (w *world) underControl(d *daemon, of map[string]Process, why string) {
 	require.True(w, known, "the list is in force")
 }
 
-// durable waits until everything that was done meanwhile is on disk, without a new daemon; then it kills this one, and the next
-// one knows all of it, also the list, which it cannot read any more.
+// durable waits until everything that was done meanwhile is on disk, without a new daemon; then it kills this one, and
+// the next one knows all of it, also the list, which it cannot read any more.
 func (w *world) durable(d *daemon, of map[string]Process) {
 	w.Helper()
 	d.healthy("d")
@@ -320,7 +323,8 @@ func (d *daemon) forwarded(id string) (n int) {
 	return n
 }
 
-// A disk that does not answer harms those on it only: the output of the others goes on, and so do their stops and starts.
+// A disk that does not answer harms those on it only: the output of the others goes on, and so do their stops and
+// starts.
 func TestADiskThatStallsUnderTheOutputOfSomeHarmsNobodyElse(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -350,7 +354,8 @@ func TestADiskThatStallsUnderTheOutputOfSomeHarmsNobodyElse(t *testing.T) {
 	out, code := w.cli("restart", "quiet", "--wait", "--timeout", "10s")
 	require.Zero(t, code, out)
 	last := d.forwarded("quiet")
-	w.eventually(15*time.Second, "the output of others is forwarded", func() bool { return d.forwarded("quiet") > last+50 })
+	w.eventually(15*time.Second, "the output of others is forwarded",
+		func() bool { return d.forwarded("quiet") > last+50 })
 	signalProcess(before, unix.SIGKILL)
 	d.await("s0", "started again, for which nothing must be written", func(s shown) bool {
 		return s.PID != 0 && s.PID != before.PID && s.Health == "healthy"

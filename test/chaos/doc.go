@@ -7,8 +7,8 @@
 //   - I3 [NothingElse], [NothingLeft]: nothing lives that is not desired, and nothing of a run that is over.
 //   - I4 [PortsApart]: processes that live at once have different ports.
 //   - I5 [Undisturbed]: a process that nobody touched is the same one after any death of the manager.
-//   - I6 [FileWhole], [ForwardedWhole]: of the numbered lines that a run wrote none is missing, none is torn. None stands twice
-//     in the file, and in the forwarded log only where a new manager took over.
+//   - I6 [FileWhole], [ForwardedWhole]: of the numbered lines that a run wrote none is missing, none is torn. None
+//     stands twice in the file, and in the forwarded log only where a new manager took over.
 //   - I7 [BystandersUnharmed]: no signal reaches a process that is not managed, and none is adopted.
 //   - I8 [Settled]: what the daemon uses of its host returns to where it was.
 //   - I9 [RestartsAgree]: the restarts that are shown are those that happened.
@@ -28,8 +28,8 @@
 //	PROCMAN_SOAK=10m                    how long crashes, edits, reloads, upgrades and readers are gone on with, see TestASoak
 //	go test ./test/chaos -run Random -chaos.seed=N    the plan of seed N again
 //
-// A plan says what is changed at which moment of a round, and when the daemon is killed; how the host's scheduler plays it is
-// another matter. A test that fails leaves the logs of its daemons and the ledger in a file that it names.
+// A plan says what is changed at which moment of a round, and when the daemon is killed; how the host's scheduler plays
+// it is another matter. A test that fails leaves the logs of its daemons and the ledger in a file that it names.
 //
 // [the faultchild]: https://pkg.go.dev/procman/test/chaos/faultchild
 package chaos

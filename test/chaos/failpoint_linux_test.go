@@ -18,7 +18,8 @@ import (
 func failpoints(t *testing.T) (names []string) {
 	t.Helper()
 	call := regexp.MustCompile(`\bfailpoint\("([a-z-]+)"\)`)
-	for _, pattern := range []string{"../../actors/*/*.go", "../../supervisor/*.go", "../../cmd/procman/*.go", "../../cmd/procman/*/*.go"} {
+	for _, pattern := range []string{"../../actors/*/*.go", "../../supervisor/*.go", "../../cmd/procman/*.go",
+		"../../cmd/procman/*/*.go"} {
 		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		for _, file := range files {
@@ -38,8 +39,8 @@ func failpoints(t *testing.T) (names []string) {
 	return names
 }
 
-// TestTheManagerKilledAtEachFailPoint has the daemon die at every place that its authors were afraid of, and checks every
-// invariant after each death. PROCMAN_CHAOS_FAILPOINT_ROUNDS makes it longer.
+// TestTheManagerKilledAtEachFailPoint has the daemon die at every place that its authors were afraid of, and checks
+// every invariant after each death. PROCMAN_CHAOS_FAILPOINT_ROUNDS makes it longer.
 func TestTheManagerKilledAtEachFailPoint(t *testing.T) { // 3, 5, 6, 7, 9
 	t.Parallel()
 	rounds := fromEnv("PROCMAN_CHAOS_FAILPOINT_ROUNDS", 2)
@@ -95,7 +96,8 @@ func (c *churn) pester(rng *rand.Rand) {
 		if time.Now().After(deadline) {
 			c.w.Fatal("the daemon was never killed: the fail point is not reached by any change")
 		}
-		c.do(change{what: []string{"restart", "kill", "spec", "stop", "start", "crash"}[rng.IntN(6)], pick: rng.IntN(1 << 20)})
+		c.do(change{what: []string{"restart", "kill", "spec", "stop", "start", "crash"}[rng.IntN(6)],
+			pick: rng.IntN(1 << 20)})
 		select {
 		case <-c.w.daemon.ended:
 		case <-time.After(20 * time.Millisecond):

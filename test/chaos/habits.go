@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Habits are what programs do that a process manager easily takes for something else. A faultchild is given them as words
-// behind its usual arguments, or in its control file.
+// Habits are what programs do that a process manager easily takes for something else. A faultchild is given them as
+// words behind its usual arguments, or in its control file.
 type Habits struct {
 	ClearEnv bool // clearenv: it writes over its environment's memory, as programs do that set their title
 	CloseFDs bool // closefds: it closes every descriptor that it was given beside 0, 1 and 2
@@ -25,7 +25,8 @@ type Habits struct {
 func ParseHabits(words []string) (h Habits, err error) {
 	for _, word := range words {
 		name, value, given := strings.Cut(word, "=")
-		flags := map[string]*bool{"clearenv": &h.ClearEnv, "closefds": &h.CloseFDs, "noreuse": &h.NoReuse, "group": &h.Group}
+		flags := map[string]*bool{"clearenv": &h.ClearEnv, "closefds": &h.CloseFDs, "noreuse": &h.NoReuse,
+			"group": &h.Group}
 		times := map[string]*time.Duration{"drain": &h.Drain, "detach": &h.Detach, "helper": &h.Helper, "slow": &h.Slow}
 		switch flag, into := flags[name], times[name]; {
 		case flag != nil && !given:

@@ -8,7 +8,8 @@ import (
 )
 
 func TestHabitsAreReadAsTheyAreWritten(t *testing.T) {
-	h, err := ParseHabits([]string{"clearenv", "closefds", "noreuse", "group", "drain=4", "detach=25", "helper=1.5", "slow=200ms"})
+	h, err := ParseHabits([]string{"clearenv", "closefds", "noreuse", "group", "drain=4", "detach=25", "helper=1.5",
+		"slow=200ms"})
 	require.NoError(t, err)
 	require.Equal(t, Habits{
 		ClearEnv: true, CloseFDs: true, NoReuse: true, Group: true,

@@ -18,8 +18,8 @@ import (
 // holdSocket is where the helper sends the listener of its filter.
 const holdSocket = 3
 
-// heldExec becomes the command line it was given, under a seccomp filter that asks whoever has the listener before every
-// exec: so a process can be held between fork and exec for as long as a test likes.
+// heldExec becomes the command line it was given, under a seccomp filter that asks whoever has the listener before
+// every exec: so a process can be held between fork and exec for as long as a test likes.
 func heldExec() error {
 	runtime.LockOSThread() // a filter is its thread's, and is inherited by what the thread executes
 	unix.CloseOnExec(holdSocket)
@@ -33,7 +33,8 @@ func heldExec() error {
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	listener, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&program)))
+	listener, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+		unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&program)))
 	if errno != 0 {
 		return fmt.Errorf("seccomp: %w", errno)
 	}
@@ -66,7 +67,8 @@ func (x execs) next(within time.Duration) (id uint64, pid int, err error) {
 		data       [64]byte
 	}
 	const receive = 0xc0502100 // SECCOMP_IOCTL_NOTIF_RECV
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(x.fd), receive, uintptr(unsafe.Pointer(&notice))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(x.fd), receive,
+		uintptr(unsafe.Pointer(&notice))); errno != 0 {
 		return 0, 0, errno
 	}
 	return notice.id, int(notice.pid), nil
@@ -96,8 +98,8 @@ func (w *world) startHeld() execs {
 	require.NoError(w, err)
 	cmd := exec.Command(self, w.program, "run", "-c", w.config)
 	cmd.ExtraFiles = []*os.File{theirs}
-	// A Go program waits for its fork without giving its processor away, so that a collection of garbage waits too, and everything
-	// with it. What is held here for long takes microseconds in life.
+	// A Go program waits for its fork without giving its processor away, so that a collection of garbage waits too, and
+	// everything with it. What is held here for long takes microseconds in life.
 	w.daemon = w.command(cmd, envHelper+"=held", "GOGC=off")
 	require.NoError(w, theirs.Close())
 	defer unix.Close(pair[0])
@@ -121,8 +123,10 @@ func (w *world) startHeld() execs {
 		id, pid, err := x.next(10 * time.Second)
 		require.NoError(w, err)
 		// What is told is the thread, and a Go program executes in any of its own.
-		require.DirExists(w, fmt.Sprintf("/proc/%d/task/%d", w.daemon.pid(), pid), "the first to execute anything is the daemon itself")
-		// A signal, of Go's scheduler, may have taken it out of the call: then it asks again. A child has its signals blocked.
+		require.DirExists(w, fmt.Sprintf("/proc/%d/task/%d", w.daemon.pid(), pid),
+			"the first to execute anything is the daemon itself")
+		// A signal, of Go's scheduler, may have taken it out of the call: then it asks again. A child has its signals
+		// blocked.
 		if err = x.pass(id); !errors.Is(err, unix.ENOENT) {
 			require.NoError(w, err)
 			return x
@@ -130,11 +134,12 @@ func (w *world) startHeld() execs {
 	}
 }
 
-// TestAManagerKilledBetweenForkAndExecLeavesAProcessThatIsFound: until its exec the child has the lock of the state directory, and
-// shows no environment of its own.
+// TestAManagerKilledBetweenForkAndExecLeavesAProcessThatIsFound: until its exec the child has the lock of the state
+// directory, and shows no environment of its own.
 func TestAManagerKilledBetweenForkAndExecLeavesAProcessThatIsFound(t *testing.T) { // 4
 	t.Parallel()
-	for name, after := range map[string]time.Duration{"at once": 0, "while the next manager waits": 300 * time.Millisecond} {
+	for name, after := range map[string]time.Duration{"at once": 0,
+		"while the next manager waits": 300 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
@@ -158,7 +163,8 @@ func TestAManagerKilledBetweenForkAndExecLeavesAProcessThatIsFound(t *testing.T)
 			}
 			w.daemon.up()
 			w.judge(w.converge(nil))
-			require.Equal(t, map[string]Process{"a": {pid, st.Start}}, w.processes(), "the process that was held is the instance's")
+			require.Equal(t, map[string]Process{"a": {pid, st.Start}}, w.processes(),
+				"the process that was held is the instance's")
 			require.Len(t, Of(w.lives(), "a"), 1)
 			s, _ := w.daemon.shown("a")
 			require.True(t, s.Adopted)

@@ -44,11 +44,12 @@ func complain(err error) int {
 	return 0
 }
 
-// unclean becomes the command line it was given as a careless parent leaves it: signals are blocked, others ignored, and few
-// descriptors allowed though more could be had.
+// unclean becomes the command line it was given as a careless parent leaves it: signals are blocked, others ignored,
+// and few descriptors allowed though more could be had.
 func unclean() error {
 	runtime.LockOSThread() // the mask is its thread's, and that of what the thread executes
-	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGPIPE, syscall.SIGCHLD, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU,
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGPIPE, syscall.SIGCHLD, syscall.SIGTSTP,
+		syscall.SIGTTIN, syscall.SIGTTOU,
 		syscall.SIGCONT)
 	unix.Umask(0)
 	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, 5); err != nil {
@@ -69,7 +70,8 @@ func unclean() error {
 
 const envLimit = "CHAOS_LIMIT"
 
-// limited limits a resource of this process, RESOURCE=NUMBER=USER, and becomes the command line it was given, as that user.
+// limited limits a resource of this process, RESOURCE=NUMBER=USER, and becomes the command line it was given, as that
+// user.
 func limited() error {
 	var resource, user int
 	var limit unix.Rlimit

@@ -65,7 +65,8 @@ func TestAfterARebootEveryRecordIsVoid(t *testing.T) { // 12, 13
 	require.True(t, signalProcess(p, unix.SIGKILL))
 	w.gone(p)
 	stranger := w.bystander(w.ports[1]-1, filepath.Join(w.dir, "by.db"))
-	w.editRecord("a", "run", map[string]any{"boot_id": "00000000-0000-4000-8000-000000000000", "pid": stranger.PID, "start_ticks": stranger.Start})
+	w.editRecord("a", "run", map[string]any{"boot_id": "00000000-0000-4000-8000-000000000000", "pid": stranger.PID,
+		"start_ticks": stranger.Start})
 	w.editRecord("a", "memory", map[string]any{"boot_id": "00000000-0000-4000-8000-000000000000"})
 	w.start().up()
 	out := w.converge(nil)
@@ -81,7 +82,10 @@ func TestAPidThatWasReusedIsAStranger(t *testing.T) { // 11, 12
 	t.Parallel()
 	for name, change := range map[string]func(stranger Process) map[string]any{
 		"another start time": func(p Process) map[string]any { return map[string]any{"pid": p.PID} },
-		"the very process":   func(p Process) map[string]any { return map[string]any{"pid": p.PID, "start_ticks": p.Start} },
+		"the very process": func(p Process) map[string]any {
+			return map[string]any{"pid": p.PID,
+				"start_ticks": p.Start}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -122,8 +126,8 @@ func TestTheRecordOfAnotherStateDirectoryIsNoClaim(t *testing.T) { // 12
 	require.Zero(t, l.Ended)
 }
 
-// TestAServicehostStartedByHandIsNeitherAdoptedNorSignalled: on the same database, in the port range, before and after a
-// death of the manager.
+// TestAServicehostStartedByHandIsNeitherAdoptedNorSignalled: on the same database, in the port range, before and after
+// a death of the manager.
 func TestAServicehostStartedByHandIsNeitherAdoptedNorSignalled(t *testing.T) { // 39
 	t.Parallel()
 	w := newWorld(t)
@@ -169,7 +173,8 @@ func TestAZombieIsDeadThoughNobodyReapsIt(t *testing.T) { // 14
 	require.NoError(t, err)
 	manager := Process{first, st.Start}
 	t.Cleanup(func() { signalProcess(manager, unix.SIGKILL) })
-	// Under load it may listen before its manager has put it on record; one that dies unrecorded and unseen is never known of.
+	// Under load it may listen before its manager has put it on record; one that dies unrecorded and unseen is never
+	// known of.
 	record := filepath.Join(w.state, "instances", "a", "run.json")
 	w.eventually(5*time.Second, "a lives, and is on record", func() bool {
 		l, _ := w.newest("a")
@@ -185,7 +190,8 @@ func TestAZombieIsDeadThoughNobodyReapsIt(t *testing.T) { // 14
 		return err == nil && now.Parent == lazy.Process.Pid
 	})
 	w.cue(p.Process, "a", Control{Cue: &End{Code: 7}})
-	w.eventually(5*time.Second, "the child is a zombie", func() bool { now, err := readStat(p.PID); return err == nil && now.State == 'Z' })
+	w.eventually(5*time.Second, "the child is a zombie",
+		func() bool { now, err := readStat(p.PID); return err == nil && now.State == 'Z' })
 	w.control("a", Control{})
 	w.start().up()
 	s := w.daemon.healthy("a")
@@ -193,7 +199,8 @@ func TestAZombieIsDeadThoughNobodyReapsIt(t *testing.T) { // 14
 	now, err := readStat(p.PID)
 	require.NoError(t, err)
 	require.EqualValues(t, 'Z', now.State, "it is a zombie all the time")
-	require.Equal(t, &lastExit{Code: 7, Known: true, Reason: "exit", At: s.LastExit.At}, s.LastExit, "a zombie tells how it ended")
+	require.Equal(t, &lastExit{Code: 7, Known: true, Reason: "exit", At: s.LastExit.At}, s.LastExit,
+		"a zombie tells how it ended")
 
 	// And one that is adopted alive, and dies then.
 	second := w.daemon.process("a")

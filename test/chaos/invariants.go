@@ -40,9 +40,9 @@ type Shown struct {
 	Reason   string
 }
 
-// NeverTwo is I1: live intervals of one instance never overlap. A process that found the lock of its instance held is proof
-// of an overlap; so is one that was born while an older one was seen alive later on. An interval ends where the process was
-// last known to live, so that what is found is no matter of measurement.
+// NeverTwo is I1: live intervals of one instance never overlap. A process that found the lock of its instance held is
+// proof of an overlap; so is one that was born while an older one was seen alive later on. An interval ends where the
+// process was last known to live, so that what is found is no matter of measurement.
 func NeverTwo(lives []Life) (v violations) {
 	newest := map[string]Life{} // of an instance: who was seen alive the latest
 	for _, l := range lives {
@@ -50,7 +50,8 @@ func NeverTwo(lives []Life) (v violations) {
 			continue
 		}
 		if l.Rival != 0 {
-			v.add("I1", "%s: process %d of run %d was started while process %d lived", l.Instance, l.PID, l.Run, l.Rival)
+			v.add("I1", "%s: process %d of run %d was started while process %d lived", l.Instance,
+				l.PID, l.Run, l.Rival)
 		}
 		if before, any := newest[l.Instance]; any && before.Alive > l.Born {
 			v.add("I1", "%s: process %d of run %d was born %d ns before process %d of run %d was last seen alive",
@@ -63,8 +64,8 @@ func NeverTwo(lives []Life) (v violations) {
 	return v
 }
 
-// Converged is I2: each wanted instance has exactly one process, which listens, is of the newest specification, and is the
-// one that is shown as running and healthy. A held one has none, and is shown as stopped.
+// Converged is I2: each wanted instance has exactly one process, which listens, is of the newest specification, and is
+// the one that is shown as running and healthy. A held one has none, and is shown as stopped.
 func Converged(wanted []Wanted, lives []Life, shown []Shown) (v violations) {
 	living := Living(lives)
 	status := map[string]Shown{}
@@ -79,12 +80,14 @@ func Converged(wanted []Wanted, lives []Life, shown []Shown) (v violations) {
 		case !known:
 			v.add("I2", "%s: it is not in the status", w.ID)
 		case w.Held && (s.Phase != "stopped" || !s.Held || s.PID != 0 || len(have) > 0):
-			v.add("I2", "%s: it is held down, but %d processes live and it is shown as %s, held %t, pid %d", w.ID, len(have), s.Phase, s.Held, s.PID)
+			v.add("I2", "%s: it is held down, but %d processes live and it is shown as %s, held %t, pid %d", w.ID,
+				len(have), s.Phase, s.Held, s.PID)
 		case w.Held:
 		case len(have) != 1:
 			v.add("I2", "%s: %d processes live (shown as %s, pid %d: %s)", w.ID, len(have), s.Phase, s.PID, s.Reason)
 		case s.Held || s.Phase != "running" || s.Health != "healthy":
-			v.add("I2", "%s: process %d lives, but it is shown as %s, %s, held %t: %s", w.ID, have[0].PID, s.Phase, s.Health, s.Held, s.Reason)
+			v.add("I2", "%s: process %d lives, but it is shown as %s, %s, held %t: %s", w.ID, have[0].PID, s.Phase,
+				s.Health, s.Held, s.Reason)
 		case s.PID != have[0].PID || s.Port != have[0].Port || s.Run != have[0].Run:
 			v.add("I2", "%s: process %d of run %d lives on port %d, shown are process %d, run %d, port %d", w.ID,
 				have[0].PID, have[0].Run, have[0].Port, s.PID, s.Run, s.Port)
@@ -100,8 +103,8 @@ func Converged(wanted []Wanted, lives []Life, shown []Shown) (v violations) {
 	return v
 }
 
-// NothingElse is I3: of the processes that carry the tags of the state directory each belongs to a wanted instance that is
-// not held. alive is what a look at all processes of the host found, by process; the value is its instance.
+// NothingElse is I3: of the processes that carry the tags of the state directory each belongs to a wanted instance that
+// is not held. alive is what a look at all processes of the host found, by process; the value is its instance.
 func NothingElse(wanted []Wanted, alive map[Process]string) (v violations) {
 	allowed := map[string]bool{}
 	for _, w := range wanted {
@@ -116,8 +119,8 @@ func NothingElse(wanted []Wanted, alive map[Process]string) (v violations) {
 	return v
 }
 
-// NothingLeft is I3 where what outlives its run is to be ended: whatever the children of an instance have started is of the
-// run that is shown. alive is what lives, with its entry in the ledger.
+// NothingLeft is I3 where what outlives its run is to be ended: whatever the children of an instance have started is of
+// the run that is shown. alive is what lives, with its entry in the ledger.
 func NothingLeft(shown []Shown, alive map[Process]Entry) (v violations) {
 	runs := map[string]int{}
 	for _, s := range shown {
@@ -127,7 +130,8 @@ func NothingLeft(shown []Shown, alive map[Process]Entry) (v violations) {
 	}
 	for p, e := range alive {
 		if run, runs := runs[e.Instance]; !runs || run != e.Run {
-			v.add("I3", "%s: process %d of run %d lives on (%s), though run %d is the one that is shown", e.Instance, p.PID, e.Run, e.Note["how"], run)
+			v.add("I3", "%s: process %d of run %d lives on (%s), though run %d is the one that is shown", e.Instance,
+				p.PID, e.Run, e.Note["how"], run)
 		}
 	}
 	slices.SortFunc(v, func(a, b Violation) int { return strings.Compare(a.Text, b.Text) })
@@ -139,7 +143,8 @@ func PortsApart(lives []Life) (v violations) {
 	for i, a := range lives {
 		for _, b := range lives[i+1:] {
 			if a.Port != 0 && a.Port == b.Port && a.Instance != b.Instance && b.Born < a.Alive {
-				v.add("I4", "port %d was given to process %d of %q while process %d of %q lived with it", a.Port, b.PID, b.Instance, a.PID, a.Instance)
+				v.add("I4", "port %d was given to process %d of %q while process %d of %q lived with it", a.Port,
+					b.PID, b.Instance, a.PID, a.Instance)
 			}
 		}
 	}
@@ -173,7 +178,8 @@ func Undisturbed(before map[string]Process, touched map[string]bool, lives []Lif
 	return v
 }
 
-// BystandersUnharmed is I7: processes that are not managed live on, no signal reached them, and the status has none of them.
+// BystandersUnharmed is I7: processes that are not managed live on, no signal reached them, and the status has none of
+// them.
 func BystandersUnharmed(lives []Life, shown []Shown) (v violations) {
 	for _, l := range lives {
 		if l.Instance != "" {
@@ -194,13 +200,14 @@ func BystandersUnharmed(lives []Life, shown []Shown) (v violations) {
 	return v
 }
 
-// RestartsAgree is I9: what is shown as restarts is the number of processes the ledger has since the instance was added,
-// less one, and what is shown as run is the newest of theirs.
+// RestartsAgree is I9: what is shown as restarts is the number of processes the ledger has since the instance was
+// added, less one, and what is shown as run is the newest of theirs.
 //
-// Two things may differ, each by so many processes of an instance as the maps say. More may be shown by processes that were
-// ended before they came to their first line: the ledger has no unborn. Fewer may be shown by processes whose manager was killed
-// between the fork and the record of it, if they also ended before the next manager came: a live one is found by its environment
-// and counted, of a dead one nothing is left, the lost, but that the next run has the number after its.
+// Two things may differ, each by so many processes of an instance as the maps say. More may be shown by processes that
+// were ended before they came to their first line: the ledger has no unborn. Fewer may be shown by processes whose
+// manager was killed between the fork and the record of it, if they also ended before the next manager came: a live one
+// is found by its environment and counted, of a dead one nothing is left, the lost, but that the next run has the
+// number after its.
 func RestartsAgree(lives []Life, shown []Shown, unborn, lost map[string]int) (v violations) {
 	count, newest := map[string]int{}, map[string]int{}
 	for _, l := range lives {
@@ -212,7 +219,8 @@ func RestartsAgree(lives []Life, shown []Shown, unborn, lost map[string]int) (v 
 	for _, s := range shown {
 		happened := max(0, count[s.ID]-1)
 		if s.Restarts < happened-lost[s.ID] || s.Restarts > happened+unborn[s.ID] {
-			v.add("I9", "%s: %d restarts are shown, the ledger has %d (%d more may be shown, or %d fewer)", s.ID, s.Restarts, happened, unborn[s.ID], lost[s.ID])
+			v.add("I9", "%s: %d restarts are shown, the ledger has %d (%d more may be shown, or %d fewer)", s.ID,
+				s.Restarts, happened, unborn[s.ID], lost[s.ID])
 		}
 		if s.PID != 0 && s.Run != newest[s.ID] {
 			v.add("I9", "%s: run %d is shown, the newest in the ledger is %d", s.ID, s.Run, newest[s.ID])

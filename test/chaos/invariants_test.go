@@ -9,7 +9,8 @@ import (
 
 // life is a process of "a" that was born and last seen at the moments given, and listens.
 func life(pid int, born, alive int64) Life {
-	return Life{Process: Process{pid, uint64(pid) * 10}, Instance: "a", Run: pid, Port: 1000 + pid, Spec: "1", Born: born, Alive: alive, Listening: 1000 + pid}
+	return Life{Process: Process{pid, uint64(pid) * 10}, Instance: "a", Run: pid, Port: 1000 + pid, Spec: "1",
+		Born: born, Alive: alive, Listening: 1000 + pid}
 }
 
 func ended(l Life, at int64) Life {
@@ -38,7 +39,8 @@ func TestLivesAreReadFromTheLedgerAndFromWhatWasSeen(t *testing.T) {
 		{At: 50, Instance: "a", Run: 2, Process: q, Port: 101, Event: Start, Note: Note{"rival": "7"}},
 	}, map[Process]Sighting{p: {Alive: 35, Ended: 45}, q: {Alive: 60}})
 	require.Equal(t, []Life{
-		{Process: p, Instance: "a", Run: 1, Port: 100, Spec: "x", Born: 10, Alive: 40, Ended: 45, Listening: 100, Terms: 1, Signals: []int{18}, Exit: &Exited{3, 0, 12}},
+		{Process: p, Instance: "a", Run: 1, Port: 100, Spec: "x", Born: 10, Alive: 40, Ended: 45, Listening: 100,
+			Terms: 1, Signals: []int{18}, Exit: &Exited{3, 0, 12}},
 		{Process: q, Instance: "a", Run: 2, Port: 101, Rival: 7, Born: 50, Alive: 60},
 	}, lives)
 	require.Equal(t, map[string][]Life{"a": lives[1:]}, Living(lives))
@@ -47,18 +49,21 @@ func TestLivesAreReadFromTheLedgerAndFromWhatWasSeen(t *testing.T) {
 }
 
 func TestTwoProcessesOfAnInstanceAtOnceAreFound(t *testing.T) { // I1
-	require.Empty(t, NeverTwo([]Life{ended(life(1, 10, 20), 30), life(2, 25, 40)}), "the first was last seen before the second was born")
+	require.Empty(t, NeverTwo([]Life{ended(life(1, 10, 20), 30), life(2, 25, 40)}),
+		"the first was last seen before the second was born")
 	require.Empty(t, NeverTwo([]Life{life(1, 10, 50), of(life(2, 25, 40), "b")}), "two instances")
 	require.Empty(t, NeverTwo([]Life{of(life(1, 10, 50), ""), of(life(2, 25, 40), "")}), "bystanders")
 	require.Len(t, NeverTwo([]Life{life(1, 10, 26), life(2, 25, 40)}), 1)
-	require.Len(t, NeverTwo([]Life{life(1, 10, 100), ended(life(2, 25, 30), 31), life(3, 50, 60)}), 2, "also with one in between")
+	require.Len(t, NeverTwo([]Life{life(1, 10, 100), ended(life(2, 25, 30), 31), life(3, 50, 60)}),
+		2, "also with one in between")
 	rival := life(2, 25, 40)
 	rival.Rival = 1
 	require.Len(t, NeverTwo([]Life{ended(life(1, 10, 20), 30), rival}), 1, "it met the other")
 }
 
 func TestWhatOutlivesItsRunIsFound(t *testing.T) { // I3
-	alive := map[Process]Entry{{1, 1}: {Instance: "a", Run: 2}, {2, 2}: {Instance: "a", Run: 1}, {3, 3}: {Instance: "h", Run: 4}, {4, 4}: {Instance: "x", Run: 1}}
+	alive := map[Process]Entry{{1, 1}: {Instance: "a", Run: 2}, {2, 2}: {Instance: "a", Run: 1},
+		{3, 3}: {Instance: "h", Run: 4}, {4, 4}: {Instance: "x", Run: 1}}
 	shown := []Shown{{ID: "a", PID: 7, Run: 2}, {ID: "h", Run: 4}}
 	require.Len(t, NothingLeft(shown, alive), 3, "of an earlier run, of a stopped one, of one that is gone")
 	require.Empty(t, NothingLeft(shown, map[Process]Entry{{1, 1}: alive[Process{1, 1}]}))
@@ -170,5 +175,6 @@ func TestRestartsThatAreNotThoseThatHappenedAreFound(t *testing.T) { // I9
 func TestAZombieThatIsLeftIsFound(t *testing.T) { // I10
 	require.Empty(t, NoZombies([]Zombie{{Age: time.Second}}))
 	require.Len(t, NoZombies([]Zombie{{Age: time.Second + 1}}), 1)
-	require.Equal(t, 70*time.Millisecond, Zombie{Last: 5}.See(5+int64(20*time.Millisecond)).See(5+int64(time.Second)).Age, "a late look")
+	require.Equal(t, 70*time.Millisecond, Zombie{Last: 5}.See(5+int64(20*time.Millisecond)).
+		See(5+int64(time.Second)).Age, "a late look")
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// converge waits until the daemon has brought about what is wanted, and returns what it shows then. held are the instances that
-// an operator holds down.
+// converge waits until the daemon has brought about what is wanted, and returns what it shows then. held are the
+// instances that an operator holds down.
 func (w *world) converge(held map[string]bool) []Shown {
 	w.Helper()
 	out, _ := w.calm(held, nil)
@@ -62,8 +62,8 @@ func (w *world) distance(held, unsure map[string]bool) (violations, []Shown, []L
 	return wrong, out, lives
 }
 
-// descendants returns those that live of all that children have started, by process, whatever they show of themselves: their
-// ledger tells of which run they are.
+// descendants returns those that live of all that children have started, by process, whatever they show of themselves:
+// their ledger tells of which run they are.
 func (w *world) descendants() map[Process]Entry {
 	w.Helper()
 	alive := map[Process]Entry{}

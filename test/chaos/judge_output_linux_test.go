@@ -12,8 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// judgeOutput checks I6 for every instance that ever wrote. It waits for what is on its way. What a run left when it ended
-// while no daemon lived is forwarded with the next run: so the end of a file must have been forwarded only where a process lives.
+// judgeOutput checks I6 for every instance that ever wrote. It waits for what is on its way. What a run left when it
+// ended while no daemon lived is forwarded with the next run: so the end of a file must have been forwarded only where
+// a process lives.
 func (w *world) judgeOutput() {
 	w.Helper()
 	dirs, err := os.ReadDir(filepath.Join(w.state, "instances"))

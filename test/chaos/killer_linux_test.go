@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestTheManagerKilledAtRandomInstants kills the daemon under churn, again and again, and checks every invariant after each
-// death. PROCMAN_CHAOS_ROUNDS and PROCMAN_CHAOS_INSTANCES make it longer and larger; -chaos.seed replays its plan.
+// TestTheManagerKilledAtRandomInstants kills the daemon under churn, again and again, and checks every invariant after
+// each death. PROCMAN_CHAOS_ROUNDS and PROCMAN_CHAOS_INSTANCES make it longer and larger; -chaos.seed replays its plan.
 func TestTheManagerKilledAtRandomInstants(t *testing.T) { // 1, 2, 9
 	t.Parallel()
 	seed := *seedFlag
@@ -20,7 +20,8 @@ func TestTheManagerKilledAtRandomInstants(t *testing.T) { // 1, 2, 9
 	k := newKiller(t, seed, instances)
 	defer func() {
 		if t.Failed() {
-			t.Logf("round %d of seed %d; replay with: go test ./test/chaos -run '^%s$' -chaos.seed=%d\nthe round: kill after %v, pause %v, %d daemons\n%s",
+			t.Logf("round %d of seed %d; replay with: go test ./test/chaos -run '^%s$' -chaos.seed=%d\nthe round: "+
+				"kill after %v, pause %v, %d daemons\n%s",
 				k.round, seed, t.Name(), seed, k.killAfter, k.pause, k.boots, strings.Join(k.churn.history, "\n"))
 		}
 	}()
@@ -29,7 +30,8 @@ func TestTheManagerKilledAtRandomInstants(t *testing.T) { // 1, 2, 9
 		k.kill()
 		k.judge(k.round%10 == 0 || k.round == rounds)
 	}
-	t.Logf("seed %d: %d rounds in %v, %d processes, longest convergence %v", seed, rounds, time.Since(began).Round(time.Millisecond),
+	t.Logf("seed %d: %d rounds in %v, %d processes, longest convergence %v", seed, rounds,
+		time.Since(began).Round(time.Millisecond),
 		len(managedOnly(k.world.lives())), k.longest.Round(time.Millisecond))
 }
 
@@ -138,8 +140,8 @@ func (k *killer) judge(all bool) {
 	k.churn.calm()
 }
 
-// remembered returns what is shown of the instances that were there all the time. Of one that was taken out and put back
-// the daemon may have forgotten everything, or not have noticed.
+// remembered returns what is shown of the instances that were there all the time. Of one that was taken out and put
+// back the daemon may have forgotten everything, or not have noticed.
 func (k *killer) remembered(out []Shown) (some []Shown) {
 	for _, s := range out {
 		if !k.churn.forgotten[s.ID] {
@@ -149,8 +151,8 @@ func (k *killer) remembered(out []Shown) (some []Shown) {
 	return some
 }
 
-// lost returns, by instance, the processes that are dead and may have been on no record: their manager was killed a moment
-// after they were started. On a busy machine it may have had no processor in that moment.
+// lost returns, by instance, the processes that are dead and may have been on no record: their manager was killed a
+// moment after they were started. On a busy machine it may have had no processor in that moment.
 func (k *killer) lost(lives []Life) map[string]int {
 	out := map[string]int{}
 	for _, l := range lives {

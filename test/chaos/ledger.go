@@ -71,8 +71,8 @@ func (e Entry) String() string {
 	return b.String()
 }
 
-// ParseLedger returns the whole lines of a ledger as entries, and what follows the last whole line. A line that is none is an
-// error: entries are appended in one write each, so that a torn one is a bug of the test.
+// ParseLedger returns the whole lines of a ledger as entries, and what follows the last whole line. A line that is none
+// is an error: entries are appended in one write each, so that a torn one is a bug of the test.
 func ParseLedger(text []byte) (entries []Entry, rest []byte, err error) {
 	for {
 		line, after, whole := bytes.Cut(text, []byte{'\n'})

@@ -15,7 +15,8 @@ func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
 	word := rapid.StringMatching(`[A-Za-z0-9][A-Za-z0-9._-]{0,10}`)
 	rapid.Check(t, func(t *rapid.T) {
 		e := Entry{
-			At: rapid.Int64Min(0).Draw(t, "at"), Instance: rapid.OneOf(word, rapid.Just("")).Draw(t, "instance"), Run: rapid.IntMin(0).Draw(t, "run"),
+			At: rapid.Int64Min(0).Draw(t, "at"), Instance: rapid.OneOf(word, rapid.Just("")).Draw(t, "instance"),
+			Run:     rapid.IntMin(0).Draw(t, "run"),
 			Process: Process{rapid.IntMin(1).Draw(t, "pid"), rapid.Uint64Max(1<<62).Draw(t, "start")},
 			Port:    rapid.IntRange(0, 65535).Draw(t, "port"), Event: Event(word.Draw(t, "event")),
 		}
@@ -38,8 +39,9 @@ func TestALineThatIsNoEntryIsAnError(t *testing.T) {
 
 func TestAControlFileIsReadAsItWasWritten(t *testing.T) {
 	c := Control{
-		Bind: BindWrong, BindAfter: Duration(time.Second), Health: HealthDrip, Term: TermIgnored, TermAfter: Duration(time.Minute),
-		End: &End{Code: 7, Chance: 0.5, Seed: 3, After: 1}, Rate: 5, Grandchildren: []Descent{{Setsid: true}},
+		Bind: BindWrong, BindAfter: Duration(time.Second), Health: HealthDrip, Term: TermIgnored,
+		TermAfter: Duration(time.Minute),
+		End:       &End{Code: 7, Chance: 0.5, Seed: 3, After: 1}, Rate: 5, Grandchildren: []Descent{{Setsid: true}},
 	}
 	text, err := json.Marshal(c)
 	require.NoError(t, err)

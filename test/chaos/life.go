@@ -16,11 +16,12 @@ type Sighting struct {
 // Life is one process, from what it said itself and what was seen of it.
 type Life struct {
 	Process
-	Instance  string // empty: a bystander
-	Run       int
-	Port      int // it was given
-	Spec      string
-	Rival     int   // the pid of another process of its instance that lived when it started; -1: one that is not known; 0: none
+	Instance string // empty: a bystander
+	Run      int
+	Port     int // it was given
+	Spec     string
+	// the pid of another process of its instance that lived when it started; -1: one that is not known; 0: none
+	Rival     int
 	Born      int64 // when it said so
 	Alive     int64 // the newest moment at which it lived for sure
 	Ended     int64 // when its end was noticed; 0: it lives
@@ -33,8 +34,8 @@ type Life struct {
 // Exited is how a process says that it ends.
 type Exited struct{ Code, Signal, Lines int }
 
-// Lives puts together what is known of every process, in the order of their births. Grandchildren are left out, but for one
-// thing: where a worker listens, there its master does.
+// Lives puts together what is known of every process, in the order of their births. Grandchildren are left out, but for
+// one thing: where a worker listens, there its master does.
 func Lives(ledger []Entry, seen map[Process]Sighting) []Life {
 	lives := map[Process]*Life{}
 	masters := map[Process]Process{}
@@ -51,7 +52,8 @@ func Lives(ledger []Entry, seen map[Process]Sighting) []Life {
 			if e.Event != Start {
 				continue
 			}
-			l = &Life{Process: e.Process, Instance: e.Instance, Run: e.Run, Port: e.Port, Spec: e.Note["spec"], Rival: e.Note.Number("rival"), Born: e.At}
+			l = &Life{Process: e.Process, Instance: e.Instance, Run: e.Run, Port: e.Port, Spec: e.Note["spec"],
+				Rival: e.Note.Number("rival"), Born: e.At}
 			lives[e.Process] = l
 		}
 		l.Alive = max(l.Alive, e.At)
@@ -63,7 +65,8 @@ func Lives(ledger []Entry, seen map[Process]Sighting) []Life {
 		case Signal:
 			l.Signals = append(l.Signals, e.Note.Number("signal"))
 		case Exit:
-			l.Exit = &Exited{Code: e.Note.Number("code"), Signal: e.Note.Number("signal"), Lines: e.Note.Number("lines")}
+			l.Exit = &Exited{Code: e.Note.Number("code"), Signal: e.Note.Number("signal"),
+				Lines: e.Note.Number("lines")}
 		}
 	}
 	out := make([]Life, 0, len(lives))

@@ -55,8 +55,8 @@ type Forwarded struct {
 	Foreign bool // the record says that another run wrote it
 }
 
-// ParseForwarded picks the output of one instance's stdout out of the log of one daemon. The last line of a log may be cut off:
-// its daemon was killed.
+// ParseForwarded picks the output of one instance's stdout out of the log of one daemon. The last line of a log may be
+// cut off: its daemon was killed.
 func ParseForwarded(log []byte, manager int, into map[string][]Forwarded) error {
 	for {
 		line, rest, whole := bytes.Cut(log, []byte{'\n'})
@@ -89,15 +89,16 @@ func ParseForwarded(log []byte, manager int, into map[string][]Forwarded) error 
 	}
 }
 
-// FileWhole is I6 for an instance's stdout.log: process after process, each beginning with its first line, none missing, none twice,
-// and up to the number that the process said at its end.
+// FileWhole is I6 for an instance's stdout.log: process after process, each beginning with its first line, none
+// missing, none twice, and up to the number that the process said at its end.
 func FileWhole(instance string, lines []Line, lives []Life) (v violations) {
 	type process struct{ run, pid int } // a pid is used again
 	last := map[process]int{}           // the number of its newest line
 	for n, l := range lines {
 		of := process{l.Run, l.PID}
 		if n > 0 && of != (process{lines[n-1].Run, lines[n-1].PID}) && last[of] != 0 {
-			v.add("I6", "%s: in the file, line %d of process %d stands behind those of process %d", instance, l.Seq, l.PID, lines[n-1].PID)
+			v.add("I6", "%s: in the file, line %d of process %d stands behind those of process %d", instance,
+				l.Seq, l.PID, lines[n-1].PID)
 		}
 		if l.Seq != last[of]+1 {
 			v.add("I6", "%s: in the file, line %d of process %d follows line %d", instance, l.Seq, l.PID, last[of])
@@ -112,10 +113,11 @@ func FileWhole(instance string, lines []Line, lives []Life) (v violations) {
 	return v
 }
 
-// ForwardedWhole is I6 for what was forwarded of a file: the lines of the file in their order, without a gap. Only where
-// another manager took over may it begin again with lines that were forwarded before. The first so many lines of the file must
-// have been forwarded. Which run wrote a line, a record may say wrongly only of the first lines of a process that a
-// manager forwards: where it takes over what a dead one left, nothing in the file says where one run ends and the next begins.
+// ForwardedWhole is I6 for what was forwarded of a file: the lines of the file in their order, without a gap. Only
+// where another manager took over may it begin again with lines that were forwarded before. The first so many lines of
+// the file must have been forwarded. Which run wrote a line, a record may say wrongly only of the first lines of a
+// process that a manager forwards: where it takes over what a dead one left, nothing in the file says where one run
+// ends and the next begins.
 func ForwardedWhole(instance string, file []Line, forwarded []Forwarded, atLeast int) (v violations) {
 	at := make(map[Line]int, len(file))
 	for i, l := range file {
@@ -132,10 +134,12 @@ func ForwardedWhole(instance string, file []Line, forwarded []Forwarded, atLeast
 		handover := n == 0 || f.Manager != forwarded[n-1].Manager
 		foreign = f.Foreign && (foreign || handover || f.PID != forwarded[n-1].PID)
 		if f.Foreign && !foreign {
-			v.add("I6", "%s: manager %d forwarded line %d of process %d as another run's", instance, f.Manager, f.Seq, f.PID)
+			v.add("I6", "%s: manager %d forwarded line %d of process %d as another run's", instance, f.Manager,
+				f.Seq, f.PID)
 		}
 		if i > next {
-			v.add("I6", "%s: manager %d forwarded line %d of process %d, but %d lines before it were never forwarded, from line %d of process %d on",
+			v.add("I6", "%s: manager %d forwarded line %d of process %d, but %d lines before it were never "+
+				"forwarded, from line %d of process %d on",
 				instance, f.Manager, f.Seq, f.PID, i-next, file[next].Seq, file[next].PID)
 		} else if i < next && !handover {
 			v.add("I6", "%s: manager %d forwarded line %d of process %d twice", instance, f.Manager, f.Seq, f.PID)
@@ -143,7 +147,8 @@ func ForwardedWhole(instance string, file []Line, forwarded []Forwarded, atLeast
 		next = i + 1
 	}
 	if next < atLeast {
-		v.add("I6", "%s: %d lines were not forwarded to the end, from line %d of process %d on", instance, atLeast-next, file[next].Seq, file[next].PID)
+		v.add("I6", "%s: %d lines were not forwarded to the end, from line %d of process %d on", instance, atLeast-next,
+			file[next].Seq, file[next].PID)
 	}
 	return v
 }

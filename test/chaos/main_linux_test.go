@@ -40,8 +40,8 @@ func TestMain(m *testing.M) {
 	bin.dir = dir
 	_ = os.Setenv("XDG_RUNTIME_DIR", dir) // the name is one: what daemons leave there goes with the tests
 	portsAt += os.Getpid() % 10 * 360     // beside another run of these tests on this host
-	// Orphans become our children. So they can be cleaned up whatever happens, and the init of this host, which may be slow or no
-	// init at all, is out of the game.
+	// Orphans become our children. So they can be cleaned up whatever happens, and the init of this host, which may be
+	// slow or no init at all, is out of the game.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		fmt.Fprintln(os.Stderr, "this test process cannot be a subreaper:", err)
 		os.Exit(1)
@@ -101,8 +101,8 @@ func fromEnv(name string, otherwise int) int {
 	return otherwise
 }
 
-// inTime is the deadline of what takes no longer than that on a machine that does nothing else. One that is reached fails the
-// test, so it costs nothing to make it long.
+// inTime is the deadline of what takes no longer than that on a machine that does nothing else. One that is reached
+// fails the test, so it costs nothing to make it long.
 func inTime(within time.Duration) time.Duration {
 	return max(time.Minute, within*time.Duration(patience()))
 }

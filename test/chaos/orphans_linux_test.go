@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// subreaper executes the command line it was given as a process to which the kernel gives orphans, as it does to pid 1 of
-// a container.
+// subreaper executes the command line it was given as a process to which the kernel gives orphans, as it does to pid 1
+// of a container.
 func subreaper() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return err
@@ -26,10 +26,12 @@ func TestPid1ReapsTheOrphansOfOthersAndTakesNoStatusOfItsOwn(t *testing.T) { // 
 	t.Parallel()
 	w := newWorld(t)
 	w.declare(app{id: "a", policy: "executable: /bin/sh\nargs: [\"-c\", \"i=0; while [ $i -lt 40 ]; do " +
-		"(sleep 0.2 &); (setsid sleep 0.2 &); i=$((i+1)); done; exec " + faultchildProgram(t) + " {port}\"]"}, Control{})
+		"(sleep 0.2 &); (setsid sleep 0.2 &); i=$((i+1)); done; exec " + faultchildProgram(t) + " {port}\"]"},
+		Control{})
 	const dying = 6
 	for n := range dying {
-		w.declare(app{id: fmt.Sprint("dies-", n+11), policy: fmt.Sprintf("executable: /bin/sh\nargs: [\"-c\", \"exit %d\"]", n+11)}, Control{})
+		w.declare(app{id: fmt.Sprint("dies-", n+11),
+			policy: fmt.Sprintf("executable: /bin/sh\nargs: [\"-c\", \"exit %d\"]", n+11)}, Control{})
 	}
 	w.write()
 	self, err := os.Executable()
@@ -53,7 +55,8 @@ func TestPid1ReapsTheOrphansOfOthersAndTakesNoStatusOfItsOwn(t *testing.T) { // 
 		return zombies == 0 && sleeping == 0
 	})
 	require.NotEmpty(t, d.said(`"orphans were reaped"`))
-	exits := regexp.MustCompile(`"msg":"instance exited","instance":"dies-(\d+)".*?"detail":"([^"]*)"`).FindAllStringSubmatch(d.log(), -1)
+	exits := regexp.MustCompile(
+		`"msg":"instance exited","instance":"dies-(\d+)".*?"detail":"([^"]*)"`).FindAllStringSubmatch(d.log(), -1)
 	require.Greater(t, len(exits), dying)
 	for _, exit := range exits {
 		require.Equal(t, "exited with code "+exit[1], exit[2])

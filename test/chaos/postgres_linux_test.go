@@ -47,10 +47,12 @@ func TestPostgreSQLRunsAsItsOwnUserIsAskedByItsOwnProgramAndGoesOnWithoutADaemon
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(data)) })
 	require.NoError(t, os.Chown(data, uid, gid))
 	made := exec.Command(initdb, "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")
-	made.Dir, made.SysProcAttr = data, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	made.Dir, made.SysProcAttr = data, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid),
+		Gid: uint32(gid)}}
 	out, err := ours.output(made)
 	require.NoError(t, err, "%s", out)
-	w.replace(w.config, []byte(strings.NewReplacer("STATE", w.state, "SOCKET", w.socket, "PORTS", fmt.Sprintf("%d-%d", w.ports[0], w.ports[1]),
+	w.replace(w.config, []byte(strings.NewReplacer("STATE", w.state, "SOCKET", w.socket, "PORTS",
+		fmt.Sprintf("%d-%d", w.ports[0], w.ports[1]),
 		"DATA", data, "POSTGRES", postgres, "READY", ready).Replace(database)))
 
 	d := w.start().up()
@@ -67,7 +69,8 @@ func TestPostgreSQLRunsAsItsOwnUserIsAskedByItsOwnProgramAndGoesOnWithoutADaemon
 	require.Equal(t, pid, s.PID)
 	require.True(t, s.Adopted)
 	port := strconv.Itoa(s.Port)
-	answer, err := ours.output(exec.Command(ofDatabase(t, "psql"), "-h", "127.0.0.1", "-p", port, "-U", "postgres", "-Atc", "select 6*7"))
+	answer, err := ours.output(exec.Command(ofDatabase(t, "psql"), "-h", "127.0.0.1", "-p", port, "-U", "postgres",
+		"-Atc", "select 6*7"))
 	require.NoError(t, err, "%s", answer)
 	require.Equal(t, "42\n", string(answer))
 
@@ -90,7 +93,8 @@ func TestPostgreSQLRunsAsItsOwnUserIsAskedByItsOwnProgramAndGoesOnWithoutADaemon
 	}
 	log, err := os.ReadFile(filepath.Join(w.state, "instances", "db", "stderr.log"))
 	require.NoError(t, err)
-	require.Contains(t, string(log), "received fast shutdown request", "stop.signal is INT, by which it ends at once and whole")
+	require.Contains(t, string(log), "received fast shutdown request",
+		"stop.signal is INT, by which it ends at once and whole")
 	w.eventually(10*time.Second, "no check is left", func() bool { return len(checksOf(w.state)) == 0 })
 }
 

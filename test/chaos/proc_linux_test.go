@@ -83,7 +83,8 @@ func tagged(variable string, entries ...string) map[Process]string {
 	return found
 }
 
-// signalProcess sends a signal to that very process, and to no other that was given its pid. It reports whether it lived.
+// signalProcess sends a signal to that very process, and to no other that was given its pid. It reports whether it
+// lived.
 func signalProcess(p Process, s unix.Signal) bool {
 	fd, err := kernel.OpenPidfd(p.PID)
 	if err != nil {

@@ -143,14 +143,15 @@ func (w *world) grandchildren(n int) (found []Process) {
 	return found
 }
 
-// TestAGrandchildInASessionOfItsOwnEndsWithTheRunOrIsLeftByPolicy: it holds the lock of the instance and carries the tag. Where
-// it is left, the next run gets a lock of its own.
+// TestAGrandchildInASessionOfItsOwnEndsWithTheRunOrIsLeftByPolicy: it holds the lock of the instance and carries the
+// tag. Where it is left, the next run gets a lock of its own.
 func TestAGrandchildInASessionOfItsOwnEndsWithTheRunOrIsLeftByPolicy(t *testing.T) { // 38, 44
 	t.Parallel()
 	for _, policy := range []string{"end", "leave"} {
 		t.Run(policy, func(t *testing.T) {
 			t.Parallel()
-			w := one(t, app{policy: "stop: {leftovers: " + policy + "}"}, Control{Grandchildren: []Descent{{Setsid: true, Lock: true}}})
+			w := one(t, app{policy: "stop: {leftovers: " + policy + "}"},
+				Control{Grandchildren: []Descent{{Setsid: true, Lock: true}}})
 			g := w.grandchildren(1)[0]
 			p := w.daemon.process("a")
 			w.control("a", Control{})
@@ -169,7 +170,8 @@ func TestAGrandchildInASessionOfItsOwnEndsWithTheRunOrIsLeftByPolicy(t *testing.
 
 func TestAnExitIsReportedThoughAGrandchildHoldsStdout(t *testing.T) { // 45
 	t.Parallel()
-	w := one(t, app{policy: "restart: {mode: never}\nstop: {leftovers: leave}"}, Control{Grandchildren: []Descent{{Setsid: true, Stdout: true}}, Rate: 50})
+	w := one(t, app{policy: "restart: {mode: never}\nstop: {leftovers: leave}"},
+		Control{Grandchildren: []Descent{{Setsid: true, Stdout: true}}, Rate: 50})
 	g := w.grandchildren(1)[0]
 	p := w.daemon.process("a")
 	w.cue(p, "a", Control{Cue: &End{Code: 5}})

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reaper is what init is elsewhere: it reaps the orphans that fall to this process. What the tests start themselves they
-// wait for themselves, so that is left alone.
+// reaper is what init is elsewhere: it reaps the orphans that fall to this process. What the tests start themselves
+// they wait for themselves, so that is left alone.
 type reaper struct {
 	mu  sync.Mutex
 	own map[int]bool // started here, by pid

@@ -10,8 +10,8 @@ type Usage struct {
 	Resident    int64 // bytes
 }
 
-// Allowance is how much more than before a daemon may use when all is quiet again. Threads and memory of a Go program come
-// and go with its scheduler and its collector; descriptors do not.
+// Allowance is how much more than before a daemon may use when all is quiet again. Threads and memory of a Go program
+// come and go with its scheduler and its collector; descriptors do not.
 type Allowance struct {
 	Descriptors int
 	Threads     int
@@ -43,7 +43,8 @@ type Zombie struct {
 	Age  time.Duration // for how long it was one, at the least
 }
 
-// See counts a look at a zombie. Where the looks themselves are late, nobody had a processor: that does not count in full.
+// See counts a look at a zombie. Where the looks themselves are late, nobody had a processor: that does not count in
+// full.
 func (z Zombie) See(now int64) Zombie {
 	z.Age += min(time.Duration(now-z.Last), 50*time.Millisecond)
 	z.Last = now

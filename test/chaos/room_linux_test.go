@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// F116 for what is found again: a daemon that was killed leaves more than the next one may hold. It takes over as many as fit,
-// stays in control, starts and ends nothing, and takes over the others when there is room.
+// F116 for what is found again: a daemon that was killed leaves more than the next one may hold. It takes over as many
+// as fit, stays in control, starts and ends nothing, and takes over the others when there is room.
 func TestSurvivorsBeyondTheDescriptorsRunOnAndAreTakenOverLater(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -102,7 +102,8 @@ func TestADaemonThatIsOutOfDescriptorsStaysInControl(t *testing.T) {
 		out, code := w.cli("stop", id, "--wait", "--timeout", "1m")
 		require.Zero(t, code, out)
 	}
-	w.eventually(20*time.Second, "another has taken their place", func() bool { return d.phases()["running"] >= running-1 })
+	w.eventually(20*time.Second, "another has taken their place",
+		func() bool { return d.phases()["running"] >= running-1 })
 	w.many(running) // the list is made shorter
 	out, code := w.cli("reload")
 	require.Zero(t, code, out)
@@ -144,7 +145,8 @@ func TestADaemonAtTheLimitOfProcessesLivesOn(t *testing.T) {
 	d := w.limitedDaemon(unix.RLIMIT_NPROC, 40, uid).up()
 	w.eventually(20*time.Second, "some run, and the others wait", func() bool {
 		n := d.phases()
-		return n["running"] >= 1 && n["running"]+n["starting"] == 30 && strings.Contains(w.reasonOf("i29"), "processes and threads")
+		return n["running"] >= 1 && n["running"]+n["starting"] == 30 &&
+			strings.Contains(w.reasonOf("i29"), "processes and threads")
 	})
 	var callers sync.WaitGroup
 	for range 32 { // as many blocking calls at once as may be

@@ -18,8 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestASoakLeavesNothingBehind: instances that crash again and again, edits, reloads, readers that come and go; first with
-// upgrades, which inherit what is not closed, then under one program, whose memory counts. PROCMAN_SOAK says for how long.
+// TestASoakLeavesNothingBehind: instances that crash again and again, edits, reloads, readers that come and go; first
+// with upgrades, which inherit what is not closed, then under one program, whose memory counts. PROCMAN_SOAK says for
+// how long.
 func TestASoakLeavesNothingBehind(t *testing.T) { // FAULTS 98
 	t.Parallel()
 	last := 2 * time.Second
@@ -48,7 +49,8 @@ func TestASoakLeavesNothingBehind(t *testing.T) { // FAULTS 98
 		s.round(false)
 	}
 	after := s.quiet()
-	t.Logf("%d rounds, %v: first %+v, after the upgrades %+v, then %+v, and at the end %+v", s.rounds, s.did, first, upgraded, before, after)
+	t.Logf("%d rounds, %v: first %+v, after the upgrades %+v, then %+v, and at the end %+v", s.rounds, s.did,
+		first, upgraded, before, after)
 	same := Allowance{Threads: 6, Goroutines: 3, Resident: 24 << 20}
 	if v := append(Settled(first, upgraded, same), Settled(before, after, same)...); len(v) > 0 {
 		s.fail(v)
@@ -73,7 +75,8 @@ func (s *soak) round(upgrade bool) {
 	s.rounds++
 	ctx, leave := context.WithCancel(context.Background())
 	var readers sync.WaitGroup
-	for _, path := range []string{"/v1/instances/i0/logs?follow=true", "/v1/instances/i1/logs?follow=true", "/v1/events"} {
+	for _, path := range []string{"/v1/instances/i0/logs?follow=true", "/v1/instances/i1/logs?follow=true",
+		"/v1/events"} {
 		readers.Go(func() { s.follow(ctx, path) })
 		s.did["readers"]++
 	}
@@ -132,8 +135,8 @@ func (s *soak) follow(ctx context.Context, path string) {
 	_, _ = io.Copy(io.Discard, response.Body) // it is cut off
 }
 
-// quiet returns the least that the daemon uses within a moment, all being quiet and each instance having been started by
-// this very program: the port of one that it has adopted is not held before that one ends.
+// quiet returns the least that the daemon uses within a moment, all being quiet and each instance having been started
+// by this very program: the port of one that it has adopted is not held before that one ends.
 func (s *soak) quiet() Usage {
 	s.Helper()
 	for _, a := range s.apps {
@@ -145,7 +148,8 @@ func (s *soak) quiet() Usage {
 		u, err := usage(s.daemon.pid())
 		require.NoError(s, err)
 		u.Goroutines = s.goroutines()
-		least = Usage{min(least.Descriptors, u.Descriptors), min(least.Threads, u.Threads), min(least.Goroutines, u.Goroutines), min(least.Resident, u.Resident)}
+		least = Usage{min(least.Descriptors, u.Descriptors), min(least.Threads, u.Threads),
+			min(least.Goroutines, u.Goroutines), min(least.Resident, u.Resident)}
 		time.Sleep(50 * time.Millisecond)
 	}
 	return least

@@ -32,7 +32,8 @@ func TestAStoppedProcessStillHearsTerm(t *testing.T) { // 41
 	w := one(t, app{policy: "stop: {grace: 60s}"}, Control{})
 	p := w.daemon.process("a")
 	require.True(t, signalProcess(p, unix.SIGSTOP))
-	w.eventually(5*time.Second, "it is stopped", func() bool { s, err := readStat(p.PID); return err == nil && s.State == 'T' })
+	w.eventually(5*time.Second, "it is stopped",
+		func() bool { s, err := readStat(p.PID); return err == nil && s.State == 'T' })
 	w.daemon.mustDo("stop", "a")
 	w.converge(map[string]bool{"a": true}) // long before KILL would come: CONT wakes it
 	l, _ := w.life(p)
@@ -42,7 +43,8 @@ func TestAStoppedProcessStillHearsTerm(t *testing.T) { // 41
 func TestAProcessThatStopsItselfIsFoundUnhealthyAndReplaced(t *testing.T) { // 41
 	t.Parallel()
 	w := newWorld(t)
-	w.declare(app{id: "a", policy: "health: {interval: 100ms, timeout: 200ms, failures: 2}"}, Control{StopSelfAfter: Duration(500 * time.Millisecond)})
+	w.declare(app{id: "a", policy: "health: {interval: 100ms, timeout: 200ms, failures: 2}"},
+		Control{StopSelfAfter: Duration(500 * time.Millisecond)})
 	w.write()
 	w.start().up().healthy("a")
 	w.control("a", Control{})
@@ -70,8 +72,10 @@ func TestEveryWayToEndIsKeptExactly(t *testing.T) { // 48, 49
 		add(fmt.Sprintf("code-%d", code), End{Code: code}, verdict{code, ""})
 	}
 	for s, name := range map[unix.Signal]string{
-		1: "HUP", 2: "INT", 3: "QUIT", 4: "ILL", 5: "TRAP", 6: "ABRT", 7: "BUS", 8: "FPE", 9: "KILL", 10: "USR1", 11: "SEGV", 12: "USR2",
-		13: "PIPE", 14: "ALRM", 15: "TERM", 24: "XCPU", 25: "XFSZ", 31: "SYS", 34: "RTMIN", 40: "RTMIN+6", 64: "RTMIN+30",
+		1: "HUP", 2: "INT", 3: "QUIT", 4: "ILL", 5: "TRAP", 6: "ABRT", 7: "BUS", 8: "FPE", 9: "KILL", 10: "USR1",
+		11: "SEGV", 12: "USR2",
+		13: "PIPE", 14: "ALRM", 15: "TERM", 24: "XCPU", 25: "XFSZ", 31: "SYS", 34: "RTMIN", 40: "RTMIN+6",
+		64: "RTMIN+30",
 	} {
 		add(fmt.Sprintf("signal-%d", int(s)), End{Signal: int(s)}, verdict{-1, name})
 	}
@@ -108,7 +112,8 @@ func TestEveryWayToEndIsKeptExactly(t *testing.T) { // 48, 49
 			return false
 		}
 		for _, s := range next.Instances {
-			if s.LastExit == nil || want[s.ID] != (verdict{s.LastExit.Code, s.LastExit.Signal}) || !s.LastExit.Known || s.PID != 0 {
+			if s.LastExit == nil || want[s.ID] != (verdict{s.LastExit.Code, s.LastExit.Signal}) || !s.LastExit.Known ||
+				s.PID != 0 {
 				return false
 			}
 		}
@@ -116,13 +121,14 @@ func TestEveryWayToEndIsKeptExactly(t *testing.T) { // 48, 49
 	})
 }
 
-// TestAFrozenManagerThatThawsRestartsNobody: late timers are no failures, not even where a single failed probe would be one too
-// many.
+// TestAFrozenManagerThatThawsRestartsNobody: late timers are no failures, not even where a single failed probe would be
+// one too many.
 func TestAFrozenManagerThatThawsRestartsNobody(t *testing.T) { // 23
 	t.Parallel()
 	w := newWorld(t)
 	for n := range 10 {
-		w.declare(app{id: fmt.Sprintf("i%d", n), policy: "health: {interval: 50ms, timeout: 1s, failures: 1}"}, Control{})
+		w.declare(app{id: fmt.Sprintf("i%d", n), policy: "health: {interval: 50ms, timeout: 1s, failures: 1}"},
+			Control{})
 	}
 	w.write()
 	w.start().up()

@@ -56,7 +56,8 @@ func TestWhatHappensToTheTerminalDoesNotReachTheChildren(t *testing.T) { // 22
 	for _, p := range before {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID))
 		require.NoError(t, err)
-		require.Equal(t, "0", strings.Fields(string(text[strings.LastIndexByte(string(text), ')'):]))[5], "it has a terminal")
+		require.Equal(t, "0", strings.Fields(string(text[strings.LastIndexByte(string(text), ')'):]))[5],
+			"it has a terminal")
 	}
 	_, err := person.WriteString("\x03") // Ctrl-C
 	require.NoError(t, err)

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestTheLastWordsOfARunAreForwardedAsItsOwn: run after run begins under a manager that dies soon after, and ends while none
-// lives.
+// TestTheLastWordsOfARunAreForwardedAsItsOwn: run after run begins under a manager that dies soon after, and ends while
+// none lives.
 func TestTheLastWordsOfARunAreForwardedAsItsOwn(t *testing.T) { // 88
 	t.Parallel()
 	w := newWorld(t)
@@ -20,7 +20,8 @@ func TestTheLastWordsOfARunAreForwardedAsItsOwn(t *testing.T) { // 88
 	for run := 1; run <= 4; run++ {
 		w.start().up()
 		var l Life
-		w.eventually(5*time.Second, "the next run", func() bool { l, _ = w.newest("a"); return l.Run == run && l.Listening > 0 })
+		w.eventually(5*time.Second, "the next run",
+			func() bool { l, _ = w.newest("a"); return l.Run == run && l.Listening > 0 })
 		w.eventually(5*time.Second, "its lines are forwarded", func() bool {
 			all := w.forwarded()["a"]
 			return len(all) > 0 && all[len(all)-1].Run == run
@@ -33,12 +34,13 @@ func TestTheLastWordsOfARunAreForwardedAsItsOwn(t *testing.T) { // 88
 	w.converge(nil)
 	w.judgeOutput()
 	for _, f := range w.forwarded()["a"] {
-		require.False(t, f.Foreign, "line %d of process %d, run %d, was forwarded by manager %d as another run's", f.Seq, f.PID, f.Run, f.Manager)
+		require.False(t, f.Foreign, "line %d of process %d, run %d, was forwarded by manager %d as another run's",
+			f.Seq, f.PID, f.Run, f.Manager)
 	}
 }
 
-// TestALineIsForwardedBeforeItsPlaceIsSaved: whoever reads the daemon's log is slow, and so it waits in the daemon when that is
-// killed. The next one has to forward it again.
+// TestALineIsForwardedBeforeItsPlaceIsSaved: whoever reads the daemon's log is slow, and so it waits in the daemon when
+// that is killed. The next one has to forward it again.
 func TestALineIsForwardedBeforeItsPlaceIsSaved(t *testing.T) { // 88
 	t.Parallel()
 	w := newWorld(t)

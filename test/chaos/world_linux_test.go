@@ -32,7 +32,8 @@ type world struct {
 	bystanders                         []*exec.Cmd
 	stderr                             *os.File                 // of the daemons, in place of a file; nil: a file
 	parsed                             []map[string][]Forwarded // what dead daemons forwarded
-	guarded                            io.Writer                // takes paths of file systems that must not outlive the tests
+	// takes paths of file systems that must not outlive the tests
+	guarded io.Writer
 }
 
 // app is one instance of the configuration.
@@ -44,8 +45,8 @@ type app struct {
 	policy  string // more lines for the instance
 }
 
-// The ports of all worlds. They are given out one after the other, and again from the first on when all were: by then the
-// first are free.
+// The ports of all worlds. They are given out one after the other, and again from the first on when all were: by then
+// the first are free.
 const (
 	firstPort = 26000
 	lastPort  = 29999
@@ -75,9 +76,11 @@ func newWorld(t testing.TB) *world {
 	dir := t.TempDir()
 	n := int(worlds.Add(1))
 	w := &world{
-		TB: t, dir: dir, config: filepath.Join(dir, "procman.yaml"), state: filepath.Join(dir, "state"), ledger: filepath.Join(dir, "ledger"),
+		TB: t, dir: dir, config: filepath.Join(dir, "procman.yaml"), state: filepath.Join(dir, "state"),
+		ledger: filepath.Join(dir, "ledger"),
 		// Not in dir: a socket's path must be short.
-		socket: filepath.Join(bin.dir, fmt.Sprintf("%d.sock", n)), program: procmanProgram(t), ports: takePorts(portsEach),
+		socket: filepath.Join(bin.dir, fmt.Sprintf("%d.sock", n)), program: procmanProgram(t),
+		ports: takePorts(portsEach),
 	}
 	w.watcher = watch(w.ledger)
 	t.Cleanup(w.close)
@@ -141,8 +144,8 @@ func (w *world) keepLog() string {
 	return f.Name()
 }
 
-// everyone returns the processes that this world has brought about: those that show it, and those of the ledger, which may
-// show nothing any more.
+// everyone returns the processes that this world has brought about: those that show it, and those of the ledger, which
+// may show nothing any more.
 func (w *world) everyone() map[Process]string {
 	all := tagged("PROCMAN_INSTANCE_ID", "PROCMAN_STATE_DIR="+w.state, EnvLedger+"="+w.ledger)
 	for _, e := range w.watcher.ledger() {
@@ -229,7 +232,8 @@ func (w *world) yaml() string {
 		if db == "" {
 			db = filepath.Join(w.dir, a.id+".db")
 		}
-		fmt.Fprintf(&b, "  - id: %s\n    wasm_path: %s\n    db_name: %s\n    env: {%s: %q, %s: %q, GOMAXPROCS: \"1\"}\n",
+		fmt.Fprintf(&b,
+			"  - id: %s\n    wasm_path: %s\n    db_name: %s\n    env: {%s: %q, %s: %q, GOMAXPROCS: \"1\"}\n",
 			a.id, w.controlOf(a), db, EnvLedger, w.ledger, EnvSpec, a.spec)
 		for line := range strings.SplitSeq(a.policy, "\n") {
 			if line != "" {

@@ -159,7 +159,8 @@ func TestServerAndClientShowEachOtherCertificatesThatMayBeReplacedWhileTheyLive(
 		CertFile: at("server.pem"), KeyFile: at("server.key"), TrustedCAFile: trusted.file, ClientCertAuth: true,
 	}})
 	other.sign(t, at("client.pem"), at("client.key"))
-	o := etcd.Options{Endpoints: cluster.Endpoints, CAFile: trusted.file, CertFile: at("client.pem"), KeyFile: at("client.key")}
+	o := etcd.Options{Endpoints: cluster.Endpoints, CAFile: trusted.file, CertFile: at("client.pem"),
+		KeyFile: at("client.key")}
 	s := open(t, o)
 	_, _, err := s.Get(soon(t, 2*time.Second), "a")
 	require.ErrorIs(t, err, store.ErrUnavailable, "it is nobody's that the server trusts")

@@ -20,7 +20,8 @@ type Config struct {
 	Dir     string
 	Port    int // see the command's flag; 0: whatever is free
 	Members int
-	Only    int    // start this one of them alone, counted from 1, the others being elsewhere; 0: all. Port must be given
+	// start this one of them alone, counted from 1, the others being elsewhere; 0: all. Port must be given
+	Only    int
 	Host    string // the address that they serve at; empty: the loopback
 	Verbose bool
 	TLS     *transport.TLSInfo // for clients; nil: none

@@ -19,7 +19,8 @@ func TestTheStoreOnEtcdKeepsTheContract(t *testing.T) {
 	for i, clause := range storetest.Clauses() {
 		t.Run(clause.Name, func(t *testing.T) {
 			clause.Check(t, &world{
-				servers: cluster.Endpoints, prefix: fmt.Sprintf("/procman/%d/", i), reference: ref, links: map[store.Store][]*link{},
+				servers: cluster.Endpoints, prefix: fmt.Sprintf("/procman/%d/", i), reference: ref,
+				links: map[store.Store][]*link{},
 			})
 		})
 	}
@@ -27,7 +28,8 @@ func TestTheStoreOnEtcdKeepsTheContract(t *testing.T) {
 
 func TestTheStoreGoesOnWithAnotherMemberWhenOneIsCutOffOrGone(t *testing.T) {
 	cluster := start(t, Config{Members: 3})
-	w := &world{servers: cluster.Endpoints, prefix: "/p/", reference: reference(t, cluster.Endpoints...), links: map[store.Store][]*link{}}
+	w := &world{servers: cluster.Endpoints, prefix: "/p/", reference: reference(t, cluster.Endpoints...),
+		links: map[store.Store][]*link{}}
 	c := w.Client(t)
 	lease, _, err := c.Grant(t.Context(), 60*time.Second)
 	require.NoError(t, err)

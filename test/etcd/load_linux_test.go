@@ -91,8 +91,10 @@ func (l *load) join(name string) *loaded {
 	h.store, err = etcd.Open(etcd.Options{Endpoints: []string{l.endpoint}, Logger: log})
 	require.NoError(l.t, err)
 	h.Host, err = fleet.Open(fleet.Config{
-		Fleet: "load", Name: name, Schedule: schedule, Store: h.store, Guard: &marks{all: map[messages.InstanceID]leash.Mark{}}, Clock: leash.HostClock(),
-		StateDir: messages.StateDir(l.t.TempDir()), Spawner: h.spawner, Logger: log, Version: "1.0.0", API: "https://" + name + ":8443",
+		Fleet: "load", Name: name, Schedule: schedule, Store: h.store,
+		Guard: &marks{all: map[messages.InstanceID]leash.Mark{}}, Clock: leash.HostClock(),
+		StateDir: messages.StateDir(l.t.TempDir()), Spawner: h.spawner, Logger: log, Version: "1.0.0",
+		API: "https://" + name + ":8443",
 		Parse: func(id messages.InstanceID, spec []byte) (messages.AppInstance, error) {
 			var s struct {
 				Wasm string `json:"wasm_path"`
@@ -109,7 +111,8 @@ func (l *load) join(name string) *loaded {
 	})
 	require.NoError(l.t, err)
 	h.daemon, err = supervisor.New(supervisor.Config{
-		Provider: h.Provider(), Spawner: h.Host.Spawner(), Ports: fake.NewPorts(), Health: fake.NewHealthChecker(nil), Memory: fake.NewMemory(),
+		Provider: h.Provider(), Spawner: h.Host.Spawner(), Ports: fake.NewPorts(), Health: fake.NewHealthChecker(nil),
+		Memory: fake.NewMemory(),
 		Logger: log, StartParallel: 1000, Observe: []supervisor.Observer{h.Observer()},
 	})
 	require.NoError(l.t, err)
@@ -130,7 +133,8 @@ func (l *load) until(what string, holds func() bool) time.Duration {
 	l.t.Helper()
 	began := time.Now()
 	if !assert.Eventually(l.t, holds, 5*time.Minute, 10*time.Millisecond, what) {
-		l.t.Fatalf("%d are assigned, %d were started, %d were taken over", l.assigned(), l.started.Load(), l.takeovers())
+		l.t.Fatalf("%d are assigned, %d were started, %d were taken over", l.assigned(), l.started.Load(),
+			l.takeovers())
 	}
 	return time.Since(began).Round(10 * time.Millisecond)
 }
@@ -153,12 +157,15 @@ func (l *load) takeovers() (n uint64) {
 // entry is an instance as users write one.
 func entry(n int) (messages.InstanceID, json.RawMessage) {
 	id := messages.InstanceID(fmt.Sprintf("application-%07d", n))
-	return id, json.RawMessage(fmt.Sprintf(`{"wasm_path":"apps/users.wasm","db_name":"%s.db","movable":true,"env":{"LOG_LEVEL":"info","REGION":"eu-north-1"},`+
-		`"labels":{"team":"accounts"},"health":{"interval":"10s"}}`, id))
+	return id,
+		json.RawMessage(
+			fmt.Sprintf(
+				`{"wasm_path":"apps/users.wasm","db_name":"%s.db","movable":true,"env":{"LOG_LEVEL":"info","REGION":"eu-north-1"},`+
+					`"labels":{"team":"accounts"},"health":{"interval":"10s"}}`, id))
 }
 
-// PROCMAN_ETCD_LOAD=HOSTS,INSTANCES says how many; without it few show that no request of a host's goes to etcd because of another
-// host's instance.
+// PROCMAN_ETCD_LOAD=HOSTS,INSTANCES says how many; without it few show that no request of a host's goes to etcd because
+// of another host's instance.
 func TestWhatAFleetAsksOfEtcdIsARenewalOfEachHostAndWhatChanges(t *testing.T) {
 	hosts, instances, rest := 5, 50, 4*time.Second
 	const step = 500 // or the processors that all hosts share here are not enough for the renewals
@@ -196,7 +203,8 @@ func TestWhatAFleetAsksOfEtcdIsARenewalOfEachHostAndWhatChanges(t *testing.T) {
 		}
 		_, err := l.hosts[0].Apply(t.Context(), specs, false)
 		require.NoError(t, err)
-		l.until("all run", func() bool { return l.assigned() == at+len(specs) && l.started.Load() >= int64(at+len(specs)) })
+		l.until("all run",
+			func() bool { return l.assigned() == at+len(specs) && l.started.Load() >= int64(at+len(specs)) })
 	}
 	used := m.end("%d instances are listed, claimed and started", instances)
 	require.Zero(t, l.takeovers(), "nobody was lost")
@@ -211,7 +219,8 @@ func TestWhatAFleetAsksOfEtcdIsARenewalOfEachHostAndWhatChanges(t *testing.T) {
 	used = m.end("they run, a second")
 	if renewals := rest.Seconds() / 2 * float64(hosts); l.suspects.Load() == 0 { // else the machine was too busy
 		require.InDelta(t, renewals, used.calls["LeaseKeepAlive"], renewals/3+float64(hosts), "one each two seconds")
-		require.Zero(t, used.calls["Range"]+used.calls["Txn"]+used.calls["LeaseGrant"], "and nothing else: %v", used.calls)
+		require.Zero(t, used.calls["Range"]+used.calls["Txn"]+used.calls["LeaseGrant"],
+			"and nothing else: %v", used.calls)
 	}
 
 	m.begin()
@@ -229,14 +238,16 @@ func TestWhatAFleetAsksOfEtcdIsARenewalOfEachHostAndWhatChanges(t *testing.T) {
 		l.hosts = l.hosts[:hosts-1]
 		m.begin()
 		l.lose(lost)
-		l.until("all that the lost host had is taken over", func() bool { return l.takeovers() >= moved && l.assigned() == instances+1 })
+		l.until("all that the lost host had is taken over",
+			func() bool { return l.takeovers() >= moved && l.assigned() == instances+1 })
 		used = m.end("a host is lost, and its %d are taken over", moved)
 		require.LessOrEqual(t, used.calls["Txn"], 2*float64(moved)+3)
 
 		m.begin()
 		again := l.join(fmt.Sprintf("host-%04d", hosts-1))
 		l.hosts = append(l.hosts, again)
-		l.until("it is back", func() bool { return again.Standing().Phase == string(member.In) && again.Standing().Revision > 0 })
+		l.until("it is back",
+			func() bool { return again.Standing().Phase == string(member.In) && again.Standing().Revision > 0 })
 		m.end("it is back, and reads all")
 	}
 	at := map[messages.InstanceID]int{}

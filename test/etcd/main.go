@@ -12,7 +12,8 @@ import (
 
 func main() {
 	dir := flag.String("dir", "", "where the data lies, below which each member has a directory")
-	port := flag.Int("port", 2379, "of the first member for clients, its peers take the next one; each further member takes two more")
+	port := flag.Int("port", 2379, "of the first member for clients, its peers take the next one; each further "+
+		"member takes two more")
 	members := flag.Int("members", 1, "how many")
 	only := flag.Int("only", 0, "start this one of them alone, counted from 1; 0: all")
 	host := flag.String("host", "127.0.0.1", "the address that they serve at")

@@ -43,7 +43,8 @@ func (m *meter) end(what string, args ...any) usage {
 	m.t.Helper()
 	was, is := m.began, m.read()
 	took := is.at.Sub(was.at)
-	u := usage{took: took, calls: map[string]float64{}, messages: is.messages - was.messages, sent: is.sent - was.sent, cpu: is.cpu - was.cpu, own: is.own - was.own}
+	u := usage{took: took, calls: map[string]float64{}, messages: is.messages - was.messages, sent: is.sent - was.sent,
+		cpu: is.cpu - was.cpu, own: is.own - was.own}
 	per := 1.
 	if strings.HasSuffix(what, "a second") {
 		per = took.Seconds()
@@ -56,8 +57,10 @@ func (m *meter) end(what string, args ...any) usage {
 		}
 	}
 	slices.Sort(calls)
-	m.t.Logf("%s | %v | %s | %.4g watch messages, %.2f MiB sent | etcd: %.3f s of processor, PSS %d MiB, db %.1f MiB | hosts: %.2f s of processor",
-		fmt.Sprintf(what, args...), took.Round(10*time.Millisecond), strings.Join(calls, ", "), u.messages/per, u.sent/per/(1<<20), u.cpu.Seconds()/per,
+	m.t.Logf("%s | %v | %s | %.4g watch messages, %.2f MiB sent | etcd: %.3f s of processor, PSS %d MiB, db %.1f MiB "+
+		"| hosts: %.2f s of processor",
+		fmt.Sprintf(what, args...), took.Round(10*time.Millisecond), strings.Join(calls, ", "), u.messages/per,
+		u.sent/per/(1<<20), u.cpu.Seconds()/per,
 		is.pss, is.db/(1<<20), u.own.Seconds()/per)
 	return u
 }
@@ -68,13 +71,16 @@ func (m *meter) hosts(hosts, instances int) {
 	var s runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&s)
-	m.t.Logf("hosts: heap %.1f MiB: %.2f MiB a host, %.0f bytes for each instance that one knows; PSS %d MiB", float64(s.HeapAlloc)/(1<<20),
-		float64(s.HeapAlloc)/(1<<20)/float64(hosts), float64(s.HeapAlloc)/float64(hosts)/float64(instances), pss(m.t, os.Getpid()))
+	m.t.Logf("hosts: heap %.1f MiB: %.2f MiB a host, %.0f bytes for each instance that one knows; PSS %d MiB",
+		float64(s.HeapAlloc)/(1<<20),
+		float64(s.HeapAlloc)/(1<<20)/float64(hosts), float64(s.HeapAlloc)/float64(hosts)/float64(instances),
+		pss(m.t, os.Getpid()))
 }
 
 func (m *meter) read() usage {
 	m.t.Helper()
-	u := usage{calls: map[string]float64{}, cpu: processor(m.t, m.pid), own: processor(m.t, os.Getpid()), pss: pss(m.t, m.pid), at: time.Now()}
+	u := usage{calls: map[string]float64{}, cpu: processor(m.t, m.pid), own: processor(m.t, os.Getpid()),
+		pss: pss(m.t, m.pid), at: time.Now()}
 	answer, err := http.Get(m.endpoint + "/metrics")
 	require.NoError(m.t, err)
 	defer answer.Body.Close()

@@ -76,8 +76,8 @@ func (w *world) set(c store.Store, there, back bool) {
 	}
 }
 
-// link is a way to a server that can be cut, each direction for itself. What is under way then arrives when it is healed, as
-// over a network.
+// link is a way to a server that can be cut, each direction for itself. What is under way then arrives when it is
+// healed, as over a network.
 type link struct {
 	url    string
 	server string

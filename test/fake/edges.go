@@ -29,7 +29,8 @@ var _ actors.Ports = (*Ports)(nil)
 
 // NewPorts returns a range in which every port is free.
 func NewPorts() *Ports {
-	return &Ports{next: 30000, sticky: map[messages.InstanceID]int{}, leased: map[messages.InstanceID]int{}, contested: map[int]bool{}}
+	return &Ports{next: 30000, sticky: map[messages.InstanceID]int{}, leased: map[messages.InstanceID]int{},
+		contested: map[int]bool{}}
 }
 
 // Steal lets a stranger listen on the port.
@@ -75,7 +76,8 @@ func (p *Ports) Acquire(id messages.InstanceID) (actors.Lease, error) {
 		return nil, p.none
 	}
 	if p.sticky[id] == 0 && p.limit > 0 && len(p.sticky) >= p.limit {
-		idle := slices.DeleteFunc(slices.Sorted(maps.Keys(p.sticky)), func(other messages.InstanceID) bool { return p.leased[other] != 0 })
+		idle := slices.DeleteFunc(slices.Sorted(maps.Keys(p.sticky)),
+			func(other messages.InstanceID) bool { return p.leased[other] != 0 })
 		if len(idle) == 0 {
 			return nil, &messages.StartError{Fault: messages.FaultNoPort, Err: fmt.Errorf("all %d are leased", p.limit)}
 		}
@@ -262,7 +264,8 @@ var _ supervisor.Memory = (*Memory)(nil)
 
 // NewMemory returns a memory of nothing.
 func NewMemory() *Memory {
-	return &Memory{pages: map[messages.InstanceID]messages.Memory{}, left: map[messages.InstanceID]time.Time{}, obstructed: map[messages.InstanceID]string{}}
+	return &Memory{pages: map[messages.InstanceID]messages.Memory{}, left: map[messages.InstanceID]time.Time{},
+		obstructed: map[messages.InstanceID]string{}}
 }
 
 // Kept reports whether anything of the instance is there.

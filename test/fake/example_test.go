@@ -38,7 +38,8 @@ func Example() {
 	fmt.Println(first)
 
 	first.Exit(3)
-	for status, _ := s.Lookup("users"); status.Restarts == 0 || status.Health != messages.Healthy; status, _ = s.Lookup("users") {
+	for status, _ := s.Lookup("users"); status.Restarts == 0 || status.Health != messages.Healthy; status,
+		_ = s.Lookup("users") {
 		time.Sleep(time.Millisecond)
 	}
 	status, _ := s.Lookup("users")

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// ServerVariable, set in the environment of a test binary that calls [Server] first in its TestMain, makes that binary a server
-// on the port that is its last argument: a real process for tests that need one.
+// ServerVariable, set in the environment of a test binary that calls [Server] first in its TestMain, makes that binary
+// a server on the port that is its last argument: a real process for tests that need one.
 const ServerVariable = "PROCMAN_TEST_SERVER"
 
 // Server says its greeting and answers 200 until TERM, if this process is to be a server; then it does not return.
@@ -23,7 +23,8 @@ func Server() {
 	defer stop()
 	fmt.Println(os.Getenv("GREETING"))
 	fmt.Fprintln(os.Stderr, "ready")
-	server := &http.Server{Addr: "127.0.0.1:" + os.Args[len(os.Args)-1], Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
+	server := &http.Server{Addr: "127.0.0.1:" + os.Args[len(os.Args)-1],
+		Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
 	go func() {
 		<-ctx.Done()
 		_ = server.Close()

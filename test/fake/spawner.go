@@ -39,7 +39,8 @@ var _ actors.Spawner = (*Spawner)(nil)
 
 // NewSpawner returns a spawner without processes.
 func NewSpawner(t TB) *Spawner {
-	return &Spawner{t: t, all: map[messages.InstanceID][]*Process{}, fails: map[messages.InstanceID]error{}, doubt: map[messages.InstanceID]string{}, obstructed: map[messages.InstanceID]error{}, pids: 1000}
+	return &Spawner{t: t, all: map[messages.InstanceID][]*Process{}, fails: map[messages.InstanceID]error{},
+		doubt: map[messages.InstanceID]string{}, obstructed: map[messages.InstanceID]error{}, pids: 1000}
 }
 
 // Fail makes every Spawn of the instance fail, until it is called with nil.
@@ -102,7 +103,8 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 	}
 	for _, list := range s.all {
 		for _, p := range list {
-			if !p.over() && p.App.InstanceID == id && len(p.away()) < len(p.others()) || p.alive() && p.App.InstanceID == id {
+			if !p.over() && p.App.InstanceID == id && len(p.away()) < len(p.others()) ||
+				p.alive() && p.App.InstanceID == id {
 				s.t.Errorf("a second process of %s: run %d lives, and run %d is started", id, p.run, l.Run)
 			}
 			if p.alive() && p.port == l.Port {
@@ -111,7 +113,8 @@ func (s *Spawner) Spawn(ctx context.Context, l messages.Launch) (actors.Process,
 		}
 	}
 	s.pids++
-	p := &Process{App: l.App, t: s.t, pid: s.pids, port: l.Port, run: l.Run, started: time.Now(), done: make(chan struct{}), changed: make(chan struct{})}
+	p := &Process{App: l.App, t: s.t, pid: s.pids, port: l.Port, run: l.Run, started: time.Now(),
+		done: make(chan struct{}), changed: make(chan struct{})}
 	s.all[id] = append(s.all[id], p)
 	if s.born != nil {
 		s.born(p)
@@ -180,11 +183,13 @@ func (s *Spawner) Survivors(context.Context) ([]messages.Survivor, error) {
 	for id, list := range s.all {
 		p := list[len(list)-1]
 		if err := s.doubted(id); err != nil {
-			found = append(found, messages.Survivor{ID: id, Run: p.run, PID: p.pid, Port: p.port, SpecHash: p.SpecHash(), Alive: true, Unclear: err.Error()})
+			found = append(found, messages.Survivor{ID: id, Run: p.run, PID: p.pid, Port: p.port,
+				SpecHash: p.SpecHash(), Alive: true, Unclear: err.Error()})
 			continue
 		}
 		found = append(found, messages.Survivor{
-			ID: id, Run: p.run, PID: p.pid, Port: p.port, StartedAt: p.started, SpecHash: p.SpecHash(), Alive: !p.over(), Outlived: !p.alive(), Exit: p.end(),
+			ID: id, Run: p.run, PID: p.pid, Port: p.port, StartedAt: p.started, SpecHash: p.SpecHash(),
+			Alive: !p.over(), Outlived: !p.alive(), Exit: p.end(),
 		})
 	}
 	slices.SortFunc(found, func(a, b messages.Survivor) int { return cmp.Compare(a.ID, b.ID) })
@@ -241,7 +246,8 @@ var (
 	_ actors.Sender  = (*Process)(nil)
 )
 
-// Idle has the process use no processor from now on, as one that has started, or hangs. Until then it uses one all the time.
+// Idle has the process use no processor from now on, as one that has started, or hangs. Until then it uses one all the
+// time.
 func (p *Process) Idle() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -284,8 +290,8 @@ func (p *Process) IgnoreKILL(ignore bool) {
 	}
 }
 
-// Fork says which others of the run live from now on. They end by KILL, with the process or on their own; TERM they leave
-// to the test.
+// Fork says which others of the run live from now on. They end by KILL, with the process or on their own; TERM they
+// leave to the test.
 func (p *Process) Fork(rest ...messages.Member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -415,7 +421,8 @@ func (p *Process) StartedAt() time.Time { return p.started }
 // SpecHash returns the hash of what it runs.
 func (p *Process) SpecHash() string { return p.App.SpecHash() }
 
-// Signal does what a well-behaved process does: what it is to be asked by, mostly TERM, ends it with code 0, KILL ends it, the rest is noted.
+// Signal does what a well-behaved process does: what it is to be asked by, mostly TERM, ends it with code 0, KILL ends
+// it, the rest is noted.
 func (p *Process) Signal(sig syscall.Signal, leftovers messages.Leftovers) error {
 	p.touch()
 	p.mu.Lock()

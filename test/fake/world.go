@@ -16,7 +16,8 @@ import (
 	"procman/supervisor"
 )
 
-// World is a supervisor with everything around it in the test's hand. It lives in a testing/synctest bubble and ends with it.
+// World is a supervisor with everything around it in the test's hand. It lives in a testing/synctest bubble and ends
+// with it.
 type World struct {
 	*supervisor.Supervisor
 	Spawner  *Spawner
@@ -209,7 +210,8 @@ func (l *Log) Records(msg string, id messages.InstanceID) []Record {
 func (l *Log) Bugs() []Record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(l.records), func(r Record) bool { return len(r.Msg) < 4 || r.Msg[:4] != "bug:" })
+	return slices.DeleteFunc(slices.Clone(l.records),
+		func(r Record) bool { return len(r.Msg) < 4 || r.Msg[:4] != "bug:" })
 }
 
 // keep keeps a record with the attributes of its logger.

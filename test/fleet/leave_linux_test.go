@@ -17,7 +17,8 @@ const endless = 10 * time.Minute
 // call calls procman on the host.
 func (h *host) call(args ...string) string {
 	h.w.t.Helper()
-	out, err := ours.run(exec.Command(program(h.w.t, "procman"), append([]string{"-c", filepath.Join(h.dir, "procman.yaml")}, args...)...))
+	out, err := ours.run(exec.Command(program(h.w.t, "procman"),
+		append([]string{"-c", filepath.Join(h.dir, "procman.yaml")}, args...)...))
 	require.NoError(h.w.t, err, out)
 	return out
 }
@@ -84,7 +85,8 @@ func TestWhatMayMoveStartsElsewhereAtOnceWhenItsHostIsDrainedOrShutDownAndADetac
 	h.gone()
 	log, err := os.ReadFile(filepath.Join(h.dir, "log"))
 	require.NoError(t, err)
-	require.Regexp(t, `fenced: the leash ends what lives of them in [0-9]m[0-9.]+s, unless a daemon has renewed the lease of this host by then`, string(log))
+	require.Regexp(t,
+		`fenced: the leash ends what lives of them in [0-9]m[0-9.]+s, unless a daemon has renewed the lease of this host by then`, string(log))
 	require.NotZero(t, h.leashPID())
 	w.untouched(all)
 	h.start()

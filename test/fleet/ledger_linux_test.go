@@ -61,7 +61,10 @@ func payload(ledger, id, port string) {
 		os.Exit(5)
 	}
 	go func() {
-		_ = http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
+		_ = http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter,
+			_ *http.Request) {
+			_, _ = io.WriteString(w, "ok")
+		}))
 		os.Exit(6)
 	}()
 	for beat := time.NewTicker(beatEvery); ; {
@@ -145,21 +148,25 @@ func parseLedger(content []byte) (map[string][]*life, error) {
 	return lives, nil
 }
 
-// overlaps says what must never be: two processes of an instance at one time, an epoch that does not grow, and one that may not
-// move on two hosts.
+// overlaps says what must never be: two processes of an instance at one time, an epoch that does not grow, and one that
+// may not move on two hosts.
 func overlaps(lives map[string][]*life, movable func(id string) bool) (wrong []string) {
 	for id, of := range lives {
 		for i, l := range of {
 			for _, later := range of[i+1:] {
 				if later.Start < l.Last {
-					wrong = append(wrong, fmt.Sprintf("%s lives twice for %v: pid %d on %s since %v under epoch %d, and pid %d on %s from %v to %v under epoch %d",
-						id, l.Last-later.Start, later.PID, later.Host, later.Start, later.Epoch, l.PID, l.Host, l.Start, l.Last, l.Epoch))
+					wrong = append(wrong, fmt.Sprintf("%s lives twice for %v: pid %d on %s since %v under epoch %d, "+
+						"and pid %d on %s from %v to %v under epoch %d",
+						id, l.Last-later.Start, later.PID, later.Host, later.Start, later.Epoch, l.PID, l.Host,
+						l.Start, l.Last, l.Epoch))
 				}
 				if later.Epoch < l.Epoch {
-					wrong = append(wrong, fmt.Sprintf("%s runs on %s under epoch %d, after %d on %s", id, later.Host, later.Epoch, l.Epoch, l.Host))
+					wrong = append(wrong, fmt.Sprintf("%s runs on %s under epoch %d, after %d on %s", id, later.Host,
+						later.Epoch, l.Epoch, l.Host))
 				}
 				if later.Host != l.Host && later.Epoch == l.Epoch {
-					wrong = append(wrong, fmt.Sprintf("%s ran on %s and on %s under epoch %d", id, l.Host, later.Host, l.Epoch))
+					wrong = append(wrong, fmt.Sprintf("%s ran on %s and on %s under epoch %d", id,
+						l.Host, later.Host, l.Epoch))
 				}
 			}
 			if l.Host != of[0].Host && !movable(id) {
@@ -179,16 +186,18 @@ func TestTheLedgerShowsWhateverLivedTwice(t *testing.T) {
 		then string
 		want string
 	}{
-		"one after the other":          {line("m", 2, "b", 2, "start", 300) + line("m", 2, "b", 2, "beat", 400), ""},
-		"two at one time":              {line("m", 2, "b", 2, "start", 199), "m lives twice for 1ms"},
-		"a beat of the first, later":   {line("m", 2, "b", 2, "start", 300) + line("m", 1, "a", 1, "beat", 301), "m lives twice for 1ms"},
+		"one after the other": {line("m", 2, "b", 2, "start", 300) + line("m", 2, "b", 2, "beat", 400), ""},
+		"two at one time":     {line("m", 2, "b", 2, "start", 199), "m lives twice for 1ms"},
+		"a beat of the first, later": {line("m", 2, "b", 2, "start", 300) + line("m", 1, "a", 1, "beat", 301),
+			"m lives twice for 1ms"},
 		"an older epoch":               {line("m", 0, "b", 2, "start", 300), "after 1 on a"},
 		"two hosts in an epoch":        {line("m", 1, "b", 2, "start", 300), "under epoch 1"},
 		"again on the host, same run":  {line("m", 1, "a", 2, "start", 300), ""},
 		"one that may not move, moved": {line("s", 2, "b", 2, "start", 300), "s may not move"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			text := line("m", 1, "a", 1, "start", 100) + line("m", 1, "a", 1, "beat", 200) + line("s", 1, "a", 9, "start", 100) + c.then
+			text := line("m", 1, "a", 1, "start", 100) + line("m", 1, "a", 1, "beat", 200) +
+				line("s", 1, "a", 9, "start", 100) + c.then
 			lives, err := parseLedger([]byte(text + "m 1 a half of a li"))
 			if err != nil {
 				t.Fatal(err)

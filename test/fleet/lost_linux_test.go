@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostWithBoth returns a host that has some that may move, and some that may not, and what it has. What has moved is moved to
-// where it would be placed anew.
+// hostWithBoth returns a host that has some that may move, and some that may not, and what it has. What has moved is
+// moved to where it would be placed anew.
 func (w *world) hostWithBoth() (found *host, movable, bound []*life) {
 	w.t.Helper()
 	found = w.choose("a host has both kinds", func(h *host) bool {
@@ -60,8 +60,8 @@ func (w *world) rebalance() {
 	require.NoError(w.t, w.hosts[0].ask(ctx, "POST", "/v1/fleet/rebalance", nil, nil))
 }
 
-// spread applies so many that each host has both kinds, as good as ever, once every host has been a member for long enough to be
-// given some.
+// spread applies so many that each host has both kinds, as good as ever, once every host has been a member for long
+// enough to be given some.
 func (w *world) spread() {
 	w.t.Helper()
 	time.Sleep(2 * time.Second)
@@ -98,7 +98,8 @@ func (w *world) figures(what string, moves []move) {
 	for _, m := range moves {
 		ended, first, last = max(ended, m.ended), min(first, m.starts), max(last, m.starts)
 	}
-	w.t.Logf("%s: the last of %d lived until %v, the first was started elsewhere at %v, the last at %v (TTL %v)", what, len(moves),
+	w.t.Logf("%s: the last of %d lived until %v, the first was started elsewhere at %v, the last at %v (TTL %v)",
+		what, len(moves),
 		ended.Round(time.Millisecond), first.Round(time.Millisecond), last.Round(time.Millisecond), w.ttl)
 }
 
@@ -110,7 +111,8 @@ func (w *world) untouched(lives []*life) {
 		newest := w.read()
 		for _, l := range lives {
 			of := newest[l.ID]
-			require.Equal(w.t, fmt.Sprint(l.Host, " ", l.PID), fmt.Sprint(of[len(of)-1].Host, " ", of[len(of)-1].PID), l.ID)
+			require.Equal(w.t, fmt.Sprint(l.Host, " ", l.PID),
+				fmt.Sprint(of[len(of)-1].Host, " ", of[len(of)-1].PID), l.ID)
 			if of[len(of)-1].Last < since {
 				return false
 			}
@@ -182,11 +184,13 @@ func TestWhatIsFencedHasEndedOnALostHostBeforeOthersStartItAndWhatMayNotMoveIsNo
 		{"the daemon is stopped", func(h *host) { h.freeze(true) }, func(h *host) { h.freeze(false) }},
 		{"the daemon is killed", func(h *host) { h.kill() }, (*host).start},
 		{"the leash is killed, then the daemon", func(h *host) { h.anotherLeash(); h.kill() }, (*host).start},
-		{"the leash is stopped, then the host cut off", func(h *host) { h.signalLeash(syscall.SIGSTOP); h.fault(all) }, func(h *host) {
-			h.signalLeash(syscall.SIGCONT)
-			heal(h)
-		}},
-		{"the daemon is restarted while the host is cut off", func(h *host) { h.fault(all); h.kill(); h.start() }, heal},
+		{"the leash is stopped, then the host cut off", func(h *host) { h.signalLeash(syscall.SIGSTOP); h.fault(all) },
+			func(h *host) {
+				h.signalLeash(syscall.SIGCONT)
+				heal(h)
+			}},
+		{"the daemon is restarted while the host is cut off",
+			func(h *host) { h.fault(all); h.kill(); h.start() }, heal},
 		{"the daemon is upgraded while the host is cut off", func(h *host) { h.fault(all); h.upgrade() }, heal},
 	})
 }
@@ -202,7 +206,8 @@ func TestALinkThatIsCutOrGoesOneWayLosesAHostAndNothingRunsTwice(t *testing.T) {
 		both("the link is down", (*room).cut),
 		both("what the host sends is dropped", (*room).mute),
 		both("what etcd sends is dropped", (*room).deafen),
-		{"the daemon is restarted while the link is down", func(h *host) { w.room.cut(h.name, true); h.kill(); h.start() },
+		{"the daemon is restarted while the link is down",
+			func(h *host) { w.room.cut(h.name, true); h.kill(); h.start() },
 			func(h *host) { w.room.cut(h.name, false) }},
 		{"the daemon is upgraded while nothing comes", func(h *host) { w.room.deafen(h.name, true); h.upgrade() },
 			func(h *host) { w.room.deafen(h.name, false) }},
@@ -245,7 +250,8 @@ func TestADaemonThatIsKilledAloneHasASuccessorThatGoesOnWithItsLeaseAndNothingMo
 	h.start()
 	same(before)
 	// The program that is called has no part of etcd's client.
-	out, _ := ours.run(exec.Command(program(t, "procman"), "-c", filepath.Join(h.dir, "procman.yaml"), "doctor")) // it may find more
+	// it may find more
+	out, _ := ours.run(exec.Command(program(t, "procman"), "-c", filepath.Join(h.dir, "procman.yaml"), "doctor"))
 	require.Regexp(t, `ok +fleet store +http://127.0.0.1:[0-9]+ is etcd 3\.[0-9.]+ and answers in`, out)
 
 	pid := h.daemon.pid
@@ -302,7 +308,8 @@ func (w *world) leader() (found *server) {
 	w.t.Helper()
 	w.until("etcd has a leader", func() bool {
 		for _, s := range w.etcd {
-			answer, err := http.Post(fmt.Sprintf("http://%s:%d/v3/maintenance/status", w.etcdAddress(), s.port), "application/json", bytes.NewBufferString("{}"))
+			answer, err := http.Post(fmt.Sprintf("http://%s:%d/v3/maintenance/status", w.etcdAddress(), s.port),
+				"application/json", bytes.NewBufferString("{}"))
 			if err != nil {
 				continue
 			}
@@ -382,6 +389,7 @@ func TestAHostWhoseDiskIsFullWhereTheDeadlineIsWrittenRunsNothingTwice(t *testin
 	w.untouched(bound)
 	w.untouched(movable) // the file has its room since it was made
 	w.lose([]loss{
-		{"the disk is full, and the daemon dead", func(h *host) { h.fill(); h.kill() }, func(h *host) { h.unfill(); h.start() }},
+		{"the disk is full, and the daemon dead", func(h *host) { h.fill(); h.kill() },
+			func(h *host) { h.unfill(); h.start() }},
 	})
 }

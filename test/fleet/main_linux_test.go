@@ -59,7 +59,8 @@ func program(t *testing.T, name string) string {
 		if bin.dir, bin.err = os.MkdirTemp("", "procman-fleet-bin-"); bin.err != nil {
 			return
 		}
-		for _, b := range []struct{ dir, pkg string }{{"../..", "./cmd/procman"}, {"../..", "./cmd/procman-fleet"}, {"../etcd", "."}} {
+		for _, b := range []struct{ dir, pkg string }{{"../..", "./cmd/procman"}, {"../..", "./cmd/procman-fleet"},
+			{"../etcd", "."}} {
 			name := filepath.Base(b.pkg)
 			if name == "." {
 				name = "etcd"

@@ -21,7 +21,8 @@ func (h *host) runs() string {
 	return filepath.Base(program)
 }
 
-// alone runs a daemon from a directory that has these programs only, by what they are copies of. It returns what it said when it ended.
+// alone runs a daemon from a directory that has these programs only, by what they are copies of. It returns what it
+// said when it ended.
 func alone(t *testing.T, programs map[string]string) (said string, code int) {
 	t.Helper()
 	dir := t.TempDir()
@@ -31,7 +32,8 @@ func alone(t *testing.T, programs map[string]string) (said string, code int) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o700))
 	}
 	config := filepath.Join(dir, "procman.yaml")
-	text := fmt.Sprintf("executable: /bin/true\nstate_dir: state\nports: {range: %d-%[1]d}\ninstances: []\nfleet: {endpoints: ['http://127.0.0.1:1'], host: h}\n",
+	text := fmt.Sprintf("executable: /bin/true\nstate_dir: state\nports: {range: %d-%[1]d}\ninstances: []\nfleet: "+
+		"{endpoints: ['http://127.0.0.1:1'], host: h}\n",
 		freePorts(t, 1))
 	require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
 	cmd := exec.Command(filepath.Join(dir, "procman"), "-c", config, "run")
@@ -63,5 +65,6 @@ func TestAProgramOfAFleetThatHasNoStoreSaysSoAndIsNotExecutedAgain(t *testing.T)
 	t.Parallel()
 	said, code := alone(t, map[string]string{"procman": "procman", fleetProgram: "procman"})
 	require.NotZero(t, code)
-	require.Contains(t, said, "though it is called procman-fleet: put the one that was built of cmd/procman-fleet there")
+	require.Contains(t, said,
+		"though it is called procman-fleet: put the one that was built of cmd/procman-fleet there")
 }

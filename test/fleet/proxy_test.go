@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// link is a way from a host to a member of etcd, which can fail. What it holds up it delivers later, as TCP does over a network
-// that has lost it.
+// link is a way from a host to a member of etcd, which can fail. What it holds up it delivers later, as TCP does over a
+// network that has lost it.
 type link struct {
 	listener net.Listener
 	to       string

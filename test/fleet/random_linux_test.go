@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// TestWhateverFailsInWhateverOrderNothingEverRunsTwiceAndAllRunsAgain makes rounds of failures of every kind, and loses a host at
-// the end of each. No clock of a host fences what lives there when the daemon and the leash are both dead or stopped: that is said,
-// and does not happen but when the whole host is lost.
+// TestWhateverFailsInWhateverOrderNothingEverRunsTwiceAndAllRunsAgain makes rounds of failures of every kind, and loses
+// a host at the end of each. No clock of a host fences what lives there when the daemon and the leash are both dead or
+// stopped: that is said, and does not happen but when the whole host is lost.
 func TestWhateverFailsInWhateverOrderNothingEverRunsTwiceAndAllRunsAgain(t *testing.T) {
 	t.Parallel()
 	program(t, "procman")
@@ -62,7 +62,8 @@ func rounds(t *testing.T) int {
 	return n
 }
 
-// The environment has how many rounds there are to be, which seed one has, and how many steps. long says that somebody wants many.
+// The environment has how many rounds there are to be, which seed one has, and how many steps. long says that somebody
+// wants many.
 const (
 	envRounds = "PROCMAN_FLEET_ROUNDS"
 	envSeed   = "PROCMAN_FLEET_SEED"
@@ -101,7 +102,8 @@ func distribution(t *testing.T, what string, took []time.Duration) {
 	}
 	slices.Sort(took)
 	at := func(part float64) time.Duration { return took[int(part*float64(len(took)-1))].Round(time.Millisecond) }
-	t.Logf("%d takeovers %s, from the loss of the host to the start elsewhere: least %v, median %v, 90%% %v, 99%% %v, most %v (TTL %v)",
+	t.Logf("%d takeovers %s, from the loss of the host to the start elsewhere: least %v, median %v, 90%% %v, 99%% "+
+		"%v, most %v (TTL %v)",
 		len(took), what, at(0), at(0.5), at(0.9), at(0.99), at(1), ttlOf(t))
 }
 
@@ -212,7 +214,8 @@ func (w *world) step(r *rand.Rand) {
 	case 16:
 		if up {
 			say("it is upgraded")
-			cmd := exec.Command(program(w.t, "procman"), "-c", filepath.Join(h.dir, "procman.yaml"), "upgrade", "--timeout", "20s")
+			cmd := exec.Command(program(w.t, "procman"), "-c", filepath.Join(h.dir, "procman.yaml"), "upgrade",
+				"--timeout", "20s")
 			if out, err := ours.run(cmd); err != nil {
 				say("it was not: %v: %s", err, out)
 			}

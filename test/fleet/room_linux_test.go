@@ -45,7 +45,8 @@ func newRoom(t *testing.T) *room {
 		out, err := ours.run(exec.Command("ip", "netns", "add", r.ns(name)))
 		require.NoError(t, err, out)
 		t.Cleanup(func() { r.drop(name) })
-		if out, err := r.try("etcd", "ip", "link", "add", "name", "to-"+name, "type", "veth", "peer", "name", "uplink", "netns", r.ns(name)); err != nil {
+		if out, err := r.try("etcd", "ip", "link", "add", "name", "to-"+name, "type", "veth", "peer", "name",
+			"uplink", "netns", r.ns(name)); err != nil {
 			t.Skipf("links between namespaces may not be made here: %v: %s", err, out)
 		}
 		r.do("etcd", "ip", "link", "set", "dev", "to-"+name, "master", "bridge0", "up")

@@ -87,7 +87,8 @@ func newWorld(t *testing.T, of setup) *world {
 	program(t, "procman")
 	dir, err := os.MkdirTemp("", "pmf-")
 	require.NoError(t, err)
-	w := &world{t: t, dir: dir, ledger: filepath.Join(dir, "ledger"), ttl: ttlOf(t), list: map[string]bool{}, loose: map[string]bool{}}
+	w := &world{t: t, dir: dir, ledger: filepath.Join(dir, "ledger"), ttl: ttlOf(t), list: map[string]bool{},
+		loose: map[string]bool{}}
 	if of.ttl != 0 {
 		w.ttl = of.ttl
 	}
@@ -215,9 +216,10 @@ instances: []
 fleet: {endpoints: [%s], name: t, host: %s, ttl: %v, grace: 500ms}
 `, self, ports, ports+39, strings.Join(endpoints, ", "), name, w.ttl)
 	require.NoError(w.t, os.WriteFile(filepath.Join(h.dir, "procman.yaml"), []byte(text), 0o600))
-	h.api.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(h.dir, "state", "procman.sock"))
-	}}
+	h.api.Transport = &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(h.dir, "state", "procman.sock"))
+		}}
 	return h
 }
 
@@ -233,14 +235,15 @@ func (h *host) start() {
 	h.daemon, h.froze, h.wanted = p, false, true
 }
 
-// keep starts a daemon in the place of one that the leash has killed, because a start was under way at the deadline. One that ends by
-// itself is a fault.
+// keep starts a daemon in the place of one that the leash has killed, because a start was under way at the deadline.
+// One that ends by itself is a fault.
 func (h *host) keep() {
 	h.w.t.Helper()
 	if !h.wanted || h.alive() {
 		return
 	}
-	require.Equal(h.w.t, unix.SIGKILL, h.daemon.status.Signal(), "the daemon of %s has ended, %v, see %s", h.name, h.daemon.status, h.dir)
+	require.Equal(h.w.t, unix.SIGKILL, h.daemon.status.Signal(), "the daemon of %s has ended, %v, see %s", h.name,
+		h.daemon.status, h.dir)
 	h.w.t.Logf("%v %s: the daemon was killed by the leash; another is started", now().Round(time.Millisecond), h.name)
 	h.start()
 }
@@ -431,7 +434,8 @@ func (w *world) apply(movable, bound int) {
 }
 
 func (w *world) spec(self, id string, movable bool) map[string]any {
-	return map[string]any{"id": id, "executable": self, "args": []string{payloadWord, w.ledger, "{id}", "{port}"}, "movable": movable,
+	return map[string]any{"id": id, "executable": self, "args": []string{payloadWord, w.ledger, "{id}", "{port}"},
+		"movable": movable,
 		"restart": map[string]any{"initial": "100ms", "max": "1s"}}
 }
 

@@ -75,7 +75,8 @@ func boot(t *testing.T) *container {
 		state, _ := c.try("systemctl is-system-running")
 		return state == "running" || state == "degraded"
 	})
-	c.sh("install -m 755 /share/procman /usr/local/bin/ && install -m 644 /share/procman.service /etc/systemd/system/ && mkdir -p /etc/procman && systemctl daemon-reload")
+	c.sh("install -m 755 /share/procman /usr/local/bin/ && install -m 644 /share/procman.service " +
+		"/etc/systemd/system/ && mkdir -p /etc/procman && systemctl daemon-reload")
 	return c
 }
 
@@ -108,7 +109,8 @@ func (c *container) eventually(what string, holds func() bool) {
 func (c *container) configure(instances int, lines ...string) {
 	c.Helper()
 	var b strings.Builder
-	b.WriteString("executable: /share/faultchild\nports: {range: 10000-19000}\nstart: {parallel: 16}\n" + strings.Join(lines, "\n") + "\ninstances:\n")
+	b.WriteString("executable: /share/faultchild\nports: {range: 10000-19000}\nstart: {parallel: 16}\n" +
+		strings.Join(lines, "\n") + "\ninstances:\n")
 	for n := range instances {
 		fmt.Fprintf(&b, "  - {id: i%d, args: [\"{port}\"], wasm_path: /share/faultchild, db_name: x}\n", n)
 	}
@@ -124,7 +126,8 @@ func (c *container) show(property string) string {
 // stored waits until that many handles are kept.
 func (c *container) stored(n int) {
 	c.Helper()
-	c.eventually(fmt.Sprint(n, " handles are stored"), func() bool { return c.show("NFileDescriptorStore") == strconv.Itoa(n) })
+	c.eventually(fmt.Sprint(n, " handles are stored"),
+		func() bool { return c.show("NFileDescriptorStore") == strconv.Itoa(n) })
 }
 
 type instance struct {
@@ -201,7 +204,8 @@ func TestTheUnitAsItIsShipped(t *testing.T) {
 	})
 	require.Equal(t, "KILL", c.status()["i1"].LastExit.Signal)
 	require.True(t, c.status()["i1"].LastExit.Known)
-	require.NotEmpty(t, c.sh(`journalctl -u procman -o cat PRIORITY=4 | grep '"instance exited"'`), "what is amiss has its priority")
+	require.NotEmpty(t, c.sh(`journalctl -u procman -o cat PRIORITY=4 | grep '"instance exited"'`),
+		"what is amiss has its priority")
 	c.stored(6)
 
 	// A broken file does not stop the daemon that runs, nor keep the next one from running what was good.

@@ -21,7 +21,8 @@ func (s *site) advised(text, begins string, env ...string) *exec.Cmd {
 	for n, part := range strings.Split(text, "`") {
 		if n%2 == 1 && strings.HasPrefix(part, "procman "+begins) {
 			cmd := exec.Command("/bin/sh", "-c", part)
-			cmd.Dir, cmd.Env = s.dir, append(append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH")), env...)
+			cmd.Dir, cmd.Env = s.dir, append(append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH")),
+				env...)
 			return cmd
 		}
 	}
@@ -75,7 +76,8 @@ func TestWhatStartsADaemonIsSaidOnlyWhereItDoes(t *testing.T) {
 	require.Error(t, s.advised(r.stderr, "validate").Run(), "it says where")
 	require.NotContains(t, r.stderr, "starts one")
 
-	require.NoError(t, os.WriteFile(s.config, []byte("state_dir: "+strings.Repeat("x", 120)+"\ninstances: []\n"), 0o600))
+	require.NoError(t, os.WriteFile(s.config, []byte("state_dir: "+strings.Repeat("x", 120)+"\ninstances: []\n"),
+		0o600))
 	r = s.call("status")
 	require.Equal(t, exitUnreachable, r.code)
 	require.Contains(t, r.stderr, "none would start: the path of the socket has ")

@@ -15,8 +15,8 @@ import (
 	"procman/supervisor/fleet/leash"
 )
 
-// Main runs the command line and returns its exit code. Nothing is read from stdin. store opens what the hosts of a fleet share;
-// nil: this program has no part in one.
+// Main runs the command line and returns its exit code. Nothing is read from stdin. store opens what the hosts of a
+// fleet share; nil: this program has no part in one.
 func Main(args []string, stdout, stderr io.Writer, env func(string) string, store daemon.FleetStore) int {
 	if len(args) > 0 && args[0] == leash.Command {
 		return guard(args[1:], stderr)
@@ -102,7 +102,8 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	f := root.PersistentFlags()
 	f.StringVarP(&a.Config, "config", "c", "", "the configuration `FILE` ($PROCMAN_CONFIG)")
-	f.StringVar(&a.Socket, "socket", "", "the `PATH` of the daemon's socket, or http://HOST:PORT with $PROCMAN_TOKEN_FILE ($PROCMAN_SOCKET)")
+	f.StringVar(&a.Socket, "socket", "", "the `PATH` of the daemon's socket, or http://HOST:PORT with "+
+		"$PROCMAN_TOKEN_FILE ($PROCMAN_SOCKET)")
 	f.VarP(&a.output, "output", "o", "the form of the answer: table, wide, json or jsonl ($PROCMAN_OUTPUT)")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours, also on a terminal ($PROCMAN_NO_COLOR, $NO_COLOR)")
 	f.BoolVarP(&a.Verbose, "verbose", "v", false, "say more on stderr ($PROCMAN_VERBOSE)")
@@ -112,11 +113,15 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 an asked-for instance is not running or
 		title    string
 		commands []*cobra.Command
 	}{
-		{"The daemon:", []*cobra.Command{a.runCommand(), a.shutdownCommand(), a.detachCommand(), a.upgradeCommand(), a.doctorCommand()}},
-		{"The configuration:", []*cobra.Command{a.initCommand(), a.validateCommand(), a.planCommand(), a.reloadCommand(), a.schemaCommand()}},
+		{"The daemon:", []*cobra.Command{a.runCommand(), a.shutdownCommand(), a.detachCommand(), a.upgradeCommand(),
+			a.doctorCommand()}},
+		{"The configuration:", []*cobra.Command{a.initCommand(), a.validateCommand(), a.planCommand(),
+			a.reloadCommand(), a.schemaCommand()}},
 		{"The fleet:", []*cobra.Command{a.fleetCommand()}},
-		{"What runs, and why:", []*cobra.Command{a.statusCommand(), a.whyCommand(), a.eventsCommand(), a.logsCommand(), a.waitCommand()}},
-		{"Steering:", []*cobra.Command{a.startCommand(), a.stopCommand(), a.restartCommand(), a.signalCommand(), a.pruneCommand()}},
+		{"What runs, and why:", []*cobra.Command{a.statusCommand(), a.whyCommand(), a.eventsCommand(), a.logsCommand(),
+			a.waitCommand()}},
+		{"Steering:", []*cobra.Command{a.startCommand(), a.stopCommand(), a.restartCommand(), a.signalCommand(),
+			a.pruneCommand()}},
 		{"The program:", []*cobra.Command{a.versionCommand(), a.completionCommand(), a.manCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})

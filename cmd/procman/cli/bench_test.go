@@ -14,8 +14,10 @@ func BenchmarkTable(b *testing.B) {
 	statuses := make([]messages.Status, 10_000)
 	for n := range statuses {
 		id := messages.InstanceID(fmt.Sprintf("app-%05d", n))
-		statuses[n] = messages.Status{ID: id, Phase: messages.Running, Health: messages.Healthy, PID: 10_000 + n, Port: 30_000, Run: 1, StartedAt: &now,
-			HealthySince: &now, LastProbe: &messages.Probe{OK: true, Status: 200, Latency: time.Millisecond, At: now}, DbName: string(id) + ".db"}
+		statuses[n] = messages.Status{ID: id, Phase: messages.Running, Health: messages.Healthy, PID: 10_000 + n,
+			Port: 30_000, Run: 1, StartedAt: &now,
+			HealthySince: &now, LastProbe: &messages.Probe{OK: true, Status: 200, Latency: time.Millisecond, At: now},
+			DbName: string(id) + ".db"}
 	}
 	for name, columns := range map[string][]column{"narrow": narrow(), "wide": wide()} {
 		b.Run(name, func(b *testing.B) {

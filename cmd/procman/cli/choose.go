@@ -32,7 +32,8 @@ func (s *selector) Type() string { return "SELECTOR" }
 
 // selects gives the command the flag that chooses instances by their labels, in place of ids.
 func (a *app) selects(cmd *cobra.Command) {
-	cmd.Flags().VarP(&a.selector, "selector", "l", "the instances with these labels, in place of ids, as in app=shop,tier!=web")
+	cmd.Flags().VarP(&a.selector, "selector", "l",
+		"the instances with these labels, in place of ids, as in app=shop,tier!=web")
 	check := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		switch {
@@ -48,9 +49,9 @@ func (a *app) selects(cmd *cobra.Command) {
 // some reports whether not all instances are asked for.
 func (a *app) some(args []string) bool { return len(args) > 0 || !a.selector.All() }
 
-// asked returns what the daemon knows of the instances that are asked for, and their ids, each once; of all if none is. If one
-// does not exist that is the error, beside those that do; only then all are looked at: one of them may have been meant. The
-// labels are looked at here, and not by the daemon: what is chosen is the same whether one answers or not.
+// asked returns what the daemon knows of the instances that are asked for, and their ids, each once; of all if none is.
+// If one does not exist that is the error, beside those that do; only then all are looked at: one of them may have been
+// meant. The labels are looked at here, and not by the daemon: what is chosen is the same whether one answers or not.
 func (a *app) asked(ctx context.Context, c *api.Client, args []string) (api.Document, []messages.InstanceID, error) {
 	wanted := make([]messages.InstanceID, len(args))
 	for n, arg := range args {
@@ -83,8 +84,8 @@ func among(all []messages.Status, ids []messages.InstanceID) []messages.Status {
 	return slices.DeleteFunc(all, func(s messages.Status) bool { return !wanted[s.ID] })
 }
 
-// choose returns the ids that are asked for by name or by label, each once; all if none is. The error says which of them do
-// not exist, or that none has such labels.
+// choose returns the ids that are asked for by name or by label, each once; all if none is. The error says which of
+// them do not exist, or that none has such labels.
 func (a *app) choose(all []messages.Status, args []string) (ids []messages.InstanceID, unknown error) {
 	var known []messages.InstanceID
 	for _, s := range all {
@@ -95,7 +96,8 @@ func (a *app) choose(all []messages.Status, args []string) (ids []messages.Insta
 	switch {
 	case len(args) > 0:
 	case len(known) == 0 && !a.selector.All():
-		return nil, exit{exitUnknown, fmt.Errorf("no instance has such labels: %s; `procman status -o json` shows the labels", a.selector.text)}
+		return nil, exit{exitUnknown, fmt.Errorf("no instance has such labels: %s; `procman status -o json` shows "+
+			"the labels", a.selector.text)}
 	default:
 		return known, nil
 	}

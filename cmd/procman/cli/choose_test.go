@@ -11,7 +11,8 @@ import (
 
 func TestASelectorStandsForTheIdsOfWhatHasItsLabels(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "", "a: serve; labels: {app: shop, tier: web}", "b: serve; labels: {app: shop, tier: db}", "c: serve")
+	s := newSite(t, "", "a: serve; labels: {app: shop, tier: web}",
+		"b: serve; labels: {app: shop, tier: db}", "c: serve")
 	s.run()
 	s.ok("start", "--all", "--wait")
 	ids := func(selector string) string {

@@ -45,7 +45,8 @@ func (a *app) completeIDs(cmd *cobra.Command, _ []string, begun string) ([]strin
 }
 
 // complete offers those of the names that begin so, if a daemon answers at once.
-func (a *app) complete(cmd *cobra.Command, begun string, names func(context.Context, *api.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+func (a *app) complete(cmd *cobra.Command, begun string,
+	names func(context.Context, *api.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
 	defer cancel()
 	if a.settle(cmd) != nil {
@@ -60,12 +61,14 @@ func (a *app) complete(cmd *cobra.Command, begun string, names func(context.Cont
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return slices.DeleteFunc(all, func(name string) bool { return !strings.HasPrefix(name, begun) }), cobra.ShellCompDirectiveNoFileComp
+	return slices.DeleteFunc(all, func(name string) bool { return !strings.HasPrefix(name, begun) }),
+		cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeWords has the words offered for a flag.
 func completeWords(cmd *cobra.Command, flag string, words ...string) {
-	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+	if err := cmd.RegisterFlagCompletionFunc(flag,
+		cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err) // there is no such flag: a bug that every call would show
 	}
 }

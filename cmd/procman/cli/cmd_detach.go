@@ -7,5 +7,6 @@ import (
 )
 
 func (a *app) detachCommand() *cobra.Command {
-	return a.endCommand(ending{"detach", "End the daemon and leave all instances running", "; the next daemon adopts what still runs", api.ModeLeave})
+	return a.endCommand(ending{"detach", "End the daemon and leave all instances running",
+		"; the next daemon adopts what still runs", api.ModeLeave})
 }

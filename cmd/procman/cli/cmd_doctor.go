@@ -55,7 +55,8 @@ code is 1 if there is a fault: something that procman promises does not hold her
 	}
 }
 
-// distrusted is what of the configuration others than the daemon's user could change or read: that is whose state directory it is.
+// distrusted is what of the configuration others than the daemon's user could change or read: that is whose state
+// directory it is.
 func (a *app) distrusted(dir doctor.Dir) []doctor.Finding {
 	_, file, err := a.silently().Load()
 	if err != nil {
@@ -75,7 +76,8 @@ func (a *app) doctorOptions(ctx context.Context) (o doctor.Options, err error) {
 	if err != nil {
 		return o, err
 	}
-	o.Wants = doctor.Wants{Instances: len(file.Instances), First: file.Ports.First, Last: file.Ports.Last, Hold: file.Ports.Hold, Output: file.Output.MaxSize, Total: file.Output.Total}
+	o.Wants = doctor.Wants{Instances: len(file.Instances), First: file.Ports.First, Last: file.Ports.Last,
+		Hold: file.Ports.Hold, Output: file.Output.MaxSize, Total: file.Output.Total}
 	at, err := a.silently().place()
 	if err != nil {
 		at = place{socket: file.Socket, dir: file.StateDir}
@@ -91,7 +93,8 @@ func (a *app) doctorOptions(ctx context.Context) (o doctor.Options, err error) {
 		o.Fleet = fleetFacts(ctx, file.Fleet, dir, a.FleetStore)
 		others, _ := spawn.Elsewhere(ctx, dir, file.Instances) // a /proc that cannot be read is found out elsewhere
 		for _, p := range others {
-			o.Foreign = append(o.Foreign, doctor.Foreign{ID: string(p.ID), Dir: string(p.Dir), PID: p.PID, Manager: p.Manager, Socket: p.Socket})
+			o.Foreign = append(o.Foreign, doctor.Foreign{ID: string(p.ID), Dir: string(p.Dir), PID: p.PID,
+				Manager: p.Manager, Socket: p.Socket})
 		}
 	}()
 	client := api.NewClient(at.socket)
@@ -131,8 +134,8 @@ func bounded(list []*messages.AppInstance) map[string][]string {
 	return need
 }
 
-// examined returns the configuration that is found, or the last good one in its place, or else what a configuration says that
-// says nothing, and notes which.
+// examined returns the configuration that is found, or the last good one in its place, or else what a configuration
+// says that says nothing, and notes which.
 func (a *app) examined(c *doctor.Config) (*config.File, error) {
 	defer a.TouchConfig()()
 	path, err := config.Find(a.Config)

@@ -70,7 +70,8 @@ ones, also over restarts and upgrades of the daemon.`,
 	f := cmd.Flags()
 	f.BoolVarP(&e.query.Follow, "follow", "f", false, "go on with new events")
 	f.IntVarP(&lines, "lines", "n", -1, "only the newest so many of those that are kept; -1: all")
-	f.StringVar(&e.since, "since", "", "only what came after the event with this `CURSOR`, or is not older than this duration")
+	f.StringVar(&e.since, "since", "", "only what came after the event with this `CURSOR`, or is not older than this "+
+		"duration")
 	return cmd
 }
 
@@ -130,8 +131,8 @@ func (e *eventsCall) show(each func(do func(messages.LoggedEvent) error) error) 
 	return errors.Join(err, e.out.Flush())
 }
 
-// about reports whether the event is asked for. The daemon leaves out what one instance is not concerned with; of several,
-// that is done here.
+// about reports whether the event is asked for. The daemon leaves out what one instance is not concerned with; of
+// several, that is done here.
 func (e *eventsCall) about(event messages.Event) bool {
 	if len(e.ids) < 2 || event.What == messages.EventsLost {
 		return true

@@ -37,8 +37,10 @@ others, and that daemon speaks to the fleet's store.`,
 		commands []*cobra.Command
 	}{
 		{"The list:", []*cobra.Command{a.fleetApplyCommand(), a.fleetGetCommand(), a.fleetDeleteCommand()}},
-		{"What runs where, and why:", []*cobra.Command{a.fleetStatusCommand(), a.fleetHostsCommand(), a.fleetWhyCommand()}},
-		{"Steering:", []*cobra.Command{a.fleetDrainCommand("drain", true), a.fleetDrainCommand("undrain", false), a.fleetRebalanceCommand()}},
+		{"What runs where, and why:", []*cobra.Command{a.fleetStatusCommand(), a.fleetHostsCommand(),
+			a.fleetWhyCommand()}},
+		{"Steering:", []*cobra.Command{a.fleetDrainCommand("drain", true), a.fleetDrainCommand("undrain", false),
+			a.fleetRebalanceCommand()}},
 	} {
 		fleet.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
 		for _, c := range g.commands {
@@ -74,7 +76,8 @@ With --prune all other instances are taken off the list. Each is stopped where i
 				return err
 			}
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
-				line := a.progress(0, fmt.Sprintf("the list of %d %s is applied", len(list.Instances), words.Plural(len(list.Instances), "instance")))
+				line := a.progress(0, fmt.Sprintf("the list of %d %s is applied", len(list.Instances),
+					words.Plural(len(list.Instances), "instance")))
 				changes, err := c.FleetApply(ctx, list, prune)
 				line.Close()
 				if err != nil {
@@ -137,7 +140,8 @@ func (a *app) showChanges(c api.FleetChanges) error {
 		fmt.Fprintf(&b, "%s: %s\n", one.ID, words.Printable(said))
 	}
 	if same > 0 {
-		fmt.Fprintf(&b, "%d %s as %s\n", same, words.Plural(same, "instance"), map[bool]string{true: "it was", false: "they were"}[same == 1])
+		fmt.Fprintf(&b, "%d %s as %s\n", same, words.Plural(same, "instance"),
+			map[bool]string{true: "it was", false: "they were"}[same == 1])
 	}
 	if b.Len() == 0 {
 		b.WriteString("nothing to do\n")
@@ -170,7 +174,8 @@ names look secret are masked.`,
 					fleetColumn("HOST", func(i messages.FleetInstance) string { return i.Host }),
 				}
 				if a.output == formatWide {
-					columns = append(columns, fleetColumn("SPEC", func(i messages.FleetInstance) string { return string(i.Spec) }))
+					columns = append(columns, fleetColumn("SPEC",
+						func(i messages.FleetInstance) string { return string(i.Spec) }))
 				}
 				return showRows(a, columns, some.Instances, some)
 			})
@@ -206,8 +211,8 @@ func labelText(labels map[string]string) string {
 	return strings.Join(list, ",")
 }
 
-// fleetSome returns the instances of the fleet that are asked for by id or by label, of the list's order; all if none is. If one does
-// not exist that is the error.
+// fleetSome returns the instances of the fleet that are asked for by id or by label, of the list's order; all if none
+// is. If one does not exist that is the error.
 func (a *app) fleetSome(ctx context.Context, c *api.Client, args []string, specs bool) (api.FleetInstances, error) {
 	all, err := c.FleetInstances(ctx, specs || !a.selector.All())
 	if err != nil {
@@ -224,7 +229,8 @@ func (a *app) fleetSome(ctx context.Context, c *api.Client, args []string, specs
 		known[n] = messages.Status{ID: i.ID, Labels: spec.Labels}
 	}
 	ids, err := a.choose(known, args)
-	all.Instances = slices.DeleteFunc(all.Instances, func(i messages.FleetInstance) bool { return a.some(args) && !slices.Contains(ids, i.ID) })
+	all.Instances = slices.DeleteFunc(all.Instances,
+		func(i messages.FleetInstance) bool { return a.some(args) && !slices.Contains(ids, i.ID) })
 	return all, ofTheFleet(err)
 }
 
@@ -289,7 +295,8 @@ It returns when that is on record; `+"`procman fleet hosts`"+` shows what is lef
 				case a.output.json():
 					return writeLines(a.Stdout, d)
 				case !a.Quiet:
-					_, err = fmt.Fprintf(a.Stdout, "%s: %s\n", words.Printable(d.Host), map[bool]string{true: "drained from now on", false: "drained no more"}[d.Draining])
+					_, err = fmt.Fprintf(a.Stdout, "%s: %s\n", words.Printable(d.Host),
+						map[bool]string{true: "drained from now on", false: "drained no more"}[d.Draining])
 				}
 				return err
 			})

@@ -78,10 +78,13 @@ what was taken away meanwhile because the file had got too large is missing, and
 	f.IntVarP(&l.query.Lines, "lines", "n", -1, "the newest so many lines of each instance; -1: all that are kept")
 	f.StringVar(&l.stream, "stream", "", "stdout or stderr; both if it is not given")
 	completeWords(cmd, "stream", "stdout", "stderr")
-	f.Var(&since, "since", "only what is not older than `T`: how long ago, as in 10m, or a time, as in 2026-01-02T15:04:05Z")
+	f.Var(&since, "since", "only what is not older than `T`: how long ago, as in 10m, or a time, as in "+
+		"2026-01-02T15:04:05Z")
 	f.Var(&until, "until", "only what is not younger than `T`")
-	f.StringVar(&l.query.Grep, "grep", "", "only lines that match the regular expression `RE`, as Go knows them; -n counts those")
-	f.BoolVar(&l.stamps, "timestamps", false, "begin each line with the time by which it had been written at the latest")
+	f.StringVar(&l.query.Grep, "grep", "", "only lines that match the regular expression `RE`, as Go knows them; -n "+
+		"counts those")
+	f.BoolVar(&l.stamps, "timestamps",
+		false, "begin each line with the time by which it had been written at the latest")
 	return cmd
 }
 
@@ -105,7 +108,8 @@ func (l *logs) run(ctx context.Context, c *api.Client, args []string) error {
 	return l.follow(ctx, c, ids)
 }
 
-// copy shows what the query gives, and moves the query behind each line that was shown. It says each time that something came.
+// copy shows what the query gives, and moves the query behind each line that was shown. It says each time that
+// something came.
 func (l *logs) copy(ctx context.Context, c *api.Client, q *messages.OutputQuery, came func()) error {
 	for line, err := range c.Logs(ctx, *q) {
 		if err != nil {

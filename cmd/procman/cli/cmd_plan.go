@@ -31,8 +31,9 @@ changed. With -c FILE it is that file which is compared, in place of the daemon'
   !  a key of the daemon's own that takes effect in a new daemon only
 
 The exit code is 0 if nothing would change, and 6 if something would.`,
-		Example: "  procman plan\n  procman plan -c new.yaml --socket /var/lib/procman/procman.sock\n  procman plan -o json",
-		Args:    usages(cobra.NoArgs),
+		Example: "  procman plan\n  procman plan -c new.yaml --socket /var/lib/procman/procman.sock\n  procman plan " +
+			"-o json",
+		Args: usages(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error { return a.plan(ctx, c, a.Named()) })
 		},
@@ -135,13 +136,15 @@ func planText(p api.Plan, colours bool) string {
 		line("=", "", key, "applied live: to every lease from now on; what runs keeps its port until its next start")
 	}
 	for _, key := range p.Daemon {
-		line("!", yellow, key, "has changed; it takes effect in a new daemon only ("+daemon.HowToApply(p.Daemon...)+": no instance restarts)")
+		line("!", yellow, key, "has changed; it takes effect in a new daemon only ("+daemon.HowToApply(p.Daemon...)+
+			": no instance restarts)")
 	}
 	var sum []string
 	for _, d := range []struct {
 		kind messages.ChangeKind
 		said string
-	}{{messages.ChangeStart, "to start"}, {messages.ChangeStop, "to stop"}, {messages.ChangeRestart, "to restart"}, {messages.ChangeApply, "applied live"}} {
+	}{{messages.ChangeStart, "to start"}, {messages.ChangeStop, "to stop"}, {messages.ChangeRestart, "to restart"},
+		{messages.ChangeApply, "applied live"}} {
 		if n := count[d.kind]; n > 0 {
 			sum = append(sum, fmt.Sprintf("%d %s", n, d.said))
 		}

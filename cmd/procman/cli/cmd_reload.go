@@ -31,7 +31,8 @@ that is broken changes nothing, and what is wrong with it is shown. The daemon a
 				case a.output.json():
 					return writeLines(a.Stdout, r)
 				case !a.Quiet:
-					_, err = fmt.Fprintf(a.Stdout, "reloaded, %d %s%s\n", r.Instances, words.Plural(r.Instances, "instance"), notApplied(r.Pending))
+					_, err = fmt.Fprintf(a.Stdout, "reloaded, %d %s%s\n", r.Instances,
+						words.Plural(r.Instances, "instance"), notApplied(r.Pending))
 				}
 				return err
 			})
@@ -44,5 +45,6 @@ func notApplied(keys []string) string {
 	if len(keys) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; not applied, because only a new daemon can: %s (`procman plan` says how)", strings.Join(keys, ", "))
+	return fmt.Sprintf("; not applied, because only a new daemon can: %s (`procman plan` says how)",
+		strings.Join(keys, ", "))
 }

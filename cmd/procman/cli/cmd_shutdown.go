@@ -7,5 +7,6 @@ import (
 )
 
 func (a *app) shutdownCommand() *cobra.Command {
-	return a.endCommand(ending{"shutdown", "End the daemon and stop all instances", ", which takes as long as its instances take to stop", api.ModeStop})
+	return a.endCommand(ending{"shutdown", "End the daemon and stop all instances",
+		", which takes as long as its instances take to stop", api.ModeStop})
 }

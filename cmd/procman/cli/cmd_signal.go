@@ -21,7 +21,8 @@ It is no wish that the instance ends: if it ends by the signal, it has ended by 
 follows. Signals that halt a process (STOP, TSTP, TTIN, TTOU) are refused: it would answer no probe, and be replaced.
 
 The exit code is 3 if the instance has no process, and 2 for a signal that there is not, or that is refused.`,
-		Example:           "  procman signal users HUP      # or SIGHUP: read your configuration again\n  procman signal users RTMIN+1",
+		Example: "  procman signal users HUP      # or SIGHUP: read your configuration again\n  procman " +
+			"signal users RTMIN+1",
 		Args:              usages(cobra.ExactArgs(2)),
 		ValidArgsFunction: a.completeIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -82,8 +82,10 @@ func (a *app) ask(cmd *cobra.Command, do func(context.Context, *api.Client) erro
 // answerTime is how long a daemon may take that is asked for what it knows. One that is starting keeps callers waiting.
 const answerTime = daemon.BootTime + 5*time.Second
 
-// instances returns what the daemon knows of the instances, of all if none is named. One that does not answer in time cannot be reached, unless ctx ended before.
-func (a *app) instances(ctx context.Context, c *api.Client, patience time.Duration, ids ...messages.InstanceID) (api.Document, error) {
+// instances returns what the daemon knows of the instances, of all if none is named. One that does not answer in time
+// cannot be reached, unless ctx ended before.
+func (a *app) instances(ctx context.Context, c *api.Client, patience time.Duration,
+	ids ...messages.InstanceID) (api.Document, error) {
 	asking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	d, err := c.Instances(asking, ids...)

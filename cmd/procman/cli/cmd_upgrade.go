@@ -50,7 +50,8 @@ one, the program goes on in its place, under its own pid (under systemd only to 
 					if u.Program != "" {
 						executed = "; it executed " + words.Printable(u.Program)
 					}
-					_, err = fmt.Fprintf(a.Stdout, "the daemon, pid %d, was %s and is %s%s\n", now.PID, u.Manager.Version, now.Version, executed)
+					_, err = fmt.Fprintf(a.Stdout, "the daemon, pid %d, was %s and is %s%s\n", now.PID,
+						u.Manager.Version, now.Version, executed)
 				}
 				return err
 			})
@@ -72,7 +73,8 @@ func succeeded(ctx context.Context, c *api.Client, before api.Manager) (api.Mana
 	defer look.Stop()
 	for {
 		if gone() {
-			return api.Manager{}, fmt.Errorf("the daemon, pid %d, has ended while it was replaced: a signal or the new program ended it, and its log says which. "+
+			return api.Manager{}, fmt.Errorf("the daemon, pid %d, has ended while it was replaced: a signal or the "+
+				"new program ended it, and its log says which. "+
 				"Instances run on, and `procman run` adopts them", before.PID)
 		}
 		d, err := c.Instances(ctx)
@@ -82,7 +84,8 @@ func succeeded(ctx context.Context, c *api.Client, before api.Manager) (api.Mana
 		select {
 		case <-look.C:
 		case <-ctx.Done():
-			return api.Manager{}, fmt.Errorf("the new daemon, pid %d, does not answer; its log may say why. If it hangs, end it by `kill -9`: instances run on, "+
+			return api.Manager{}, fmt.Errorf("the new daemon, pid %d, does not answer; its log may say why. If it "+
+				"hangs, end it by `kill -9`: instances run on, "+
 				"and `procman run` adopts them: %w", before.PID, ctx.Err())
 		}
 	}

@@ -32,7 +32,8 @@ The daemon is not asked, and not told.`,
 			if n := len(file.Includes); n > 0 {
 				from = fmt.Sprintf(", with %d included %s", n, words.Plural(n, "file"))
 			}
-			_, err = fmt.Fprintf(a.Stdout, "%s: ok, %d %s%s\n", path, len(file.Instances), words.Plural(len(file.Instances), "instance"), from)
+			_, err = fmt.Fprintf(a.Stdout, "%s: ok, %d %s%s\n", path, len(file.Instances),
+				words.Plural(len(file.Instances), "instance"), from)
 			return err
 		},
 	}

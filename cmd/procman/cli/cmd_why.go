@@ -94,7 +94,8 @@ func (a *app) unknown(ctx context.Context, c *api.Client, id messages.InstanceID
 	_, unknown := a.choose(d.Instances, []string{string(id)})
 	if unknown != nil && id.Validate() == nil {
 		if f, err := c.FleetInstance(ctx, id); err == nil {
-			return exit{exitUnknown, fmt.Errorf("no such instance on this host: %q; it is one of the fleet's, and %s: %s", string(id), f.Why, a.word("fleet why "+string(id)))}
+			return exit{exitUnknown, fmt.Errorf("no such instance on this host: %q; it is one of the fleet's, and "+
+				"%s: %s", string(id), f.Why, a.word("fleet why "+string(id)))}
 		}
 	}
 	return unknown
@@ -186,7 +187,8 @@ func whyText(w api.Why, now time.Time, colours bool) string {
 	return s.String()
 }
 
-// streams shows what was said on two streams, the one first that tells more. Of one that says nothing there is nothing to see.
+// streams shows what was said on two streams, the one first that tells more. Of one that says nothing there is nothing
+// to see.
 func (s *sheet) streams(when string, stderr, stdout []messages.OutputLine) {
 	show := func(stream messages.Stream, lines []messages.OutputLine) {
 		s.lines(fmt.Sprintf("last lines of %s %s", stream, when), lines)
@@ -206,7 +208,8 @@ func (s *sheet) streams(when string, stderr, stdout []messages.OutputLine) {
 }
 
 // troubles are words by which a line that tells of trouble is known.
-var troubles = regexp.MustCompile(`(?i)error|fail|fatal|panic|exception|traceback|denied|refused|in use|cannot|could not|unable|not found|no such|killed|abort|invalid|missing`)
+var troubles = regexp.MustCompile(
+	`(?i)error|fail|fatal|panic|exception|traceback|denied|refused|in use|cannot|could not|unable|not found|no such|killed|abort|invalid|missing`)
 
 // telling counts the lines that tell of trouble.
 func telling(lines []messages.OutputLine) int {

@@ -25,7 +25,8 @@ func TestWhatIsAskedForIsDone(t *testing.T) {
 	s := newSite(t, "", "a: serve", "b: serve")
 	s.run()
 	require.Regexp(t, `^a: started, run 1, port \d+\nb: started, run 1, port \d+\n$`, s.ok("start", "--all", "--wait"))
-	require.Regexp(t, `^a: it is running and healthy, run 1, port \d+\n$`, s.ok("start", "a"), "it is no error that it runs")
+	require.Regexp(t, `^a: it is running and healthy, run 1, port \d+\n$`, s.ok("start", "a"),
+		"it is no error that it runs")
 
 	lines := strings.Split(s.ok("status"), "\n")
 	require.Equal(t, strings.Fields("ID PHASE HEALTH PID PORT RESTARTS UPTIME REASON"), strings.Fields(lines[0]))
@@ -33,9 +34,11 @@ func TestWhatIsAskedForIsDone(t *testing.T) {
 	again := strings.Split(s.ok("ps", "a"), "\n")
 	require.Equal(t, lines[0], again[0])
 	require.Equal(t, strings.Fields(lines[1])[:6], strings.Fields(again[1])[:6], "an alias; the time up goes on")
-	require.Len(t, strings.Fields(strings.ReplaceAll(strings.Split(s.ok("ls", "-o", "wide"), "\n")[0], "LAST ", "")), 15)
+	require.Len(t, strings.Fields(strings.ReplaceAll(strings.Split(s.ok("ls", "-o", "wide"), "\n")[0], "LAST ", "")),
+		15)
 	require.Regexp(t, `a +running +healthy .* \d+\.\d% +\d+[KM]iB `, s.ok("ls", "-o", "wide"), "what the processes use")
-	require.Regexp(t, `"use":\{"cpu_seconds":[\d.e-]+,"memory_bytes":\d+\}`, s.ok("ls", "-o", "jsonl", "--sort", "memory"))
+	require.Regexp(t, `"use":\{"cpu_seconds":[\d.e-]+,"memory_bytes":\d+\}`,
+		s.ok("ls", "-o", "jsonl", "--sort", "memory"))
 	require.NotContains(t, s.ok("ls", "-o", "jsonl"), `"use"`)
 	var one messages.Status
 	require.NoError(t, json.Unmarshal([]byte(s.ok("status", "b", "-o", "jsonl")), &one))
@@ -72,7 +75,8 @@ func TestAnUnknownInstanceIsNamedAndTheNearestSuggestedAndNothingIsDone(t *testi
 	s := newSite(t, "", "guestbook: serve")
 	s.run()
 	s.ok("start", "--all", "--wait")
-	for _, args := range [][]string{{"status", "guestbok"}, {"stop", "guestbook", "guestbok"}, {"restart", "guestbok", "--wait"}, {"logs", "guestbok"}} {
+	for _, args := range [][]string{{"status", "guestbok"}, {"stop", "guestbook", "guestbok"},
+		{"restart", "guestbok", "--wait"}, {"logs", "guestbok"}} {
 		r := s.call(args...)
 		require.Equal(t, exitUnknown, r.code, args)
 		require.Equal(t, "procman: no such instance: \"guestbok\"; did you mean \"guestbook\"?\n", r.stderr)
@@ -139,7 +143,8 @@ func TestADisabledInstanceIsAnErrorByNameAndPassedOverWithAll(t *testing.T) {
 	r := s.call("start", "off")
 	require.Equal(t, exitFailed, r.code)
 	require.Contains(t, r.stderr, "disabled")
-	for _, args := range [][]string{{"start", "--all", "--wait"}, {"restart", "--all", "--wait", "--max-parallel", "1"}} {
+	for _, args := range [][]string{{"start", "--all", "--wait"},
+		{"restart", "--all", "--wait", "--max-parallel", "1"}} {
 		r = s.call(args...)
 		require.Zero(t, r.code, r.stderr)
 		require.Contains(t, r.stderr, "off: left alone")
@@ -155,19 +160,23 @@ func TestOutputIsShownWithItsInstanceWhenThereAreSeveral(t *testing.T) {
 	s.ok("start", "--all", "--wait")
 	require.Equal(t, "hello from stdout\n", s.ok("logs", "a", "--stream", "stdout"))
 	require.Equal(t, "a | hello from stderr\nb | hello from stderr\n", s.ok("logs", "--stream", "stderr"))
-	require.Equal(t, "a | hello from stderr\nb | hello from stderr\n", s.ok("logs", "a", "b", "a", "--stream", "stderr", "--since", "1h"))
+	require.Equal(t, "a | hello from stderr\nb | hello from stderr\n",
+		s.ok("logs", "a", "b", "a", "--stream", "stderr", "--since", "1h"))
 	require.Equal(t, 2, strings.Count(s.ok("logs", "a"), "\n"))
 	require.Equal(t, 1, strings.Count(s.ok("logs", "a", "-n", "1"), "\n"))
 	require.Empty(t, s.ok("logs", "a", "-n", "0"))
 	var line messages.OutputLine
 	require.NoError(t, json.Unmarshal([]byte(s.ok("logs", "a", "--stream", "stdout", "-o", "jsonl")), &line))
-	require.WithinRange(t, line.At, began.Truncate(time.Second), time.Now().Add(time.Millisecond), "when it was seen in its file")
+	require.WithinRange(t, line.At, began.Truncate(time.Second), time.Now().Add(time.Millisecond),
+		"when it was seen in its file")
 	line.At = time.Time{}
 	require.Equal(t, messages.OutputLine{ID: "a", Stream: messages.Stdout, Text: "hello from stdout"}, line)
-	require.Regexp(t, `^a \| \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\S+ hello from stdout\nb \| `, s.ok("logs", "--stream", "stdout", "--timestamps"))
+	require.Regexp(t, `^a \| \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\S+ hello from stdout\nb \| `,
+		s.ok("logs", "--stream", "stdout", "--timestamps"))
 	require.Equal(t, "hello from stderr\n", s.ok("logs", "a", "--grep", "(?i)STDERR"))
 	require.Equal(t, "hello from stderr\n", s.ok("logs", "a", "-n", "1", "--grep", "from std[e]"))
-	require.Equal(t, 2, strings.Count(s.ok("logs", "a", "--since", began.Add(-time.Minute).Format(time.RFC3339), "--until", "0s"), "\n"))
+	require.Equal(t, 2, strings.Count(s.ok("logs", "a", "--since", began.Add(-time.Minute).Format(time.RFC3339),
+		"--until", "0s"), "\n"))
 	r := s.call("logs", "a", "--grep", "(")
 	require.Equal(t, exitUsage, r.code)
 	require.Contains(t, r.stderr, "--grep: the expression cannot be used")
@@ -199,7 +208,8 @@ func TestOutputIsFollowedOverARestartAndWhenTheDaemonEndsItIsWaitedFor(t *testin
 func TestWithoutADaemonItIsSaidWhereOneWasLookedFor(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
-	for _, args := range [][]string{{"status"}, {"start", "--all"}, {"stop", "a"}, {"logs"}, {"reload"}, {"shutdown"}, {"detach"}} {
+	for _, args := range [][]string{{"status"}, {"start", "--all"}, {"stop", "a"}, {"logs"}, {"reload"}, {"shutdown"},
+		{"detach"}} {
 		r := s.call(args...)
 		require.Equal(t, exitUnreachable, r.code, args)
 		require.Contains(t, r.stderr, filepath.Join(s.dir, "state", "procman.sock"))
@@ -217,8 +227,10 @@ func main1(env map[string]string, args ...string) result {
 
 func TestWhatIsNotUnderstoodIsAUsageError(t *testing.T) {
 	for _, args := range []string{
-		"frobnicate", "--frobnicate", "start", "start a --all", "stop --timeout=-1s a", "restart --max-parallel=-1 a", "start --wait=perhaps a",
-		"status -o xml", "logs --stream stdin", "status --sort size", "logs --since=-1s", "logs --since=2999-01-01", "logs --until=soon", "logs -f --until=1h", "run now", "validate x", "init a b", "reload x", "shutdown x",
+		"frobnicate", "--frobnicate", "start", "start a --all", "stop --timeout=-1s a", "restart --max-parallel=-1 a",
+		"start --wait=perhaps a",
+		"status -o xml", "logs --stream stdin", "status --sort size", "logs --since=-1s", "logs --since=2999-01-01",
+		"logs --until=soon", "logs -f --until=1h", "run now", "validate x", "init a b", "reload x", "shutdown x",
 		"detach x", "version x", "completion", "completion tcsh", "status -v -q", "logs -n many",
 	} {
 		r := main1(nil, strings.Fields(args)...)
@@ -276,7 +288,8 @@ func TestTheSchemaIsPrintedAndTheExampleNamesIt(t *testing.T) {
 	require.Zero(t, main1(nil, "init", path).code)
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.True(t, strings.HasPrefix(string(text), "# yaml-language-server: $schema=./procman.schema.json\n# `procman schema > procman.schema.json`"))
+	require.True(t, strings.HasPrefix(string(text),
+		"# yaml-language-server: $schema=./procman.schema.json\n# `procman schema > procman.schema.json`"))
 }
 
 func TestValidateLooksIntoIncludedDirectories(t *testing.T) {
@@ -285,7 +298,8 @@ func TestValidateLooksIntoIncludedDirectories(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Dir(fragment), 0o700))
 	require.NoError(t, os.WriteFile(path, []byte("include: p.d\ninstances: []\n"), 0o600))
 	require.NoError(t, os.WriteFile(fragment, []byte("instances: [{id: a, args: [x]}]\n"), 0o600))
-	require.Equal(t, result{0, path + ": ok, 1 instance, with 1 included file\n", ""}, main1(nil, "-c", path, "validate"))
+	require.Equal(t, result{0, path + ": ok, 1 instance, with 1 included file\n", ""},
+		main1(nil, "-c", path, "validate"))
 	require.NoError(t, os.WriteFile(fragment, []byte("instances: [{id: a, args: []}]\n"), 0o600))
 	r := main1(nil, "-c", path, "validate")
 	require.Equal(t, exitFailed, r.code)
@@ -302,13 +316,16 @@ func TestWithoutAConfigurationThePlacesAreListedAndTheNextStepNamed(t *testing.T
 	for _, command := range []string{"run", "validate"} {
 		r := main1(nil, command)
 		require.Equal(t, exitFailed, r.code)
-		require.Equal(t, "procman: no configuration found; looked for\n  procman.yaml\n  "+dir+"/procman/procman.yaml\n  /etc/procman/procman.yaml\n"+
-			"`procman init` writes an example to procman.yaml, -c FILE and $PROCMAN_CONFIG name another place\n", r.stderr)
+		require.Equal(t, "procman: no configuration found; looked for\n  procman.yaml\n  "+
+			dir+"/procman/procman.yaml\n  /etc/procman/procman.yaml\n"+
+			"`procman init` writes an example to procman.yaml, -c FILE and $PROCMAN_CONFIG name another place\n",
+			r.stderr)
 	}
 }
 
 func TestVersionHelpAndCompletionGoToStdout(t *testing.T) {
-	for _, args := range []string{"version", "--help", "", "help restart", "completion bash", "completion zsh", "completion fish", "completion powershell"} {
+	for _, args := range []string{"version", "--help", "", "help restart", "completion bash", "completion zsh",
+		"completion fish", "completion powershell"} {
 		r := main1(nil, strings.Fields(args)...)
 		require.Zero(t, r.code, args)
 		require.NotEmpty(t, r.stdout, args)
@@ -349,7 +366,8 @@ func TestTheDaemonOfABrokenConfigurationIsFoundByWhatCanBeRead(t *testing.T) {
 		require.Equal(t, want, where(text), text)
 	}
 
-	require.NoError(t, daemon.Point(&config.File{Path: path, StateDir: messages.StateDir(dir + "/was"), Socket: dir + "/was/s"}, nil, os.Getenv))
+	require.NoError(t, daemon.Point(&config.File{Path: path, StateDir: messages.StateDir(dir + "/was"),
+		Socket: dir + "/was/s"}, nil, os.Getenv))
 	require.Equal(t, dir+"/was/s", where("state_dir: /half/pm\nx: ["), "where its last daemon was")
 	require.Equal(t, dir+"/was/s", where("instances:"), "cut short before the line")
 	require.Equal(t, "/var/pm/procman.sock", where("state_dir: /var/pm\n"+wrong), "nobody lives where the last one was")
@@ -369,19 +387,22 @@ func TestTheDaemonOfABrokenConfigurationIsFoundByWhatCanBeRead(t *testing.T) {
 func TestTheNearestIDIsOneThatIsNear(t *testing.T) {
 	known := []messages.InstanceID{"counter", "guestbook-a", "guestbook-b"}
 	for id, want := range map[messages.InstanceID]messages.InstanceID{
-		"countr": "counter", "coutner": "counter", "guestbook-c": "guestbook-a", "guestbook": "guestbook-a", "x": "", "database": "",
+		"countr": "counter", "coutner": "counter", "guestbook-c": "guestbook-a", "guestbook": "guestbook-a", "x": "",
+		"database": "",
 	} {
 		require.Equal(t, want, nearest(id, known), id)
 	}
 }
 
 func TestSpansHaveTwoUnits(t *testing.T) {
-	for d, want := range map[time.Duration]string{0: "0s", 59 * time.Second: "59s", 61 * time.Second: "1m01s", 3*time.Hour + 4*time.Minute: "3h04m", 49 * time.Hour: "2d01h"} {
+	for d, want := range map[time.Duration]string{0: "0s", 59 * time.Second: "59s", 61 * time.Second: "1m01s",
+		3*time.Hour + 4*time.Minute: "3h04m", 49 * time.Hour: "2d01h"} {
 		require.Equal(t, want, span(d))
 	}
 }
 
-// With ten thousand instances a configuration takes a second to be parsed: who asks for the state of one of them need not.
+// With ten thousand instances a configuration takes a second to be parsed: who asks for the state of one of them need
+// not.
 func TestADaemonIsFoundWithoutParsingWhatItHasInForce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "", "a: serve")

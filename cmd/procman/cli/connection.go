@@ -19,8 +19,8 @@ import (
 	"procman/supervisor/config"
 )
 
-// client returns a client of the daemon: the one behind --socket, else the one of the configuration that is found, else the
-// one with the default state directory.
+// client returns a client of the daemon: the one behind --socket, else the one of the configuration that is found, else
+// the one with the default state directory.
 func (a *app) client() (*api.Client, error) {
 	at, err := a.place()
 	if err != nil {
@@ -37,8 +37,8 @@ func (a *app) client() (*api.Client, error) {
 	return api.NewClient(at.socket).For(at.config), nil
 }
 
-// socketWait is how long a daemon is waited for that has its state directory, and no socket: it is starting, or makes one
-// again that was removed.
+// socketWait is how long a daemon is waited for that has its state directory, and no socket: it is starting, or makes
+// one again that was removed.
 const socketWait = daemon.SocketEvery + time.Second
 
 // awaitSocket returns when somebody listens, or nobody is expected to.
@@ -127,8 +127,10 @@ func (a *app) configured() (place, error) {
 	}
 	at := place{file.Socket, file.StateDir, true, file.Path}
 	// Whoever changes state_dir of a daemon that runs still means that daemon.
-	if p := daemon.Pointed(path, a.Env); p != nil && p.Socket != at.socket && a.owner(at.dir) == 0 && a.owner(p.StateDir) != 0 {
-		a.say("the daemon of %s runs in %s; %s, where its state_dir is now or by this name of the file, is for a new daemon only", path, p.StateDir, at.dir)
+	if p := daemon.Pointed(path, a.Env); p != nil && p.Socket != at.socket && a.owner(at.dir) == 0 &&
+		a.owner(p.StateDir) != 0 {
+		a.say("the daemon of %s runs in %s; %s, where its state_dir is now or by this name of the file, is for a new "+
+			"daemon only", path, p.StateDir, at.dir)
 		at.socket, at.dir = p.Socket, p.StateDir
 	}
 	return at, nil
@@ -140,9 +142,9 @@ func (a *app) pointed(path string) *daemon.Pointer {
 	return daemon.PointedInForce(path, a.Env)
 }
 
-// brokenPlace finds the daemon of a configuration that is broken: a broken edit must not keep an operator from the daemon
-// that runs on with the last good one. What the file says counts, if it can be read so far; then where its daemon was the
-// last time; then the default.
+// brokenPlace finds the daemon of a configuration that is broken: a broken edit must not keep an operator from the
+// daemon that runs on with the last good one. What the file says counts, if it can be read so far; then where its
+// daemon was the last time; then the default.
 func (a *app) brokenPlace(path string, why error) (place, error) {
 	var broken config.Errors
 	if errors.As(why, &broken) {
@@ -195,15 +197,18 @@ func (a *app) reach(err error) error {
 		return err
 	}
 	if others(err) {
-		return fmt.Errorf("%w; nothing was asked of it. Set %s in one of the two, or name the daemon that is meant: --socket %s", err, shared(at), at.socket)
+		return fmt.Errorf("%w; nothing was asked of it. Set %s in one of the two, or name the daemon that is meant: "+
+			"--socket %s", err, shared(at), at.socket)
 	}
 	if at.dir != "" {
 		if pid := a.owner(at.dir); pid != 0 {
 			help := "it is starting or ending, or hangs; its log says which"
 			if info, statErr := os.Lstat(at.socket); statErr == nil && info.Mode()&fs.ModeSocket == 0 {
-				help = "what lies at the place of its socket is none; remove that, and it makes its socket again within seconds"
+				help = "what lies at the place of its socket is none; remove that, and it makes its socket again " +
+					"within seconds"
 			} else if errors.Is(err, fs.ErrNotExist) {
-				help = "it is starting or ending, or its socket was removed or is elsewhere; one that runs makes its socket again within seconds"
+				help = "it is starting or ending, or its socket was removed or is elsewhere; one that runs makes its " +
+					"socket again within seconds"
 			}
 			return fmt.Errorf("%w; but process %d has the state directory %s: %s", err, pid, at.dir, help)
 		}
@@ -218,11 +223,13 @@ func (a *app) aStart(at place) string {
 	var broken config.Errors
 	switch {
 	case errors.Is(err, config.ErrNotFound) && !at.found:
-		return "no configuration was found, so the default place was tried: -c or --socket name another, and `procman init` writes an example of one"
+		return "no configuration was found, so the default place was tried: -c or --socket name another, and " +
+			"`procman init` writes an example of one"
 	case errors.As(err, &broken):
 		return "none would start, for want of a configuration that can be used: " + broken[0].Head()
 	case err != nil:
-		return "none would start, for want of a configuration that can be used: " + words.Head(strings.TrimPrefix(err.Error(), daemon.BrokenConfiguration))
+		return "none would start, for want of a configuration that can be used: " +
+			words.Head(strings.TrimPrefix(err.Error(), daemon.BrokenConfiguration))
 	}
 	if a.Socket != "" {
 		file.Socket = a.Socket
@@ -241,7 +248,8 @@ func (a *app) aStart(at place) string {
 	return a.word("run") + " starts one" + by
 }
 
-// writeable reports why nothing could be made in a directory, or, if that does not exist, in the one that it would be made in.
+// writeable reports why nothing could be made in a directory, or, if that does not exist, in the one that it would be
+// made in.
 func writeable(path string) error {
 	for {
 		err := syscall.Access(path, 2)

@@ -49,7 +49,8 @@ It returns when the daemon has accepted it, or, with --wait, when it is done: ex
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case c.all == a.some(args):
-				return usage("name the instances, choose them by --selector, or --all for all of them, and only one of these")
+				return usage("name the instances, choose them by --selector, or --all for all of them, and only one " +
+					"of these")
 			case c.timeout < 0 || c.parallel < 0:
 				return usage("--timeout and --max-parallel must not be negative")
 			}
@@ -82,7 +83,8 @@ func (c control) run(ctx context.Context, client *api.Client, args []string) err
 	}
 	d, ids, err := c.asked(ctx, client, args)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return exit{exitTimeout, fmt.Errorf("the daemon did not answer within %v, and nothing was done; its log may say why", c.timeout)}
+		return exit{exitTimeout, fmt.Errorf("the daemon did not answer within %v, and nothing was done; its log may "+
+			"say why", c.timeout)}
 	}
 	if err != nil {
 		return err
@@ -108,7 +110,8 @@ func (c control) run(ctx context.Context, client *api.Client, args []string) err
 }
 
 // each does the verb to the instances, so many at a time.
-func (c control) each(ctx context.Context, client *api.Client, ids []messages.InstanceID, before map[messages.InstanceID]messages.Status) []outcome {
+func (c control) each(ctx context.Context, client *api.Client, ids []messages.InstanceID,
+	before map[messages.InstanceID]messages.Status) []outcome {
 	outcomes := make([]outcome, len(ids))
 	slots := make(chan struct{}, cmp.Or(c.parallel, max(1, len(ids))))
 	ctx, stop := context.WithCancel(ctx)
@@ -158,7 +161,8 @@ func (c control) one(ctx context.Context, client *api.Client, news *poller, befo
 	}
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = exit{exitTimeout, fmt.Errorf("not accepted within %v; it was not done, unless that was decided in the same instant: `procman status %s` tells", c.timeout, before.ID)}
+			err = exit{exitTimeout, fmt.Errorf("not accepted within %v; it was not done, unless that was decided in "+
+				"the same instant: `procman status %s` tells", c.timeout, before.ID)}
 		}
 		return outcome{status: before, err: err}
 	}
@@ -169,9 +173,11 @@ func (c control) one(ctx context.Context, client *api.Client, news *poller, befo
 	status, err = news.await(ctx, status, goal)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		err = exit{exitTimeout, fmt.Errorf("not %s after %v: %s; it goes on, and `procman logs %s` shows what it says", goal, c.timeout, describe(status, time.Now()), status.ID)}
+		err = exit{exitTimeout, fmt.Errorf("not %s after %v: %s; it goes on, and `procman logs %s` shows what it says",
+			goal, c.timeout, describe(status, time.Now()), status.ID)}
 	case errors.Is(err, errMissed):
-		err = exit{exitNotHealthy, fmt.Errorf("it will not be %s: %s; `procman logs %s` shows what it said", goal, describe(status, time.Now()), status.ID)}
+		err = exit{exitNotHealthy, fmt.Errorf("it will not be %s: %s; `procman logs %s` shows what it said", goal,
+			describe(status, time.Now()), status.ID)}
 	}
 	return outcome{status: status, unsaved: unsaved, err: err}
 }

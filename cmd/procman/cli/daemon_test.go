@@ -30,7 +30,8 @@ func TestTheDaemonBringsUpWhatIsListedAndStopsItOnTERM(t *testing.T) {
 	require.Empty(t, s.living())
 	require.NoFileExists(t, filepath.Join(s.dir, "state", "procman.sock"))
 	log := d.log.String()
-	require.True(t, strings.HasPrefix(log, `{"time":`) && strings.Contains(strings.SplitN(log, "\n", 2)[0], `"msg":"manager started"`), log)
+	require.True(t, strings.HasPrefix(log, `{"time":`) &&
+		strings.Contains(strings.SplitN(log, "\n", 2)[0], `"msg":"manager started"`), log)
 	require.Contains(t, log, `"socket":"`+s.dir+`/state/procman.sock"`)
 	require.Regexp(t, `"msg":"manager stopped","detail":"every instance was stopped"}\n$`, log)
 }

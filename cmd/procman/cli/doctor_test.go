@@ -28,8 +28,8 @@ fault    pid 1       bad[31m
 	require.Contains(t, report(findings, true), "\x1b[31mfault  \x1b[0m  pid 1")
 }
 
-// findings returns what the doctor says, by check. Whether this host has faults of its own is not for a test to say: the
-// exit code must agree with what is said.
+// findings returns what the doctor says, by check. Whether this host has faults of its own is not for a test to say:
+// the exit code must agree with what is said.
 func (s *site) findings() map[string]doctor.Finding {
 	s.t.Helper()
 	r := s.call("doctor", "-o", "json")
@@ -104,7 +104,8 @@ func TestADaemonWithAnotherStateDirectoryIsAFault(t *testing.T) {
 	require.NoError(t, os.WriteFile(s.config, []byte(changed), 0o600))
 	r := s.call("doctor")
 	require.Equal(t, exitFailed, r.code)
-	require.Regexp(t, `(?m)^fault +daemon +.*uses the state directory `+s.dir+`/state; the configuration says `+s.dir+`/elsewhere$`, r.stdout)
+	require.Regexp(t, `(?m)^fault +daemon +.*uses the state directory `+s.dir+`/state; the configuration says `+
+		s.dir+`/elsewhere$`, r.stdout)
 }
 
 func TestTheDaemonLogsWhatPutsAdoptionAtRisk(t *testing.T) {

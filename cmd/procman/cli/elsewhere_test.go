@@ -17,8 +17,8 @@ import (
 	"procman/messages"
 )
 
-// serveElsewhere serves for those that ask for it, until some moments after their end, and returns where to ask and which ports
-// were asked for.
+// serveElsewhere serves for those that ask for it, until some moments after their end, and returns where to ask and
+// which ports were asked for.
 func serveElsewhere(t *testing.T) (address string, asked func() []int) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -75,7 +75,8 @@ func TestAServerElsewhereIsNamedWithTheKeyThatTakesItAndThePortIsKept(t *testing
 	port := asked()[0]
 	name, err := os.ReadFile("/proc/self/comm")
 	require.NoError(t, err)
-	said := fmt.Sprintf("port %d is answered by another process (pid %d, %s); if it serves for this instance, as the daemon behind `docker run` does, "+
+	said := fmt.Sprintf("port %d is answered by another process (pid %d, %s); if it serves for this instance, as the "+
+		"daemon behind `docker run` does, "+
 		"set health.owner: any", port, os.Getpid(), strings.TrimSpace(string(name)))
 	s.eventually("it is said", func() bool { return strings.Contains(s.ok("why", "a"), said) })
 	s.eventually("it is tried again and again", func() bool {
@@ -84,7 +85,8 @@ func TestAServerElsewhereIsNamedWithTheKeyThatTakesItAndThePortIsKept(t *testing
 	require.NotEqual(t, messages.Healthy, s.instance("a").Health)
 
 	// What is said is done.
-	require.NoError(t, os.WriteFile(s.config, []byte(strings.Replace(told, "health: {", "health: {owner: any, ", 1)), 0o600))
+	require.NoError(t, os.WriteFile(s.config, []byte(strings.Replace(told, "health: {", "health: {owner: any, ", 1)),
+		0o600))
 	s.ok("reload")
 	s.ok("start", "a", "--wait", "--timeout", "1m")
 	require.Equal(t, port, s.instance("a").Port)

@@ -61,7 +61,8 @@ systemd does not start it again, if the unit is procman's own: it has ended as i
 						return fmt.Errorf("the daemon, pid %d, has ended its work; but %w", said.Manager.PID, err)
 					}
 					if err != nil {
-						return fmt.Errorf("the daemon, pid %d, has not ended after %v; it goes on ending: %w", said.Manager.PID, timeout, err)
+						return fmt.Errorf("the daemon, pid %d, has not ended after %v; it goes on ending: %w",
+							said.Manager.PID, timeout, err)
 					}
 					done = "has ended" + a.endReport(ctx, said.Manager)
 				}
@@ -86,10 +87,11 @@ const goneEvery = 20 * time.Millisecond
 // remainsTime is how long the kernel may take to end a process that has ended itself.
 const remainsTime = 3 * time.Second
 
-// errRemains says that a process has ended itself, and that the kernel cannot end it: a thread of it waits for a disk. Its
-// socket and its lock are open until then.
-var errRemains = errors.New("what is left of its process waits in the kernel for a disk or mount that does not answer; " +
-	"until that does, its state directory may stay locked")
+// errRemains says that a process has ended itself, and that the kernel cannot end it: a thread of it waits for a disk.
+// Its socket and its lock are open until then.
+var errRemains = errors.New(
+	"what is left of its process waits in the kernel for a disk or mount that does not answer; " +
+		"until that does, its state directory may stay locked")
 
 // gone returns when the daemon does not answer any more and its process has ended, or when that is errRemains.
 // While it answers, meanwhile is called now and then.

@@ -29,8 +29,10 @@ func (s *site) why(id string) api.Why {
 
 func TestWhyLeavesNoQuestionOpen(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "", "fine: serve", "crashing: fail", "held: serve", "mute: mute", "missing: serve; executable: ./nowhere", "off: serve; enabled: false",
-		"once: fail; restart: {mode: never}", "sick: serve; health: {kind: command, command: [sh, -c, echo no route; exit 7]}")
+	s := newSite(t, "", "fine: serve", "crashing: fail", "held: serve", "mute: mute",
+		"missing: serve; executable: ./nowhere", "off: serve; enabled: false",
+		"once: fail; restart: {mode: never}", "sick: serve; health: {kind: command, command: [sh, -c, echo no route; "+
+			"exit 7]}")
 	s.run()
 	s.ok("wait", "fine", "held", "--timeout", "1m")
 	s.ok("stop", "held", "--wait")
@@ -46,8 +48,10 @@ func TestWhyLeavesNoQuestionOpen(t *testing.T) {
 	require.Contains(t, w.Command, "-port")
 	require.NotEmpty(t, w.Events)
 	text := s.ok("why", "crashing")
-	for _, said := range []string{"crashing is down and waits for restart attempt", "exited with code 3", "(exit: it ended by itself)", "it is started again", "`procman start crashing`",
-		"last lines of stderr before that exit\n  no reason\n", "last probes\n", "what happened last\n", "instance restarting in "} {
+	for _, said := range []string{"crashing is down and waits for restart attempt", "exited with code 3",
+		"(exit: it ended by itself)", "it is started again", "`procman start crashing`",
+		"last lines of stderr before that exit\n  no reason\n", "last probes\n", "what happened last\n",
+		"instance restarting in "} {
 		require.Contains(t, text, said)
 	}
 	require.Less(t, strings.Count(text, "\n"), 50, "one screen")
@@ -63,7 +67,8 @@ func TestWhyLeavesNoQuestionOpen(t *testing.T) {
 		require.Contains(t, s.ok("why", id), said)
 	}
 	s.eventually("a check has failed", func() bool { return strings.Contains(s.ok("why", "sick"), "FAIL") })
-	require.Contains(t, s.ok("why", "sick"), "health.command exited with code 7: no route\n", "once, and not as what it wrote, too")
+	require.Contains(t, s.ok("why", "sick"), "health.command exited with code 7: no route\n",
+		"once, and not as what it wrote, too")
 	require.Contains(t, s.ok("why", "missing"), "executable missing: ")
 	require.Contains(t, s.ok("why", "mute"), "connection refused")
 	require.Contains(t, s.ok("why", "fine"), "  ok    200 ")
@@ -78,7 +83,8 @@ func TestWhyLeavesNoQuestionOpen(t *testing.T) {
 func (s *site) eventsOf(args ...string) []messages.Event {
 	s.t.Helper()
 	var list []messages.Event
-	for d := json.NewDecoder(strings.NewReader(s.ok(append([]string{"events", "-o", "jsonl"}, args...)...))); d.More(); {
+	for d := json.NewDecoder(strings.NewReader(s.ok(append([]string{"events", "-o", "jsonl"},
+		args...)...))); d.More(); {
 		var e messages.Event
 		require.NoError(s.t, d.Decode(&e))
 		list = append(list, e)
@@ -101,13 +107,15 @@ func TestEventsSayWhoDidWhatAndOutliveTheDaemon(t *testing.T) {
 			did = append(did, fmt.Sprintf("%s %s %s", e.What, e.Command, e.ID))
 		}
 	}
-	require.Equal(t, []string{"operator restart a", "instance stopping  a", "operator stop b", "instance stopping  b"}, did)
+	require.Equal(t, []string{"operator restart a", "instance stopping  a", "operator stop b", "instance stopping  b"},
+		did)
 	require.Equal(t, messages.ManagerStarted, first[0].What)
 	require.Equal(t, messages.ByConfiguration, first[1].By)
 	require.Equal(t, messages.ConfigApplied, first[1].What)
 
 	// Somebody follows, and the daemon is killed and started again.
-	follow := exec.Command(binary, "-c", s.config, "events", "-f", "-o", "jsonl", "--since", fmt.Sprint(first[2].Cursor))
+	follow := exec.Command(binary, "-c", s.config, "events", "-f", "-o", "jsonl", "--since",
+		fmt.Sprint(first[2].Cursor))
 	out, err := follow.StdoutPipe()
 	require.NoError(t, err)
 	stderr := &fake.Journal{}
@@ -124,7 +132,10 @@ func TestEventsSayWhoDidWhatAndOutliveTheDaemon(t *testing.T) {
 	}
 	require.NoError(t, r.cmd.Process.Kill())
 	<-r.done
-	s.eventually("it is said", func() bool { return strings.Contains(stderr.String(), "the daemon does not answer; waiting for it") })
+	s.eventually("it is said", func() bool {
+		return strings.Contains(stderr.String(), "the daemon does not answer; "+
+			"waiting for it")
+	})
 	r = s.run()
 	last := first[len(first)-1].Cursor
 	seen := map[messages.EventType]int{}
@@ -134,7 +145,8 @@ func TestEventsSayWhoDidWhatAndOutliveTheDaemon(t *testing.T) {
 		last = e.Cursor
 		seen[e.What]++
 	}
-	require.Equal(t, map[messages.EventType]int{messages.ManagerStarted: 1, messages.InstanceAdopted: 1, messages.ConfigApplied: 1}, seen)
+	require.Equal(t, map[messages.EventType]int{messages.ManagerStarted: 1, messages.InstanceAdopted: 1,
+		messages.ConfigApplied: 1}, seen)
 	require.NoError(t, follow.Process.Signal(os.Interrupt))
 	_ = follow.Wait() // how it ends on an interrupt is not the point
 	require.Contains(t, stderr.String(), "the daemon does not answer; waiting for it")
@@ -152,7 +164,8 @@ func TestEventsSayWhoDidWhatAndOutliveTheDaemon(t *testing.T) {
 			ended = append(ended, strings.TrimSpace(fmt.Sprintf("%s %s", e.What, e.Command)))
 		}
 	}
-	require.Contains(t, strings.Join(ended, ", "), "operator shutdown, manager stopped, manager started, config applied")
+	require.Contains(t, strings.Join(ended, ", "),
+		"operator shutdown, manager stopped, manager started, config applied")
 }
 
 func TestEventsOfSomeInstances(t *testing.T) {
@@ -171,7 +184,8 @@ func TestEventsOfSomeInstances(t *testing.T) {
 	require.Len(t, s.eventsOf("-n", "2"), 2)
 	require.Empty(t, s.eventsOf("-n", "0"))
 	require.Empty(t, s.eventsOf("--since", "1ns"))
-	require.Regexp(t, `(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  a  instance ready \(run 1, pid \d+, port \d+\)$`, s.ok("events", "a"))
+	require.Regexp(t, `(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  a  instance ready \(run 1, pid \d+, port \d+\)$`,
+		s.ok("events", "a"))
 	var d struct {
 		Schema int
 		Events []messages.Event
@@ -191,7 +205,8 @@ func TestWaitReturnsWhenAllAreThere(t *testing.T) {
 	require.Equal(t, exitTimeout, s.call("wait", "a", "--for", "stopped", "--timeout", "100ms").code)
 	s.ok("stop", "a")
 	s.ok("wait", "a", "--for", "stopped", "--timeout", "1m")
-	require.Equal(t, exitNotHealthy, s.call("wait", "a", "--timeout", "1m").code, "held: it will not get there by itself")
+	require.Equal(t, exitNotHealthy, s.call("wait", "a", "--timeout", "1m").code,
+		"held: it will not get there by itself")
 	s.ok("wait", "--timeout", "1m")
 	require.Equal(t, exitUnknown, s.call("wait", "c").code)
 	require.Equal(t, exitUsage, s.call("wait", "--for", "lunch").code)
@@ -225,8 +240,10 @@ func TestTheStreamThatTellsMoreComesFirst(t *testing.T) {
 		s.streams("now", []messages.OutputLine{{Text: stderr}}, []messages.OutputLine{{Text: stdout}})
 		return s.String()
 	}
-	require.Less(t, strings.Index(text("a warning", "panic: x"), "panic"), strings.Index(text("a warning", "panic: x"), "warning"))
-	require.Less(t, strings.Index(text("a warning", "hello"), "warning"), strings.Index(text("a warning", "hello"), "hello"))
+	require.Less(t, strings.Index(text("a warning", "panic: x"), "panic"),
+		strings.Index(text("a warning", "panic: x"), "warning"))
+	require.Less(t, strings.Index(text("a warning", "hello"), "warning"),
+		strings.Index(text("a warning", "hello"), "hello"))
 }
 
 // F151
@@ -262,7 +279,8 @@ func TestAnInstanceThatCannotBindTheHeldPortIsToldSo(t *testing.T) {
 	require.Contains(t, s.ok("why", "a"), "`ports: {hold: false}`")
 	text, err := os.ReadFile(s.config)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(s.config, []byte(strings.Replace(string(text), "ports: {", "ports: {hold: false, ", 1)), 0o600))
+	require.NoError(t, os.WriteFile(s.config, []byte(strings.Replace(string(text), "ports: {", "ports: {hold: false, ",
+		1)), 0o600))
 	s.ok("reload")
 	require.NotContains(t, s.ok("why", "a"), "ports.hold", "it is not held any more")
 }
@@ -295,7 +313,8 @@ func TestADaemonDoesNotRunByAPipeAndSaysWhy(t *testing.T) {
 func TestOfVeryManyFailuresSomeAreShown(t *testing.T) {
 	outcomes := make([]outcome, 900)
 	for n := range outcomes {
-		outcomes[n] = outcome{status: messages.Status{ID: messages.InstanceID(fmt.Sprint("i", n))}, err: exit{exitTimeout, errors.New("not healthy")}}
+		outcomes[n] = outcome{status: messages.Status{ID: messages.InstanceID(fmt.Sprint("i", n))},
+			err: exit{exitTimeout, errors.New("not healthy")}}
 	}
 	for quiet, lines := range map[bool]int{false: mostFailures + 1, true: fewFailures + 1} {
 		var stderr strings.Builder

@@ -40,7 +40,8 @@ token of --token-file, or of $PROCMAN_TOKEN_FILE; one that does not answer is ma
 answers is asked through that.
 
 With ids or a selector, the exit code is 3 unless each of those instances is known to be running and healthy.`,
-		Example:           "  procman fleet status --token-file /etc/procman/token\n  procman fleet status -l app=shop -o json",
+		Example: "  procman fleet status --token-file /etc/procman/token\n  procman fleet status -l " +
+			"app=shop -o json",
 		ValidArgsFunction: a.completeFleet,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.ask(cmd, func(ctx context.Context, c *api.Client) error {
@@ -58,10 +59,12 @@ With ids or a selector, the exit code is 3 unless each of those instances is kno
 }
 
 func addTokenFile(cmd *cobra.Command, to *string) {
-	cmd.Flags().StringVar(to, "token-file", "", "the `FILE` with the token of the hosts' api.token_file ($PROCMAN_TOKEN_FILE)")
+	cmd.Flags().StringVar(to, "token-file", "", "the `FILE` with the token of the hosts' api.token_file "+
+		"($PROCMAN_TOKEN_FILE)")
 }
 
-func (a *app) fleetStatus(ctx context.Context, c *api.Client, some []messages.FleetInstance, tokenFile string, named bool) error {
+func (a *app) fleetStatus(ctx context.Context, c *api.Client, some []messages.FleetInstance, tokenFile string,
+	named bool) error {
 	peers, err := a.peers(ctx, c, tokenFile)
 	if err != nil {
 		return err
@@ -190,7 +193,8 @@ func (p *peers) client(host string) (c *api.Client, own bool, why string) {
 	case p.why != "":
 		return nil, false, p.why
 	}
-	return api.NewRemoteClient("http://"+strings.TrimSuffix(strings.TrimPrefix(h.API, "http://"), "/"), p.token), false, ""
+	return api.NewRemoteClient("http://"+strings.TrimSuffix(strings.TrimPrefix(h.API, "http://"), "/"), p.token),
+		false, ""
 }
 
 // fill asks a host how its instances are.
@@ -276,9 +280,10 @@ func (a *app) fleetHosts(ctx context.Context, c *api.Client) error {
 			}
 			return h.Name
 		}),
-		{head: "STATE", cell: func(h messages.FleetHost, _ time.Time) string { return hostState(h) }, ink: func(h messages.FleetHost) string {
-			return map[string]string{"member": green, "absent": red}[hostState(h)]
-		}},
+		{head: "STATE", cell: func(h messages.FleetHost, _ time.Time) string { return hostState(h) },
+			ink: func(h messages.FleetHost) string {
+				return map[string]string{"member": green, "absent": red}[hostState(h)]
+			}},
 		column("INSTANCES", func(h messages.FleetHost) string { return fmt.Sprint(h.Assigned) }),
 		column("CAPACITY", func(h messages.FleetHost) string { return number(h.Capacity) }),
 		column("LABELS", func(h messages.FleetHost) string { return labelText(h.Labels) }),
@@ -327,7 +332,8 @@ func standingText(f api.FleetReport) string {
 	text += fmt.Sprintf(", with %d %s", f.Assigned, words.Plural(f.Assigned, "instance"))
 	if f.Fenced > 0 {
 		text += fmt.Sprintf("; %d of them %s with its lease, in %s unless it is renewed", f.Fenced,
-			map[bool]string{true: "ends", false: "end"}[f.Fenced == 1], span(time.Duration(f.DeadlineSeconds*float64(time.Second))))
+			map[bool]string{true: "ends", false: "end"}[f.Fenced == 1],
+			span(time.Duration(f.DeadlineSeconds*float64(time.Second))))
 	}
 	if f.Suspect {
 		text += "; the store does not answer"

@@ -101,7 +101,8 @@ func storeFacts(ctx context.Context, f config.Fleet, open daemon.FleetStore) doc
 		err = json.Unmarshal(stdout.Bytes(), &a)
 	}
 	if err != nil {
-		return doctor.Store{Missing: fmt.Errorf("%s cannot ask the store: %w: %s", program, err, strings.TrimSpace(stderr.String()))}
+		return doctor.Store{Missing: fmt.Errorf("%s cannot ask the store: %w: %s", program,
+			err, strings.TrimSpace(stderr.String()))}
 	}
 	return a.facts()
 }
@@ -112,7 +113,8 @@ func (a asked) facts() doctor.Store {
 		s.Err = errors.New(a.Error)
 	}
 	for _, x := range a.Servers {
-		one := doctor.Server{Name: x.Server, Version: x.Version, Took: time.Duration(x.Seconds * float64(time.Second)), Advice: x.Advice}
+		one := doctor.Server{Name: x.Server, Version: x.Version, Took: time.Duration(x.Seconds * float64(time.Second)),
+			Advice: x.Advice}
 		if x.Error != "" {
 			one.Err = errors.New(x.Error)
 		}

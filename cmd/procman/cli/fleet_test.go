@@ -66,7 +66,8 @@ type ofHost struct {
 }
 
 func (f ofHost) Standing() messages.FleetStanding {
-	return messages.FleetStanding{Fleet: "default", Host: f.host, Phase: "in", Deadline: 8 * time.Second, Assigned: 2, Fenced: 1}
+	return messages.FleetStanding{Fleet: "default", Host: f.host, Phase: "in", Deadline: 8 * time.Second,
+		Assigned: 2, Fenced: 1}
 }
 func (f ofHost) Hosts(context.Context) ([]messages.FleetHost, error) { return f.hosts, nil }
 func (f ofHost) Instances(_ context.Context, ids ...messages.InstanceID) (some []messages.FleetInstance, err error) {
@@ -80,7 +81,8 @@ func (f ofHost) Instances(_ context.Context, ids ...messages.InstanceID) (some [
 	}
 	return some, nil
 }
-func (f ofHost) Apply(_ context.Context, specs map[messages.InstanceID]json.RawMessage, prune bool) (changes []messages.FleetChange, err error) {
+func (f ofHost) Apply(_ context.Context, specs map[messages.InstanceID]json.RawMessage,
+	prune bool) (changes []messages.FleetChange, err error) {
 	if f.slow != nil {
 		<-f.slow
 	}
@@ -91,7 +93,8 @@ func (f ofHost) Apply(_ context.Context, specs map[messages.InstanceID]json.RawM
 		changes = append(changes, messages.FleetChange{ID: id, Do: "add"})
 	}
 	slices.SortFunc(changes, func(a, b messages.FleetChange) int { return cmp.Compare(a.ID, b.ID) })
-	return append(changes, messages.FleetChange{ID: "old", Do: "delete"}, messages.FleetChange{ID: "kept", Do: "same"}), nil
+	return append(changes, messages.FleetChange{ID: "old", Do: "delete"}, messages.FleetChange{ID: "kept", Do: "same"}),
+		nil
 }
 func (f ofHost) Delete(_ context.Context, ids ...messages.InstanceID) ([]messages.FleetChange, error) {
 	return []messages.FleetChange{{ID: ids[0], Do: "delete"}}, f.did("delete " + string(ids[0]))
@@ -150,15 +153,20 @@ func (h *fleetHost) serve(t *testing.T) (socket, address string) {
 // fleetOfTwo are hosts h1, which is asked, and h2, and a member h3 that does not answer.
 func fleetOfTwo(t *testing.T) (f *sharedFleet, socket string) {
 	f = &sharedFleet{instances: []messages.FleetInstance{
-		{ID: "a", State: "assigned", Host: "h1", Epoch: 11, Why: "runs at h1 since epoch 11", Spec: json.RawMessage(`{"id":"a","labels":{"app":"x"},"env":{"API_KEY":"hunter2"}}`)},
-		{ID: "b", State: "assigned", Host: "h2", Epoch: 12, Movable: true, Fence: "leash", Hosts: map[string]string{"disk": "ssd"}, Why: "runs at h2 since epoch 12", Spec: json.RawMessage(`{"id":"b"}`)},
+		{ID: "a", State: "assigned", Host: "h1", Epoch: 11, Why: "runs at h1 since epoch 11",
+			Spec: json.RawMessage(`{"id":"a","labels":{"app":"x"},"env":{"API_KEY":"hunter2"}}`)},
+		{ID: "b", State: "assigned", Host: "h2", Epoch: 12, Movable: true, Fence: "leash",
+			Hosts: map[string]string{"disk": "ssd"}, Why: "runs at h2 since epoch 12",
+			Spec: json.RawMessage(`{"id":"b"}`)},
 		{ID: "c", State: "assigned", Host: "h3", Epoch: 13, Why: "runs at h3 since epoch 13"},
-		{ID: "d", State: "waits", Host: "h4", Epoch: 14, Why: "waits for host h4: it may not move (movable: false), and h4 is not a member now"},
+		{ID: "d", State: "waits", Host: "h4", Epoch: 14,
+			Why: "waits for host h4: it may not move (movable: false), and h4 is not a member now"},
 		{ID: "e", State: "no room", Why: "no member that matches has room: raise fleet.capacity, or add a host"},
 	}}
 	started := time.Now().Add(-time.Hour)
 	running := func(id messages.InstanceID) messages.Status {
-		return messages.Status{ID: id, Phase: messages.Running, Health: messages.Healthy, PID: 77, Port: 31000, Run: 1, StartedAt: &started}
+		return messages.Status{ID: id, Phase: messages.Running, Health: messages.Healthy, PID: 77, Port: 31000,
+			Run: 1, StartedAt: &started}
 	}
 	h1 := &fleetHost{name: "h1", fleet: f, statuses: []messages.Status{running("a"), running("own")}}
 	h2 := &fleetHost{name: "h2", fleet: f, statuses: []messages.Status{running("b")}}
@@ -167,7 +175,8 @@ func fleetOfTwo(t *testing.T) (f *sharedFleet, socket string) {
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, gone.Close())
-	f.hosts = []messages.FleetHost{{Name: "h1", Live: true, Assigned: 1, Joined: started, Capacity: 9, Labels: map[string]string{"disk": "hdd"}}, {Name: "h2", Live: true, Assigned: 1, API: at2},
+	f.hosts = []messages.FleetHost{{Name: "h1", Live: true, Assigned: 1, Joined: started, Capacity: 9,
+		Labels: map[string]string{"disk": "hdd"}}, {Name: "h2", Live: true, Assigned: 1, API: at2},
 		{Name: "h3", Live: true, Draining: true, Assigned: 1, API: gone.Addr().String()}, {Name: "h4"}}
 	return f, socket
 }
@@ -176,7 +185,8 @@ func fleetOfTwo(t *testing.T) (f *sharedFleet, socket string) {
 func fleetCall(t *testing.T, socket string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := Main(append([]string{"--socket", socket, "fleet"}, args...), &stdout, &stderr, func(string) string { return "" }, nil)
+	code := Main(append([]string{"--socket", socket, "fleet"}, args...), &stdout, &stderr,
+		func(string) string { return "" }, nil)
 	return result{code, stdout.String(), stderr.String()}
 }
 
@@ -233,11 +243,13 @@ func TestTheStatusOfAHostSaysInALineHowItStandsWithItsFleet(t *testing.T) {
 	_, socket := fleetOfTwo(t)
 	status := func(socket string, args ...string) string {
 		var stdout, stderr bytes.Buffer
-		require.Zero(t, Main(append([]string{"--socket", socket, "status"}, args...), &stdout, &stderr, func(string) string { return "" }, nil), stderr.String())
+		require.Zero(t, Main(append([]string{"--socket", socket, "status"}, args...), &stdout, &stderr,
+			func(string) string { return "" }, nil), stderr.String())
 		return stdout.String()
 	}
 	lines := fields(status(socket))
-	require.Equal(t, "h1 is a member of fleet default, with 2 instances; 1 of them ends with its lease, in 8s unless it is renewed", lines[0])
+	require.Equal(t, "h1 is a member of fleet default, with 2 instances; 1 of them ends with its lease, in 8s unless "+
+		"it is renewed", lines[0])
 	require.Regexp(t, "^ID ", lines[1])
 	var d api.Document
 	require.NoError(t, json.Unmarshal([]byte(status(socket, "-o", "json")), &d))
@@ -273,19 +285,22 @@ func TestWhyAnInstanceOfAFleetIsAsItIsIsAskedOfItsHost(t *testing.T) {
 	require.Zero(t, Main([]string{"--socket", socket, "why", "a"}, &stdout, &stderr, env, nil))
 	require.Contains(t, stdout.String(), "fleet        runs at h1 since epoch 11\n")
 	require.Equal(t, exitUnknown, Main([]string{"--socket", socket, "why", "b"}, &stdout, &stderr, env, nil))
-	require.Contains(t, stderr.String(), "it is one of the fleet's, and runs at h2 since epoch 12: `procman fleet why b --socket")
+	require.Contains(t, stderr.String(), "it is one of the fleet's, and runs at h2 since epoch 12: `procman fleet "+
+		"why b --socket")
 }
 
 func TestTheListOfAFleetIsAppliedAsItsFileSays(t *testing.T) {
 	t.Parallel()
 	f, socket := fleetOfTwo(t)
 	file := filepath.Join(t.TempDir(), "fleet.yaml")
-	require.NoError(t, os.WriteFile(file, []byte("defaults: {stop: {grace: 90s}}\ninstances:\n  - {id: x, wasm_path: apps/x.wasm, db_name: x.db}\n  - {id: y, args: [\"{port}\"], executable: ./y}\n"), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte("defaults: {stop: {grace: 90s}}\ninstances:\n  - {id: x, wasm_path: "+
+		"apps/x.wasm, db_name: x.db}\n  - {id: y, args: [\"{port}\"], executable: ./y}\n"), 0o600))
 	r := fleetCall(t, socket, "apply", "-f", file)
 	require.Zero(t, r.code, r.stderr)
 	require.Equal(t, "x: added\ny: added\nold: taken off the list\n1 instance as it was\n", r.stdout)
 	require.False(t, f.pruned)
-	require.Equal(t, `{"id":"x","wasm_path":"apps/x.wasm","db_name":"x.db","stop":{"grace":"1m30s"}}`, string(f.applied["x"]))
+	require.Equal(t, `{"id":"x","wasm_path":"apps/x.wasm","db_name":"x.db","stop":{"grace":"1m30s"}}`,
+		string(f.applied["x"]))
 	require.Equal(t, `{"id":"y","executable":"./y","args":["{port}"],"stop":{"grace":"1m30s"}}`, string(f.applied["y"]))
 	require.Empty(t, fleetCall(t, socket, "apply", "-f", file, "--prune", "-q").stdout)
 	require.True(t, f.pruned)
@@ -330,7 +345,8 @@ func TestHostsOfAFleetAreShownAndSteered(t *testing.T) {
 	require.Equal(t, "h1* member 1 9 disk=hdd - 1h00m", lines[1])
 	require.Regexp(t, `^h3 draining 1 - - 127.0.0.1:`, lines[3])
 	require.Equal(t, "h4 absent 0 - - -", lines[4])
-	require.Equal(t, "h1 is a member of fleet default, with 2 instances; 1 of them ends with its lease, in 8s unless it is renewed", lines[6])
+	require.Equal(t, "h1 is a member of fleet default, with 2 instances; 1 of them ends with its lease, in 8s unless "+
+		"it is renewed", lines[6])
 	require.Contains(t, fleetCall(t, socket, "hosts", "-o", "json").stdout, `"deadline_seconds": 8`)
 
 	require.Equal(t, "h2: drained from now on\n", fleetCall(t, socket, "drain", "h2").stdout)
@@ -358,7 +374,8 @@ func TestWithoutAFleetOrADaemonItsCommandsSaySo(t *testing.T) {
 func TestNamesOfTheFleetAreCompleted(t *testing.T) {
 	t.Parallel()
 	_, socket := fleetOfTwo(t)
-	for line, want := range map[string]string{"why ": "a\nb\nc\nd\ne\n:4\n", "drain ": "h1\nh2\nh3\nh4\n:4\n", "get b": "b\n:4\n"} {
+	for line, want := range map[string]string{"why ": "a\nb\nc\nd\ne\n:4\n", "drain ": "h1\nh2\nh3\nh4\n:4\n",
+		"get b": "b\n:4\n"} {
 		var stdout, stderr bytes.Buffer
 		args := append([]string{"__complete", "--socket", socket, "fleet"}, strings.SplitN(line, " ", 2)...)
 		require.Zero(t, Main(args, &stdout, &stderr, func(string) string { return "" }, nil))

@@ -18,11 +18,14 @@ func TestAHookIsToldOfAnInstanceThatFailsAndDiesWithADaemonThatIsKilledAndIsNeve
 	t.Parallel()
 	dir := t.TempDir()
 	hook := filepath.Join(dir, "hook")
-	require.NoError(t, fake.Executable(hook, []byte("#!/bin/sh\ncat > "+dir+"/payload.new\necho $$ > "+dir+"/pid\nmv "+dir+"/payload.new "+dir+"/payload\nexec sleep 600\n")))
-	s := newSite(t, "hooks: [{on: failed, command: ['"+hook+"', '{id}'], timeout: 10m}]", "a: serve", "b: fail; restart: {mode: never}")
+	require.NoError(t, fake.Executable(hook, []byte("#!/bin/sh\ncat > "+dir+"/payload.new\necho $$ > "+dir+"/pid\nmv "+
+		dir+"/payload.new "+dir+"/payload\nexec sleep 600\n")))
+	s := newSite(t, "hooks: [{on: failed, command: ['"+hook+"', '{id}'], timeout: 10m}]", "a: serve",
+		"b: fail; restart: {mode: never}")
 	d := s.run()
 	s.ok("wait", "a")
-	s.eventually("the hook is told", func() bool { _, err := os.Stat(filepath.Join(dir, "payload")); return err == nil })
+	s.eventually("the hook is told",
+		func() bool { _, err := os.Stat(filepath.Join(dir, "payload")); return err == nil })
 	payload, err := os.ReadFile(filepath.Join(dir, "payload"))
 	require.NoError(t, err)
 	require.Contains(t, string(payload), `"hook":"failed"`)

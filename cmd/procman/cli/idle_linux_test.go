@@ -13,7 +13,8 @@ import (
 	"procman/messages"
 )
 
-// sleeps counts how often a thread of the process has gone to sleep, which it does once for each time that it was woken.
+// sleeps counts how often a thread of the process has gone to sleep, which it does once for each time that it was
+// woken.
 func sleeps(t *testing.T, pid int) (n int) {
 	t.Helper()
 	threads, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/status")

@@ -50,16 +50,19 @@ func TestTheLastGoodConfigurationComesIntoForceLoudlyWhenTheFileIsBrokenAtAStart
 	for n, i := range after.Instances {
 		require.Equal(t, before.Instances[n].PID, i.PID, i.ID)
 	}
-	s.eventually("it is said", func() bool { return strings.Contains(s.metrics(), "procman_config_last_reload_successful 0") })
+	s.eventually("it is said",
+		func() bool { return strings.Contains(s.metrics(), "procman_config_last_reload_successful 0") })
 	require.Contains(t, s.status().Manager.ConfigError, s.config+":2:")
 	status := s.call("status")
 	require.Zero(t, status.code)
 	require.Contains(t, status.stderr, "is not in force, the last good one is: "+s.config+":2:")
 	require.Contains(t, s.ok("events"), "the last good one")
-	require.Contains(t, d.log.String(), `"level":"ERROR","msg":"config rejected","consequence":"the configuration cannot be used; the last good one`)
+	require.Contains(t, d.log.String(),
+		`"level":"ERROR","msg":"config rejected","consequence":"the configuration cannot be used; the last good one`)
 	require.NotContains(t, d.log.String()+s.ok("events")+status.stderr, "hunter22")
 	require.NoError(t, syscall.Kill(s.instance("a").PID, syscall.SIGKILL))
-	s.eventually("it is supervised, with its secrets", func() bool { return s.instance("a").Restarts == 1 && s.call("status", "a").code == 0 })
+	s.eventually("it is supervised, with its secrets",
+		func() bool { return s.instance("a").Restarts == 1 && s.call("status", "a").code == 0 })
 
 	require.NoError(t, os.Rename(filepath.Join(s.dir, "moved.env"), filepath.Join(s.dir, "secrets.env")))
 	mend()
@@ -97,7 +100,8 @@ func TestWithoutAUsableLastGoodConfigurationABrokenOneStartsNothing(t *testing.T
 	text, err := os.ReadFile(kept)
 	require.NoError(t, err)
 	s.breakIt()
-	for name, spoilt := range map[string]string{"torn": string(text[:len(text)/2]), "changed": strings.Replace(string(text), "procman.yaml", "procman.yamm", 1), "empty": ""} {
+	for name, spoilt := range map[string]string{"torn": string(text[:len(text)/2]),
+		"changed": strings.Replace(string(text), "procman.yaml", "procman.yamm", 1), "empty": ""} {
 		require.NoError(t, os.WriteFile(kept, []byte(spoilt), 0o600))
 		r := s.call("run")
 		require.Equal(t, exitFailed, r.code, name)
@@ -105,7 +109,8 @@ func TestWithoutAUsableLastGoodConfigurationABrokenOneStartsNothing(t *testing.T
 		require.Contains(t, r.stderr, "cannot be used", name)
 		require.Empty(t, s.living(), name)
 	}
-	require.NoError(t, os.WriteFile(s.config, []byte(fmt.Sprintf("state_dir: state\nports: {range: %d-%d}\ninstances: []\n", s.first, s.first+1)), 0o600))
+	require.NoError(t, os.WriteFile(s.config, []byte(fmt.Sprintf("state_dir: state\nports: {range: "+
+		"%d-%d}\ninstances: []\n", s.first, s.first+1)), 0o600))
 	require.NoError(t, os.WriteFile(kept, text, 0o600))
 	s.run()
 	require.Empty(t, s.status().Instances, "an empty list is not a broken one")
@@ -119,9 +124,11 @@ func TestTheDaemonOfAnotherConfigurationIsNotTakenForOnesOwn(t *testing.T) {
 	one.ok("start", "a", "--wait")
 	text, err := os.ReadFile(two.config)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(two.config, []byte(strings.Replace(string(text), "state_dir: state", "state_dir: "+one.dir+"/state", 1)), 0o600))
+	require.NoError(t, os.WriteFile(two.config, []byte(strings.Replace(string(text), "state_dir: state",
+		"state_dir: "+one.dir+"/state", 1)), 0o600))
 	before := one.status()
-	for _, command := range []string{"status", "reload", "stop a", "restart --all", "shutdown", "detach", "upgrade", "wait a", "logs a", "events", "why a"} {
+	for _, command := range []string{"status", "reload", "stop a", "restart --all", "shutdown", "detach", "upgrade",
+		"wait a", "logs a", "events", "why a"} {
 		r := two.call(strings.Fields(command)...)
 		require.Equal(t, exitUnreachable, r.code, command)
 		require.Contains(t, r.stderr, "runs by "+one.config+", not by "+two.config, command)
@@ -141,7 +148,8 @@ func TestTheDaemonOfAnotherConfigurationIsNotTakenForOnesOwn(t *testing.T) {
 	require.Contains(t, r.stderr, "it runs by "+one.config)
 	require.Contains(t, r.stderr, "state_dir")
 
-	require.Zero(t, two.call("--socket", one.dir+"/state/procman.sock", "status", "a").code, "a socket says which daemon is meant")
+	require.Zero(t, two.call("--socket", one.dir+"/state/procman.sock", "status", "a").code,
+		"a socket says which daemon is meant")
 	link := filepath.Join(two.dir, "link.yaml")
 	require.NoError(t, os.Symlink(one.config, link))
 	same := *one
@@ -161,7 +169,8 @@ func TestASocketThatWasRemovedIsMadeAgain(t *testing.T) {
 	socket := filepath.Join(s.dir, "state", "procman.sock")
 
 	require.NoError(t, os.Remove(socket))
-	require.NotContains(t, s.ok("status"), "no daemon", "it has the lock, and makes the socket again: that is waited for")
+	require.NotContains(t, s.ok("status"), "no daemon",
+		"it has the lock, and makes the socket again: that is waited for")
 	require.NoError(t, os.Remove(socket))
 	d.signal(syscall.SIGHUP)
 	s.eventually("it answers again", func() bool { return s.call("status", "a").code == 0 })
@@ -183,7 +192,8 @@ func TestASocketThatWasRemovedIsMadeAgain(t *testing.T) {
 	require.NoError(t, os.Remove(socket))
 	require.Zero(t, s.call("status", "a").code)
 
-	s.eventually("it is deleted", func() bool { return os.RemoveAll(filepath.Join(s.dir, "state")) == nil }) // while it is written to
+	// while it is written to
+	s.eventually("it is deleted", func() bool { return os.RemoveAll(filepath.Join(s.dir, "state")) == nil })
 	s.eventually("also with its directory", func() bool { return s.call("status", "a").code == 0 })
 	require.Equal(t, pid, s.instance("a").PID)
 	require.Equal(t, exitInUse, s.call("run").code, "and nobody else has that")
@@ -216,7 +226,8 @@ func TestAMissingEnvFileIsTheStartFaultOfItsInstanceAlone(t *testing.T) {
 	s.eventually("also by the next daemon", func() bool { return s.call("status", "a", "b").code == 0 })
 	require.Equal(t, pid, s.instance("a").PID)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
-	s.eventually("and not started again", func() bool { return strings.Contains(s.instance("a").Reason, "env file unusable") })
+	s.eventually("and not started again",
+		func() bool { return strings.Contains(s.instance("a").Reason, "env file unusable") })
 	require.NoError(t, os.WriteFile(secrets, []byte("SECRET=one-hunter22\n"), 0o600))
 	s.eventually("until the file is back", func() bool { return s.call("status", "a").code == 0 })
 }

@@ -17,8 +17,10 @@ import (
 // Everything procman says is searched for secrets: of a file, of a name that says so, and of the API.
 func TestNoSecretShowsInAnythingProcmanSays(t *testing.T) {
 	t.Parallel()
-	const fromFile, byName, token, older = "correct-horse-battery", "staple-of-my-table", "a-token-that-nobody-knows", "yesterdays-old-secret"
-	s := newSite(t, "log: {level: debug}\napi: {listen: '127.0.0.1:0', token_file: token}", "leaky: leak; env_file: leaky.env", "fine: serve")
+	const fromFile, byName, token, older = "correct-horse-battery", "staple-of-my-table", "a-token-that-nobody-knows",
+		"yesterdays-old-secret"
+	s := newSite(t, "log: {level: debug}\napi: {listen: '127.0.0.1:0', token_file: token}",
+		"leaky: leak; env_file: leaky.env", "fine: serve")
 	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "token"), []byte(token+"\n"), 0o600))
 	secret := func(value string) {
 		require.NoError(t, os.WriteFile(filepath.Join(s.dir, "leaky.env"), []byte("SECRET="+value+"\n"), 0o600))
@@ -52,8 +54,10 @@ func TestNoSecretShowsInAnythingProcmanSays(t *testing.T) {
 		return i.Run > 1 && i.LastProbe != nil && !i.LastProbe.OK
 	})
 	for _, args := range [][]string{
-		{"status"}, {"status", "-o", "wide"}, {"status", "-o", "json"}, {"why", "leaky"}, {"why", "leaky", "-o", "json"}, {"logs"}, {"logs", "leaky"}, {"logs", "leaky", "-o", "jsonl"},
-		{"events", "-o", "wide"}, {"events", "-o", "json"}, {"plan", "-o", "json"}, {"validate", "-v"}, {"doctor"}, {"doctor", "-o", "json"}, {"restart", "leaky", "--wait", "--timeout", "2s"},
+		{"status"}, {"status", "-o", "wide"}, {"status", "-o", "json"}, {"why", "leaky"},
+		{"why", "leaky", "-o", "json"}, {"logs"}, {"logs", "leaky"}, {"logs", "leaky", "-o", "jsonl"},
+		{"events", "-o", "wide"}, {"events", "-o", "json"}, {"plan", "-o", "json"}, {"validate", "-v"}, {"doctor"},
+		{"doctor", "-o", "json"}, {"restart", "leaky", "--wait", "--timeout", "2s"},
 		{"schema"}, {"-v", "version"},
 	} {
 		hear(args...)
@@ -65,7 +69,8 @@ func TestNoSecretShowsInAnythingProcmanSays(t *testing.T) {
 		strings.Replace(named, "API_TOKEN: "+byName+"}", "API_TOKEN: "+byName, 1),
 		strings.Replace(named, "env_file: leaky.env", "env_file: procman.yaml", 1),
 		strings.Replace(named, "token_file: token", "token_file: leaky.env", 1),
-		strings.Replace(named, "api: {listen: '127.0.0.1:0', token_file: token}", "api: {listen: '127.0.0.1:0', token: "+token+"}", 1),
+		strings.Replace(named, "api: {listen: '127.0.0.1:0', token_file: token}",
+			"api: {listen: '127.0.0.1:0', token: "+token+"}", 1),
 	} {
 		require.NotEqual(t, named, broken, n)
 		require.NoError(t, os.WriteFile(next, []byte(broken), 0o600))
@@ -81,15 +86,16 @@ func TestNoSecretShowsInAnythingProcmanSays(t *testing.T) {
 	hear("status")
 	hear("status", "-o", "json")
 	said["the daemon's log"] = d.log.String()
-	require.NoError(t, filepath.WalkDir(filepath.Join(s.dir, "state"), func(path string, e fs.DirEntry, err error) error {
-		// The instance's own files are its own.
-		if err != nil || !e.Type().IsRegular() || e.Name() == "stdout.log" || e.Name() == "stderr.log" {
+	require.NoError(t, filepath.WalkDir(filepath.Join(s.dir, "state"),
+		func(path string, e fs.DirEntry, err error) error {
+			// The instance's own files are its own.
+			if err != nil || !e.Type().IsRegular() || e.Name() == "stdout.log" || e.Name() == "stderr.log" {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			said[path] = string(text)
 			return err
-		}
-		text, err := os.ReadFile(path)
-		said[path] = string(text)
-		return err
-	}))
+		}))
 
 	for where, text := range said {
 		for _, value := range []string{fromFile, byName, token, older} {
@@ -121,7 +127,8 @@ func TestASecretShowsNowhere(t *testing.T) {
 	s.ok("reload")
 	s.eventually("the new one tells", func() bool { return strings.Count(s.ok("logs", "a"), "the secret is ***") == 2 })
 	s.eventually("the log has both", func() bool { return strings.Count(d.log.String(), `the secret is ***`) == 2 })
-	for _, text := range []string{s.ok("logs", "a"), s.ok("logs", "a", "-o", "jsonl"), s.ok("status", "-o", "json"), d.log.String()} {
+	for _, text := range []string{s.ok("logs", "a"), s.ok("logs", "a", "-o", "jsonl"), s.ok("status", "-o", "json"),
+		d.log.String()} {
 		require.NotContains(t, text, secret)
 		require.NotContains(t, text, "another-secret")
 	}
@@ -148,7 +155,8 @@ func TestTheSecretsOfADaemonThatWasKilledAreMaskedByTheNext(t *testing.T) {
 	env("another-secret")
 	d = s.run()
 	s.eventually("the new one tells", func() bool { return strings.Count(s.ok("logs", "a"), "the secret is ***") == 2 })
-	for _, text := range []string{s.ok("logs", "a"), s.ok("logs", "a", "-o", "jsonl"), s.ok("why", "a"), d.log.String()} {
+	for _, text := range []string{s.ok("logs", "a"), s.ok("logs", "a", "-o", "jsonl"), s.ok("why", "a"),
+		d.log.String()} {
 		require.NotContains(t, text, secret)
 		require.NotContains(t, text, "another-secret")
 	}

@@ -16,8 +16,8 @@ import (
 	"procman/supervisor/fleet/leash"
 )
 
-// guard is the hidden command `procman leash`, which the daemon of a fleet's host starts. It has no part in what the other
-// commands have: it lives for as long as the host does, and should be small.
+// guard is the hidden command `procman leash`, which the daemon of a fleet's host starts. It has no part in what the
+// other commands have: it lives for as long as the host does, and should be small.
 func guard(args []string, stderr io.Writer) int {
 	flags := flag.NewFlagSet(leash.Command, flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -45,8 +45,8 @@ func guard(args []string, stderr io.Writer) int {
 	return 0
 }
 
-// hurry has the host run this process before others, if it may have that: it sleeps nearly always, and what it is late by on a
-// busy host is taken from what is left until others start what runs here.
+// hurry has the host run this process before others, if it may have that: it sleeps nearly always, and what it is late
+// by on a busy host is taken from what is left until others start what runs here.
 func hurry() {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {

@@ -26,7 +26,8 @@ func TestTheHiddenCommandGuardsADirectoryUntilItIsDismissed(t *testing.T) {
 	require.NoError(t, err)
 	defer g.Close()
 	now := time.Duration(leash.Now())
-	r := member.Record{Boot: g.Boot(), Lease: 1, Incarnation: "i", TTL: time.Hour, Renewed: now, KillAt: now + time.Hour, Deadline: now + time.Hour}
+	r := member.Record{Boot: g.Boot(), Lease: 1, Incarnation: "i", TTL: time.Hour, Renewed: now,
+		KillAt: now + time.Hour, Deadline: now + time.Hour}
 	require.NoError(t, g.Write(r))
 	gone := make(chan string, 1)
 	require.NoError(t, g.Ensure(func(why string) { gone <- why }))
@@ -68,13 +69,15 @@ func TestTheDoctorLooksAtTheLeashOfAHostThatIsOfAFleet(t *testing.T) {
 	require.NoError(t, err)
 	defer g.Close()
 	now := time.Duration(leash.Now())
-	require.NoError(t, g.Write(member.Record{Boot: g.Boot(), TTL: time.Hour, Renewed: now, KillAt: now + time.Hour, Deadline: now + time.Hour}))
+	require.NoError(t, g.Write(member.Record{Boot: g.Boot(), TTL: time.Hour, Renewed: now, KillAt: now + time.Hour,
+		Deadline: now + time.Hour}))
 	require.NoError(t, g.Fence("x", leash.Mark{Epoch: 1}))
 	app := messages.AppInstance{InstanceID: "x", Executable: "/bin/sleep", Args: []string{"1000"}}
 	x, err := spawner.Spawn(t.Context(), messages.Launch{App: app, Run: 1, Port: s.first})
 	require.NoError(t, err)
 	defer func() { _ = syscall.Kill(x.PID(), syscall.SIGKILL) }()
-	require.NoError(t, spawner.Remember(messages.Memory{ID: "x", Run: 1, Stop: messages.StopPolicy{Grace: 10 * time.Second}}))
+	require.NoError(t, spawner.Remember(messages.Memory{ID: "x",
+		Run: 1, Stop: messages.StopPolicy{Grace: 10 * time.Second}}))
 	none := s.findings()
 	require.Equal(t, doctor.Fault, none["leash"].Verdict)
 	require.Contains(t, none["leash"].What, "none; fenced and running: x")

@@ -17,7 +17,8 @@ func TestEveryCommandHasAManualPageThatManIsPleasedWith(t *testing.T) {
 	real(t)
 	dir := t.TempDir()
 	var stderr strings.Builder
-	require.Zero(t, Main([]string{"man", dir}, os.Stdout, &stderr, func(string) string { return "" }, nil), stderr.String())
+	require.Zero(t, Main([]string{"man", dir}, os.Stdout, &stderr, func(string) string { return "" }, nil),
+		stderr.String())
 	root := (&app{Options: daemon.Options{Env: os.Getenv}}).root()
 	for _, cmd := range root.Commands() {
 		page := filepath.Join(dir, "procman-"+cmd.Name()+".1")
@@ -58,7 +59,8 @@ func TestTheSameProgramWritesTheSamePages(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(two, "procman-run.1"))
 	require.NoError(t, err)
 	require.Equal(t, string(a), string(b))
-	require.NotZero(t, Main([]string{"man", filepath.Join(one, "nowhere")}, os.Stdout, os.Stderr, func(string) string { return "" }, nil))
+	require.NotZero(t, Main([]string{"man", filepath.Join(one, "nowhere")}, os.Stdout, os.Stderr,
+		func(string) string { return "" }, nil))
 }
 
 func TestTheCompletionScriptsAreAcceptedByTheirShells(t *testing.T) {

@@ -30,7 +30,8 @@ func TestTheServiceManagerIsToldOfTheStartEachReloadAndTheEnd(t *testing.T) {
 	require.Equal(t, "2 of 2 instances healthy", m.reloads(d))
 	s.write("nonsense: 1", "a: serve", "b: serve")
 	status := m.reloads(d)
-	require.Contains(t, status, "2 of 2 instances healthy; configuration rejected, the last good one is in force: "+s.config+":5:1: ")
+	require.Contains(t, status, "2 of 2 instances healthy; configuration rejected, the last good one is in force: "+
+		s.config+":5:1: ")
 	require.Equal(t, status, m.reloads(d), "and again")
 	s.write("", "a: serve", "b: serve", "c: serve")
 	require.NotContains(t, m.reloads(d), "rejected")
@@ -63,7 +64,8 @@ func TestAnUpgradeIsAReloadForTheServiceManagerAndTheStoreDoesNotGrow(t *testing
 		from := m.now()
 		install(t, path, binary)
 		s.ok("upgrade")
-		require.Contains(t, field(m.await(from, "RELOADING", "1").state, "STATUS"), "making room for the binary on disk")
+		require.Contains(t, field(m.await(from, "RELOADING", "1").state, "STATUS"),
+			"making room for the binary on disk")
 		require.NotEmpty(t, field(m.await(from, "RELOADING", "1").state, "MONOTONIC_USEC"))
 		m.await(from, "READY", "1")
 		m.await(from, "WATCHDOG", "1")
@@ -139,12 +141,15 @@ func TestTheUnitsKeepInstancesAliveOverWhateverBecomesOfTheDaemon(t *testing.T) 
 	t.Parallel()
 	for _, u := range units(t) {
 		for key, value := range map[string]string{
-			"Type": "notify-reload", "KillMode": "process", "OOMPolicy": "continue", "Restart": "always", "RestartPreventExitStatus": "0",
-			"FileDescriptorStorePreserve": "yes", "StartLimitIntervalSec": "0", "TimeoutStartFailureMode": "abort", "TasksMax": "infinity",
+			"Type": "notify-reload", "KillMode": "process", "OOMPolicy": "continue", "Restart": "always",
+			"RestartPreventExitStatus":    "0",
+			"FileDescriptorStorePreserve": "yes", "StartLimitIntervalSec": "0", "TimeoutStartFailureMode": "abort",
+			"TasksMax": "infinity",
 		} {
 			require.Equal(t, value, u.value(key), "%s: %s", u.path, key)
 		}
-		for _, key := range []string{"ExecReload", "ExecStop", "PrivateTmp", "ProtectSystem", "ProtectHome", "PrivateDevices", "DynamicUser",
+		for _, key := range []string{"ExecReload", "ExecStop", "PrivateTmp", "ProtectSystem", "ProtectHome",
+			"PrivateDevices", "DynamicUser",
 			"ProtectProc", "MemoryDenyWriteExecute", "PIDFile", "RemainAfterExit"} {
 			require.Empty(t, u.value(key), "%s: %s", u.path, key)
 		}

@@ -24,8 +24,8 @@ type unsupervised struct {
 	Instances  []messages.Status `json:"instances"`
 }
 
-// offline shows the instances that were asked for as the records and /proc tell of them, and returns why no daemon could
-// be asked. The picture is an extra: the daemon is what is missing, whatever it shows.
+// offline shows the instances that were asked for as the records and /proc tell of them, and returns why no daemon
+// could be asked. The picture is an extra: the daemon is what is missing, whatever it shows.
 func (a *app) offline(ctx context.Context, args []string, why error, to io.Writer) error {
 	statuses, owner, err := a.look(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -56,8 +56,8 @@ func (a *app) showOffline(to io.Writer, statuses []messages.Status, supervised b
 	return writeDocument(to, unsupervised{Schema: api.Schema, Supervised: supervised, Instances: statuses})
 }
 
-// look returns the instances of which there are records or processes, and the process that has the state directory, though it
-// does not answer; 0: none.
+// look returns the instances of which there are records or processes, and the process that has the state directory,
+// though it does not answer; 0: none.
 func (a *app) look(ctx context.Context) (_ []messages.Status, owner int, _ error) {
 	quiet := a.silently()
 	at, err := quiet.place()

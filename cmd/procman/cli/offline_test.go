@@ -33,13 +33,15 @@ func TestWithoutADaemonStatusShowsWhatRunsOn(t *testing.T) {
 	require.Equal(t, exitUnreachable, r.code)
 	require.Contains(t, r.stderr, filepath.Join(s.dir, "state", "procman.sock"))
 	require.Contains(t, r.stderr, "`procman run -c "+s.config+"` starts one")
-	require.Regexp(t, `(?m)^guestbook +running +unknown +\d+ +\d+ +0 +\d+s +unsupervised: no daemon; the process runs on$`, r.stdout)
+	require.Regexp(t,
+		`(?m)^guestbook +running +unknown +\d+ +\d+ +0 +\d+s +unsupervised: no daemon; the process runs on$`, r.stdout)
 	require.Regexp(t, `(?m)^held +stopped +unknown +- +- .*held: stopped by .+ at `, r.stdout)
 
 	for n, after := range s.unsupervised(t).Instances {
 		b := before[n]
 		require.Equal(t, []any{b.ID, b.Phase, b.PID, b.Port, b.Run, b.Restarts, b.Held, b.WasmPath, b.DbName},
-			[]any{after.ID, after.Phase, after.PID, after.Port, after.Run, after.Restarts, after.Held, after.WasmPath, after.DbName})
+			[]any{after.ID, after.Phase, after.PID, after.Port, after.Run, after.Restarts, after.Held, after.WasmPath,
+				after.DbName})
 		require.Equal(t, messages.HealthUnknown, after.Health)
 	}
 	counter := s.unsupervised(t, "counter").Instances

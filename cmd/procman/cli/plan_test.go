@@ -49,7 +49,8 @@ func TestPlanSaysWhatAReloadWouldDoAndDoesNothing(t *testing.T) {
 	require.Equal(t, next.config, p.Config)
 	require.Equal(t, []string{"log.level"}, p.Daemon)
 	require.Len(t, p.Changes, 5)
-	require.Equal(t, messages.Change{ID: "b", Kind: messages.ChangeStop, Why: "no longer in the file", Fields: []messages.FieldChange{}}, p.Changes[1])
+	require.Equal(t, messages.Change{ID: "b", Kind: messages.ChangeStop, Why: "no longer in the file",
+		Fields: []messages.FieldChange{}}, p.Changes[1])
 	require.NotContains(t, r.stdout, "correct-horse")
 
 	require.NoError(t, os.WriteFile(next.config, []byte("state_dir: state\nbogus: 1\ninstances: []\n"), 0o600))

@@ -95,5 +95,6 @@ func TestTheRangeOfPortsIsAppliedLiveAndAChangedPortIsTold(t *testing.T) {
 
 	// What cannot be applied live is named.
 	s.edit("health:", "log: {level: debug}\nhealth:")
-	require.Equal(t, "reloaded, 2 instances; not applied, because only a new daemon can: log.level (`procman plan` says how)\n", s.ok("reload"))
+	require.Equal(t, "reloaded, 2 instances; not applied, because only a new daemon can: log.level (`procman plan` "+
+		"says how)\n", s.ok("reload"))
 }

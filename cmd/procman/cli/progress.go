@@ -10,8 +10,8 @@ import (
 	"procman/messages"
 )
 
-// progress is one line on stderr that tells a person how far a command is that takes long. Elsewhere than on a terminal,
-// with --quiet, and for a program, nothing is drawn.
+// progress is one line on stderr that tells a person how far a command is that takes long. Elsewhere than on a
+// terminal, with --quiet, and for a program, nothing is drawn.
 type progress struct {
 	bar *progressbar.ProgressBar
 	mu  sync.Mutex
@@ -28,15 +28,16 @@ type progress struct {
 // progressEvery is how often it is drawn; what takes less than that draws nothing.
 const progressEvery = 250 * time.Millisecond
 
-// progress begins the line for so many instances that are to reach the goal, or, without instances, for what goes on. It is
-// drawn until Close.
+// progress begins the line for so many instances that are to reach the goal, or, without instances, for what goes on.
+// It is drawn until Close.
 func (a *app) progress(total int, goal string) *progress {
 	p := &progress{since: time.Now(), total: total, goal: goal, begun: map[messages.InstanceID]time.Time{}}
 	if a.Quiet || a.output.json() || a.Env("TERM") == "dumb" || !isTerminal(a.Stderr) {
 		return p
 	}
 	p.bar = progressbar.NewOptions(max(total, 1), progressbar.OptionSetWriter(a.Stderr), progressbar.OptionSetWidth(12),
-		progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false), progressbar.OptionUseANSICodes(true),
+		progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
+		progressbar.OptionUseANSICodes(true),
 		progressbar.OptionEnableColorCodes(false), progressbar.OptionSetTheme(progressbar.ThemeASCII))
 	p.end, p.ended = make(chan struct{}), make(chan struct{})
 	go p.run()
@@ -58,7 +59,8 @@ func (p *progress) run() {
 				p.bar.ChangeMax(most)
 			}
 			p.bar.Describe(text)
-			_ = p.bar.Set(min(done, most-1)) // the last step would end the line; a terminal that is gone is nobody's loss
+			// the last step would end the line; a terminal that is gone is nobody's loss
+			_ = p.bar.Set(min(done, most-1))
 			drawn = true
 		case <-p.end:
 			if drawn {

@@ -43,14 +43,15 @@ func openTerminal(t *testing.T) (slave *os.File, seen *fake.Journal, closed chan
 	return slave, seen, closed
 }
 
-// onTerminal runs the real program with its stderr on a terminal of its own, and returns what was seen there until it ended. If
-// there is something to be done as soon as something is seen, it is.
+// onTerminal runs the real program with its stderr on a terminal of its own, and returns what was seen there until it
+// ended. If there is something to be done as soon as something is seen, it is.
 func (s *site) onTerminal(args ...string) (code int, stdout, seen string) {
 	s.t.Helper()
 	return s.onTerminalUntil(nil, nil, args...)
 }
 
-func (s *site) onTerminalUntil(sees func(seen string) bool, then func(), args ...string) (code int, stdout, seen string) {
+func (s *site) onTerminalUntil(sees func(seen string) bool, then func(), args ...string) (code int,
+	stdout, seen string) {
 	s.t.Helper()
 	slave, screen, closed := openTerminal(s.t)
 	cmd := exec.Command(binary, append([]string{"-c", s.config}, args...)...)
@@ -114,7 +115,8 @@ func TestOnATerminalEveryCommandThatTakesLongDrawsItsLine(t *testing.T) {
 	// The new daemon comes when it was seen that it is waited for.
 	goes := filepath.Join(s.dir, "goes")
 	slow := filepath.Join(s.dir, "slow")
-	require.NoError(t, os.WriteFile(slow, []byte("#!/bin/sh\n[ \"$1\" = preflight ] || while [ ! -e "+goes+" ]; do sleep 0.05; done\nexec "+binary+" \"$@\"\n"), 0o700))
+	require.NoError(t, os.WriteFile(slow, []byte("#!/bin/sh\n[ \"$1\" = preflight ] || while [ ! -e "+
+		goes+" ]; do sleep 0.05; done\nexec "+binary+" \"$@\"\n"), 0o700))
 	install(t, path, slow)
 	code, stdout, seen := s.onTerminalUntil(
 		func(seen string) bool { return strings.Contains(seen, "the new daemon takes over, ") },
@@ -134,11 +136,14 @@ func TestOnATerminalAListOfAFleetThatIsAppliedDrawsItsLine(t *testing.T) {
 	var stdout bytes.Buffer
 	ended := make(chan int, 1)
 	go func() {
-		code := Main([]string{"--socket", socket, "fleet", "apply", "-f", list}, &stdout, slave, func(string) string { return "" }, nil)
+		code := Main([]string{"--socket", socket, "fleet", "apply", "-f", list}, &stdout,
+			slave, func(string) string { return "" }, nil)
 		_ = slave.Close() // nobody else has it
 		ended <- code
 	}()
-	require.Eventually(t, func() bool { return strings.Contains(screen.String(), "the list of 2 instances is applied, ") }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t,
+		func() bool { return strings.Contains(screen.String(), "the list of 2 instances is applied, ") }, time.Minute,
+		10*time.Millisecond)
 	close(f.slow)
 	require.Zero(t, <-ended)
 	<-closed

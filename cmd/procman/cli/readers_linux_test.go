@@ -53,7 +53,8 @@ func TestHundredsOfReadersDisturbNobody(t *testing.T) {
 			first := sync.OnceFunc(heard.Done)
 			defer first() // who hears nothing is broken, and waited for by nobody
 			last := 0
-			for line, err := range c.Logs(ctx, messages.OutputQuery{ID: "loud", Stream: messages.Stdout, Lines: 1, Follow: true}) {
+			for line, err := range c.Logs(ctx, messages.OutputQuery{ID: "loud", Stream: messages.Stdout, Lines: 1,
+				Follow: true}) {
 				var n int
 				if err != nil {
 					broken.Add(1)
@@ -109,7 +110,8 @@ func TestHundredsOfReadersDisturbNobody(t *testing.T) {
 	cancel()
 	readers.Wait()
 	require.Zero(t, broken.Load(), "no gap, no error")
-	t.Logf("%d lines and %d events read; 5 restarts took %v; the daemon's memory: %d MiB before, %d MiB with 200 readers, %d MiB after",
+	t.Logf("%d lines and %d events read; 5 restarts took %v; the daemon's memory: %d MiB before, %d MiB with 200 "+
+		"readers, %d MiB after",
 		lines.Load(), events.Load(), took, before, during, resident(t, d.cmd.Process.Pid))
 	require.Less(t, during, before+100)
 }

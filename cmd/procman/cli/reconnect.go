@@ -13,19 +13,20 @@ import (
 // reconnectEvery is how often a daemon that does not answer is tried again.
 const reconnectEvery = 250 * time.Millisecond
 
-// reconnect is the loop of whatever goes on while the daemon is away, for that may be restarted or upgraded. Several may run in
-// it at once.
+// reconnect is the loop of whatever goes on while the daemon is away, for that may be restarted or upgraded. Several
+// may run in it at once.
 type reconnect struct {
 	*app
 	every time.Duration
-	lost  func(why error) error // called after each try that failed, and ends the loop by an error; nil: it is said once
+	// called after each try that failed, and ends the loop by an error; nil: it is said once
+	lost func(why error) error
 
 	mu      sync.Mutex
 	waiting int // those that wait for the daemon
 }
 
-// run calls try until that returns nil, or an error by which the daemon is not away. try calls heard when the daemon answers;
-// known says that it has answered already.
+// run calls try until that returns nil, or an error by which the daemon is not away. try calls heard when the daemon
+// answers; known says that it has answered already.
 func (r *reconnect) run(ctx context.Context, known bool, try func(heard func()) error) error {
 	heard, away := false, false
 	for {
@@ -66,9 +67,10 @@ func (r *reconnect) wait(more int) {
 	}
 }
 
-// transient reports whether a daemon may give later what it does not give now. One that was never there is not waited for, and
-// one that never gave anything, and says no, means it.
+// transient reports whether a daemon may give later what it does not give now. One that was never there is not waited
+// for, and one that never gave anything, and says no, means it.
 func transient(err error, known, heard bool) bool {
 	var no *api.Error
-	return known && errors.Is(err, api.ErrUnreachable) || heard && errors.As(err, &no) && no.Status == http.StatusServiceUnavailable
+	return known && errors.Is(err, api.ErrUnreachable) || heard && errors.As(err, &no) &&
+		no.Status == http.StatusServiceUnavailable
 }

@@ -26,8 +26,8 @@ type tally struct {
 	newest, missing int // the newest number, and how many before it were not shown
 }
 
-// TestFollowingOutlivesTheDaemonAndLosesNothing kills the daemon three times under two instances that count, fast enough for
-// their files to lose their heads again and again.
+// TestFollowingOutlivesTheDaemonAndLosesNothing kills the daemon three times under two instances that count, fast
+// enough for their files to lose their heads again and again.
 func TestFollowingOutlivesTheDaemonAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "output: {max_size: 64KiB, forward: false}", "a: count", "long: count")
@@ -50,7 +50,8 @@ func TestFollowingOutlivesTheDaemonAndLosesNothing(t *testing.T) {
 				continue
 			}
 			var i int
-			if n, _ := fmt.Sscanf(text, "line %d ", &i); n != 1 || all[id] == nil || counted(i) != text || i <= all[id].newest {
+			if n, _ := fmt.Sscanf(text, "line %d ", &i); n != 1 || all[id] == nil || counted(i) != text ||
+				i <= all[id].newest {
 				select {
 				case problem <- lines.Text():
 				default:
@@ -108,7 +109,8 @@ func TestFollowingOutlivesTheDaemonAndLosesNothing(t *testing.T) {
 	require.LessOrEqual(t, waits, 3, "once for each time")
 	for id, c := range all {
 		gone := c.missing * (len(counted(1)) + 1)
-		// What went between the start of the command and its first line is told too, and no line shows how much that was.
+		// What went between the start of the command and its first line is told too, and no line shows how much that
+		// was.
 		sum, before := told[strings.TrimSpace(id)+":"], first[strings.TrimSpace(id)+":"]
 		require.Contains(t, []int{sum, sum - before}, gone, "what is missing of %s is told, to the byte", id)
 		t.Logf("%s: %d lines, %d of them gone, as was said", id, c.newest, c.missing)
@@ -124,10 +126,14 @@ func TestAnInstanceThatLeavesTheListEndsItsPartOnly(t *testing.T) {
 	var out, diagnostics fake.Journal
 	cmd.Stdout, cmd.Stderr = &out, &diagnostics
 	require.NoError(t, cmd.Start())
-	s.eventually("both", func() bool { return strings.Contains(out.String(), "a | ") && strings.Contains(out.String(), "b | ") })
+	s.eventually("both",
+		func() bool { return strings.Contains(out.String(), "a | ") && strings.Contains(out.String(), "b | ") })
 	s.write("", "b: count")
 	s.ok("reload")
-	s.eventually("a has left", func() bool { return diagnostics.String() == "procman: a: it is not in the list any more\n" })
+	s.eventually("a has left", func() bool {
+		return diagnostics.String() == "procman: a: it is not in the list any "+
+			"more\n"
+	})
 	n := len(out.String())
 	s.eventually("b goes on", func() bool { return len(out.String()) > n })
 	s.write("")

@@ -15,8 +15,9 @@ import (
 	"procman/supervisor/explain"
 )
 
-// Without a daemon its files are still there, and just then they are wanted. These are the commands that read them; as with
-// status, the exit code is that of a daemon that cannot be reached, and stderr says where what is shown comes from.
+// Without a daemon its files are still there, and just then they are wanted. These are the commands that read them; as
+// with status, the exit code is that of a daemon that cannot be reached, and stderr says where what is shown comes
+// from.
 
 // kept is what daemons have left in a state directory.
 type keptFiles struct {
@@ -144,7 +145,8 @@ func (k *keptFiles) why(ctx context.Context, s messages.Status) api.Why {
 		Verdict: explain.UnwatchedVerdict(s)}
 	tail := func(stream messages.Stream, lines int, earlier bool) []messages.OutputLine {
 		list := []messages.OutputLine{}
-		for line, err := range k.outputs.Read(ctx, messages.OutputQuery{ID: s.ID, Stream: stream, Lines: lines, Earlier: earlier, Lone: true}) {
+		for line, err := range k.outputs.Read(ctx, messages.OutputQuery{ID: s.ID, Stream: stream, Lines: lines,
+			Earlier: earlier, Lone: true}) {
 			if err != nil {
 				w.Missing = append(w.Missing, string(stream)+": "+err.Error())
 				break

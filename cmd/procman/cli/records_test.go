@@ -27,7 +27,8 @@ func TestWithoutADaemonTheFilesAreRead(t *testing.T) {
 	s.ok("start", "a", "--wait")
 	s.eventually("b has failed", func() bool { return s.instance("b").ConsecutiveFailures > 0 })
 	s.eventually("that is on record", func() bool { return len(s.events(messages.InstanceExited)) > 0 })
-	s.eventually("traces are kept", func() bool { _, err := os.Stat(filepath.Join(s.dir, "state", "traces.json")); return err == nil })
+	s.eventually("traces are kept",
+		func() bool { _, err := os.Stat(filepath.Join(s.dir, "state", "traces.json")); return err == nil })
 	require.NoError(t, d.cmd.Process.Kill())
 	<-d.done
 	require.NoError(t, os.Remove(env)) // the secret is nowhere but in the output
@@ -36,7 +37,8 @@ func TestWithoutADaemonTheFilesAreRead(t *testing.T) {
 		t.Helper()
 		r := s.call(args...)
 		require.Equal(t, exitUnreachable, r.code, "%v: %s", args, r.stderr)
-		require.Contains(t, r.stderr, "no daemon answers; what is shown is from the files in "+filepath.Join(s.dir, "state"))
+		require.Contains(t, r.stderr, "no daemon answers; what is shown is from the files in "+
+			filepath.Join(s.dir, "state"))
 		require.Contains(t, r.stderr, "the daemon cannot be reached")
 		require.NotContains(t, r.stdout, "correct-horse")
 		return r.stdout

@@ -61,11 +61,13 @@ func TestHalfAFileStopsNothing(t *testing.T) {
 	<-d.done
 	d = s.run()
 	require.Equal(t, before, pids(), "after a crash")
-	s.eventually("a warning of the new one", func() bool { return strings.Contains(s.instance("b").Reason, "`procman reload` confirms") })
+	s.eventually("a warning of the new one",
+		func() bool { return strings.Contains(s.instance("b").Reason, "`procman reload` confirms") })
 
 	// What it gained meanwhile is in force as well, and a daemon that comes then does not take it for gone.
 	c := string(text[strings.Index(string(text), "  - id: c"):])
-	require.NoError(t, os.WriteFile(s.config, []byte(string(text[:at])+strings.NewReplacer("id: c", "id: d", "c.db", "d.db").Replace(c)), 0o600))
+	require.NoError(t, os.WriteFile(s.config, []byte(string(text[:at])+
+		strings.NewReplacer("id: c", "id: d", "c.db", "d.db").Replace(c)), 0o600))
 	s.eventually("d to run", func() bool { return pids()["d"] > 0 })
 	before = pids()
 	require.Eventually(t, func() bool {

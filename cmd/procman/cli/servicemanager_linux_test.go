@@ -98,7 +98,8 @@ func (m *serviceManager) hear(state string, files []*os.File) {
 		}
 		for _, k := range m.kept {
 			// The same open file is kept once, as systemd does it; another one under the same name is kept beside it.
-			if same, err := unix.FcntlInt(k.file.Fd(), unix.F_DUPFD_QUERY, int(files[0].Fd())); err == nil && same == 1 {
+			if same, err := unix.FcntlInt(k.file.Fd(), unix.F_DUPFD_QUERY, int(files[0].Fd())); err == nil &&
+				same == 1 {
 				_ = files[0].Close()
 				return
 			}
@@ -193,16 +194,18 @@ func (m *serviceManager) starts(cmd *exec.Cmd) {
 		names = append(names, k.name)
 		cmd.ExtraFiles = append(cmd.ExtraFiles, m.copied(k.file))
 	}
-	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.socket, fmt.Sprintf("LISTEN_FDS=%d", len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.socket, fmt.Sprintf("LISTEN_FDS=%d", len(names)),
+		"LISTEN_FDNAMES="+strings.Join(names, ":"))
 	if m.watchdog > 0 {
 		cmd.Env = append(cmd.Env, fmt.Sprintf("WATCHDOG_USEC=%d", m.watchdog.Microseconds()))
 	}
-	cmd.Args = append([]string{"/bin/sh", "-c", `LISTEN_PID=$$ WATCHDOG_PID=$$ exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+	cmd.Args = append([]string{"/bin/sh", "-c", `LISTEN_PID=$$ WATCHDOG_PID=$$ exec "$0" "$@"`, cmd.Path},
+		cmd.Args[1:]...)
 	cmd.Path = "/bin/sh"
 }
 
-// reloads does what `systemctl reload` does with Type=notify-reload: HUP, a RELOADING that is newer, READY. It returns the
-// status at the end.
+// reloads does what `systemctl reload` does with Type=notify-reload: HUP, a RELOADING that is newer, READY. It returns
+// the status at the end.
 func (m *serviceManager) reloads(d *running) string {
 	m.t.Helper()
 	var clock unix.Timespec

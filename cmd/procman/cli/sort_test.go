@@ -20,7 +20,8 @@ func TestAStatusIsSortedByWhatIsMostAndWhoIsNotKnownComesLast(t *testing.T) {
 			{ID: "d", StartedAt: &long, Use: &messages.Use{CPU: 10, Memory: 20 << 30}},
 		}
 	}
-	for by, want := range map[string]string{byCPU: "bcda", byMemory: "dbca", byRestarts: "abcd", byID: "abcd", "": "cabd"} {
+	for by, want := range map[string]string{byCPU: "bcda", byMemory: "dbca", byRestarts: "abcd", byID: "abcd",
+		"": "cabd"} {
 		list, got := all(), ""
 		order(list, by, now)
 		for _, s := range list {
@@ -29,7 +30,9 @@ func TestAStatusIsSortedByWhatIsMostAndWhoIsNotKnownComesLast(t *testing.T) {
 		require.Equal(t, want, got, by)
 	}
 	list := all()
-	require.Equal(t, []string{"10.0%", "", "50.0%"}, []string{cpuCell(list[0], now), cpuCell(list[1], now), cpuCell(list[2], now)})
+	require.Equal(t, []string{"10.0%", "", "50.0%"},
+		[]string{cpuCell(list[0], now), cpuCell(list[1], now), cpuCell(list[2], now)})
 	require.Equal(t, []string{"3072KiB", "", "2048MiB", "20.0GiB"},
-		[]string{memoryCell(list[0], now), memoryCell(list[1], now), memoryCell(list[2], now), memoryCell(list[3], now)})
+		[]string{memoryCell(list[0], now), memoryCell(list[1], now), memoryCell(list[2], now),
+			memoryCell(list[3], now)})
 }

@@ -19,8 +19,8 @@ import (
 	"procman/test/fake"
 )
 
-// story is what a person types in two directories, and what comes of it. What the program prints is compared as a whole, so that
-// there is no sentence of it that nobody has compared with the truth.
+// story is what a person types in two directories, and what comes of it. What the program prints is compared as a
+// whole, so that there is no sentence of it that nobody has compared with the truth.
 type story struct {
 	t       *testing.T
 	program string
@@ -123,8 +123,8 @@ func combined(t *testing.T, cmd *exec.Cmd) []byte {
 
 const statusHead = "ID PHASE HEALTH PID PORT RESTARTS UPTIME REASON"
 
-// Two projects of one user, a release that is moved, a socket that is removed, a file that is broken and a crash (F110, F111,
-// F113, F114). With -v it is printed.
+// Two projects of one user, a release that is moved, a socket that is removed, a file that is broken and a crash (F110,
+// F111, F113, F114). With -v it is printed.
 func TestInAWholeStoryEverySentenceIsTrueAndEveryAdviceHelps(t *testing.T) {
 	t.Parallel()
 	one, two := newSite(t, "", "a: serve"), newSite(t, "", "b: serve")
@@ -147,9 +147,12 @@ func TestInAWholeStoryEverySentenceIsTrueAndEveryAdviceHelps(t *testing.T) {
 	y.says(one, "status", 0, row(statusHead, "a", "running", "healthy", a, port, 0, `\d+s`), "")
 
 	y.happens("another project of the same user, and none of them says state_dir")
-	y.says(two, "status", exitUnreachable, "", fmt.Sprintf("procman: the daemon that answers here, pid %d, runs by %s, not by %s; nothing was asked of it. "+
-		"Set state_dir in one of the two, or name the daemon that is meant: --socket %s\n", daemon, one.config, two.config, socket))
-	y.says(two, "run", exitInUse, "", fmt.Sprintf("procman: another manager uses the state directory: %s is held by process %d; it runs by %s. "+
+	y.says(two, "status", exitUnreachable, "", fmt.Sprintf("procman: the daemon that answers here, pid %d, runs by "+
+		"%s, not by %s; nothing was asked of it. "+
+		"Set state_dir in one of the two, or name the daemon that is meant: --socket %s\n", daemon, one.config,
+		two.config, socket))
+	y.says(two, "run", exitInUse, "", fmt.Sprintf("procman: another manager uses the state directory: %s is held by "+
+		"process %d; it runs by %s. "+
 		"Set state_dir in %s to a directory of its own\n", state, daemon, one.config, two.config))
 	y.says(two, "status --socket "+socket, 0, row(statusHead, "a", "running", "healthy", a, port, 0, `\d+s`), "")
 	two.write("", "b: serve")
@@ -162,7 +165,8 @@ func TestInAWholeStoryEverySentenceIsTrueAndEveryAdviceHelps(t *testing.T) {
 	y.happens("a new release; the old one is removed")
 	point("../2/procman")
 	require.NoError(t, os.RemoveAll(filepath.Dir(release("1"))))
-	y.says(one, "upgrade", 0, fmt.Sprintf(`^the daemon, pid %d, was \S+ and is \S+; it executed %s\n`, daemon, regexp.QuoteMeta(release("2"))), "")
+	y.says(one, "upgrade", 0, fmt.Sprintf(`^the daemon, pid %d, was \S+ and is \S+; it executed %s\n`, daemon,
+		regexp.QuoteMeta(release("2"))), "")
 	require.Equal(t, release("2"), running1(t, daemon))
 	require.Equal(t, []int{a}, one.living())
 
@@ -176,38 +180,46 @@ func TestInAWholeStoryEverySentenceIsTrueAndEveryAdviceHelps(t *testing.T) {
 	require.NoError(t, os.WriteFile(one.config, []byte("instances:\n  - {id: a\n"), 0o600))
 	y.happens("an edit breaks the file")
 	fault := "procman.yaml:2:5: not YAML: could not find flow mapping end token '}'"
-	shown, broken := "\n  - {id: a\n    ^\n", "procman: the configuration is broken, `procman validate` says where: "+fault+"\n"
-	instead := fmt.Sprintf("procman: the configuration %s is not in force, the last good one is: %s/%s\n", one.config, one.dir, fault)
+	shown, broken := "\n  - {id: a\n    ^\n", "procman: the configuration is broken, `procman validate` says where: "+
+		fault+"\n"
+	instead := fmt.Sprintf("procman: the configuration %s is not in force, the last good one is: %s/%s\n", one.config,
+		one.dir, fault)
 	y.says(one, "validate", exitFailed, "", fault+shown)
-	y.says(one, "reload", exitFailed, "", broken+"procman: the configuration is broken, and the last good one stays in force:\n"+one.dir+"/"+fault+shown)
+	y.says(one, "reload", exitFailed, "", broken+"procman: the configuration is broken, and the last good one stays "+
+		"in force:\n"+one.dir+"/"+fault+shown)
 	y.says(one, "status", 0, row(statusHead, "a", "running", "healthy", a, port, 0, `\d+s`), broken+instead)
 	good := keptSince(t, state)
 
 	y.happens(fmt.Sprintf("kill -9 %d", daemon))
 	require.NoError(t, syscall.Kill(daemon, syscall.SIGKILL))
 	<-d.done
-	y.says(one, "status", exitUnreachable, row(statusHead, "a", "running", "unknown", a, port, 0, `\d+s`, "unsupervised: no daemon; the process runs on"),
+	y.says(one, "status", exitUnreachable, row(statusHead, "a", "running", "unknown", a, port, 0,
+		`\d+s`, "unsupervised: no daemon; the process runs on"),
 		broken+"procman: no daemon answers; what is shown is from the records and the processes in /proc\n"+
-			fmt.Sprintf("procman: the daemon cannot be reached at %s: connect: connection refused; `procman run` starts one, by the last good configuration, of %s\n", socket, good))
+			fmt.Sprintf("procman: the daemon cannot be reached at %s: connect: connection refused; `procman run` "+
+				"starts one, by the last good configuration, of %s\n", socket, good))
 	require.Equal(t, []int{a}, one.living())
 	d = y.daemon(one, socket)
 	daemon = d.cmd.Process.Pid
 	y.says(one, "wait", 0, fmt.Sprintf("a: it is running and healthy, run 1, port %d\n", port), broken)
 	require.Contains(t, d.log.String(), "the last good one, of "+good+", is in force")
 	one.eventually("the file was asked, too", func() bool {
-		return bytes.Contains(combined(t, y.command(one, "events")), []byte("the last good one, of "+good+", is in force: "+fault))
+		return bytes.Contains(combined(t, y.command(one, "events")),
+			[]byte("the last good one, of "+good+", is in force: "+fault))
 	})
 	require.Equal(t, []int{a}, one.living())
 	require.NoError(t, os.WriteFile(one.config, text, 0o600))
 	y.happens("the file is corrected")
-	one.eventually("it is watched, and in force", func() bool { return !bytes.Contains(combined(t, y.command(one, "status")), []byte("not in force")) })
+	one.eventually("it is watched, and in force",
+		func() bool { return !bytes.Contains(combined(t, y.command(one, "status")), []byte("not in force")) })
 	y.says(one, "status a", 0, row(statusHead, "a", "running", "healthy", a, port, 0, `\d+s`), "")
 
 	y.says(one, "shutdown", 0, fmt.Sprintf("the daemon, pid %d, has ended, every instance was stopped\n", daemon), "")
 	require.Empty(t, one.living())
 	require.Zero(t, d.ends())
 	require.Equal(t, []int{b}, two.living(), "of the other project nothing has changed")
-	y.says(two, "detach", 0, fmt.Sprintf("the daemon, pid %d, has ended, its instances run on\n", e.cmd.Process.Pid), "")
+	y.says(two, "detach", 0, fmt.Sprintf("the daemon, pid %d, has ended, its instances run on\n", e.cmd.Process.Pid),
+		"")
 	require.Equal(t, []int{b}, two.living())
 	require.Zero(t, e.ends())
 }

@@ -59,7 +59,8 @@ func TestAnUpgradeFollowsTheLinkByWhichTheDaemonWasCalled(t *testing.T) {
 
 	require.NoError(t, os.RemoveAll(filepath.Dir(path("two"))))
 	point(path("one"))
-	require.Contains(t, s.ok("upgrade"), "it executed "+path("one"), "the program that runs is gone, and its name means another")
+	require.Contains(t, s.ok("upgrade"), "it executed "+path("one"),
+		"the program that runs is gone, and its name means another")
 
 	require.NoError(t, os.Remove(filepath.Join(s.dir, "bin/procman")))
 	require.Contains(t, s.ok("upgrade"), "it executed "+path("one"), "the name is gone: the file that runs")
@@ -79,7 +80,9 @@ func TestASuccessorReadsTheConfigurationThatWasInForceAlthoughTheDirectoryWasMov
 	shared := strings.Replace(string(text), "state_dir: state", "state_dir: "+s.dir+"/state", 1)
 	for _, r := range []string{"r1", "r2"} {
 		require.NoError(t, os.MkdirAll(filepath.Join(s.dir, r), 0o700))
-		require.NoError(t, os.WriteFile(filepath.Join(s.dir, r, "procman.yaml"), []byte(shared+"    labels: {release: "+r+"}\n    work_dir: "+s.dir+"\n    args: [-port, '{port}']\n"), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(s.dir, r, "procman.yaml"),
+			[]byte(shared+"    labels: {release: "+r+"}\n    work_dir: "+s.dir+"\n    args: [-port, '{port}']\n"),
+			0o600))
 	}
 	current := filepath.Join(s.dir, "current")
 	require.NoError(t, os.Symlink("r1", current))
@@ -95,7 +98,8 @@ func TestASuccessorReadsTheConfigurationThatWasInForceAlthoughTheDirectoryWasMov
 
 	require.NoError(t, os.Symlink("r2", current+".new"))
 	require.NoError(t, os.Rename(current+".new", current))
-	s.eventually("the next release is in force", func() bool { s.ok("reload"); return s.instance("a").Labels["release"] == "r2" })
+	s.eventually("the next release is in force",
+		func() bool { s.ok("reload"); return s.instance("a").Labels["release"] == "r2" })
 	require.NoError(t, os.RemoveAll(filepath.Join(s.dir, "r1")), "the daemon's working directory")
 	s.ok("upgrade")
 	require.Equal(t, "r2", s.instance("a").Labels["release"])
@@ -111,7 +115,8 @@ func TestAnUpgradeThatCannotKeepTheStateDirectoryIsRefused(t *testing.T) {
 	socket := filepath.Join(s.dir, "state", "procman.sock")
 	text, err := os.ReadFile(s.config)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(s.config, []byte(strings.Replace(string(text), "state_dir: state", "state_dir: other", 1)), 0o600))
+	require.NoError(t, os.WriteFile(s.config, []byte(strings.Replace(string(text), "state_dir: state",
+		"state_dir: other", 1)), 0o600))
 	r := s.call("upgrade", "--socket", socket)
 	require.Equal(t, exitFailed, r.code)
 	require.Contains(t, r.stderr, "put state_dir back")
@@ -178,7 +183,8 @@ func TestATermAtAnyTimeOfAnUpgradeEndsTheDaemonAsOnShutdownSays(t *testing.T) {
 			code := d.ends()
 			_ = upgrade.Wait() // it may or may not have come to its end
 			s.eventually("nothing of procman is left", func() bool { return len(s.procmans()) == 0 })
-			t.Logf("on_shutdown %s: code %d, guard: %v", mode, code, strings.Contains(d.log.String(), "goes on in its place"))
+			t.Logf("on_shutdown %s: code %d, guard: %v", mode,
+				code, strings.Contains(d.log.String(), "goes on in its place"))
 			if mode == "stop" {
 				require.Empty(t, s.living(), d.log.String())
 				continue

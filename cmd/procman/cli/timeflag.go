@@ -14,7 +14,8 @@ type timeFlag struct {
 
 // timeForms are the forms of a time; without a zone it is that of the caller.
 func timeForms() []string {
-	return []string{time.RFC3339Nano, time.DateTime, "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02T15:04", time.DateOnly}
+	return []string{time.RFC3339Nano, time.DateTime, "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02T15:04",
+		time.DateOnly}
 }
 
 // Set makes a time a flag.

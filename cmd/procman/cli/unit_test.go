@@ -44,7 +44,8 @@ func (u unit) value(key string) (value string) {
 // readBy returns the unit as a systemd of that version reads it: what is newer, it passes over with a warning.
 func (u unit) readBy(version int) string {
 	newer := map[string]int{
-		"Type=notify-reload": 253, "RestartSteps=": 254, "RestartMaxDelaySec=": 254, "FileDescriptorStorePreserve=": 254, "DelegateSubgroup=": 254,
+		"Type=notify-reload": 253, "RestartSteps=": 254, "RestartMaxDelaySec=": 254,
+		"FileDescriptorStorePreserve=": 254, "DelegateSubgroup=": 254,
 	}
 	var lines []string
 	for line := range strings.Lines(u.text) {
@@ -93,6 +94,7 @@ func TestSystemdFindsNothingWrongWithTheUnits(t *testing.T) {
 	}
 	for _, u := range units(t) {
 		require.Empty(t, verify(u, u.readBy(version)), u.path)
-		require.Contains(t, verify(u, strings.Replace(u.text, "KillMode=process", "KillMod=process", 1)), "KillMod", "this test can fail")
+		require.Contains(t, verify(u, strings.Replace(u.text, "KillMode=process", "KillMod=process", 1)), "KillMod",
+			"this test can fail")
 	}
 }

@@ -42,7 +42,8 @@ func TestAnUpgradeUnderLoadFailsNoRequestAndChangesNoPid(t *testing.T) {
 	s.ok("start", "--all", "--wait")
 	s.ok("stop", "held", "--wait")
 	require.NoError(t, syscall.Kill(s.instance("c").PID, syscall.SIGKILL)) // a restart to be remembered
-	s.eventually("c is back", func() bool { return s.instance("c").Restarts == 1 && s.instance("c").Health == messages.Healthy })
+	s.eventually("c is back",
+		func() bool { return s.instance("c").Restarts == 1 && s.instance("c").Health == messages.Healthy })
 	before := s.status()
 
 	var load sync.WaitGroup
@@ -95,7 +96,8 @@ func TestAnUpgradeUnderLoadFailsNoRequestAndChangesNoPid(t *testing.T) {
 	}
 	// They are still its children: their status is exact, and none is left a zombie.
 	require.NoError(t, syscall.Kill(s.instance("a").PID, syscall.SIGTERM))
-	s.eventually("a is back", func() bool { return s.instance("a").Restarts == 1 && s.instance("a").Health == messages.Healthy })
+	s.eventually("a is back",
+		func() bool { return s.instance("a").Restarts == 1 && s.instance("a").Health == messages.Healthy })
 	require.Equal(t, "TERM", s.instance("a").LastExit.Signal)
 	_, err := os.Stat(fmt.Sprintf("/proc/%d", before.Instances[0].PID))
 	require.ErrorIs(t, err, os.ErrNotExist, "reaped")
@@ -121,7 +123,8 @@ func TestABinaryThatCannotTakeOverLeavesTheDaemonAsItIs(t *testing.T) {
 		{"it says nothing", "#!/bin/sh\nexit 0\n"},
 		{"it is no program", "\x7fELF nonsense"},
 		{"it has no interpreter", "#!/nonexistent/interpreter\n"},
-		{"it takes over and then no", "#!/bin/sh\n[ \"$1\" = preflight ] && { echo procman can take over; : > " + path + "; }\n"},
+		{"it takes over and then no", "#!/bin/sh\n[ \"$1\" = preflight ] && { echo procman can take over; : > " +
+			path + "; }\n"},
 	} {
 		name, script := c[0], c[1]
 		program := filepath.Join(s.dir, "candidate")
@@ -135,7 +138,8 @@ func TestABinaryThatCannotTakeOverLeavesTheDaemonAsItIs(t *testing.T) {
 		if strings.HasPrefix(name, "it takes over") {
 			// The exec itself fails: the daemon has let go of everything, and takes it up again.
 			require.Contains(t, answer.stdout+answer.stderr, "pid", name)
-			s.eventually("it says so", func() bool { return strings.Contains(r.log.String(), "the upgrade has failed") })
+			s.eventually("it says so",
+				func() bool { return strings.Contains(r.log.String(), "the upgrade has failed") })
 		} else {
 			require.Equal(t, 1, answer.code, name)
 			require.Contains(t, answer.stderr, "cannot take over, and nothing was changed", name)
@@ -151,7 +155,8 @@ func TestABinaryThatCannotTakeOverLeavesTheDaemonAsItIs(t *testing.T) {
 	record := filepath.Join(s.dir, "state", "instances", "a", "memory.json")
 	text, err := os.ReadFile(record)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(record, []byte(strings.Replace(string(text), `"schema":1`, `"schema":2`, 1)), 0o600))
+	require.NoError(t, os.WriteFile(record, []byte(strings.Replace(string(text), `"schema":1`, `"schema":2`, 1)),
+		0o600))
 	answer := s.call("upgrade")
 	require.Equal(t, 1, answer.code)
 	require.Contains(t, answer.stderr, "another version of procman")

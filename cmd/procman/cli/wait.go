@@ -74,7 +74,8 @@ type poller struct {
 }
 
 func newPoller(c *api.Client) *poller {
-	return &poller{client: c, asked: map[messages.InstanceID]int{}, fresh: make(chan struct{}, 1), next: make(chan struct{})}
+	return &poller{client: c, asked: map[messages.InstanceID]int{}, fresh: make(chan struct{}, 1),
+		next: make(chan struct{})}
 }
 
 // run asks until ctx ends or nobody answers.

@@ -18,8 +18,8 @@ import (
 
 const watchEvery = time.Second
 
-// watch shows the status again whenever it changes, also over the end of the daemon and until the next one answers. It looks
-// every second. If nobody answers in the beginning it does what status does.
+// watch shows the status again whenever it changes, also over the end of the daemon and until the next one answers. It
+// looks every second. If nobody answers in the beginning it does what status does.
 func (a *app) watch(ctx context.Context, c *api.Client, args []string) error {
 	next := time.NewTicker(watchEvery)
 	defer next.Stop()
@@ -134,7 +134,8 @@ func (v *viewer) tell(why error) {
 // frame draws over what was there before, line by line, so that nothing flickers.
 func (v *viewer) frame(text string, why error) string {
 	if why != nil {
-		text += "\n" + words.Printable(why.Error()) + "; from the records and the processes in /proc, until a daemon answers\n"
+		text += "\n" + words.Printable(why.Error()) +
+			"; from the records and the processes in /proc, until a daemon answers\n"
 	}
 	begin := "\x1b[H"
 	if !v.seen {

@@ -26,7 +26,8 @@ type gallery struct {
 
 func newGallery(f format, terminal bool) *gallery {
 	g := &gallery{}
-	g.viewer = viewer{app: &app{output: f, Options: daemon.Options{Stdout: &g.out, Stderr: &g.errs, Env: func(string) string { return "" }}}, terminal: terminal, to: &g.out}
+	g.viewer = viewer{app: &app{output: f, Options: daemon.Options{Stdout: &g.out, Stderr: &g.errs,
+		Env: func(string) string { return "" }}}, terminal: terminal, to: &g.out}
 	return g
 }
 
@@ -40,9 +41,10 @@ func (g *gallery) shows(t *testing.T, why error, statuses ...messages.Status) st
 func moment(ago time.Duration) *time.Time { t := time.Now().Add(-ago); return &t }
 
 func watched(id messages.InstanceID, ago time.Duration) messages.Status {
-	return messages.Status{ID: id, Phase: messages.Running, Health: messages.Healthy, PID: 812, StartedAt: moment(ago), HealthySince: moment(ago),
-		LastExit:  &messages.Exit{Code: 1, Known: true, At: *moment(ago)},
-		LastProbe: &messages.Probe{OK: true, Status: 200, Latency: ago, At: *moment(ago)}}
+	return messages.Status{ID: id, Phase: messages.Running, Health: messages.Healthy, PID: 812, StartedAt: moment(ago),
+		HealthySince: moment(ago),
+		LastExit:     &messages.Exit{Code: 1, Known: true, At: *moment(ago)},
+		LastProbe:    &messages.Probe{OK: true, Status: 200, Latency: ago, At: *moment(ago)}}
 }
 
 func TestATimeThatPassesIsNoChange(t *testing.T) {
@@ -67,7 +69,8 @@ func TestLinesTellOnlyOfWhatHasChanged(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(g.shows(t, nil, watched("a", 0), b, watched("c", 0))), &said))
 	require.Equal(t, messages.InstanceID("b"), said.ID)
 	require.NoError(t, json.Unmarshal([]byte(g.shows(t, nil, watched("a", 0), b)), &said))
-	require.Equal(t, []any{messages.InstanceID("c"), messages.Stopped, 0, "no longer known"}, []any{said.ID, said.Phase, said.PID, said.Reason})
+	require.Equal(t, []any{messages.InstanceID("c"), messages.Stopped, 0, "no longer known"},
+		[]any{said.ID, said.Phase, said.PID, said.Reason})
 	require.Empty(t, g.shows(t, nil, watched("a", 0), b), "that is said once")
 	require.Equal(t, 1, strings.Count(g.shows(t, nil, watched("a", 0), b, watched("c", 0)), "\n"))
 }

@@ -19,7 +19,8 @@ func TestOfOneThingNothingIsSaidInThePlural(t *testing.T) {
 	s.ok("wait")
 	var said []string
 	call := func(args ...string) {
-		r := main1(nil, append([]string{"-c", s.config}, args...)...) // a process for each would take the cores from the daemon
+		// a process for each would take the cores from the daemon
+		r := main1(nil, append([]string{"-c", s.config}, args...)...)
 		said = append(said, "$ "+strings.Join(args, " ")+"\n"+r.stdout+r.stderr)
 	}
 	one := func(args ...string) {
@@ -48,7 +49,8 @@ func TestOfOneThingNothingIsSaidInThePlural(t *testing.T) {
 	one("logs", "a", "-n", "1")
 	call("upgrade")
 	said = append(said, s.metrics())
-	for _, path := range []string{"healthz", "readyz", "v1/instances", "v1/instances/a", "v1/instances/a/why", "v1/plan"} {
+	for _, path := range []string{"healthz", "readyz", "v1/instances", "v1/instances/a", "v1/instances/a/why",
+		"v1/plan"} {
 		said = append(said, path+"\n"+s.get(path))
 	}
 	call("shutdown")
@@ -56,9 +58,11 @@ func TestOfOneThingNothingIsSaidInThePlural(t *testing.T) {
 	call("status")
 	call("why", "a")
 	said = append(said, d.log.String())
-	things := "instances|processes|probes|files|ports|records|lines|bytes|seconds|minutes|failures|threads|watches|keys|entries|others|restarts|attempts|" +
+	things := "instances|processes|probes|files|ports|records|lines|bytes|seconds|minutes|failures|threads|watches|" +
+		"keys|entries|others|restarts|attempts|" +
 		"requests|descriptors|times|inodes|names|commands|directories"
-	wrong := regexp.MustCompile(`(?:^|[^\w.:])1 (?:(?:more|other|included|last|failed|open) )?(?:` + things + `|were|are|have)\b`)
+	wrong := regexp.MustCompile(`(?:^|[^\w.:])1 (?:(?:more|other|included|last|failed|open) )?(?:` + things +
+		`|were|are|have)\b`)
 	for _, text := range said {
 		require.Empty(t, wrong.FindAllString(text, -1), text)
 	}

@@ -29,13 +29,16 @@ import (
 	"procman/test/fake"
 )
 
-// binary is the real program, and childBinary what it runs, see testdata/child. They are built once for all tests, without the
-// race detector also when the tests have it: a process that takes a second to begin makes every deadline a matter of luck.
+// binary is the real program, and childBinary what it runs, see testdata/child. They are built once for all tests,
+// without the race detector also when the tests have it: a process that takes a second to begin makes every deadline a
+// matter of luck.
 var binary, childBinary string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if flag.NArg() > 0 { // it is taken for the program that it tests, as the doctor does in its process: that must not begin all of them anew
+	if flag.NArg() > 0 {
+		// it is taken for the program that it tests, as the doctor does in its process: that must not begin all of them
+		// anew
 		os.Exit(0)
 	}
 	fake.Crowd()
@@ -45,7 +48,8 @@ func TestMain(m *testing.M) {
 		binary, childBinary = filepath.Join(dir, "procman"), filepath.Join(dir, "child")
 	}
 	if err == nil && !testing.Short() {
-		for file, pkg := range map[string]string{binary: "procman/cmd/procman", childBinary: "procman/cmd/procman/cli/testdata/child"} {
+		for file, pkg := range map[string]string{binary: "procman/cmd/procman",
+			childBinary: "procman/cmd/procman/cli/testdata/child"} {
 			build := fake.Program(file, pkg)
 			build.Stderr = os.Stderr
 			err = errors.Join(err, build.Run())
@@ -63,7 +67,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// real passes over a test of the real programs under -short, which is for the race detector: it would find nothing in them.
+// real passes over a test of the real programs under -short, which is for the race detector: it would find nothing in
+// them.
 func real(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
@@ -98,8 +103,10 @@ func newSite(t *testing.T, head string, instances ...string) *site {
 	real(t)
 	dir, err := os.MkdirTemp("", "pm")
 	require.NoError(t, err)
-	s := &site{t: t, dir: dir, config: filepath.Join(dir, "procman.yaml"), first: 61100 + perSite*(int(ports.Add(1))%sites)}
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "app.wasm"), nil, 0o600)) // no child reads it; it has to be there
+	s := &site{t: t, dir: dir, config: filepath.Join(dir, "procman.yaml"),
+		first: 61100 + perSite*(int(ports.Add(1))%sites)}
+	// no child reads it; it has to be there
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "app.wasm"), nil, 0o600))
 	s.write(head, instances...)
 	t.Cleanup(func() {
 		s.bury()
@@ -111,11 +118,13 @@ func newSite(t *testing.T, head string, instances ...string) *site {
 func (s *site) write(head string, instances ...string) {
 	s.t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "executable: %s\nstate_dir: state\nports: {range: %d-%d}\nhealth: {interval: 200ms}\n%s\ninstances:\n", childBinary, s.first, s.first+perSite-1, head)
+	fmt.Fprintf(&b, "executable: %s\nstate_dir: state\nports: {range: %d-%d}\nhealth: {interval: "+
+		"200ms}\n%s\ninstances:\n", childBinary, s.first, s.first+perSite-1, head)
 	for _, instance := range instances {
 		id, how, _ := strings.Cut(instance, ": ")
 		how, more, _ := strings.Cut(how, "; ")
-		fmt.Fprintf(&b, "  - id: %s\n    wasm_path: app.wasm\n    db_name: %s.db\n    env: {TEST_CHILD: %s}\n", id, id, how)
+		fmt.Fprintf(&b, "  - id: %s\n    wasm_path: app.wasm\n    db_name: %s.db\n    env: {TEST_CHILD: %s}\n",
+			id, id, how)
 		if more != "" {
 			fmt.Fprintf(&b, "    %s\n", more)
 		}
@@ -180,8 +189,8 @@ func (s *site) ok(args ...string) string {
 	return r.stdout
 }
 
-// look asks the daemon what `procman status` asks it. It is done again and again, and a process for each look would take the
-// cores from those that are looked at.
+// look asks the daemon what `procman status` asks it. It is done again and again, and a process for each look would
+// take the cores from those that are looked at.
 func (s *site) look() (api.Document, error) {
 	a := &app{Options: daemon.Options{Config: s.config, Stderr: io.Discard, Env: os.Getenv}}
 	c, err := a.client()
@@ -222,7 +231,8 @@ type running struct {
 // run starts the daemon and waits until it answers.
 func (s *site) run(change ...func(*exec.Cmd)) *running {
 	s.t.Helper()
-	r := &running{site: s, cmd: exec.Command(binary, "-c", s.config, "run"), log: &fake.Journal{}, done: make(chan struct{})}
+	r := &running{site: s, cmd: exec.Command(binary, "-c", s.config, "run"), log: &fake.Journal{},
+		done: make(chan struct{})}
 	r.cmd.Stderr = r.log
 	for _, f := range change {
 		f(r.cmd)
@@ -283,9 +293,10 @@ func (s *site) metrics() string { s.t.Helper(); return s.get("metrics") }
 // get asks the daemon over its socket.
 func (s *site) get(path string) string {
 	s.t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", s.dir+"/state/procman.sock")
-	}}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", s.dir+"/state/procman.sock")
+		}}}
 	response, err := client.Get("http://procman/" + path)
 	require.NoError(s.t, err)
 	text, err := io.ReadAll(response.Body)

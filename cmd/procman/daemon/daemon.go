@@ -79,8 +79,8 @@ type handover struct {
 	failed  string // why an upgrade came to nothing; empty: none did
 }
 
-// open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has been
-// touched.
+// open opens the parts, one after the other. When one cannot be had, those before it are closed, and no process has
+// been touched.
 func open(path string, file *config.File, log log, left handover) (_ *daemon, err error) {
 	d := &daemon{
 		log: log, origin: left.origin, served: make(chan error, 8), socketNow: make(chan struct{}, 1),
@@ -102,7 +102,8 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	room := budget.New(budget.Options{Relieve: func() bool { return d.ports != nil && d.ports.ReleaseParked() }})
 	spawner, err := spawn.Open(file.StateDir, spawn.Options{
 		Cgroups: true,
-		Logger:  log.Logger, Orphans: spawn.AdoptsOrphans(), Lock: left.lock, Store: left.store.ForSpawner(), Stored: left.stored, Room: room.Room,
+		Logger:  log.Logger, Orphans: spawn.AdoptsOrphans(), Lock: left.lock, Store: left.store.ForSpawner(),
+		Stored: left.stored, Room: room.Room,
 	})
 	if err != nil {
 		return nil, err
@@ -120,7 +121,8 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	}
 	d.opened("the addresses", listeners.Close)
 	done()
-	done = left.PendingIO.Begin(fmt.Sprintf("the state directory %s, or the configuration %s,", file.StateDir, file.Path))
+	done = left.PendingIO.Begin(fmt.Sprintf("the state directory %s, or the configuration %s,",
+		file.StateDir, file.Path))
 	// Before anything that tells what instances say: it knows their secrets.
 	if d.provider, err = newProvider(path, dir, file, log.Logger); err != nil {
 		return nil, err
@@ -141,7 +143,8 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		Spawner: spawner, Supervisor: supervisor.Config{Logger: log.Logger},
 		Ports: port.Options{First: file.Ports.First, Last: file.Ports.Last, Hold: file.Ports.Hold},
 		Output: output.Options{MaxSize: file.Output.MaxSize, Total: file.Output.Total, Forward: file.Output.Forward,
-			Mask: d.provider.secrets.Mask, Moved: d.outputMoved, Logger: log.output, Lend: true, Settled: log.writer.Settled},
+			Mask: d.provider.secrets.Mask, Moved: d.outputMoved, Logger: log.output, Lend: true,
+			Settled: log.writer.Settled},
 	})
 	if err != nil {
 		return nil, err
@@ -152,7 +155,8 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	d.provider.keepFrom(parts.Outputs, file.Output.Total)
 	warnOfOverlap(log.Logger, file.Ports)
 	for _, f := range Distrust(file, os.Geteuid()) {
-		log.Warn("others than the daemon's user could interfere", "check", f.Check, "what", f.What, "means", f.Means, "do", f.Do)
+		log.Warn("others than the daemon's user could interfere", "check", f.Check, "what", f.What,
+			"means", f.Means, "do", f.Do)
 	}
 	limit := budget.Limit()
 	shares := budget.Of(limit)
@@ -163,14 +167,18 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		log.Warn("the manager is short of threads", "error", err.Error())
 	}
 	build := VersionOf(debug.ReadBuildInfo())
-	told := hooks.New(hooks.Options{Hooks: func() []config.Hook { return d.provider.File().Hooks }, Host: hostName(), StateDir: string(file.StateDir),
-		Env: func(name string) (string, bool) { value := left.Env(name); return value, value != "" }, Logger: log.Logger})
+	told := hooks.New(hooks.Options{Hooks: func() []config.Hook { return d.provider.File().Hooks }, Host: hostName(),
+		StateDir: string(file.StateDir),
+		Env:      func(name string) (string, bool) { value := left.Env(name); return value, value != "" },
+		Logger:   log.Logger})
 	d.opened("the hooks", told.Close)
 	d.hooks = told
 	collector := newCollector(build, parts.Outputs, told.Counters, d.fleetForMetrics(file), log.Logger)
 	scrape := collector.Handler()
-	d.tell(messages.Event{What: messages.ManagerStarted, By: messages.ByManager, Why: fmt.Sprintf("version %s, pid %d", build, os.Getpid()),
-		Details: []slog.Attr{slog.String("version", build.String()), slog.Int("pid", os.Getpid()), slog.String("config", file.Path),
+	d.tell(messages.Event{What: messages.ManagerStarted, By: messages.ByManager,
+		Why: fmt.Sprintf("version %s, pid %d", build, os.Getpid()),
+		Details: []slog.Attr{slog.String("version", build.String()), slog.Int("pid", os.Getpid()),
+			slog.String("config", file.Path),
 			slog.String("state_dir", string(file.StateDir)), slog.String("socket", file.Socket)}})
 	d.sayInstead(left.instead, file)
 	if err := Point(file, nil, left.Env); err != nil {
@@ -189,18 +197,23 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 	if err := d.openFleet(left.Options, file, remembers, build.String()); err != nil {
 		return nil, err
 	}
-	provides, spawns, observers := supervisor.AppInstanceProvider(d.provider), actors.Spawner(remembers), []supervisor.Observer(nil)
+	provides, spawns, observers := supervisor.AppInstanceProvider(d.provider), actors.Spawner(remembers),
+		[]supervisor.Observer(nil)
 	if d.fleet != nil {
 		provides, spawns, observers = d.fleet.Provider(), d.fleet.Spawner(), []supervisor.Observer{d.fleet.Observer()}
 	}
 	d.supervisor, err = parts.Supervise(supervisor.Config{
 		Provider: provides, Spawner: spawns, Memory: remembers, Archive: remembers,
 		Health: collector.Checker(health.New(health.Options{
-			Owner: true, Concurrency: shares.Probes, Opened: room.Lend, Command: parts.Spawner.RunCheck, Mask: d.provider.secrets.Mask,
+			Owner: true, Concurrency: shares.Probes, Opened: room.Lend, Command: parts.Spawner.RunCheck,
+			Mask: d.provider.secrets.Mask,
 		})),
-		StartParallel: file.Start.Parallel, Budget: room, Terms: Terms(), Keep: func() time.Duration { return d.provider.File().Output.Keep },
-		Observe: append(observers, supervisor.Observer{Event: d.events.Append}, collector.Observer(), supervisor.Observer{Reconciled: d.good.reconciled},
-			supervisor.Observer{Reconciled: d.provider.reconciled}, supervisor.Observer{Event: held.event}, supervisor.Observer{Event: told.Event},
+		StartParallel: file.Start.Parallel, Budget: room, Terms: Terms(),
+		Keep: func() time.Duration { return d.provider.File().Output.Keep },
+		Observe: append(observers, supervisor.Observer{Event: d.events.Append}, collector.Observer(),
+			supervisor.Observer{Reconciled: d.good.reconciled},
+			supervisor.Observer{Reconciled: d.provider.reconciled}, supervisor.Observer{Event: held.event},
+			supervisor.Observer{Event: told.Event},
 			supervisor.Observer{Event: d.heap.event, Reconciled: d.heap.reconciled}),
 	})
 	if err != nil {
@@ -229,13 +242,16 @@ func open(path string, file *config.File, log log, left handover) (_ *daemon, er
 		})
 	}
 	if file.Metrics.Socket != "" {
-		d.beside("the socket of the metrics", func(ctx context.Context) { d.scrapedAt(ctx, file.Metrics.Socket, listeners, scrape) })
+		d.beside("the socket of the metrics",
+			func(ctx context.Context) { d.scrapedAt(ctx, file.Metrics.Socket, listeners, scrape) })
 	}
 	d.notifier = systemd.NewNotifier(left.manager, d.supervisor, log.Logger)
 	d.opened("the notices to the service manager", d.notifier.Close)
 	d.server, err = api.New(api.Options{
-		Supervisor: d.supervisor, Fleet: d.fleetForAPI(), Logs: parts.Outputs.Read, Events: d.events.Read, Metrics: scrape, Plan: d.plan, Holds: holds,
-		Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, ConfigError: d.provider.fault, Waits: d.waits, Logger: log.Logger,
+		Supervisor: d.supervisor, Fleet: d.fleetForAPI(), Logs: parts.Outputs.Read, Events: d.events.Read,
+		Metrics: scrape, Plan: d.plan, Holds: holds,
+		Pending: d.provider.pending, Shutdown: d.endAs, Upgrade: d.upgrade, ConfigError: d.provider.fault,
+		Waits: d.waits, Logger: log.Logger,
 		Connections: shares.Connections, Opened: room.Lend, ReadGroup: listeners.readers, Use: collector.Use,
 		Manager: api.Manager{PID: os.Getpid(), Version: build.String(), StartedAt: time.Now(), StateDir: file.StateDir,
 			Config: file.Path, Program: left.origin.running, UpgradeFailed: left.failed},
@@ -295,18 +311,21 @@ func (d *daemon) sayInstead(why error, file *config.File) {
 	if errors.As(why, &instead) {
 		since = ", of " + instead.At.Format(time.RFC3339) + ","
 	}
-	text, help := "the configuration cannot be used; the last good one"+since+" is in force", "correct the file; it is watched, and comes into force then"
+	text, help := "the configuration cannot be used; the last good one"+since+" is in force",
+		"correct the file; it is watched, and comes into force then"
 	if errors.Is(why, ErrUndecided) {
-		text = "the configuration may be half of what is meant; what it has lost of the last good one" + since + " is in force too"
+		text = "the configuration may be half of what is meant; what it has lost of the last good one" + since +
+			" is in force too"
 		help = "restore the file, or confirm it by `procman reload`"
 	}
 	d.tell(messages.Event{What: messages.ConfigRejected, By: messages.ByManager, Bad: true,
-		Why:     "at the start: " + text + ": " + strings.TrimPrefix(why.Error(), BrokenConfiguration) + "; " + help,
-		Details: []slog.Attr{slog.String("consequence", text), slog.String("config", file.Path), slog.String("error", why.Error()), slog.String("help", help)}})
+		Why: "at the start: " + text + ": " + strings.TrimPrefix(why.Error(), BrokenConfiguration) + "; " + help,
+		Details: []slog.Attr{slog.String("consequence", text), slog.String("config", file.Path),
+			slog.String("error", why.Error()), slog.String("help", help)}})
 }
 
-// spareThreads are made while there is room for them, see package budget: more system calls of the manager than that do not
-// block at the same time.
+// spareThreads are made while there is room for them, see package budget: more system calls of the manager than that do
+// not block at the same time.
 const spareThreads = 8
 
 // warnOfFiles says at the start what will not fit.
@@ -319,7 +338,8 @@ func (d *daemon) warnOfFiles(limit uint64, file *config.File) {
 	}
 	if fit < wanted {
 		d.log.Warn("the limit of open files is too low for the list", "limit", limit, "fit", fit, "instances", wanted,
-			"consequence", "the others wait until there is room", "do", "raise it: LimitNOFILE= of the service, or ulimit -n before the daemon is started")
+			"consequence", "the others wait until there is room",
+			"do", "raise it: LimitNOFILE= of the service, or ulimit -n before the daemon is started")
 	}
 }
 
@@ -376,7 +396,8 @@ func hostName() string {
 
 // outputMoved tells the event log, and with it `why`, that an output file is not what its process writes to.
 func (d *daemon) outputMoved(id messages.InstanceID, run, pid int, why string) {
-	d.events.Append(messages.Event{At: time.Now(), What: messages.OutputMoved, ID: id, By: messages.ByManager, Run: run, PID: pid, Why: why, Bad: true})
+	d.events.Append(messages.Event{At: time.Now(), What: messages.OutputMoved, ID: id, By: messages.ByManager,
+		Run: run, PID: pid, Why: why, Bad: true})
 }
 
 func (d *daemon) opened(part string, close func() error) {
@@ -397,8 +418,8 @@ const (
 	partImpatient = time.Second
 )
 
-// close closes the parts, the last one first. One that waits for a disk which does not answer is left behind, and that is
-// said: the end of a daemon does not wait for it.
+// close closes the parts, the last one first. One that waits for a disk which does not answer is left behind, and that
+// is said: the end of a daemon does not wait for it.
 func (d *daemon) close() error {
 	d.log.writer.EndPatience()
 	var errs []error

@@ -40,8 +40,10 @@ func (d *daemon) openFleet(o *Options, file *config.File, spawner actors.Spawner
 	d.opened("the guard of the leash", guard.Close)
 	settings := file.Settings()
 	d.fleet, err = fleet.Open(fleet.Config{
-		Fleet: f.Name, Name: f.Host, Capacity: f.Capacity, Labels: f.Labels, API: reachable(file.API.Listen, f.Endpoints), Version: version, Schedule: schedule,
-		Store: shared, Guard: guard, Clock: leash.HostClock(), StateDir: d.spawner.Dir(), Spawner: spawner, Provider: d.provider,
+		Fleet: f.Name, Name: f.Host, Capacity: f.Capacity, Labels: f.Labels,
+		API: reachable(file.API.Listen, f.Endpoints), Version: version, Schedule: schedule,
+		Store: shared, Guard: guard, Clock: leash.HostClock(), StateDir: d.spawner.Dir(), Spawner: spawner,
+		Provider: d.provider,
 		Parse: func(id messages.InstanceID, spec []byte) (messages.AppInstance, error) {
 			return config.ParseInstance("the fleet's list, "+string(id), settings, spec)
 		},
@@ -57,8 +59,8 @@ func (d *daemon) openFleet(o *Options, file *config.File, spawner actors.Spawner
 // lookupPatience is how long the begin of a daemon waits for a name to be looked up.
 const lookupPatience = 300 * time.Millisecond
 
-// reachable is where others reach what listens there: on all addresses of the host that is, for them, the one by which the
-// host reaches the store.
+// reachable is where others reach what listens there: on all addresses of the host that is, for them, the one by which
+// the host reaches the store.
 func reachable(listen string, endpoints []string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil || host != "" && !net.ParseIP(host).IsUnspecified() {

@@ -19,5 +19,6 @@ func TestAHostOfAFleetIsToldWhereOthersReachItsAPI(t *testing.T) {
 	} {
 		require.Equal(t, want, reachable(listen, store), listen)
 	}
-	require.Equal(t, "0.0.0.0:9465", reachable("0.0.0.0:9465", []string{"https://256.0.0.1:1"}), "there is no way to the store")
+	require.Equal(t, "0.0.0.0:9465", reachable("0.0.0.0:9465", []string{"https://256.0.0.1:1"}),
+		"there is no way to the store")
 }

@@ -18,9 +18,10 @@ import (
 	"procman/cmd/procman/words"
 )
 
-// guard is the new program of an upgrade, in a process of its own, which stands by until that program has taken over in the
-// daemon's: a program that begins has no handlers for some milliseconds, in which a signal ends it, and it may find that it
-// cannot begin at all. A guard that sees the daemon end is the daemon from then on, with the signal that ended it.
+// guard is the new program of an upgrade, in a process of its own, which stands by until that program has taken over in
+// the daemon's: a program that begins has no handlers for some milliseconds, in which a signal ends it, and it may find
+// that it cannot begin at all. A guard that sees the daemon end is the daemon from then on, with the signal that ended
+// it.
 //
 // Between an upgrade's check and its end there is one; nil: the program knows of none.
 type guard struct {
@@ -95,8 +96,8 @@ func (s *successor) check(ctx context.Context, args []string) (*guard, error) {
 	return nil, err
 }
 
-// reasonIn is what a checked program says of why it cannot: all of it, if procman says it. Of anything else it is the first
-// line: a runtime that gets no thread tells of everything it has.
+// reasonIn is what a checked program says of why it cannot: all of it, if procman says it. Of anything else it is the
+// first line: a runtime that gets no thread tells of everything it has.
 func reasonIn(stderr string) string {
 	text := strings.TrimSpace(stderr)
 	if strings.HasPrefix(text, "procman: ") {
@@ -123,8 +124,8 @@ func (a *answer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// arm has the guard answer for the end of the daemon from now on. It returns the variable by which the successor in this
-// process knows it; empty if there is none.
+// arm has the guard answer for the end of the daemon from now on. It returns the variable by which the successor in
+// this process knows it; empty if there is none.
 func (g *guard) arm() (string, error) {
 	if g == nil {
 		return "", nil
@@ -185,8 +186,8 @@ func guarded(env func(string) string) *guard {
 // guardTime is how long a successor may take to take over until its guard leaves it to itself.
 const guardTime = 2 * time.Minute
 
-// standBy is a guard's life. It returns true if the daemon has ended and this process is to go on in its place; what ended
-// that has been heard then.
+// standBy is a guard's life. It returns true if the daemon has ended and this process is to go on in its place; what
+// ended that has been heard then.
 func (o *Options) standBy(patience time.Duration) (bool, error) {
 	daemon := WatchProcess(os.Getppid())
 	defer daemon.Close()
@@ -215,7 +216,8 @@ func (o *Options) standBy(patience time.Duration) (bool, error) {
 			return false, nil
 		}
 	case <-time.After(patience):
-		fmt.Fprintf(systemd.ErrorWriter(o.Stderr), "procman: process %[1]d has not taken over within %[2]v, and nobody stands by for it any more. If it does not answer, "+
+		fmt.Fprintf(systemd.ErrorWriter(o.Stderr), "procman: process %[1]d has not taken over within %[2]v, and "+
+			"nobody stands by for it any more. If it does not answer, "+
 			"`kill -9 %[1]d` and start a daemon: the instances run on, and it adopts them\n", os.Getppid(), patience)
 		return false, nil
 	}
@@ -224,12 +226,14 @@ func (o *Options) standBy(patience time.Duration) (bool, error) {
 	switch {
 	case known && how.Signaled() && (told == syscall.SIGTERM || told == syscall.SIGINT):
 		o.signals.hearOnce(told)
-	case known && how.Signaled() && (told == syscall.SIGKILL || told == syscall.SIGQUIT), known && how.Exited() && how.ExitStatus() == 0:
+	case known && how.Signaled() && (told == syscall.SIGKILL || told == syscall.SIGQUIT),
+		known && how.Exited() && how.ExitStatus() == 0:
 		return false, nil // as it was wanted
 	case o.Env("NOTIFY_SOCKET") != "":
 		return false, nil // the service manager starts another
 	}
-	fmt.Fprintf(systemd.ErrorWriter(o.Stderr), "procman: the daemon has ended while it was replaced (%s); process %d goes on in its place\n", howEnded(how, known), os.Getpid())
+	fmt.Fprintf(systemd.ErrorWriter(o.Stderr), "procman: the daemon has ended while it was replaced (%s); process %d "+
+		"goes on in its place\n", howEnded(how, known), os.Getpid())
 	return true, nil
 }
 
@@ -243,8 +247,8 @@ func howEnded(how syscall.WaitStatus, known bool) string {
 	return fmt.Sprintf("with code %d", how.ExitStatus())
 }
 
-// Preflight says, to the daemon that is to be replaced, whether this program could take over. It returns true if it has stood
-// by, and is to [options.run] in the place of that daemon.
+// Preflight says, to the daemon that is to be replaced, whether this program could take over. It returns true if it has
+// stood by, and is to [options.run] in the place of that daemon.
 func (o *Options) Preflight() (goesOn bool, err error) {
 	stands := o.Env(standVariable) != ""
 	if stands {

@@ -10,14 +10,15 @@ import (
 )
 
 const (
-	// heapGrowth is in percent of what is in use: a quarter of what Go takes by itself. A manager has little to do, and is one of
-	// many on a host.
+	// heapGrowth is in percent of what is in use: a quarter of what Go takes by itself. A manager has little to do, and
+	// is one of many on a host.
 	heapGrowth = 25
-	// heapOpening is as much while a daemon opens or ends: what it reads then is garbage by the next instance, and to collect it
-	// again and again took a tenth of the time until all are adopted, and more of that until all are stopped.
+	// heapOpening is as much while a daemon opens or ends: what it reads then is garbage by the next instance, and to
+	// collect it again and again took a tenth of the time until all are adopted, and more of that until all are
+	// stopped.
 	heapOpening = 200
-	// heapBurst is as much while many are started, which took a twelfth of processor time more with heapGrowth. With more than
-	// this, what lives on lies thinly among what is gone, and is given back to the host by nobody.
+	// heapBurst is as much while many are started, which took a twelfth of processor time more with heapGrowth. With
+	// more than this, what lives on lies thinly among what is gone, and is given back to the host by nobody.
 	heapBurst = 50
 
 	heapQuiet = 2 * time.Second  // without a word, after which a burst is over
@@ -26,8 +27,8 @@ const (
 	heapCalm  = 10 * time.Second // between two collections of garbage, after which the program is not at work
 )
 
-// heap gives memory back to the host after a burst of work, such as the start of a thousand instances: Go by itself keeps
-// for a long time what was needed once. The start of the manager is a burst too.
+// heap gives memory back to the host after a burst of work, such as the start of a thousand instances: Go by itself
+// keeps for a long time what was needed once. The start of the manager is a burst too.
 type heap struct {
 	free func()            // gives it back
 	calm func()            // gives back what a collection of garbage has needed
@@ -72,7 +73,8 @@ func (h *heap) opened() {
 // await has a collection of garbage noticed: what nobody refers to is found by the next one.
 func (h *heap) await() { runtime.AddCleanup(new([64]byte), (*heap).collection, h) }
 
-// collection gives back what a collection of garbage has needed of the program, which nothing else needs, if it is not one of many.
+// collection gives back what a collection of garbage has needed of the program, which nothing else needs, if it is not
+// one of many.
 func (h *heap) collection() {
 	h.mu.Lock()
 	now := time.Now()

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LetGoOfProgram lets go of the pages of this program's file that it has in memory: what it does once, at its start, and what
-// the kernel has mapped beside it. They stay in the page cache, and are mapped again as they are needed.
+// LetGoOfProgram lets go of the pages of this program's file that it has in memory: what it does once, at its start,
+// and what the kernel has mapped beside it. They stay in the page cache, and are mapped again as they are needed.
 func LetGoOfProgram() {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
@@ -23,7 +23,8 @@ func LetGoOfProgram() {
 	for line := range bytes.Lines(maps) {
 		var from, to uintptr
 		var mode string
-		if _, err := fmt.Sscanf(string(line), "%x-%x %s", &from, &to, &mode); err != nil || !bytes.HasSuffix(bytes.TrimSpace(line), []byte(program)) {
+		if _, err := fmt.Sscanf(string(line), "%x-%x %s", &from, &to, &mode); err != nil ||
+			!bytes.HasSuffix(bytes.TrimSpace(line), []byte(program)) {
 			continue
 		}
 		if mode != "r-xp" && mode != "r--p" { // what was written is nowhere else

@@ -11,8 +11,8 @@ import (
 	"procman/supervisor/api"
 )
 
-// heldPorts warns of instances that cannot bind the port which is held for them: their runs end with an error that looks like
-// somebody else's fault. It reads what a run said last, aside, and warns once of each instance.
+// heldPorts warns of instances that cannot bind the port which is held for them: their runs end with an error that
+// looks like somebody else's fault. It reads what a run said last, aside, and warns once of each instance.
 type heldPorts struct {
 	log   *slog.Logger
 	holds func() bool
@@ -27,15 +27,18 @@ type heldPorts struct {
 	said map[messages.InstanceID]bool
 }
 
-func newHeldPorts(log *slog.Logger, holds func() bool, read func(context.Context, messages.OutputQuery) iter.Seq2[messages.OutputLine, error]) *heldPorts {
-	h := &heldPorts{log: log, holds: holds, read: read, busy: make(chan struct{}, 1), said: map[messages.InstanceID]bool{}}
+func newHeldPorts(log *slog.Logger, holds func() bool,
+	read func(context.Context, messages.OutputQuery) iter.Seq2[messages.OutputLine, error]) *heldPorts {
+	h := &heldPorts{log: log, holds: holds, read: read, busy: make(chan struct{}, 1),
+		said: map[messages.InstanceID]bool{}}
 	h.life, h.end = context.WithCancel(context.Background())
 	return h
 }
 
 // event hears of runs that have ended.
 func (h *heldPorts) event(e messages.Event) {
-	if e.What != messages.InstanceExited || e.Exit == nil || e.Exit.Reason != messages.ReasonExit || e.Exit.Known && e.Exit.Code == 0 || !h.holds() {
+	if e.What != messages.InstanceExited || e.Exit == nil || e.Exit.Reason != messages.ReasonExit ||
+		e.Exit.Known && e.Exit.Code == 0 || !h.holds() {
 		return
 	}
 	h.mu.Lock()
@@ -71,7 +74,8 @@ func (h *heldPorts) look(e messages.Event) {
 	h.mu.Lock()
 	h.said[e.ID] = true
 	h.mu.Unlock()
-	h.log.Warn("an instance finds its address in use", "instance", string(e.ID), "run", e.Run, "port", e.Port, "help", api.HeldPort)
+	h.log.Warn("an instance finds its address in use", "instance", string(e.ID), "run", e.Run, "port", e.Port,
+		"help", api.HeldPort)
 }
 
 // Close ends what is under way.

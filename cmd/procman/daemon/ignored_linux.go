@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// ignored returns the signals that this process ignores. Package os/signal does not know of those that Go has no handler for
-// from the start, such as TSTP.
+// ignored returns the signals that this process ignores. Package os/signal does not know of those that Go has no
+// handler for from the start, such as TSTP.
 func ignored() (all []os.Signal) {
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -24,8 +24,8 @@ import (
 type lastGood struct {
 	At       time.Time       `json:"at"` // when it came into force
 	Snapshot config.Snapshot `json:"snapshot"`
-	// Draft is the digest of what the files were after it, that may be half of what is meant; empty: there was nothing. A
-	// daemon that finds them so goes on with the last good configuration, as the one before did.
+	// Draft is the digest of what the files were after it, that may be half of what is meant; empty: there was nothing.
+	// A daemon that finds them so goes on with the last good configuration, as the one before did.
 	Draft string `json:"draft,omitempty"`
 }
 
@@ -46,7 +46,8 @@ func readLastGood(dir messages.StateDir) (*lastGood, error) {
 	if err != nil {
 		return nil, err
 	}
-	if stat, is := info.Sys().(*syscall.Stat_t); !is || info.Mode().Perm()&0o022 != 0 || int(stat.Uid) != os.Geteuid() && stat.Uid != 0 {
+	if stat, is := info.Sys().(*syscall.Stat_t); !is || info.Mode().Perm()&0o022 != 0 ||
+		int(stat.Uid) != os.Geteuid() && stat.Uid != 0 {
 		return nil, fmt.Errorf("%s: others than this user can have written it", path)
 	}
 	var g lastGood
@@ -56,9 +57,9 @@ func readLastGood(dir messages.StateDir) (*lastGood, error) {
 	return &g, nil
 }
 
-// FindLastGood looks for what is kept of the configuration at path, in every state directory that may be its: the one that
-// the file says, so far as it can be read, the one of its last daemon, and the default. It returns nil and no error if
-// nothing is kept.
+// FindLastGood looks for what is kept of the configuration at path, in every state directory that may be its: the one
+// that the file says, so far as it can be read, the one of its last daemon, and the default. It returns nil and no
+// error if nothing is kept.
 func FindLastGood(path string, getenv func(string) string) (*config.File, time.Time, error) {
 	var dirs []messages.StateDir
 	if said, _ := config.Locate(path, config.ThisHost()); said.StateDir != "" {
@@ -85,7 +86,9 @@ func FindLastGood(path string, getenv func(string) string) (*config.File, time.T
 		}
 		file, err := g.Snapshot.Parse()
 		if err != nil {
-			errs = append(errs, fmt.Errorf("the last good configuration, kept in %s, cannot be used by this version: %w", dir.LastGood(), err))
+			errs = append(errs,
+				fmt.Errorf("the last good configuration, kept in %s, cannot be used by this version: %w",
+					dir.LastGood(), err))
 			continue
 		}
 		if file.StateDir != dir { // by the environment of this start
@@ -100,11 +103,12 @@ func FindLastGood(path string, getenv func(string) string) (*config.File, time.T
 }
 
 // ErrUndecided is why what has left a good file runs on at a start.
-var ErrUndecided = errors.New("entries are missing that the file may have lost, and nobody has confirmed that they are to go")
+var ErrUndecided = errors.New("entries are missing that the file may have lost, and nobody has confirmed that they " +
+	"are to go")
 
-// undecided returns, if the files are as they were when it was in doubt whether they are whole, what was in force then: what
-// they say, and of the last good configuration what they have lost; nil if not. A file that was edited since is taken at its
-// word.
+// undecided returns, if the files are as they were when it was in doubt whether they are whole, what was in force then:
+// what they say, and of the last good configuration what they have lost; nil if not. A file that was edited since is
+// taken at its word.
 func undecided(path string, dir messages.StateDir) (*config.File, time.Time) {
 	g, err := readLastGood(dir)
 	if err != nil || g.Draft == "" {
@@ -167,8 +171,10 @@ type lastGoodWriter struct {
 // lastGoodPatience is how long the state disk may take for it, and how long an end of the daemon waits.
 const lastGoodPatience = 2 * time.Second
 
-func keepLastGood(dir messages.StateDir, p *config.Provider, point func(text []byte), log *slog.Logger) *lastGoodWriter {
-	k := &lastGoodWriter{dir: dir, provider: p, point: point, log: log, news: make(chan struct{}, 1), quit: make(chan struct{})}
+func keepLastGood(dir messages.StateDir, p *config.Provider, point func(text []byte),
+	log *slog.Logger) *lastGoodWriter {
+	k := &lastGoodWriter{dir: dir, provider: p, point: point, log: log, news: make(chan struct{}, 1),
+		quit: make(chan struct{})}
 	k.writing.Go(k.run)
 	return k
 }
@@ -239,7 +245,8 @@ func (k *lastGoodWriter) save(whole config.Snapshot, draft string) error {
 // read is readLastGood, unless the file is what was written here: then it is known.
 func (k *lastGoodWriter) read() (*lastGood, error) {
 	info, err := os.Lstat(k.dir.LastGood())
-	if err == nil && k.file != nil && os.SameFile(info, k.file) && info.Size() == k.file.Size() && info.ModTime().Equal(k.file.ModTime()) &&
+	if err == nil && k.file != nil && os.SameFile(info, k.file) && info.Size() == k.file.Size() &&
+		info.ModTime().Equal(k.file.ModTime()) &&
 		info.Mode() == k.file.Mode() {
 		return k.kept, nil
 	}

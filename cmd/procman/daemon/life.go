@@ -105,8 +105,8 @@ func (d *daemon) keep(s os.Signal) bool {
 	return d.terms < maxTerms
 }
 
-// reload has the configuration read again. What is wrong with it is told by the supervisor. A wish that comes while another
-// waits for its turn is the same wish.
+// reload has the configuration read again. What is wrong with it is told by the supervisor. A wish that comes while
+// another waits for its turn is the same wish.
 func (d *daemon) reload() {
 	select {
 	case d.socketNow <- struct{}{}:
@@ -162,7 +162,8 @@ func (d *daemon) begin(stopping context.Context, mode api.Mode) {
 // allStopped is what the end of a daemon says when nothing of its instances lives.
 const allStopped = "every instance was stopped"
 
-// stoppedAll says what became of the instances when all were stopped: who looks at the host finds no more than this names.
+// stoppedAll says what became of the instances when all were stopped: who looks at the host finds no more than this
+// names.
 func (d *daemon) stoppedAll() string {
 	left := map[messages.InstanceID]string{}
 	remain, err := d.spawner.Remain()

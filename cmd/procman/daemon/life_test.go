@@ -62,7 +62,8 @@ func TestADaemonThatStandsInGoesOnWithoutASocketUntilItCanHaveOne(t *testing.T) 
 	require.NoError(t, os.Remove(file.Socket))
 	client := api.NewClient(file.Socket)
 	defer client.Close()
-	require.Eventually(t, func() bool { _, err := client.Instances(t.Context()); return err == nil }, time.Minute, 10*time.Millisecond, "it answers")
+	require.Eventually(t, func() bool { _, err := client.Instances(t.Context()); return err == nil }, time.Minute,
+		10*time.Millisecond, "it answers")
 	d.endAs(api.ModeLeave, "the test")
 	require.NoError(t, d.live(nil))
 	require.NoError(t, d.close())
@@ -74,7 +75,8 @@ func TestAThirdTermDoesNotEvenCloseTheParts(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	file := configured(t, fmt.Sprintf("executable: %s\nports: {range: 61040-61069}\nhealth: {interval: 200ms}\nstop: {grace: 1h}\n"+
+	file := configured(t, fmt.Sprintf("executable: %s\nports: {range: 61040-61069}\nhealth: {interval: 200ms}\nstop: "+
+		"{grace: 1h}\n"+
 		"instances: [{id: a, args: [deaf], env: {TEST_CHILD: deaf}}]", self))
 	var records fake.Journal
 	log := newLog(&records, file.Log, false, false)
@@ -107,8 +109,9 @@ func TestAThirdTermDoesNotEvenCloseTheParts(t *testing.T) {
 func TestAConfigurationInSharedMemoryIsAFileAndOneOfAShellsPipeIsNot(t *testing.T) {
 	t.Parallel()
 	for path, stream := range map[string]bool{
-		"/dev/shm/site/procman.yaml": false, "/dev/procman.yaml": false, "procman.yaml": false, "/home/proc/procman.yaml": false,
-		"/dev/fd/63": true, "/dev/stdin": true, "/proc/self/fd/63": true, "/proc/self/fd/0": true,
+		"/dev/shm/site/procman.yaml": false, "/dev/procman.yaml": false, "procman.yaml": false,
+		"/home/proc/procman.yaml": false,
+		"/dev/fd/63":              true, "/dev/stdin": true, "/proc/self/fd/63": true, "/proc/self/fd/0": true,
 	} {
 		require.Equal(t, stream, IsStream(path), path)
 	}

@@ -24,9 +24,9 @@ type listeners struct {
 // socketPatience is how long the socket of a daemon is waited for that has ended, as its lock was.
 const socketPatience = time.Second
 
-// openListeners binds all that the configuration asks for, or none. A daemon that takes over from another has instances to
-// watch, and must not end because somebody else has an address meanwhile: it goes on without those that it cannot have, which
-// are nil.
+// openListeners binds all that the configuration asks for, or none. A daemon that takes over from another has instances
+// to watch, and must not end because somebody else has an address meanwhile: it goes on without those that it cannot
+// have, which are nil.
 func openListeners(file *config.File, log log, takesOver bool) (d listeners, err error) {
 	defer func() {
 		if err != nil {
@@ -41,13 +41,15 @@ func openListeners(file *config.File, log log, takesOver bool) (d listeners, err
 	}
 	// The state directory is locked: who answers there is on its way out, or has it from another configuration.
 	for late := time.Now().Add(socketPatience); ; time.Sleep(10 * time.Millisecond) {
-		if d.socket, err = api.ListenFor(file.Socket, d.readers); !errors.Is(err, api.ErrSocketInUse) || time.Now().After(late) {
+		if d.socket, err = api.ListenFor(file.Socket, d.readers); !errors.Is(err, api.ErrSocketInUse) ||
+			time.Now().After(late) {
 			break
 		}
 	}
 	without := func(what string) bool {
 		if err != nil && takesOver {
-			log.Error("an address cannot be had; supervision goes on without it, and it is tried again", "address", what, "error", err.Error())
+			log.Error("an address cannot be had; supervision goes on without it, and it is tried again", "address",
+				what, "error", err.Error())
 			err = nil
 			return true
 		}
@@ -70,13 +72,15 @@ func openListeners(file *config.File, log log, takesOver bool) (d listeners, err
 		}
 	}
 	if file.Metrics.Socket != "" {
-		if d.scraping, err = api.ListenFor(file.Metrics.Socket, d.scrapers); err != nil && !without(file.Metrics.Socket) {
+		if d.scraping, err = api.ListenFor(file.Metrics.Socket, d.scrapers); err != nil &&
+			!without(file.Metrics.Socket) {
 			return d, fmt.Errorf("metrics.socket cannot be had; choose another path, or none: %w", err)
 		}
 	}
 	if d.metrics != nil {
 		if a, is := d.metrics.Addr().(*net.TCPAddr); is && !a.IP.IsLoopback() {
-			log.Warn("the metrics are open to the network, and nobody is asked who he is", "key", "metrics.listen", "address", a.String())
+			log.Warn("the metrics are open to the network, and nobody is asked who he is", "key", "metrics.listen",
+				"address", a.String())
 		}
 	}
 	return d, nil

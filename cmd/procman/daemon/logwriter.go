@@ -11,10 +11,11 @@ const (
 	logBacklog = 1 << 20
 	// logPiece is how much is written at once. A pipe takes this much as soon as its reader reads at all.
 	logPiece = 16 << 10
-	// logGather is how long the output of an instance may wait for more of it, so that a line is no write of its own. The
-	// manager's own records wait for nothing.
+	// logGather is how long the output of an instance may wait for more of it, so that a line is no write of its own.
+	// The manager's own records wait for nothing.
 	logGather = 10 * time.Millisecond
-	// logAhead is how many bytes the output of instances may be ahead of stderr, and what a buffer may have that is kept.
+	// logAhead is how many bytes the output of instances may be ahead of stderr, and what a buffer may have that is
+	// kept.
 	logAhead = 4 * logPiece
 	// logPatience is how long one piece may take before stderr counts as blocked.
 	logPatience = 2 * time.Second
@@ -234,7 +235,8 @@ func (w *logWriter) begin() {
 	w.stuck.Reset(logPatience)
 }
 
-// late says that a write takes long, if the one under way does: a timer that was stopped too late must not have the last word.
+// late says that a write takes long, if the one under way does: a timer that was stopped too late must not have the
+// last word.
 func (w *logWriter) late() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

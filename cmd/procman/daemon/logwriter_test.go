@@ -220,7 +220,8 @@ func TestHoweverMuchIsPrintedTheManagersOwnRecordsFindRoom(t *testing.T) {
 }
 
 func TestHurryAndCloseEndAllPatience(t *testing.T) {
-	for name, end := range map[string]func(*logWriter){"hurry": (*logWriter).EndPatience, "close": func(w *logWriter) { w.Close(0) }} {
+	for name, end := range map[string]func(*logWriter){"hurry": (*logWriter).EndPatience,
+		"close": func(w *logWriter) { w.Close(0) }} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				v := newValve(false)

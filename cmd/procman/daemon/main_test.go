@@ -22,7 +22,8 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	case "deaf": // to TERM; it is healthy
 		signal.Ignore(syscall.SIGTERM)
-		fmt.Println(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+		fmt.Println(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"),
+			http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)

@@ -28,8 +28,9 @@ const (
 // newCollector makes the collector, which hears everything from the first on, but measures no instances yet.
 func newCollector(build Version, outputs *output.Outputs, hooks func() (called, failed, dropped int64),
 	fleet func() messages.FleetStanding, log *slog.Logger) *metrics.Collector {
-	return metrics.New(metrics.Options{Version: build.Version, Revision: build.Revision, Output: outputs.Counters, OutputKept: outputs.Kept,
-		Hooks: hooks, Fleet: fleet, Logger: log})
+	return metrics.New(metrics.Options{Version: build.Version, Revision: build.Revision, Output: outputs.Counters,
+		OutputKept: outputs.Kept,
+		Hooks:      hooks, Fleet: fleet, Logger: log})
 }
 
 // scrapeServer answers scrapes, and nothing else.
@@ -39,13 +40,16 @@ func (d *daemon) scrapeServer(scrape http.Handler) *http.Server {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "The metrics of procman are at /metrics.") // whether it is read is the caller's business
 	})
-	return &http.Server{Handler: mux, ReadHeaderTimeout: scrapePatience, ReadTimeout: scrapePatience, WriteTimeout: scrapeWrite,
-		IdleTimeout: scrapeIdle, MaxHeaderBytes: scrapeHeader, ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug)}
+	return &http.Server{Handler: mux, ReadHeaderTimeout: scrapePatience, ReadTimeout: scrapePatience,
+		WriteTimeout: scrapeWrite,
+		IdleTimeout:  scrapeIdle, MaxHeaderBytes: scrapeHeader,
+		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug)}
 }
 
 // answerScrapes serves on l until the server is closed, or l given up for another.
 func (d *daemon) answerScrapes(server *http.Server, l net.Listener) {
-	if err := server.Serve(api.Bounded(l, scrapers)); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+	if err := server.Serve(api.Bounded(l, scrapers)); !errors.Is(err, http.ErrServerClosed) &&
+		!errors.Is(err, net.ErrClosed) {
 		d.log.Error("the metrics are not served any more; supervision goes on without them", "error", err)
 	}
 }

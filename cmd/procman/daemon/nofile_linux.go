@@ -10,8 +10,9 @@ import (
 	"procman/cmd/procman/systemd"
 )
 
-// nofileVariable says which soft limit of open files instances get. A unit has it whose own soft limit must be greater than
-// programs that use select() can bear: systemd has to bring all stored descriptors below it before it starts the daemon.
+// nofileVariable says which soft limit of open files instances get. A unit has it whose own soft limit must be greater
+// than programs that use select() can bear: systemd has to bring all stored descriptors below it before it starts the
+// daemon.
 const nofileVariable = "PROCMAN_CHILDREN_NOFILE"
 
 // settleFiles makes that limit the one this program was started with, which Go gives to each child before its exec, by
@@ -45,5 +46,6 @@ func settleFiles(env func(string) string, e signals) error {
 		err = execute(program, os.Args, os.Environ(), e)
 	}
 	now.Cur = before
-	return fmt.Errorf("instances get a soft limit of %d open files: %w", before, errors.Join(err, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &now)))
+	return fmt.Errorf("instances get a soft limit of %d open files: %w", before,
+		errors.Join(err, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &now)))
 }

@@ -19,12 +19,12 @@ import (
 // renewPause is how long the files of an instance rest before it is restarted for a change of theirs.
 const renewPause = time.Second
 
-// tick is by how much the clock by which a file system dates its files may be late: what has changed right after a start is not to
-// be taken for what was started.
+// tick is by how much the clock by which a file system dates its files may be late: what has changed right after a
+// start is not to be taken for what was started.
 const tick = 20 * time.Millisecond
 
-// renewal restarts what says restart.on_change when a file of it has become another one. Until an instance says so it has no
-// goroutine and watches nothing.
+// renewal restarts what says restart.on_change when a file of it has become another one. Until an instance says so it
+// has no goroutine and watches nothing.
 type renewal struct {
 	log   *slog.Logger
 	pause time.Duration
@@ -166,14 +166,16 @@ func (r *renewal) look(s renewed, apps []*messages.AppInstance) {
 		var unknown messages.ErrUnknownInstance
 		err := s.Renew(r.ctx, app.InstanceID, why)
 		if err != nil && r.ctx.Err() == nil && !errors.As(err, &idle) && !errors.As(err, &unknown) {
-			r.log.Warn("an instance is not restarted for a change of its files", "instance", string(app.InstanceID), "error", err.Error())
+			r.log.Warn("an instance is not restarted for a change of its files", "instance", string(app.InstanceID),
+				"error", err.Error())
 		}
 	}
 	r.marks, r.known = now, known
 }
 
-// older reports whether the process was started before the file became what it is. A path that is looked at for the first time
-// counts only if its content was written since: a daemon that comes restarts nothing for a change of permissions.
+// older reports whether the process was started before the file became what it is. A path that is looked at for the
+// first time counts only if its content was written since: a daemon that comes restarts nothing for a change of
+// permissions.
 func (r *renewal) older(s renewed, id messages.InstanceID, path string, mark onDisk.Mark) bool {
 	was, seen := r.marks[path]
 	if !slices.Contains(strings.Split(r.known[id], "\x00"), path) {

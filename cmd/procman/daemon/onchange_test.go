@@ -61,18 +61,22 @@ func TestAFileThatChangesRestartsWhatIsOlderAndSaysSoAndNothingElse(t *testing.T
 	}
 	require.NoError(t, os.Symlink("old", path("link")))
 	app := func(id messages.InstanceID, program, wasm string, on messages.WordList) *messages.AppInstance {
-		a := messages.AppInstance{InstanceID: id, Executable: path(program), WasmPath: path(wasm), Restart: messages.RestartPolicy{OnChange: on}}.WithDefaults()
+		a := messages.AppInstance{InstanceID: id, Executable: path(program), WasmPath: path(wasm),
+			Restart: messages.RestartPolicy{OnChange: on}}.WithDefaults()
 		return &a
 	}
 	now := time.Now()
-	s := &renewable{listed: make(chan struct{}), renewed: make(chan string, 9), started: map[messages.InstanceID]time.Time{
-		"a": now, "b": now, "deaf": now.Add(-time.Hour), "link": now, "late": now.Add(-time.Hour), "young": now.Add(time.Hour)}}
+	s := &renewable{listed: make(chan struct{}), renewed: make(chan string, 9),
+		started: map[messages.InstanceID]time.Time{
+			"a": now, "b": now, "deaf": now.Add(-time.Hour), "link": now, "late": now.Add(-time.Hour),
+			"young": now.Add(time.Hour)}}
 	r := newRenewal(slog.New(slog.DiscardHandler), 20*time.Millisecond)
 	defer func() { require.NoError(t, r.Close()) }()
 	r.with <- s
 	r.list([]*messages.AppInstance{app("deaf", "server", "a.wasm", "")})
 	require.False(t, r.begun, "it costs nothing until somebody wants it")
-	all := []*messages.AppInstance{app("a", "server", "a.wasm", "wasm"), app("b", "server", "b.wasm", "executable wasm env_file"),
+	all := []*messages.AppInstance{app("a", "server", "a.wasm", "wasm"),
+		app("b", "server", "b.wasm", "executable wasm env_file"),
 		app("link", "link", "b.wasm", "executable"), app("deaf", "server", "a.wasm", "")}
 	r.list(append(all, app("late", "server", "a.wasm", "wasm"))) // its file was written while no daemon looked
 	close(s.listed)

@@ -28,8 +28,8 @@ type Options struct {
 // FleetStore opens what the hosts of a fleet share. It waits for nobody.
 type FleetStore func(config.Fleet, *slog.Logger) (store.Store, error)
 
-// HearEarly hears signals from now on, if this program takes over from a daemon: what that is told counts from the first instant
-// on.
+// HearEarly hears signals from now on, if this program takes over from a daemon: what that is told counts from the
+// first instant on.
 func (o *Options) HearEarly() {
 	if o.Env(lockVariable) != "" {
 		o.signals = newSignals()
@@ -68,14 +68,14 @@ func (o *Options) TouchConfig() (done func()) {
 	return o.PendingIO.Begin(strings.TrimSpace("the configuration " + path))
 }
 
-// IsStream reports whether a configuration is a stream of the caller's, as <(...) makes one: it can be read once only. Its name
-// tells: a look at a file may wait for a disk. What lies below /dev/shm is a file like any other.
+// IsStream reports whether a configuration is a stream of the caller's, as <(...) makes one: it can be read once only.
+// Its name tells: a look at a file may wait for a disk. What lies below /dev/shm is a file like any other.
 func IsStream(path string) bool {
 	return path == "/dev/stdin" || strings.HasPrefix(path, "/dev/fd/") || strings.HasPrefix(path, "/proc/")
 }
 
-// LoadOrLastGood loads the configuration for a daemon. If it is broken or missing, and the one that was in force before is
-// kept, that one is returned with why.
+// LoadOrLastGood loads the configuration for a daemon. If it is broken or missing, and the one that was in force before
+// is kept, that one is returned with why.
 func (o *Options) LoadOrLastGood() (path string, file *config.File, instead, err error) {
 	path, file, err = o.Load()
 	if err == nil {
@@ -130,6 +130,7 @@ func (o *Options) flags(file *config.File) (flags []string) {
 
 // Terms are the words of whoever uses the command line.
 func Terms() explain.Terms {
-	return explain.Terms{Start: "procman start", Stop: "procman stop", Restart: "procman restart", Reload: "procman reload",
-		List: "the configuration", Next: "the file", Watched: "the file is watched"}
+	return explain.Terms{Start: "procman start", Stop: "procman stop", Restart: "procman restart",
+		Reload: "procman reload",
+		List:   "the configuration", Next: "the file", Watched: "the file is watched"}
 }

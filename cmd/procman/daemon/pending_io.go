@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// PendingIO are the files that are being opened or looked at right now, each of which may lie on a disk or mount that does not
-// answer: no deadline ends such a call, so whoever waits for it is told what it waits for. A nil one notes nothing.
+// PendingIO are the files that are being opened or looked at right now, each of which may lie on a disk or mount that
+// does not answer: no deadline ends such a call, so whoever waits for it is told what it waits for. A nil one notes
+// nothing.
 type PendingIO struct {
 	mu    sync.Mutex
 	now   []*ioCall
@@ -53,7 +54,8 @@ func (t *PendingIO) Stalled(patience time.Duration) string {
 	defer t.mu.Unlock()
 	for n := len(t.now) - 1; n >= 0; n-- {
 		if waited := time.Since(t.now[n].since); waited > patience {
-			return fmt.Sprintf("%s does not answer since %v; the disk or mount that it is on may hang", t.now[n].what, waited.Round(time.Second))
+			return fmt.Sprintf("%s does not answer since %v; the disk or mount that it is on may hang", t.now[n].what,
+				waited.Round(time.Second))
 		}
 	}
 	return ""

@@ -26,7 +26,8 @@ func TestWhatADaemonWaitsForIsSaidSoonAndNotAllTheTime(t *testing.T) {
 		time.Sleep(time.Second)
 		inner := touched.Begin("the socket /s/sock")
 		time.Sleep(4500 * time.Millisecond)
-		require.Equal(t, []string{"the state directory /s does not answer since 4s; the disk or mount that it is on may hang"}, said())
+		require.Equal(t, []string{"the state directory /s does not answer since 4s; the disk or mount that it is on " +
+			"may hang"}, said())
 		require.Contains(t, touched.Stalled(time.Second), "the socket /s/sock")
 		time.Sleep(time.Minute)
 		require.Len(t, said(), 2)

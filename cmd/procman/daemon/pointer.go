@@ -27,11 +27,13 @@ type Pointer struct {
 	Config   string            `json:"config"` // see api.Canonical
 	StateDir messages.StateDir `json:"state_dir"`
 	Socket   string            `json:"socket"`
-	Real     messages.StateDir `json:"real_state_dir,omitempty"` // without links: StateDir is a name, and may come to mean another
-	// Sum is that of the configuration's text that is in force, and Usual where a daemon would be by one that says nothing: to
-	// whom both are the same the configuration says what it has said to the daemon. Empty: it is not known.
-	Sum   string            `json:"sum,omitempty"`
-	Path  string            `json:"path,omitempty"` // of the configuration, as the daemon has it: relative names are relative to that
+	// without links: StateDir is a name, and may come to mean another
+	Real messages.StateDir `json:"real_state_dir,omitempty"`
+	// Sum is that of the configuration's text that is in force, and Usual where a daemon would be by one that says
+	// nothing: to whom both are the same the configuration says what it has said to the daemon. Empty: it is not known.
+	Sum string `json:"sum,omitempty"`
+	// of the configuration, as the daemon has it: relative names are relative to that
+	Path  string            `json:"path,omitempty"`
 	Usual messages.StateDir `json:"usual_state_dir,omitempty"`
 }
 
@@ -70,8 +72,8 @@ func ownDir(path string) error {
 	return nil
 }
 
-// pointerNames are the names under which a configuration's pointer lies: by the path with its links, which is what people
-// write, and by the one without.
+// pointerNames are the names under which a configuration's pointer lies: by the path with its links, which is what
+// people write, and by the one without.
 func pointerNames(path string) []string {
 	names := []string{api.Canonical(path)}
 	if whole, err := filepath.Abs(path); err == nil && whole != names[0] {
@@ -84,8 +86,8 @@ func pointerNames(path string) []string {
 	return names
 }
 
-// Point leaves a pointer to a daemon, in the first place that takes it. text is that of the configuration in force; nil: it is
-// not known.
+// Point leaves a pointer to a daemon, in the first place that takes it. text is that of the configuration in force;
+// nil: it is not known.
 func Point(file *config.File, text []byte, getenv func(string) string) error {
 	p := Pointer{Config: api.Canonical(file.Path), StateDir: file.StateDir, Socket: file.Socket}
 	if usual := config.UsualStateDir(); usual != "" && text != nil {
@@ -113,8 +115,8 @@ func Point(file *config.File, text []byte, getenv func(string) string) error {
 	return errors.Join(errs...)
 }
 
-// Pointed returns where the daemon of a configuration is, or was the last time; nil: there is no telling. One that lives
-// comes first.
+// Pointed returns where the daemon of a configuration is, or was the last time; nil: there is no telling. One that
+// lives comes first.
 func Pointed(path string, getenv func(string) string) *Pointer {
 	var last *Pointer
 	for _, dir := range runtimeDirs(getenv) {
@@ -138,8 +140,8 @@ func Pointed(path string, getenv func(string) string) *Pointer {
 	return last
 }
 
-// PointedInForce is Pointed for a configuration that is what the daemon there has in force, so that it need not be parsed to find
-// that daemon: with ten thousand instances that takes a second. Nil: it has to be.
+// PointedInForce is Pointed for a configuration that is what the daemon there has in force, so that it need not be
+// parsed to find that daemon: with ten thousand instances that takes a second. Nil: it has to be.
 func PointedInForce(path string, getenv func(string) string) *Pointer {
 	p := Pointed(path, getenv)
 	if p == nil || p.Sum == "" || IsStream(path) || !p.lives() {
@@ -169,9 +171,8 @@ type ElsewhereError string
 
 func (e ElsewhereError) Error() string { return string(e) }
 
-// repointed returns an [elsewhereError] if the name of that has come to mean another
-// directory than a daemon has that runs by this configuration: what is there keeps nobody out, and that daemon would not be
-// noticed.
+// repointed returns an [elsewhereError] if the name of that has come to mean another directory than a daemon has that
+// runs by this configuration: what is there keeps nobody out, and that daemon would not be noticed.
 func repointed(file *config.File, getenv func(string) string) error {
 	p := Pointed(file.Path, getenv)
 	if p == nil || p.StateDir != file.StateDir || p.Real == "" {
@@ -182,7 +183,8 @@ func repointed(file *config.File, getenv func(string) string) error {
 	if pid == 0 || err == nil && now == string(p.Real) {
 		return nil
 	}
-	return ElsewhereError(fmt.Sprintf("the daemon of this configuration, process %d, has the state directory %s, and %s means another now; let it mean that one again, or end that daemon first",
+	return ElsewhereError(fmt.Sprintf("the daemon of this configuration, process %d, has the state directory %s, and "+
+		"%s means another now; let it mean that one again, or end that daemon first",
 		pid, p.Real, file.StateDir))
 }
 

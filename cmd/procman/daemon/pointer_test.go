@@ -16,7 +16,8 @@ func TestPointersToWhatIsGoneWithItsStateDirectoryAreRemoved(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", dir)
 	left := func(name string) string {
 		path := filepath.Join(dir, name+".yaml")
-		require.NoError(t, Point(&config.File{Path: path, StateDir: messages.StateDir(filepath.Join(dir, name))}, nil, os.Getenv))
+		require.NoError(t, Point(&config.File{Path: path, StateDir: messages.StateDir(filepath.Join(dir, name))},
+			nil, os.Getenv))
 		return filepath.Join(dir, "procman", pointerNames(path)[0])
 	}
 	gone, kept := left("gone"), left("kept")

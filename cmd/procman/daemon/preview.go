@@ -120,9 +120,9 @@ func (d *daemon) plan(_ context.Context, p *api.Proposal) (api.Plan, error) {
 	return api.Plan{Config: path, Changes: changes, Live: live, Daemon: daemon}, nil
 }
 
-// HowToApply says how a changed key comes into force without a restart of any instance. What runs is known by the records in
-// the state directory: they have to come with it. An upgrade keeps the process, and with it the service that it may be; but
-// whoever waits for its answer looks for the socket.
+// HowToApply says how a changed key comes into force without a restart of any instance. What runs is known by the
+// records in the state directory: they have to come with it. An upgrade keeps the process, and with it the service that
+// it may be; but whoever waits for its answer looks for the socket.
 func HowToApply(keys ...string) string {
 	const started = "then `procman run` (a service: `systemctl start`)"
 	switch {

@@ -32,7 +32,8 @@ func TestWhatAClientReadIsAllThatTheDaemonKnowsOfAProposedConfiguration(t *testi
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 
-	p.Files[p.Config] = api.ProposedFile{Text: []byte("state_dir: state\ninstances: [{id: a, args: [x], env_file: /etc/passwd}]\n")}
+	p.Files[p.Config] = api.ProposedFile{Text: []byte("state_dir: state\ninstances: [{id: a, args: [x], env_file: " +
+		"/etc/passwd}]\n")}
 	got, err = config.Parse(p.Config, p.Files[p.Config].Text, proposed(p))
 	require.NoError(t, err)
 	require.Contains(t, got.Instances[0].EnvFault, "it was not sent with the configuration")

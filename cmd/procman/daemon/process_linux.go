@@ -38,8 +38,8 @@ func (p Process) Close() {
 	}
 }
 
-// outcome waits until the process has ended, and returns how; known is false if whoever waited for it was quicker than this,
-// and the kernel tells nobody else (before Linux 6.15).
+// outcome waits until the process has ended, and returns how; known is false if whoever waited for it was quicker than
+// this, and the kernel tells nobody else (before Linux 6.15).
 func (p Process) outcome() (how syscall.WaitStatus, known bool) {
 	if p.fd == nil || p.fd.Wait() != nil {
 		return 0, false

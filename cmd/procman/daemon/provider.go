@@ -48,7 +48,8 @@ func newProvider(path string, dir messages.StateDir, loaded *config.File, log *s
 	if g, err := readLastGood(dir); err == nil { // what is wrong with it is told where it is needed
 		draft = g.Draft
 	}
-	inner, err := config.NewProvider(path, config.ProviderOptions{Logger: log, LastGood: loaded, Draft: draft, StartFaults: true})
+	inner, err := config.NewProvider(path, config.ProviderOptions{Logger: log, LastGood: loaded, Draft: draft,
+		StartFaults: true})
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +115,8 @@ func (p *provider) warnOfEnv(list []*messages.AppInstance) {
 	p.blind = text
 }
 
-// reconciled hears that a list is in force. Once that of the last good configuration is, the file is asked: what is wrong with
-// it is told then, as it always is, and is the newest that is known of it.
+// reconciled hears that a list is in force. Once that of the last good configuration is, the file is asked: what is
+// wrong with it is told then, as it always is, and is the newest that is known of it.
 func (p *provider) reconciled(messages.Reconciled) {
 	if p.unread.Swap(false) {
 		p.Notify()

@@ -13,9 +13,9 @@ const (
 	writeAgainLater = 10 * time.Second
 )
 
-// untilWritten has something written at each of news, and again until it is, for a disk may have no room for a while; until
-// quit, after which what is not written is tried once more, unless the disk does not answer. It tells when that begins to
-// fail, and, with nil, when it does not any more.
+// untilWritten has something written at each of news, and again until it is, for a disk may have no room for a while;
+// until quit, after which what is not written is tried once more, unless the disk does not answer. It tells when that
+// begins to fail, and, with nil, when it does not any more.
 func untilWritten(news, quit <-chan struct{}, write func() error, tell func(error)) {
 	pause := writeAgain
 	var failed error

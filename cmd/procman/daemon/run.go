@@ -19,7 +19,8 @@ import (
 
 func (o *Options) Run() error {
 	if path := o.Named(); IsStream(path) {
-		return fmt.Errorf("%s can be read once only, and a daemon reads its configuration again and again: write it to a file", path)
+		return fmt.Errorf("%s can be read once only, and a daemon reads its configuration again and again: write it "+
+			"to a file", path)
 	}
 	e := o.signals
 	if e == nil {
@@ -62,7 +63,8 @@ func (o *Options) Run() error {
 	if err != nil {
 		return err
 	}
-	left := handover{Options: o, lock: lock, instead: instead, stored: systemd.Stored(o.Env), origin: originOf(os.Args[0]), guard: g}
+	left := handover{Options: o, lock: lock, instead: instead, stored: systemd.Stored(o.Env),
+		origin: originOf(os.Args[0]), guard: g}
 	left.origin.flags = o.flags(file)
 	if err := left.learnNames(o.Env); err != nil {
 		return err
@@ -82,7 +84,8 @@ func (o *Options) Run() error {
 		// If it returns, still the old program: it goes on, and adopts what it has just let go.
 		err = next.replace(left.origin.args("run", file), left.store, e, kept)
 		next.guard.dismiss()
-		fmt.Fprintf(systemd.ErrorWriter(o.Stderr), "procman: the upgrade has failed, the daemon goes on as it was: %v\n", err)
+		fmt.Fprintf(systemd.ErrorWriter(o.Stderr),
+			"procman: the upgrade has failed, the daemon goes on as it was: %v\n", err)
 		left.lock, left.renew, left.failed = next.lock, false, err.Error()
 		left.stored = nameless(left.store.Kept())
 	}
@@ -102,11 +105,14 @@ func ExplainInUse(err error, file *config.File) error {
 	d, askErr := client.Instances(ctx, "x")
 	switch {
 	case socket && askErr != nil:
-		return fmt.Errorf("%w, and no daemon of procman has answered there: end that program, or set socket in %s to another path", err, file.Path)
-	case socket && api.SameFile(d.Manager.Config, file.Path): // it is that of the state directory, which had another name
+		return fmt.Errorf("%w, and no daemon of procman has answered there: end that program, or set socket in %s to "+
+			"another path", err, file.Path)
+	case socket && api.SameFile(d.Manager.Config, file.Path):
+		// it is that of the state directory, which had another name
 		return fmt.Errorf("%w: process %d runs by this configuration; %w", spawn.ErrInUse, d.Manager.PID, err)
 	case socket:
-		return fmt.Errorf("%w; process %d runs by %s. Set socket in %s to a path of its own", err, d.Manager.PID, d.Manager.Config, file.Path)
+		return fmt.Errorf("%w; process %d runs by %s. Set socket in %s to a path of its own", err, d.Manager.PID,
+			d.Manager.Config, file.Path)
 	case askErr == nil && d.Manager.StateDir == file.StateDir:
 		other = d.Manager.Config
 	}
@@ -127,8 +133,8 @@ func ExplainInUse(err error, file *config.File) error {
 // loadTime is how long a daemon that is told to end stays for its configuration, which says what that means.
 const loadTime = 5 * time.Second
 
-// loadUnlessTold loads the configuration, but does not stay for ever if it is told to end: a file may lie on a disk that
-// hangs. Without a file and an error it was told, and has touched nothing.
+// loadUnlessTold loads the configuration, but does not stay for ever if it is told to end: a file may lie on a disk
+// that hangs. Without a file and an error it was told, and has touched nothing.
 func (o *Options) loadUnlessTold(e signals) (path string, file *config.File, instead, err error) {
 	loaded := make(chan struct{})
 	go func() {
@@ -141,8 +147,8 @@ func (o *Options) loadUnlessTold(e signals) (path string, file *config.File, ins
 	return path, file, instead, err
 }
 
-// unlessTold waits for what is done, but no longer than loadTime once the daemon is told to end, and reports whether it is
-// done.
+// unlessTold waits for what is done, but no longer than loadTime once the daemon is told to end, and reports whether it
+// is done.
 func (e signals) unlessTold(done <-chan struct{}) bool {
 	var late <-chan time.Time
 	var heard []os.Signal
@@ -163,12 +169,14 @@ func (e signals) unlessTold(done <-chan struct{}) bool {
 
 // serve is one life of the daemon, from the first part opened to the last one closed. If it ends in favour of another
 // program, that is returned with the lock for it, and with the signals that are for it.
-func (o *Options) serve(path string, file *config.File, left *handover, e signals) (next *successor, kept []os.Signal, err error) {
+func (o *Options) serve(path string, file *config.File, left *handover, e signals) (next *successor, kept []os.Signal,
+	err error) {
 	log := newLog(o.Stderr, file.Log, o.Verbose, o.Quiet)
 	defer log.Close()
 	left.store = systemd.NewFDStore(left.manager, slices.Collect(maps.Keys(left.stored)), left.renew, log.Logger)
 	defer o.PendingIO.watch(func(what string) {
-		log.Error("the manager waits for a disk", "what", what, "consequence", "it goes on by itself as soon as that answers; what runs, runs on")
+		log.Error("the manager waits for a disk", "what", what, "consequence",
+			"it goes on by itself as soon as that answers; what runs, runs on")
 	})()
 	d, err := openUnlessTold(path, file, log, *left, e)
 	if d == nil {
@@ -204,8 +212,8 @@ func (o *Options) serve(path string, file *config.File, left *handover, e signal
 	}
 }
 
-// openUnlessTold opens the parts, but does not stay for ever if it is told to end: the state directory may be on a disk that
-// hangs. Without a daemon and an error it was told, and has touched no process.
+// openUnlessTold opens the parts, but does not stay for ever if it is told to end: the state directory may be on a disk
+// that hangs. Without a daemon and an error it was told, and has touched no process.
 func openUnlessTold(path string, file *config.File, log log, left handover, e signals) (d *daemon, err error) {
 	opened := make(chan struct{})
 	go func() {

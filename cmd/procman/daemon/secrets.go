@@ -19,17 +19,19 @@ import (
 )
 
 const (
-	// oldSecrets is how many values of earlier lists are remembered of an instance: a process that was started with them
-	// may live on, and what it wrote is kept.
+	// oldSecrets is how many values of earlier lists are remembered of an instance: a process that was started with
+	// them may live on, and what it wrote is kept.
 	oldSecrets = 64
-	// oldTraces is how many traces are remembered of one: of the present values and, over restarts of the daemon, of earlier ones.
+	// oldTraces is how many traces are remembered of one: of the present values and, over restarts of the daemon, of
+	// earlier ones.
 	oldTraces = 1024
 	// missedLists is for how many lists an instance may be missing before its values are forgotten: it is still ending.
 	missedLists = 16
 )
 
 // Secrets are the values that must not show in what instances say, by instance. The zero value is ready, and safe for
-// concurrent use. What must outlive the daemon, for the output does, is kept as traces: no secret is on the disk by that.
+// concurrent use. What must outlive the daemon, for the output does, is kept as traces: no secret is on the disk by
+// that.
 type Secrets struct {
 	mu      sync.RWMutex
 	of      map[messages.InstanceID]*remembered
@@ -134,11 +136,12 @@ const (
 	mostTraceBytes = 64 << 20
 )
 
-// tracePatience is how long a state disk may take for the traces, and so for how long it can delay the end of the daemon.
+// tracePatience is how long a state disk may take for the traces, and so for how long it can delay the end of the
+// daemon.
 const tracePatience = 2 * time.Second
 
-// keep takes up the traces that earlier daemons left in the state directory, and keeps them there until the end of what it
-// returns.
+// keep takes up the traces that earlier daemons left in the state directory, and keeps them there until the end of what
+// it returns.
 func (s *Secrets) keep(dir messages.StateDir, log *slog.Logger) (end func() error) {
 	err := s.Recall(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -164,7 +167,8 @@ func (s *Secrets) keep(dir messages.StateDir, log *slog.Logger) (end func() erro
 		_, unsaved = disk.Do(context.Background(), tracePatience, func() error { return s.save(dir) }, nil)
 		return unsaved
 	}
-	// In the background: nothing waits for the disk. What a daemon that dies right now has not written are values of this moment.
+	// In the background: nothing waits for the disk. What a daemon that dies right now has not written are values of
+	// this moment.
 	writing.Go(func() {
 		untilWritten(s.changed, over, save, func(err error) {
 			if err == nil {

@@ -14,7 +14,8 @@ import (
 )
 
 func withSecret(id messages.InstanceID, value string) *messages.AppInstance {
-	return &messages.AppInstance{InstanceID: id, Env: map[string]string{"TOKEN": value, "LEVEL": "debug"}, Secrets: []string{"TOKEN"}}
+	return &messages.AppInstance{InstanceID: id, Env: map[string]string{"TOKEN": value, "LEVEL": "debug"},
+		Secrets: []string{"TOKEN"}}
 }
 
 func TestTheSecretsOfEarlierListsAreRememberedForAWhile(t *testing.T) {

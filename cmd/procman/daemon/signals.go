@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// told are the signals that mean something to the daemon. QUIT is not among them: it is Go's own stack dump, and ends the
-// daemon without touching a process.
+// told are the signals that mean something to the daemon. QUIT is not among them: it is Go's own stack dump, and ends
+// the daemon without touching a process.
 func told() []os.Signal { return []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} }
 
 // signals are what the daemon is told by signals, and has not taken yet, over all its lives in this process.
@@ -82,9 +82,10 @@ func (e signals) hearOnce(s os.Signal) {
 	e.hear(heard)
 }
 
-// keepFromIgnored catches what the daemon was started with ignored, and PIPE: a write to a stderr whose reader is gone fails
-// then and does not end the daemon. All of it is caught and not ignored, because what is ignored stays ignored in every
-// process we start. XFSZ, by which a limit of the size of files would end the daemon, makes such a write fail likewise.
+// keepFromIgnored catches what the daemon was started with ignored, and PIPE: a write to a stderr whose reader is gone
+// fails then and does not end the daemon. All of it is caught and not ignored, because what is ignored stays ignored in
+// every process we start. XFSZ, by which a limit of the size of files would end the daemon, makes such a write fail
+// likewise.
 func keepFromIgnored() (release func()) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, append(ignored(), syscall.SIGPIPE, syscall.SIGXFSZ)...)

@@ -38,8 +38,8 @@ type keptSocket struct {
 	serve func(net.Listener) // begins to answer there
 }
 
-// keepSocket makes a socket again when somebody has removed or replaced it, with the state directory or without: its path
-// is a name that anything may come to mean. A nil listener could not be had so far. It returns when ctx ends.
+// keepSocket makes a socket again when somebody has removed or replaced it, with the state directory or without: its
+// path is a name that anything may come to mean. A nil listener could not be had so far. It returns when ctx ends.
 func (d *daemon) keepSocket(ctx context.Context, s keptSocket, l net.Listener) {
 	path, consequence := s.path, "supervision goes on, and nobody can read the metrics there; it is tried again"
 	var now <-chan struct{}
@@ -48,7 +48,8 @@ func (d *daemon) keepSocket(ctx context.Context, s keptSocket, l net.Listener) {
 	}
 	names, err := onDisk.NewNames() // nil: it is looked at again and again
 	if err != nil {
-		d.log.Debug("the kernel does not tell when the socket is removed; it is looked at instead", "every", SocketEvery, "error", err.Error())
+		d.log.Debug("the kernel does not tell when the socket is removed; it is looked at instead",
+			"every", SocketEvery, "error", err.Error())
 	}
 	defer func() { _ = names.Close() }() // nothing is in it
 	look := time.NewTimer(0)             // it may have been removed by now
@@ -87,7 +88,8 @@ func (d *daemon) keepSocket(ctx context.Context, s keptSocket, l net.Listener) {
 		if err != nil {
 			if ctx.Err() == nil && err.Error() != failed {
 				failed = err.Error()
-				d.log.Error("the socket was removed or replaced, and cannot be made again", "socket", path, "error", failed, "consequence", consequence)
+				d.log.Error("the socket was removed or replaced, and cannot be made again", "socket", path, "error",
+					failed, "consequence", consequence)
 			}
 			continue
 		}

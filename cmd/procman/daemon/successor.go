@@ -14,10 +14,11 @@ import (
 	"procman/supervisor/config"
 )
 
-// origin is how the program of this process is found. A name is where to look, and not what was found there: what runs may
-// have been moved, and the name may mean another file by now.
+// origin is how the program of this process is found. A name is where to look, and not what was found there: what runs
+// may have been moved, and the name may mean another file by now.
 type origin struct {
-	name    string   // as it was called, if that means it: absolute, with its links, or a bare name for PATH; else running
+	// as it was called, if that means it: absolute, with its links, or a bare name for PATH; else running
+	name    string
 	running string   // the file that runs, without links
 	flags   []string // what it was told beside the configuration, with absolute paths
 }
@@ -71,7 +72,8 @@ func lookUp(name string) (string, error) {
 	return path, err
 }
 
-// successor is a program that is to take the place of this one. It is opened once: what was checked is what is executed.
+// successor is a program that is to take the place of this one. It is opened once: what was checked is what is
+// executed.
 type successor struct {
 	program string // absolute, without links
 	file    fs.FileInfo
@@ -91,7 +93,8 @@ func (o origin) successor() (*successor, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the binary on disk cannot be found, so nothing was changed; put it where it was: %w", err)
+		return nil, fmt.Errorf("the binary on disk cannot be found, so nothing was changed; put it where it was: %w",
+			err)
 	}
 	s := &successor{program: path}
 	if s.file, err = os.Stat(path); err != nil {
@@ -103,7 +106,8 @@ func (o origin) successor() (*successor, error) {
 // unchanged reports whether the program is still the file that was looked at.
 func (s *successor) unchanged() error {
 	now, err := os.Stat(s.program)
-	if err == nil && !(os.SameFile(now, s.file) && now.Size() == s.file.Size() && now.ModTime().Equal(s.file.ModTime())) {
+	if err == nil && !(os.SameFile(now, s.file) && now.Size() == s.file.Size() &&
+		now.ModTime().Equal(s.file.ModTime())) {
 		err = errors.New("it was replaced after it had been checked; `procman upgrade` checks what is there now")
 	}
 	if err != nil {
@@ -134,8 +138,8 @@ func (s *successor) replace(args []string, store *systemd.FDStore, e signals, ke
 	return fmt.Errorf("%s could not be executed: %w", s.program, execute(s.program, args, env, e))
 }
 
-// args is the command line of a program that takes over: all that was relative to a directory, which may have been moved or
-// removed since, is absolute.
+// args is the command line of a program that takes over: all that was relative to a directory, which may have been
+// moved or removed since, is absolute.
 func (o origin) args(command string, file *config.File) []string {
 	return append([]string{o.name, command, "--config=" + file.Path}, o.flags...)
 }

@@ -13,12 +13,13 @@ import (
 	"procman/supervisor/config"
 )
 
-// Distrust finds what of a configuration others than the daemon's user and root could change or read. It is said when the daemon
-// starts and by the doctor: none of it keeps anything from running.
+// Distrust finds what of a configuration others than the daemon's user and root could change or read. It is said when
+// the daemon starts and by the doctor: none of it keeps anything from running.
 func Distrust(file *config.File, uid int) []doctor.Finding {
 	var found []doctor.Finding
 	warn := func(check, means, do, format string, args ...any) {
-		found = append(found, doctor.Finding{Check: check, Verdict: doctor.Warning, What: fmt.Sprintf(format, args...), Means: means, Do: do})
+		found = append(found, doctor.Finding{Check: check, Verdict: doctor.Warning, What: fmt.Sprintf(format, args...),
+			Means: means, Do: do})
 	}
 	commands := "whoever can change it has commands run as the daemon's user"
 	looked := map[string]bool{}
@@ -35,15 +36,19 @@ func Distrust(file *config.File, uid int) []doctor.Finding {
 	}
 	for _, path := range file.EnvFiles {
 		if why, do := writable(path, uid); why != "" {
-			warn("secrets' owner", "whoever can change it decides what the daemon and its instances believe", do, "%s %s", path, why)
+			warn("secrets' owner", "whoever can change it decides what the daemon and its instances believe",
+				do, "%s %s", path, why)
 		}
 		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o044 != 0 {
-			warn("secrets' owner", "other users can read the secrets in it", "chmod 600 "+path, "%s has mode %04o", path, info.Mode().Perm())
+			warn("secrets' owner", "other users can read the secrets in it", "chmod 600 "+path, "%s has mode %04o",
+				path, info.Mode().Perm())
 		}
 	}
 	if host, _, err := net.SplitHostPort(file.API.Listen); err == nil && file.API.Listen != "" && !loopback(host) {
-		warn("api.listen", "the token, and all that is asked and answered, can be read on the network, and whoever reads the token can end every instance",
-			"set api.listen to 127.0.0.1, and let a proxy with TLS or an ssh tunnel speak to it", "api.listen is %s: HTTP in clear text, open to the network", file.API.Listen)
+		warn("api.listen", "the token, and all that is asked and answered, can be read on the network, and whoever "+
+			"reads the token can end every instance",
+			"set api.listen to 127.0.0.1, and let a proxy with TLS or an ssh tunnel speak to it",
+			"api.listen is %s: HTTP in clear text, open to the network", file.API.Listen)
 	}
 	return found
 }

@@ -19,7 +19,8 @@ func TestWhatOthersCouldChangeOrReadIsSaid(t *testing.T) {
 		return path
 	}
 	uid := os.Geteuid()
-	file := &config.File{Path: at("procman.yaml", 0o644), EnvFiles: []string{at("a.env", 0o600)}, API: config.API{Listen: "127.0.0.1:1"}}
+	file := &config.File{Path: at("procman.yaml", 0o644), EnvFiles: []string{at("a.env", 0o600)},
+		API: config.API{Listen: "127.0.0.1:1"}}
 	require.Empty(t, Distrust(file, uid))
 	for _, c := range []struct {
 		change func()
@@ -27,12 +28,16 @@ func TestWhatOthersCouldChangeOrReadIsSaid(t *testing.T) {
 		says   string
 	}{
 		{func() { file.Path = at("procman.yaml", 0o666) }, "configuration's owner", "procman.yaml has mode 0666"},
-		{func() { file.Path = at("procman.yaml", 0o644); file.Includes = []string{at("b.yaml", 0o622)} }, "configuration's owner", "b.yaml has mode 0622"},
-		{func() { file.Includes = nil; file.EnvFiles = []string{at("token", 0o604)} }, "secrets' owner", "token has mode 0604"},
-		{func() { file.EnvFiles = nil; file.API.Listen = "0.0.0.0:9465" }, "api.listen", "api.listen is 0.0.0.0:9465: HTTP in clear text"},
+		{func() { file.Path = at("procman.yaml", 0o644); file.Includes = []string{at("b.yaml", 0o622)} },
+			"configuration's owner", "b.yaml has mode 0622"},
+		{func() { file.Includes = nil; file.EnvFiles = []string{at("token", 0o604)} }, "secrets' owner",
+			"token has mode 0604"},
+		{func() { file.EnvFiles = nil; file.API.Listen = "0.0.0.0:9465" }, "api.listen",
+			"api.listen is 0.0.0.0:9465: HTTP in clear text"},
 		{func() { file.API.Listen = ":9465" }, "api.listen", "open to the network"},
 		{func() { file.API.Listen = "host.example:9465" }, "api.listen", "open to the network"},
-		{func() { file.API.Listen = "localhost:9465"; require.NoError(t, os.Chmod(dir, 0o777)) }, "configuration's owner", dir + " has mode 0777"},
+		{func() { file.API.Listen = "localhost:9465"; require.NoError(t, os.Chmod(dir, 0o777)) },
+			"configuration's owner", dir + " has mode 0777"},
 	} {
 		c.change()
 		found := Distrust(file, uid)

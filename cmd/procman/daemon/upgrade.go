@@ -13,7 +13,8 @@ import (
 	"procman/supervisor/config"
 )
 
-// lockVariable names the descriptor by which the program that replaces a daemon's inherits the lock on the state directory.
+// lockVariable names the descriptor by which the program that replaces a daemon's inherits the lock on the state
+// directory.
 const lockVariable = "PROCMAN_LOCK_FD"
 
 // unfit says why a successor would know less than this daemon does.
@@ -59,8 +60,8 @@ func (d *daemon) upgrade(ctx context.Context) (program string, err error) {
 	}
 }
 
-// staysAt reports why a successor that reads the file could not take over what this daemon has: the lock is on this state
-// directory.
+// staysAt reports why a successor that reads the file could not take over what this daemon has: the lock is on this
+// state directory.
 func (d *daemon) staysAt(path string) error {
 	file, err := config.LoadFor(path, config.DaemonHost())
 	if err != nil {
@@ -75,7 +76,8 @@ func (d *daemon) staysAt(path string) error {
 	if real, err := filepath.EvalSymlinks(string(now)); err == nil {
 		now = messages.StateDir(real)
 	}
-	return fmt.Errorf("state_dir means %s now, and the daemon holds %s: an upgrade cannot move it, and nothing was changed; put state_dir back", now, was)
+	return fmt.Errorf("state_dir means %s now, and the daemon holds %s: an upgrade cannot move it, and nothing was "+
+		"changed; put state_dir back", now, was)
 }
 
 // inherited returns the lock that a predecessor in this process has left; nil if there is none. No child may see the

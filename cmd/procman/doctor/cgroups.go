@@ -24,13 +24,17 @@ func cgroups(f Facts) Finding {
 	case c.Absent == nil && c.Base == "":
 		return unknown(check, nil, "")
 	case c.Absent != nil && len(lacks) > 0:
-		return Finding{check, Fault, "runs have none of their own: " + c.Absent.Error(), "what has `resources:` cannot be started: " + names(wants, lacks),
-			"have a cgroup delegated to the daemon (Delegate=yes, DelegateSubgroup=daemon in its unit), or leave out resources"}
+		return Finding{check, Fault, "runs have none of their own: " + c.Absent.Error(),
+			"what has `resources:` cannot be started: " + names(wants, lacks),
+			"have a cgroup delegated to the daemon (Delegate=yes, DelegateSubgroup=daemon in its unit), or leave out " +
+				"resources"}
 	case c.Absent != nil:
 		return Finding{check, OK, "runs have none of their own: " + c.Absent.Error(), "", ""}
 	case len(lacks) > 0:
-		return Finding{check, Fault, fmt.Sprintf("each run has one of its own below %s; there %s", c.Base, strings.Join(why, "; ")),
-			"what has `resources:` for it cannot be started: " + names(wants, lacks), "do that, or leave out resources of these"}
+		return Finding{check, Fault, fmt.Sprintf("each run has one of its own below %s; there %s",
+			c.Base, strings.Join(why, "; ")),
+			"what has `resources:` for it cannot be started: " + names(wants, lacks),
+			"do that, or leave out resources of these"}
 	}
 	usable := slices.DeleteFunc(slices.Clone(c.Controllers), func(name string) bool { return c.Refuses[name] != "" })
 	bounds := "resources that it can bound: none"

@@ -75,7 +75,8 @@ func fleetStore(f Facts) Finding {
 				advice = x.Advice
 			}
 		} else {
-			good = append(good, fmt.Sprintf("%s is etcd %s and answers in %v", x.Name, x.Version, x.Took.Round(time.Millisecond)))
+			good = append(good, fmt.Sprintf("%s is etcd %s and answers in %v", x.Name, x.Version,
+				x.Took.Round(time.Millisecond)))
 		}
 	}
 	all := strings.Join(slices.Concat(bad, good), "; ")
@@ -84,7 +85,8 @@ func fleetStore(f Facts) Finding {
 	}
 	switch {
 	case s.Missing != nil:
-		return Finding{check, Fault, "it cannot be asked: " + s.Missing.Error(), "no daemon of this host can be a member of its fleet",
+		return Finding{check, Fault, "it cannot be asked: " + s.Missing.Error(),
+			"no daemon of this host can be a member of its fleet",
 			"put procman-fleet beside procman, or into PATH"}
 	case !s.Asked:
 		return unknown(check, nil, "")
@@ -92,9 +94,11 @@ func fleetStore(f Facts) Finding {
 		if len(bad) == 0 {
 			all = s.Err.Error()
 		}
-		return Finding{check, Fault, all, "the host is no member of its fleet while that lasts: what is fenced does not run here", advice}
+		return Finding{check, Fault, all, "the host is no member of its fleet while that lasts: what is fenced does " +
+			"not run here", advice}
 	case len(bad) > 0:
-		return Finding{check, Warning, all, "the host asks another member; the fleet lives while most of them do", advice}
+		return Finding{check, Warning, all, "the host asks another member; the fleet lives while most of them do",
+			advice}
 	}
 	return ok(check, "%s", all)
 }
@@ -108,10 +112,12 @@ func fleetClock(f Facts) Finding {
 	what := fmt.Sprintf("the kernel runs it at %+.0f ppm", (*c.Rate-1)*1e6)
 	switch {
 	case math.Abs(*c.Rate-1) > maxDrift:
-		return Finding{check, Fault, what, "deadlines allow for 1 % between this host and etcd's: another host could start what still runs here",
+		return Finding{check, Fault, what, "deadlines allow for 1 % between this host and etcd's: another host could " +
+			"start what still runs here",
 			"have chrony or ntpd set the clock anew, or `adjtimex --tick 10000 --frequency 0`"}
 	case !c.Synced:
-		return Finding{check, Warning, what + ", and nothing holds the wall clock", "leases do not need it, but times of events of two hosts cannot be compared",
+		return Finding{check, Warning, what + ", and nothing holds the wall clock",
+			"leases do not need it, but times of events of two hosts cannot be compared",
 			"run chrony, ntpd or systemd-timesyncd on the host"}
 	}
 	return ok(check, "%s, and the wall clock is held", what)
@@ -121,10 +127,13 @@ func fleetGrace(f Facts) Finding {
 	const check = "fleet grace"
 	grace := f.Fleet.Grace
 	if len(f.Fleet.Cut) == 0 {
-		return ok(check, "%v between TERM and KILL in a partition; no fenced instance known here has a longer stop.grace", grace)
+		return ok(check, "%v between TERM and KILL in a partition; no fenced instance known here has a longer "+
+			"stop.grace", grace)
 	}
-	return Finding{check, Warning, fmt.Sprintf("%v between TERM and KILL in a partition; stop.grace is longer of %s", grace, few(f.Fleet.Cut)),
-		"what does not end in time is killed: others may start it", "raise fleet.grace, with fleet.ttl by as much, or shorten stop.grace"}
+	return Finding{check, Warning, fmt.Sprintf("%v between TERM and KILL in a partition; stop.grace is longer of %s",
+		grace, few(f.Fleet.Cut)),
+		"what does not end in time is killed: others may start it",
+		"raise fleet.grace, with fleet.ttl by as much, or shorten stop.grace"}
 }
 
 func leashed(f Facts) Finding {
@@ -137,7 +146,8 @@ func leashed(f Facts) Finding {
 	switch {
 	case l.Able.Fails():
 		return Finding{check, Fault, "it cannot live here: " + l.Able.Err.Error(), "the host does not join its fleet",
-			"use Linux 5.4 or later, and let the sandbox (seccomp) pass pidfd_open, pidfd_send_signal and timerfd_create"}
+			"use Linux 5.4 or later, and let the sandbox (seccomp) pass pidfd_open, pidfd_send_signal and " +
+				"timerfd_create"}
 	case l.Err != nil, !l.Able.Made:
 		return unknown(check, l.Err, "")
 	case l.Lives && f.Daemon.Answers:
@@ -149,14 +159,18 @@ func leashed(f Facts) Finding {
 		} else {
 			when = fmt.Sprintf("in %v", l.Left.Round(100*time.Millisecond))
 		}
-		return Finding{check, Warning, fmt.Sprintf("process %d, without a daemon; %s", l.PID, guards), "it ends them " + when, "start the daemon: procman run"}
+		return Finding{check, Warning, fmt.Sprintf("process %d, without a daemon; %s", l.PID, guards),
+			"it ends them " + when, "start the daemon: procman run"}
 	case l.Lives:
 		return ok(check, "process %d, without a daemon; %s", l.PID, guards)
 	case len(l.Fenced) > 0:
-		return Finding{check, Fault, "none; " + guards, "nobody ends them when the host's lease is over, and another host may start them",
-			"a daemon starts one: see its log, and leash.log in the state directory; without a daemon: procman run, or end them by hand"}
+		return Finding{check, Fault, "none; " + guards,
+			"nobody ends them when the host's lease is over, and another host may start them",
+			"a daemon starts one: see its log, and leash.log in the state directory; without a daemon: procman run, " +
+				"or end them by hand"}
 	case f.Daemon.Answers:
-		return Finding{check, Fault, "none, though the daemon runs", "the host does not join its fleet without one", "see the log of the daemon, and leash.log in the state directory"}
+		return Finding{check, Fault, "none, though the daemon runs", "the host does not join its fleet without one",
+			"see the log of the daemon, and leash.log in the state directory"}
 	}
 	return ok(check, "none runs, and nothing fenced; the daemon starts one")
 }

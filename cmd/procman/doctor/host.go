@@ -22,9 +22,10 @@ func unitOf(path string) (name string, user bool) {
 	return name, user
 }
 
-// cgroupsOf reads /proc/PID/cgroup: the path in the hierarchy that systemd uses, that in the one that counts processes, and
-// whether that is an old one (v1). systemd uses its own old hierarchy, and the common one where that is mounted alone
-// (unified). A line of the other tells nothing: the host's own systemd may have it, and in a container it is "/" then.
+// cgroupsOf reads /proc/PID/cgroup: the path in the hierarchy that systemd uses, that in the one that counts processes,
+// and whether that is an old one (v1). systemd uses its own old hierarchy, and the common one where that is mounted
+// alone (unified). A line of the other tells nothing: the host's own systemd may have it, and in a container it is "/"
+// then.
 func cgroupsOf(text string, unified bool) (unit, pids string, old bool) {
 	own := false
 	for line := range strings.Lines(text) {
@@ -79,13 +80,16 @@ func serviceManager(f Facts) Finding {
 	case !strings.HasSuffix(u.Name, ".service"):
 		return ok(check, "%s is in %s, which is no service", who, u.Name)
 	case len(u.Properties) == 0:
-		return Finding{check, Unknown, fmt.Sprintf("%s is in %s, and systemd does not tell of it%s", who, u.Name, because(u.Err)),
-			"whether a restart of the service kills every instance is not known", systemctl(u) + " show -p KillMode,OOMPolicy " + u.Name + "   # must be process, continue"}
+		return Finding{check, Unknown, fmt.Sprintf("%s is in %s, and systemd does not tell of it%s", who, u.Name,
+			because(u.Err)),
+			"whether a restart of the service kills every instance is not known",
+			systemctl(u) + " show -p KillMode,OOMPolicy " + u.Name + "   # must be process, continue"}
 	}
 	c := unitCheck{unit: u, verdict: OK}
 	c.judge(f.Wants.Instances)
 	c.judgeLimit(f.Wants.Instances)
-	what := fmt.Sprintf("%s is in %s: KillMode=%s, OOMPolicy=%s, FileDescriptorStoreMax=%d", who, u.Name, u.Properties["KillMode"], u.Properties["OOMPolicy"], storeOf(u))
+	what := fmt.Sprintf("%s is in %s: KillMode=%s, OOMPolicy=%s, FileDescriptorStoreMax=%d", who,
+		u.Name, u.Properties["KillMode"], u.Properties["OOMPolicy"], storeOf(u))
 	if u.Own && c.verdict == Fault {
 		c.verdict = Warning // it counts if the daemon is started from here
 	}
@@ -107,23 +111,28 @@ func (c *unitCheck) judge(instances int) {
 	case "none":
 		c.needs(Warning, "KillMode=process", "a stop of the service does not end the daemon")
 	default:
-		c.needs(Fault, "KillMode=process", "`systemctl restart` and `stop`, and every death of the daemon, kill every instance: there is nothing left to adopt")
+		c.needs(Fault, "KillMode=process", "`systemctl restart` and `stop`, and every death of the daemon, kill "+
+			"every instance: there is nothing left to adopt")
 	}
 	switch p["OOMPolicy"] {
 	case "continue", "": // systemd before 243 has none
 	case "kill":
-		c.needs(Fault, "OOMPolicy=continue", "when the kernel kills one instance for its memory, it kills all of them and the daemon")
+		c.needs(Fault, "OOMPolicy=continue", "when the kernel kills one instance for its memory, it kills all of "+
+			"them and the daemon")
 	default:
-		c.needs(Warning, "OOMPolicy=continue", "when the kernel kills one instance for its memory, systemd ends the daemon")
+		c.needs(Warning, "OOMPolicy=continue", "when the kernel kills one instance for its memory, systemd ends the "+
+			"daemon")
 	}
 	if n := storeOf(c.unit); n < instances || n == 0 {
-		c.needs(Warning, fmt.Sprintf("FileDescriptorStoreMax=%d", max(128, 2*instances)), "exit codes of instances that end while no daemon lives may be unknown")
+		c.needs(Warning, fmt.Sprintf("FileDescriptorStoreMax=%d", max(128, 2*instances)),
+			"exit codes of instances that end while no daemon lives may be unknown")
 	} else if p["NotifyAccess"] == "none" {
 		c.needs(Warning, "NotifyAccess=main", "the daemon may not use the descriptor store")
 	}
 	switch p["Type"] {
 	case "forking", "oneshot", "dbus":
-		c.needs(Fault, "Type=simple", "`procman run` stays in the foreground, which Type="+p["Type"]+" takes for a start that does not end")
+		c.needs(Fault, "Type=simple", "`procman run` stays in the foreground, which Type="+p["Type"]+
+			" takes for a start that does not end")
 	}
 	if p["Restart"] == "no" {
 		c.needs(Warning, "Restart=always", "nobody starts the daemon again when it has died")
@@ -133,8 +142,8 @@ func (c *unitCheck) judge(instances int) {
 // filesBeside is how many descriptors systemd needs beside the stored ones to start a service.
 const filesBeside = 64
 
-// judgeLimit compares two settings of which neither is wrong alone: before it starts a service, systemd brings all stored
-// descriptors below the unit's soft limit.
+// judgeLimit compares two settings of which neither is wrong alone: before it starts a service, systemd brings all
+// stored descriptors below the unit's soft limit.
 func (c *unitCheck) judgeLimit(instances int) {
 	soft, err := strconv.Atoi(c.unit.Properties["LimitNOFILESoft"])
 	store := storeOf(c.unit)
@@ -149,7 +158,8 @@ func (c *unitCheck) judgeLimit(instances int) {
 		hard = strconv.Itoa(store + filesBeside)
 	}
 	c.needs(verdict, fmt.Sprintf("LimitNOFILE=%d:%s", store+filesBeside, cmp.Or(hard, "infinity")),
-		fmt.Sprintf("with some %d handles in the descriptor store, of up to %d, systemd cannot start the daemon again after a crash (status=202/FDS): "+
+		fmt.Sprintf("with some %d handles in the descriptor store, of up to %d, systemd cannot start the daemon "+
+			"again after a crash (status=202/FDS): "+
 			"the soft limit of open files, %d, is too small for them", max(soft-filesBeside, 0), store, soft))
 }
 
@@ -170,7 +180,8 @@ func (c *unitCheck) dropIn() string {
 	if c.unit.User {
 		dir = "~/.config/systemd/user/"
 	}
-	return fmt.Sprintf("write to %s%s.d/procman.conf:\n  [Service]\n  %s\nthen %s daemon-reload", dir, c.unit.Name, strings.Join(c.lines, "\n  "), systemctl(c.unit))
+	return fmt.Sprintf("write to %s%s.d/procman.conf:\n  [Service]\n  %s\nthen %s daemon-reload", dir, c.unit.Name,
+		strings.Join(c.lines, "\n  "), systemctl(c.unit))
 }
 
 func systemctl(u Unit) string {
@@ -189,7 +200,8 @@ func because(err error) string {
 
 // inits are programs that reap what is left to them.
 func inits() []string {
-	return []string{"systemd", "init", "tini", "tini-static", "docker-init", "podman-init", "catatonit", "dumb-init", "s6-svscan",
+	return []string{"systemd", "init", "tini", "tini-static", "docker-init", "podman-init", "catatonit", "dumb-init",
+		"s6-svscan",
 		"runit", "runit-init", "openrc-init", "busybox", "upstart", "finit", "pause", "sh", "bash", "dash"}
 }
 
@@ -209,7 +221,8 @@ func processOne(f Facts) Finding {
 		return Finding{check, Fault, subject + " is pid 1 of its pid namespace",
 			"when such a daemon ends, the kernel kills every instance; nothing can be adopted",
 			"have another pid 1, and one that starts the daemon again, as --init alone ends with it:\n" +
-				"  docker run --init IMAGE sh -c 'until procman run; do sleep 1; done'   # compose: init: true; or ENTRYPOINT [\"tini\", \"--\", …]"}
+				"  docker run --init IMAGE sh -c 'until procman run; do sleep 1; done'   # compose: init: true; or " +
+				"ENTRYPOINT [\"tini\", \"--\", …]"}
 	case i.PID == 0 || who == "":
 		return unknown(check, i.Err, "")
 	case i.ReaperPID > 1:
@@ -217,7 +230,8 @@ func processOne(f Facts) Finding {
 	}
 	if !slices.Contains(inits(), who) {
 		return Finding{check, Warning, fmt.Sprintf("%s is not known as an init%s", i.Comm, reaper),
-			"if it does not reap, an instance that ends while no daemon lives, or after it was adopted, stays as a zombie",
+			"if it does not reap, an instance that ends while no daemon lives, or after it was adopted, stays as a " +
+				"zombie",
 			"in a container: docker run --init, or tini as its entry point"}
 	}
 	return ok(check, "%s%s", i.Comm, reaper)

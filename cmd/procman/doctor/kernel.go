@@ -6,7 +6,8 @@ func pidfds(f Facts) Finding {
 	switch {
 	case k.Pidfd.Fails():
 		return Finding{check, Fault, "Linux " + k.Release + ", and pidfds do not work: " + k.Pidfd.Err.Error(),
-			"procman cannot watch a process and does not start", "use Linux 5.4 or later, and let the sandbox (seccomp) pass pidfd_open and pidfd_send_signal"}
+			"procman cannot watch a process and does not start",
+			"use Linux 5.4 or later, and let the sandbox (seccomp) pass pidfd_open and pidfd_send_signal"}
 	case !k.Pidfd.Made:
 		return unknown(check, nil, "")
 	}
@@ -19,7 +20,8 @@ func groupSignals(f Facts) Finding {
 	switch {
 	case t.Fails():
 		return Finding{check, Warning, "a pidfd does not reach a process group: " + t.Err.Error(),
-			"each signal to what an ended process left behind needs a look at all processes; nothing else changes", "use Linux 6.9 or later"}
+			"each signal to what an ended process left behind needs a look at all processes; nothing else changes",
+			"use Linux 6.9 or later"}
 	case !t.Made:
 		return unknown(check, nil, "")
 	}
@@ -37,7 +39,8 @@ func exitStatus(f Facts) Finding {
 	case storeOf(f.Unit) > 0:
 		return ok(check, "a pidfd does not tell it, but systemd keeps the pidfds of instances")
 	}
-	return Finding{check, Warning, "a pidfd does not tell it once somebody else has reaped the process: " + t.Err.Error(),
+	return Finding{check, Warning, "a pidfd does not tell it once somebody else has reaped the process: " +
+		t.Err.Error(),
 		"exit codes of children that died while no daemon lived are then 'unknown' unless systemd's fd store is used",
 		"use Linux 6.15 or later, or run the daemon as a systemd service with FileDescriptorStoreMax"}
 }

@@ -24,13 +24,16 @@ func openFiles(f Facts) Finding {
 	if f.Files.Used != nil {
 		what += fmt.Sprintf(", %d open now", *f.Files.Used)
 	}
-	do := fmt.Sprintf("service: LimitNOFILE=%d in its [Service] section; shell: ulimit -n %d before `procman run`; container: --ulimit nofile=%d",
+	do := fmt.Sprintf("service: LimitNOFILE=%d in its [Service] section; shell: ulimit -n %d before `procman run`; "+
+		"container: --ulimit nofile=%d",
 		max(2*need, int64(storeOf(f.Unit)+filesBeside)), 2*need, 2*need)
 	switch {
 	case fit < f.Wants.Instances:
-		return Finding{check, Fault, what, fmt.Sprintf("%d of them fit beside what is kept for control; the others wait: \"out of resources\"", fit), do}
+		return Finding{check, Fault, what, fmt.Sprintf("%d of them fit beside what is kept for control; the others "+
+			"wait: \"out of resources\"", fit), do}
 	case limit < need:
-		return Finding{check, Warning, what, "enough for a quiet day; when many instances are probed and many callers connect, they wait for one another", do}
+		return Finding{check, Warning, what, "enough for a quiet day; when many instances are probed and many " +
+			"callers connect, they wait for one another", do}
 	}
 	return ok(check, "%s", what)
 }
@@ -57,7 +60,8 @@ func processes(f Facts) Finding {
 			least = l
 		}
 	}
-	what := fmt.Sprintf("%s by %s, %d needed (%d threads an instance, %s)", number(least.Value), least.Name, need, each, how)
+	what := fmt.Sprintf("%s by %s, %d needed (%d threads an instance, %s)", number(least.Value), least.Name,
+		need, each, how)
 	switch {
 	case least.Value < int64(f.Wants.Instances)+2:
 		return Finding{check, Fault, what, "not every instance can have a process", least.Raise}
@@ -77,11 +81,14 @@ func inotify(f Facts) Finding {
 		return unknown(check, i.Err, "")
 	}
 	watches := int64(2*f.Wants.Instances + 8)
-	what := fmt.Sprintf("%s watches, %d needed; %s instances, %d needed", number(*i.Watches), watches, number(*i.Instances), inotifyOwn)
-	means := "files that cannot be watched are looked at every second: output is forwarded, and an edit of the configuration seen, that much later"
+	what := fmt.Sprintf("%s watches, %d needed; %s instances, %d needed", number(*i.Watches), watches,
+		number(*i.Instances), inotifyOwn)
+	means := "files that cannot be watched are looked at every second: output is forwarded, and an edit of the " +
+		"configuration seen, that much later"
 	switch {
 	case *i.Watches < watches:
-		return Finding{check, Warning, what, means, sysctl("fs.inotify.max_user_watches", fmt.Sprint(max(8192, 2*watches)))}
+		return Finding{check, Warning, what, means, sysctl("fs.inotify.max_user_watches",
+			fmt.Sprint(max(8192, 2*watches)))}
 	case *i.Instances < 8: // other programs of the user have theirs
 		return Finding{check, Warning, what, means, sysctl("fs.inotify.max_user_instances", "128")}
 	}

@@ -14,7 +14,8 @@ import (
 
 // Look finds the facts. What it cannot find out is nil in them. It ends early, with the error of ctx, if ctx ends.
 func Look(ctx context.Context, o Options) (Facts, error) {
-	f := Facts{Foreign: o.Foreign, Fleet: o.Fleet, Config: o.Config, Wants: o.Wants, Daemon: o.Daemon, Socket: lookSocket(o.Socket), Kernel: lookKernel(ctx, o.Brief)}
+	f := Facts{Foreign: o.Foreign, Fleet: o.Fleet, Config: o.Config, Wants: o.Wants, Daemon: o.Daemon,
+		Socket: lookSocket(o.Socket), Kernel: lookKernel(ctx, o.Brief)}
 	f.Dir = lookDir(string(o.StateDir))
 	if sameDir(f.Daemon.StateDir, f.Dir.Path) {
 		f.Daemon.StateDir = f.Dir.Path
@@ -43,11 +44,12 @@ func Look(ctx context.Context, o Options) (Facts, error) {
 	return f, ctx.Err()
 }
 
-// LookAdoption finds what Adoption needs, of the daemon with that pid. Its longest part is a question to systemd, and that
-// only if the daemon is in a service.
+// LookAdoption finds what Adoption needs, of the daemon with that pid. Its longest part is a question to systemd, and
+// that only if the daemon is in a service.
 func LookAdoption(ctx context.Context, pid int) (Facts, error) {
 	p := process(pid)
-	return Facts{Daemon: Daemon{Answers: true, PID: pid, Visible: true}, Unit: lookUnit(ctx, p), Init: lookInit(p, nil)}, ctx.Err()
+	return Facts{Daemon: Daemon{Answers: true, PID: pid, Visible: true}, Unit: lookUnit(ctx, p),
+		Init: lookInit(p, nil)}, ctx.Err()
 }
 
 // peerOf returns who listens on the socket.
@@ -63,7 +65,9 @@ func peerOf(ctx context.Context, path string) (int, error) {
 	}
 	var peer *unix.Ucred
 	var asked error
-	if err := raw.Control(func(fd uintptr) { peer, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+	if err := raw.Control(func(fd uintptr) {
+		peer, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
 		return 0, err
 	}
 	if asked != nil {
@@ -105,7 +109,8 @@ func lookPorts(p process) (o Ports) {
 		return o
 	}
 	o.Outgoing = &s
-	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_reserved_ports"); err == nil { // without it none is reserved
+	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_reserved_ports"); err == nil {
+		// without it none is reserved
 		o.Reserved = parseSpans(string(text))
 	}
 	o.Unprivileged, _ = numberIn("/proc/sys/net/ipv4/ip_unprivileged_port_start") // nil says it

@@ -36,7 +36,8 @@ func TestALookTriesEverythingAndLeavesNothing(t *testing.T) {
 	output := messages.StateDir(dir).Stdout("a")
 	require.NoError(t, os.MkdirAll(filepath.Dir(output), 0o700))
 	require.NoError(t, os.WriteFile(output, make([]byte, 1<<16), 0o600))
-	f, err := Look(t.Context(), Options{StateDir: messages.StateDir(dir), Socket: filepath.Join(dir, "s"), Brief: []string{"true"},
+	f, err := Look(t.Context(), Options{StateDir: messages.StateDir(dir), Socket: filepath.Join(dir, "s"),
+		Brief: []string{"true"},
 		Wants: Wants{Instances: 1, First: 30000, Last: 30010}, Children: []int{os.Getpid(), 1 << 30},
 		Cgroups: func(int) Cgroups { return Cgroups{Base: "/x"} }})
 	require.NoError(t, err)
@@ -98,7 +99,8 @@ func TestTheKernelTellsWhoAnswersAndNotTheDaemonItself(t *testing.T) {
 	l, err := net.Listen("unix", path)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
-	f, err := Look(t.Context(), Options{StateDir: messages.StateDir(dir), Socket: path, Daemon: Daemon{Answers: true, PID: 1 << 30, StateDir: dir + "/."}})
+	f, err := Look(t.Context(), Options{StateDir: messages.StateDir(dir), Socket: path,
+		Daemon: Daemon{Answers: true, PID: 1 << 30, StateDir: dir + "/."}})
 	require.NoError(t, err)
 	require.Equal(t, Daemon{Answers: true, PID: os.Getpid(), Visible: true, StateDir: dir}, f.Daemon)
 	require.Positive(t, *f.Files.Used)
@@ -169,7 +171,8 @@ func TestSystemdIsAskedForTheUnitAndCannotHoldUs(t *testing.T) {
 	p, err := properties(t.Context(), Unit{Name: "p.service", User: true})
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"KillMode": "process",
-		"OOMPolicy": "--user show -p KillMode,OOMPolicy,Type,Restart,FileDescriptorStoreMax,NotifyAccess,LimitNOFILE,LimitNOFILESoft -- p.service"}, p)
+		"OOMPolicy": "--user show -p KillMode,OOMPolicy,Type,Restart,FileDescriptorStoreMax,NotifyAccess,LimitNOFILE," +
+			"LimitNOFILESoft -- p.service"}, p)
 	fakeSystemctl(t, "echo 'Host is down' >&2; exit 1")
 	_, err = properties(t.Context(), Unit{Name: "p.service"})
 	require.ErrorContains(t, err, "Host is down")
@@ -199,7 +202,8 @@ func TestAServiceThatKillsItsInstancesIsAFault(t *testing.T) {
 	found := Adoption(f)[0]
 	require.Equal(t, Fault, found.Verdict, found)
 	require.Contains(t, found.What, filepath.Base(cgroup))
-	require.Contains(t, found.Do, "/etc/systemd/system/"+filepath.Base(cgroup)+".d/procman.conf:\n  [Service]\n  KillMode=process\n")
+	require.Contains(t, found.Do, "/etc/systemd/system/"+filepath.Base(cgroup)+
+		".d/procman.conf:\n  [Service]\n  KillMode=process\n")
 }
 
 // hierarchy returns where the cgroups are in which systemd has its units.

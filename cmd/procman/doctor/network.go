@@ -28,9 +28,11 @@ func portRange(f Facts) Finding {
 	}
 	switch {
 	case span.Size() < w.Instances:
-		return Finding{check, Fault, what, "not every instance gets a port", fmt.Sprintf("set ports.range to at least %s", count(w.Instances+w.Instances/10+1, "port"))}
+		return Finding{check, Fault, what, "not every instance gets a port",
+			fmt.Sprintf("set ports.range to at least %s", count(w.Instances+w.Instances/10+1, "port"))}
 	case span.Size() < w.Instances+w.Instances/10:
-		return Finding{check, Warning, what, "few are left for when somebody else has one", fmt.Sprintf("set ports.range to at least %s", count(w.Instances+w.Instances/10+1, "port"))}
+		return Finding{check, Warning, what, "few are left for when somebody else has one",
+			fmt.Sprintf("set ports.range to at least %s", count(w.Instances+w.Instances/10+1, "port"))}
 	}
 	return ok(check, "%s", what)
 }
@@ -54,9 +56,11 @@ func outgoingPorts(f Facts) Finding {
 	for _, s := range exposed {
 		free += s.Size()
 	}
-	means := "while an instance is down, another program's connection may get its port, and the instance then gets another"
+	means := "while an instance is down, another program's connection may get its port, and the instance then gets " +
+		"another"
 	if !f.Wants.Hold {
-		means = "a connection of another program may get a port between its lease and the instance's own bind; ports.hold is false"
+		means = "a connection of another program may get a port between its lease and the instance's own bind; " +
+			"ports.hold is false"
 	}
 	return Finding{check, Warning, fmt.Sprintf("%v, and %d of them in ports.range %v", *p.Outgoing, free, span), means,
 		sysctl("net.ipv4.ip_local_reserved_ports", spans(merge(append(slices.Clone(p.Reserved), span)))) +

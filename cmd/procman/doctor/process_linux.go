@@ -73,8 +73,8 @@ func (p process) limits() (map[string]rlimit, error) {
 	return all, nil
 }
 
-// files tells how many files the process may open. A daemon that does not run yet raises its soft limit to the hard one,
-// as every Go program does.
+// files tells how many files the process may open. A daemon that does not run yet raises its soft limit to the hard
+// one, as every Go program does.
 func (p process) files(daemon bool) (f Files) {
 	limits, err := p.limits()
 	if err != nil {
@@ -122,10 +122,12 @@ func (p process) tasks(children []int) (t Tasks) {
 	threadsMax, err := numberIn("/proc/sys/kernel/threads-max")
 	add("kernel.threads-max", sysctl("kernel.threads-max", "200000"), threadsMax, err)
 	name, pids, err := p.cgroupLimit()
-	add("pids.max of the cgroup "+name, "service: TasksMax=infinity in its [Service] section; container: --pids-limit -1", pids, err)
+	add("pids.max of the cgroup "+name, "service: TasksMax=infinity in its [Service] section; container: "+
+		"--pids-limit -1", pids, err)
 	if !p.capable(unix.CAP_SYS_RESOURCE) && !p.capable(unix.CAP_SYS_ADMIN) { // whoever has one of them is not limited
 		limits, err := p.limits()
-		add("ulimit -u", "service: LimitNPROC=infinity in its [Service] section; shell: ulimit -u", limits["Max processes"].soft, err)
+		add("ulimit -u", "service: LimitNPROC=infinity in its [Service] section; shell: ulimit -u",
+			limits["Max processes"].soft, err)
 	}
 	if len(t.Limits) == 0 {
 		t.Err = errors.Join(errs...)
@@ -149,7 +151,8 @@ func (p process) cgroupLimit() (name string, limit *int64, err error) {
 	}
 	for ; ; at = path.Dir(at) {
 		// The root, and a controller that is not switched on, have no such file.
-		if n, err := numberIn(fmt.Sprintf("%s%s/pids.max", mount, at)); err == nil && *n != Unlimited && (limit == nil || *n < *limit) {
+		if n, err := numberIn(fmt.Sprintf("%s%s/pids.max", mount, at)); err == nil && *n != Unlimited &&
+			(limit == nil || *n < *limit) {
 			name, limit = at, n
 		}
 		if at == "/" || at == "." {

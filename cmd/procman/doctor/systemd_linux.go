@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// properties asks systemd about a unit. It takes two seconds at most: a service manager that hangs must not hold up anybody.
+// properties asks systemd about a unit. It takes two seconds at most: a service manager that hangs must not hold up
+// anybody.
 func properties(ctx context.Context, u Unit) (map[string]string, error) {
 	program, err := exec.LookPath("systemctl")
 	if err != nil {
@@ -17,7 +18,8 @@ func properties(ctx context.Context, u Unit) (map[string]string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	args := []string{"show", "-p", "KillMode,OOMPolicy,Type,Restart,FileDescriptorStoreMax,NotifyAccess,LimitNOFILE,LimitNOFILESoft", "--", u.Name}
+	args := []string{"show", "-p",
+		"KillMode,OOMPolicy,Type,Restart,FileDescriptorStoreMax,NotifyAccess,LimitNOFILE,LimitNOFILESoft", "--", u.Name}
 	if u.User {
 		args = append([]string{"--user"}, args...)
 	}

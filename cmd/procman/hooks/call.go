@@ -45,7 +45,8 @@ func (h *Hooks) payload(kind config.HookKind, e messages.Event) Payload {
 		x := *e.Exit
 		e.Exit = &x
 	}
-	return Payload{Schema: 1, Hook: kind, At: e.At, Instance: e.ID, Reason: e.Why, Host: h.o.Host, StateDir: h.o.StateDir, Event: e}
+	return Payload{Schema: 1, Hook: kind, At: e.At, Instance: e.ID, Reason: e.Why, Host: h.o.Host,
+		StateDir: h.o.StateDir, Event: e}
 }
 
 func clipped(text string, most int) string {
@@ -69,7 +70,8 @@ func (h *Hooks) carryOut(ctx context.Context, c call) error {
 
 // passedOn are the variables of the daemon that a command gets, too.
 func passedOn() []string {
-	return []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	return []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE",
+		"SSL_CERT_DIR",
 		"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
 }
 
@@ -81,7 +83,8 @@ func (h *Hooks) environment(p Payload) (env []string) {
 		}
 	}
 	reason := strings.ReplaceAll(clipped(p.Reason, mostVariable), "\x00", " ")
-	return append(env, "PROCMAN_HOOK="+string(p.Hook), "PROCMAN_HOOK_INSTANCE="+string(p.Instance), "PROCMAN_HOOK_REASON="+reason)
+	return append(env, "PROCMAN_HOOK="+string(p.Hook), "PROCMAN_HOOK_INSTANCE="+string(p.Instance),
+		"PROCMAN_HOOK_REASON="+reason)
 }
 
 func (h *Hooks) command(ctx context.Context, c call, body []byte) error {
@@ -90,7 +93,8 @@ func (h *Hooks) command(ctx context.Context, c call, body []byte) error {
 	for n, arg := range c.hook.Command {
 		args[n] = fill.Replace(arg)
 	}
-	output, err := command.Run(ctx, command.Spec{Args: args, Env: h.environment(c.Payload), Dir: c.hook.Dir, Input: append(body, '\n'), Keep: mostOutput})
+	output, err := command.Run(ctx, command.Spec{Args: args, Env: h.environment(c.Payload), Dir: c.hook.Dir,
+		Input: append(body, '\n'), Keep: mostOutput})
 	if said := strings.TrimSpace(strings.ToValidUTF8(string(output), "�")); err != nil && said != "" {
 		return fmt.Errorf("%s: %w; it said: %s", filepath.Base(args[0]), err, said)
 	}
@@ -105,9 +109,13 @@ func post(ctx context.Context, to string, body []byte) error {
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "procman")
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10}
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true,
+		MaxResponseHeaderBytes: 64 << 10}
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request,
+		[]*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 	response, err := client.Do(r)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {

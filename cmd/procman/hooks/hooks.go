@@ -80,7 +80,8 @@ func New(o Options) *Hooks {
 // Event hears of an event. It waits for nobody.
 func (h *Hooks) Event(e messages.Event) {
 	switch e.What {
-	case messages.InstanceStopped, messages.InstanceUnhealthy, messages.InstanceRestarting, messages.InstanceReady, messages.ConfigRejected:
+	case messages.InstanceStopped, messages.InstanceUnhealthy, messages.InstanceRestarting, messages.InstanceReady,
+		messages.ConfigRejected:
 	default:
 		return
 	}
@@ -174,7 +175,8 @@ func (h *Hooks) enqueue(c call) {
 		h.dropped++
 		if !h.overrun {
 			h.overrun = true
-			h.log.Warn("calls of hooks are dropped: too many wait", "waiting", len(h.waiting), "hook", string(c.Hook), "instance", string(c.Instance))
+			h.log.Warn("calls of hooks are dropped: too many wait", "waiting", len(h.waiting), "hook", string(c.Hook),
+				"instance", string(c.Instance))
 		}
 		return
 	}
@@ -211,7 +213,8 @@ func (h *Hooks) runAll() {
 			h.mu.Lock()
 			h.failed++
 			h.mu.Unlock()
-			h.log.Warn("hook failed", "hook", string(c.Hook), "instance", string(c.Instance), "what", c.hook.Name(), "error", err.Error())
+			h.log.Warn("hook failed", "hook", string(c.Hook), "instance", string(c.Instance), "what", c.hook.Name(),
+				"error", err.Error())
 		}
 	}
 }

@@ -27,7 +27,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func failed(id messages.InstanceID) messages.Event {
-	return messages.Event{At: time.Now(), What: messages.InstanceStopped, Phase: messages.Failed, ID: id, Why: "gave up on " + string(id)}
+	return messages.Event{At: time.Now(), What: messages.InstanceStopped, Phase: messages.Failed,
+		ID: id, Why: "gave up on " + string(id)}
 }
 
 func happened(what messages.EventType, attempt int) messages.Event {
@@ -72,7 +73,8 @@ func counted(h *Hooks) (n [3]int64) {
 }
 
 func on(kinds string, every time.Duration) config.Hook {
-	return config.Hook{On: messages.WordList(kinds), Command: []string{"x"}, Every: every, Timeout: 10 * time.Second, Attempts: 3}
+	return config.Hook{On: messages.WordList(kinds), Command: []string{"x"}, Every: every, Timeout: 10 * time.Second,
+		Attempts: 3}
 }
 
 func TestAHookHearsOnlyOfWhatItIsToldOf(t *testing.T) {
@@ -96,7 +98,8 @@ func TestAHookHearsOnlyOfWhatItIsToldOf(t *testing.T) {
 		require.Empty(t, h.said(), "an operator has stopped and started it")
 		h.Event(failed("a"))
 		h.Event(messages.Event{What: messages.ConfigRejected})
-		require.ElementsMatch(t, []string{"failed a 0", "config_rejected  0"}, h.said(), "what is of an instance does not wait for what is of none")
+		require.ElementsMatch(t, []string{"failed a 0", "config_rejected  0"}, h.said(),
+			"what is of an instance does not wait for what is of none")
 	})
 	synctest.Test(t, func(t *testing.T) {
 		h := hear(t, nil, on("failed", 0), on("recovered", 0))
@@ -135,7 +138,8 @@ func TestOfTheSameOfOneInstanceThereIsOneCallInATimeAndTheNewestIsNotLost(t *tes
 
 func TestWhoTellsOfAnEventNeverWaitsAndWhatFindsNoRoomIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := hear(t, func(ctx context.Context, _ call) error { <-ctx.Done(); return context.Cause(ctx) }, on("failed", 0))
+		h := hear(t, func(ctx context.Context, _ call) error { <-ctx.Done(); return context.Cause(ctx) },
+			on("failed", 0))
 		began := time.Now()
 		for n := range 1000 {
 			h.Event(failed(messages.InstanceID(fmt.Sprint(n))))
@@ -143,7 +147,8 @@ func TestWhoTellsOfAnEventNeverWaitsAndWhatFindsNoRoomIsCounted(t *testing.T) {
 		require.Zero(t, time.Since(began))
 		require.Len(t, h.said(), atOnce)
 		now := counted(h.Hooks)
-		require.InDelta(t, 1000, now[2]+mostWaiting, atOnce, "who runs may have made room for another before all had come")
+		require.InDelta(t, 1000, now[2]+mostWaiting,
+			atOnce, "who runs may have made room for another before all had come")
 		time.Sleep(10 * time.Second)
 		require.Len(t, h.said(), atOnce, "those that took too long were ended")
 		require.Equal(t, int64(atOnce), counted(h.Hooks)[1])
@@ -163,7 +168,8 @@ func TestWithoutHooksNothingIsDone(t *testing.T) {
 func real(t *testing.T, hook config.Hook) (*Hooks, *log) {
 	hook.Timeout = max(hook.Timeout, time.Minute)
 	l := &log{}
-	h := New(Options{Hooks: func() []config.Hook { return []config.Hook{hook} }, Host: "box", StateDir: "/state", Logger: slog.New(slog.NewJSONHandler(l, nil)),
+	h := New(Options{Hooks: func() []config.Hook { return []config.Hook{hook} }, Host: "box", StateDir: "/state",
+		Logger: slog.New(slog.NewJSONHandler(l, nil)),
 		Env: func(name string) (string, bool) {
 			if name == "PATH" {
 				return os.Getenv(name), true
@@ -194,11 +200,13 @@ func (l *log) String() string {
 func TestACommandReadsThePayloadAndHasNoTagOfARun(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	h, _ := real(t, config.Hook{On: "failed", Dir: dir, Command: []string{"sh", "-c", `cat > payload; env > env; echo "$1" > arg.new; mv arg.new arg`, "sh", "{hook}/{id}"}})
+	h, _ := real(t, config.Hook{On: "failed", Dir: dir, Command: []string{"sh", "-c",
+		`cat > payload; env > env; echo "$1" > arg.new; mv arg.new arg`, "sh", "{hook}/{id}"}})
 	e := failed("web")
 	e.Exit = &messages.Exit{Known: true, Code: 3}
 	h.Event(e)
-	require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(dir, "arg")); return err == nil }, time.Minute, 5*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(dir, "arg")); return err == nil }, time.Minute,
+		5*time.Millisecond)
 	read := func(name string) string {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		require.NoError(t, err)
@@ -207,7 +215,8 @@ func TestACommandReadsThePayloadAndHasNoTagOfARun(t *testing.T) {
 	require.Equal(t, "failed/web\n", read("arg"))
 	var p map[string]any
 	require.NoError(t, json.Unmarshal([]byte(read("payload")), &p))
-	for name, want := range map[string]any{"schema": 1.0, "hook": "failed", "instance": "web", "reason": "gave up on web", "host": "box", "state_dir": "/state", "coalesced": 0.0} {
+	for name, want := range map[string]any{"schema": 1.0, "hook": "failed", "instance": "web",
+		"reason": "gave up on web", "host": "box", "state_dir": "/state", "coalesced": 0.0} {
 		require.Equal(t, want, p[name], name)
 	}
 	require.Equal(t, "instance stopped", p["event"].(map[string]any)["event"])
@@ -225,8 +234,10 @@ func TestAHookThatFailsIsLoggedWithWhatItSaidAndCounted(t *testing.T) {
 	h, l := real(t, config.Hook{On: "failed", Command: []string{"sh", "-c", "echo no such channel >&2; exit 7"}})
 	h.Event(failed("web"))
 	require.Eventually(t, func() bool { return counted(h) == [3]int64{1, 1} }, time.Minute, 5*time.Millisecond)
-	require.Eventually(t, func() bool { return strings.Contains(l.String(), "no such channel") }, time.Minute, 5*time.Millisecond)
-	require.Contains(t, l.String(), `"msg":"hook failed","hook":"failed","instance":"web","what":"sh","error":"sh: exit status 7; it said: no such channel"`)
+	require.Eventually(t, func() bool { return strings.Contains(l.String(), "no such channel") }, time.Minute,
+		5*time.Millisecond)
+	require.Contains(t, l.String(),
+		`"msg":"hook failed","hook":"failed","instance":"web","what":"sh","error":"sh: exit status 7; it said: no such channel"`)
 }
 
 func TestAWebhookIsPostedThePayloadAndOnlyAGoodStatusIsGood(t *testing.T) {
@@ -251,7 +262,8 @@ func TestAWebhookIsPostedThePayloadAndOnlyAGoodStatusIsGood(t *testing.T) {
 		mu.Unlock()
 		h.Event(failed("web"))
 		require.Contains(t, <-bodies, "POST /hook ", "a redirect is not followed")
-		require.Eventually(t, func() bool { return strings.Contains(l.String(), fmt.Sprint("answers ", bad)) }, time.Minute, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return strings.Contains(l.String(), fmt.Sprint("answers ", bad)) },
+			time.Minute, 5*time.Millisecond)
 	}
 	server.Close()
 	h.Event(failed("web"))
@@ -262,7 +274,8 @@ func TestAWebhookIsPostedThePayloadAndOnlyAGoodStatusIsGood(t *testing.T) {
 func TestAHookIsEndedWithTheDaemon(t *testing.T) {
 	t.Parallel()
 	ready := filepath.Join(t.TempDir(), "ready")
-	h, l := real(t, config.Hook{On: "failed", Command: []string{"sh", "-c", "trap '' TERM; touch " + ready + "; while :; do sleep 1; done"}, Timeout: 10 * time.Minute})
+	h, l := real(t, config.Hook{On: "failed", Command: []string{"sh", "-c",
+		"trap '' TERM; touch " + ready + "; while :; do sleep 1; done"}, Timeout: 10 * time.Minute})
 	h.Event(failed("web"))
 	require.Eventually(t, func() bool { _, err := os.Stat(ready); return err == nil }, time.Minute, 5*time.Millisecond)
 	require.NoError(t, h.Close())

@@ -18,8 +18,8 @@ import (
 	"procman/actors/spawn"
 )
 
-// FDStore is the file descriptor store of the service manager (systemd: FileDescriptorStoreMax). What is put there comes
-// back as an open descriptor when the daemon is started the next time, however it ended. Nobody waits for it.
+// FDStore is the file descriptor store of the service manager (systemd: FileDescriptorStoreMax). What is put there
+// comes back as an open descriptor when the daemon is started the next time, however it ended. Nobody waits for it.
 type FDStore struct {
 	queue *Queue
 	log   *slog.Logger
@@ -30,8 +30,8 @@ type FDStore struct {
 	failed string          // the newest error that was reported
 }
 
-// NewFDStore returns the store of the service manager that started us, which keeps what has one of the names; nil if there
-// is none.
+// NewFDStore returns the store of the service manager that started us, which keeps what has one of the names; nil if
+// there is none.
 func NewFDStore(c *Queue, names []string, renew bool, log *slog.Logger) *FDStore {
 	if c == nil {
 		return nil
@@ -51,8 +51,8 @@ func (s *FDStore) ForSpawner() spawn.FDStore {
 	return s
 }
 
-// Put stores a copy of the descriptor, unless there is one of that name. FDPOLL=0: the store would throw a process handle
-// out the moment the process ends, which is when it is needed.
+// Put stores a copy of the descriptor, unless there is one of that name. FDPOLL=0: the store would throw a process
+// handle out the moment the process ends, which is when it is needed.
 func (s *FDStore) Put(name string, fd uintptr) error {
 	s.mu.Lock()
 	there, renew := s.names[name], s.renew
@@ -135,11 +135,12 @@ func Stored(env func(string) string) map[string]*os.File {
 	return files
 }
 
-// asideVariable says where the first of the descriptors is that the service manager has passed, if it is not listenStart.
+// asideVariable says where the first of the descriptors is that the service manager has passed, if it is not
+// listenStart.
 const asideVariable = "PROCMAN_LISTEN_START"
 
-// SetAside moves what the service manager has passed beyond a limit that is to be. A program that begins with no descriptor
-// free below its limit could not even be linked.
+// SetAside moves what the service manager has passed beyond a limit that is to be. A program that begins with no
+// descriptor free below its limit could not even be linked.
 func SetAside(env func(string) string, limit int) error {
 	count, _ := strconv.Atoi(env("LISTEN_FDS")) // 0 if it is no number
 	if count == 0 || env("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
@@ -164,8 +165,8 @@ func SetAside(env func(string) string, limit int) error {
 // variable itself ten thousand names do not fit.
 const namesVariable = "PROCMAN_STORED_FD"
 
-// Bequeath returns the variable by which a successor in this process learns the names; empty if there is nobody who keeps
-// anything. The descriptor it names stays open over an exec; release is for when there was none.
+// Bequeath returns the variable by which a successor in this process learns the names; empty if there is nobody who
+// keeps anything. The descriptor it names stays open over an exec; release is for when there was none.
 func (s *FDStore) Bequeath() (variable string, release func(), err error) {
 	if s == nil {
 		return "", func() {}, nil

@@ -26,8 +26,8 @@ func OwnPriority(level slog.Level) journal.Priority {
 	return journal.PriDebug
 }
 
-// OutputPriority is for what instances print. The journal bounds what it takes of a service within a time, each class of
-// Priorities for itself, and drops the rest: lines of an instance that counted with the records of the daemon would
+// OutputPriority is for what instances print. The journal bounds what it takes of a service within a time, each class
+// of Priorities for itself, and drops the rest: lines of an instance that counted with the records of the daemon would
 // silence it. A stream or an identifier of its own would not help, as the bound is the service's.
 func OutputPriority(level slog.Level) journal.Priority {
 	if level == slog.LevelInfo {

@@ -59,7 +59,8 @@ func NewNotifier(manager *Queue, s *supervisor.Supervisor, log *slog.Logger) *No
 }
 
 func notify(send func(string) error, watchdog time.Duration, s *supervisor.Supervisor, log *slog.Logger) *Notifier {
-	n := &Notifier{send: send, supervisor: s, log: log, watchdog: watchdog, wake: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
+	n := &Notifier{send: send, supervisor: s, log: log, watchdog: watchdog, wake: make(chan struct{}, 1),
+		moved: make(chan struct{}, 1)}
 	n.statusChanged()
 	n.life, n.end = context.WithCancel(context.Background())
 	n.unobserve = s.Observe(supervisor.Observer{
@@ -225,8 +226,8 @@ func (n *Notifier) say(state string) {
 	n.failed = text
 }
 
-// heartbeat gives a sign of life twice as often as the service manager wants one, but only while the root actor answers: a
-// manager that supervises nothing is to be replaced.
+// heartbeat gives a sign of life twice as often as the service manager wants one, but only while the root actor
+// answers: a manager that supervises nothing is to be replaced.
 func (n *Notifier) heartbeat() {
 	every := n.watchdog / 2
 	next := time.NewTicker(every)

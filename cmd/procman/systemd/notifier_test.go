@@ -29,17 +29,23 @@ func TestWhatTheServiceManagerIsToldFollowsFromWhatItKnows(t *testing.T) {
 		{"the list is in force", daemonState{}, daemonState{listed: true}, []string{"READY=1\nSTATUS="}},
 		{"a reload before that", daemonState{}, daemonState{begun: 1}, nil},
 		{"and its end", daemonState{begun: 1}, daemonState{begun: 1, over: 1}, nil},
-		{"a reload begins", daemonState{listed: true}, daemonState{listed: true, begun: 1}, []string{"RELOADING=1\n" + clock + "STATUS="}},
-		{"a reload is over", daemonState{listed: true, begun: 1}, daemonState{listed: true, begun: 1, over: 1}, []string{"READY=1\nSTATUS="}},
+		{"a reload begins", daemonState{listed: true}, daemonState{listed: true, begun: 1},
+			[]string{"RELOADING=1\n" + clock + "STATUS="}},
+		{"a reload is over", daemonState{listed: true, begun: 1}, daemonState{listed: true, begun: 1, over: 1},
+			[]string{"READY=1\nSTATUS="}},
 		{"a reload that was quick", daemonState{listed: true}, daemonState{listed: true, begun: 1, over: 1},
 			[]string{"RELOADING=1\n" + clock + "STATUS=", "READY=1\nSTATUS="}},
 		{"one of two is over", daemonState{listed: true, begun: 2}, daemonState{listed: true, begun: 2, over: 1}, nil},
 		{"another begins meanwhile", daemonState{listed: true, begun: 1}, daemonState{listed: true, begun: 2, over: 1},
 			[]string{"RELOADING=1\n" + clock + "STATUS="}},
-		{"a stop", daemonState{listed: true}, daemonState{listed: true, end: api.ModeStop}, []string{"STOPPING=1\nSTATUS=\n" + extension}},
-		{"a leave", daemonState{listed: true}, daemonState{listed: true, end: api.ModeLeave}, []string{"STOPPING=1\nSTATUS="}},
-		{"a stop before the first list", daemonState{}, daemonState{end: api.ModeStop}, []string{"STOPPING=1\nSTATUS=\n" + extension}},
-		{"an upgrade", daemonState{listed: true}, daemonState{listed: true, end: ModeReplace}, []string{"RELOADING=1\n" + clock + "STATUS="}},
+		{"a stop", daemonState{listed: true}, daemonState{listed: true, end: api.ModeStop},
+			[]string{"STOPPING=1\nSTATUS=\n" + extension}},
+		{"a leave", daemonState{listed: true}, daemonState{listed: true, end: api.ModeLeave},
+			[]string{"STOPPING=1\nSTATUS="}},
+		{"a stop before the first list", daemonState{}, daemonState{end: api.ModeStop},
+			[]string{"STOPPING=1\nSTATUS=\n" + extension}},
+		{"an upgrade", daemonState{listed: true}, daemonState{listed: true, end: ModeReplace},
+			[]string{"RELOADING=1\n" + clock + "STATUS="}},
 		{"after STOPPING nothing is ready any more", daemonState{listed: true, begun: 1, end: api.ModeStop},
 			daemonState{listed: true, begun: 1, over: 1, end: api.ModeStop}, nil},
 	} {
@@ -53,9 +59,10 @@ func TestAStatusCountsTheInstancesInWords(t *testing.T) {
 	}
 	up := is(messages.Running, messages.Healthy, false)
 	for want, all := range map[string][]messages.Status{
-		"no instances":                                 nil,
-		"1 of 1 instance healthy":                      {up},
-		"1 of 3 instances healthy, 1 starting, 1 held": {up, is(messages.Starting, "", false), is(messages.Stopped, "", true)},
+		"no instances":            nil,
+		"1 of 1 instance healthy": {up},
+		"1 of 3 instances healthy, 1 starting, 1 held": {up, is(messages.Starting, "", false),
+			is(messages.Stopped, "", true)},
 		"0 of 7 instances healthy, 1 unhealthy, 1 starting, 1 stopping, 1 backing off, 1 failed, 1 held, 1 stopped": {
 			is(messages.Running, messages.NotHealthy, false), is(messages.Running, messages.HealthUnknown, false),
 			is(messages.Stopping, "", true), is(messages.Backoff, "", false), is(messages.Failed, "", false),
@@ -66,7 +73,8 @@ func TestAStatusCountsTheInstancesInWords(t *testing.T) {
 	}
 	require.Equal(t, "1 of 1 instance healthy; configuration rejected, the last good one is in force: x",
 		daemonState{listed: true, fault: words.Head("x\n  caret ^")}.line([]messages.Status{up}))
-	require.Equal(t, "stopping, 1 of 2 instances still running", daemonState{listed: true, end: api.ModeStop}.line([]messages.Status{up, is(messages.Stopped, "", false)}))
+	require.Equal(t, "stopping, 1 of 2 instances still running",
+		daemonState{listed: true, end: api.ModeStop}.line([]messages.Status{up, is(messages.Stopped, "", false)}))
 	require.NotContains(t, words.Head("a\x1b[31m\r\x00b"), "\x1b")
 	require.Len(t, []rune(words.Head(strings.Repeat("é", 1000))), 300)
 }

@@ -67,8 +67,8 @@ func (c *Queue) tell(state string) error {
 	}
 }
 
-// post hands over a message, and returns the one that is delivered in its place: of two equal signs of life one is enough.
-// It never waits. The descriptor is the queue's from then on.
+// post hands over a message, and returns the one that is delivered in its place: of two equal signs of life one is
+// enough. It never waits. The descriptor is the queue's from then on.
 func (c *Queue) post(l *message) *message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -196,7 +196,8 @@ func (c *Queue) deliver(l *message) error {
 			return err
 		case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ETOOMANYREFS): // it will have read some by then
 			time.Sleep(tryAgain)
-		case conn != nil && !lost && (errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.EPIPE)):
+		case conn != nil && !lost && (errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOTCONN) ||
+			errors.Is(err, unix.EPIPE)):
 			lost = true // another one may listen under the same name
 			c.disconnect()
 		default:

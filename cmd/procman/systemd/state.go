@@ -60,7 +60,8 @@ func (is daemonState) line(all []messages.Status) string {
 	case is.end == ModeReplace:
 		text = "making room for the binary on disk; " + text
 	case is.end == api.ModeStop:
-		text = fmt.Sprintf("stopping, %d of %d %s still running", alive(all), len(all), words.Plural(len(all), "instance"))
+		text = fmt.Sprintf("stopping, %d of %d %s still running", alive(all), len(all),
+			words.Plural(len(all), "instance"))
 	case is.end != "":
 		text = fmt.Sprintf("ending, %d %s left running", alive(all), words.Plural(alive(all), "instance"))
 	case !is.listed:
@@ -84,7 +85,8 @@ func summary(all []messages.Status) string {
 		count[state(&all[i])]++
 	}
 	text := fmt.Sprintf("%d of %d %s healthy", count["healthy"], len(all), words.Plural(len(all), "instance"))
-	for _, word := range []string{"unhealthy", "starting", "stopping", "backing off", "failed", "held", "disabled", "stopped"} {
+	for _, word := range []string{"unhealthy", "starting", "stopping", "backing off", "failed", "held", "disabled",
+		"stopped"} {
 		if count[word] > 0 {
 			text += fmt.Sprintf(", %d %s", count[word], word)
 		}

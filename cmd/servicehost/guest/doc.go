@@ -17,9 +17,9 @@
 // What it prints is printed by the host, to stderr.
 //
 // Invariants a module can rely on: an instance serves one request at a time; all statements of one request run on one
-// connection, so BEGIN and COMMIT work, and a transaction still open when the request ends is rolled back; a request that
-// exceeds its time ends the instance. What it cannot rely on: memory kept between requests. There are several instances, and
-// any of them is replaced at any time. State belongs in the database.
+// connection, so BEGIN and COMMIT work, and a transaction still open when the request ends is rolled back; a request
+// that exceeds its time ends the instance. What it cannot rely on: memory kept between requests. There are several
+// instances, and any of them is replaced at any time. State belongs in the database.
 //
 // A module in Go is built as a reactor:
 //

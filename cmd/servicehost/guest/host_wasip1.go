@@ -18,9 +18,9 @@ func hostRespond(ptr unsafe.Pointer, size uint32)
 //go:wasmimport servicehost query
 func hostQuery(ptr unsafe.Pointer, size uint32) uint32
 
-// Serve answers the request of n bytes that waits in the host. The body of the exported function handle.
-// A URL or a form that cannot be decoded is answered with 400. An error of the handler is written to stderr and answered with 500; a
-// panic ends the instance, which the host answers with 500.
+// Serve answers the request of n bytes that waits in the host. The body of the exported function handle. A URL or a
+// form that cannot be decoded is answered with 400. An error of the handler is written to stderr and answered with 500;
+// a panic ends the instance, which the host answers with 500.
 func Serve(n uint32, handler func(Request) (Response, error)) {
 	var request Request
 	err := json.Unmarshal(take(n), &request)
@@ -34,7 +34,8 @@ func Serve(n uint32, handler func(Request) (Response, error)) {
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s %s: %v\n", request.Method, request.URL, err)
-		response = Response{Status: 500, Body: []byte(`{"error":"internal error"}`), Header: map[string]string{"Content-Type": "application/json"}}
+		response = Response{Status: 500, Body: []byte(`{"error":"internal error"}`),
+			Header: map[string]string{"Content-Type": "application/json"}}
 	}
 	response.Status = cmp.Or(response.Status, 200)
 	encoded, err := json.Marshal(response)
@@ -50,15 +51,16 @@ func Exec(sql string, args ...any) error {
 	return err
 }
 
-// Query runs a statement and returns all its rows. Values belong in args, never into the text of the SQL. The host bounds
-// the size of the rows: use LIMIT. What a change did is in RETURNING, changes() and last_insert_rowid().
+// Query runs a statement and returns all its rows. Values belong in args, never into the text of the SQL. The host
+// bounds the size of the rows: use LIMIT. What a change did is in RETURNING, changes() and last_insert_rowid().
 func Query(sql string, args ...any) (Rows, error) {
 	encoded, err := json.Marshal(Statement{SQL: sql, Args: args})
 	if err != nil {
 		return Rows{}, fmt.Errorf("the arguments of %q: %w", sql, err)
 	}
 	var rows Rows
-	if err := json.Unmarshal(take(hostQuery(unsafe.Pointer(unsafe.SliceData(encoded)), uint32(len(encoded)))), &rows); err != nil {
+	if err := json.Unmarshal(take(hostQuery(unsafe.Pointer(unsafe.SliceData(encoded)), uint32(len(encoded)))),
+		&rows); err != nil {
 		return Rows{}, err
 	}
 	if rows.Error != "" {

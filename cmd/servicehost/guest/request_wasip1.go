@@ -21,7 +21,8 @@ func (r *Request) decode() error {
 	if r.Query, err = values(u.RawQuery); err != nil {
 		return fmt.Errorf("the query cannot be read: %w", err)
 	}
-	if kind, _, _ := strings.Cut(r.Header.First("Content-Type"), ";"); strings.TrimSpace(kind) != "application/x-www-form-urlencoded" {
+	if kind, _, _ := strings.Cut(r.Header.First("Content-Type"),
+		";"); strings.TrimSpace(kind) != "application/x-www-form-urlencoded" {
 		return nil
 	}
 	if r.Form, err = values(string(r.Body)); err != nil {

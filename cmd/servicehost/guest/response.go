@@ -8,12 +8,14 @@ func JSON(status int, value any) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	return Response{Status: status, Header: map[string]string{"Content-Type": "application/json"}, Body: append(body, '\n')}, nil
+	return Response{Status: status, Header: map[string]string{"Content-Type": "application/json"},
+		Body: append(body, '\n')}, nil
 }
 
 // HTML answers 200 with a page.
 func HTML(page string) (Response, error) {
-	return Response{Status: 200, Header: map[string]string{"Content-Type": "text/html; charset=utf-8"}, Body: []byte(page)}, nil
+	return Response{Status: 200, Header: map[string]string{"Content-Type": "text/html; charset=utf-8"},
+		Body: []byte(page)}, nil
 }
 
 // Problem answers with {"error": message}.

@@ -36,14 +36,15 @@ type Response struct {
 	Body   []byte            `json:"body,omitempty"`
 }
 
-// Statement is SQL with its arguments; without arguments it may be several statements. An argument is
-// nil, a bool, a number or a string; bytes that are not text are passed as their base64, and a BLOB is returned as that.
+// Statement is SQL with its arguments; without arguments it may be several statements. An argument is nil, a bool, a
+// number or a string; bytes that are not text are passed as their base64, and a BLOB is returned as that.
 type Statement struct {
 	SQL  string `json:"sql"`
 	Args []any  `json:"args,omitempty"`
 }
 
-// UnmarshalJSON makes an int64 of every number that is one, because a float64 would lose the last digits of large integers.
+// UnmarshalJSON makes an int64 of every number that is one, because a float64 would lose the last digits of large
+// integers.
 func (s *Statement) UnmarshalJSON(encoded []byte) error {
 	type plain Statement // without this method
 	decoder := json.NewDecoder(bytes.NewReader(encoded))

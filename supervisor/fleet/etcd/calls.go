@@ -34,15 +34,16 @@ func (s *Store) Grant(ctx context.Context, ttl time.Duration) (store.Lease, time
 
 // KeepAlive renews the lease.
 func (s *Store) KeepAlive(ctx context.Context, l store.Lease) (time.Duration, error) {
-	a, err := s.ask(ctx, request{op: "renew the lease", again: true, do: func(ctx context.Context, c *connection) (answer, error) {
-		ctx, cancel := oneAttempt(ctx)
-		defer cancel()
-		got, err := c.KeepAliveOnce(ctx, clientv3.LeaseID(l))
-		if err != nil {
-			return answer{}, err
-		}
-		return answer{ttl: time.Duration(got.TTL) * time.Second}, nil
-	}})
+	a, err := s.ask(ctx, request{op: "renew the lease", again: true,
+		do: func(ctx context.Context, c *connection) (answer, error) {
+			ctx, cancel := oneAttempt(ctx)
+			defer cancel()
+			got, err := c.KeepAliveOnce(ctx, clientv3.LeaseID(l))
+			if err != nil {
+				return answer{}, err
+			}
+			return answer{ttl: time.Duration(got.TTL) * time.Second}, nil
+		}})
 	return a.ttl, err
 }
 
@@ -61,16 +62,18 @@ func (s *Store) Get(ctx context.Context, key string) (store.Entry, store.Revisio
 	if key == "" {
 		return store.Entry{}, 0, invalid(op, "", fmt.Errorf("the key is empty"))
 	}
-	a, err := s.ask(ctx, request{op: op, key: key, again: true, do: func(ctx context.Context, c *connection) (answer, error) {
-		return s.read(c.Client.Get(ctx, s.o.Prefix+key))
-	}})
+	a, err := s.ask(ctx, request{op: op, key: key, again: true,
+		do: func(ctx context.Context, c *connection) (answer, error) {
+			return s.read(c.Client.Get(ctx, s.o.Prefix+key))
+		}})
 	if err != nil || len(a.entries) == 0 {
 		return store.Entry{}, a.revision, err
 	}
 	return a.entries[0], a.revision, nil
 }
 
-// page is how many entries are read at once: etcd answers with all at once otherwise, and has them in memory several times.
+// page is how many entries are read at once: etcd answers with all at once otherwise, and has them in memory several
+// times.
 const page = 1000
 
 // List returns the entries whose keys begin with the prefix.
@@ -78,9 +81,11 @@ func (s *Store) List(ctx context.Context, prefix string) (store.Snapshot, error)
 	var all store.Snapshot
 	from, to := s.bounds(prefix)
 	for {
-		a, err := s.ask(ctx, request{op: "read", key: prefix, again: true, do: func(ctx context.Context, c *connection) (answer, error) {
-			return s.read(c.Client.Get(ctx, from, clientv3.WithRange(to), clientv3.WithLimit(page), clientv3.WithRev(int64(all.Revision))))
-		}})
+		a, err := s.ask(ctx, request{op: "read", key: prefix, again: true,
+			do: func(ctx context.Context, c *connection) (answer, error) {
+				return s.read(c.Client.Get(ctx, from, clientv3.WithRange(to), clientv3.WithLimit(page),
+					clientv3.WithRev(int64(all.Revision))))
+			}})
 		if err != nil {
 			return store.Snapshot{}, err
 		}
@@ -118,7 +123,8 @@ func (s *Store) read(got *clientv3.GetResponse, err error) (answer, error) {
 
 // entry is a key as callers know it.
 func (s *Store) entry(kv *mvccpb.KeyValue) store.Entry {
-	return store.Entry{Key: strings.TrimPrefix(string(kv.Key), s.o.Prefix), Value: string(kv.Value), Created: store.Revision(kv.CreateRevision),
+	return store.Entry{Key: strings.TrimPrefix(string(kv.Key), s.o.Prefix), Value: string(kv.Value),
+		Created:  store.Revision(kv.CreateRevision),
 		Modified: store.Revision(kv.ModRevision), Lease: store.Lease(kv.Lease)}
 }
 
@@ -198,7 +204,8 @@ func (s *Store) Watch(ctx context.Context, prefix string, after store.Revision, 
 			s.next(at)
 			if quiet {
 				quiet = false // it is tried again and again
-				s.log.Warn("a watch of the fleet's store was interrupted; it is begun again", "server", server.url, "keys", prefix, "error", err)
+				s.log.Warn("a watch of the fleet's store was interrupted; it is begun again", "server", server.url,
+					"keys", prefix, "error", err)
 			}
 		default:
 			return &store.Error{Op: op, Key: prefix, Kind: kind, Cause: err, Advice: advice}

@@ -56,7 +56,8 @@ func kindOf(err error) (advice string, kind error) {
 		return "", store.ErrInvalid
 	case codes.ResourceExhausted:
 		if says("space exceeded") {
-			return "compact and defragment etcd, or raise its quota, and disarm the alarm (etcdctl alarm disarm)", store.ErrFull
+			return "compact and defragment etcd, or raise its quota, and disarm the alarm (etcdctl alarm disarm)",
+				store.ErrFull
 		}
 	}
 	return "", store.ErrUnavailable
@@ -66,7 +67,8 @@ func kindOf(err error) (advice string, kind error) {
 func unauthenticated(err error) bool {
 	st, is := errors.AsType[*status](err)
 	return is && (st.code == codes.Unauthenticated || st.code == codes.InvalidArgument &&
-		(strings.Contains(st.message, "user name is empty") || strings.Contains(st.message, "revision of auth store is old")))
+		(strings.Contains(st.message, "user name is empty") ||
+			strings.Contains(st.message, "revision of auth store is old")))
 }
 
 // elsewhere reports whether the server did nothing for sure, and another one may.
@@ -89,7 +91,8 @@ type status struct {
 
 func (s *status) Error() string { return s.message }
 
-// said returns the error as what a server has said, if one has. What gRPC says by itself has the same form, and other words.
+// said returns the error as what a server has said, if one has. What gRPC says by itself has the same form, and other
+// words.
 func said(err error) error {
 	if e, is := errors.AsType[rpctypes.EtcdError](err); is {
 		return &status{e.Code(), e.Error()}

@@ -187,7 +187,8 @@ func (s *Store) try(ctx context.Context, server *server, r request) (a answer, e
 	if err != nil {
 		return a, err
 	}
-	a, err = r.do(clientv3.WithRequireLeader(ctx), c) // or a server that was cut off from the others answers what it remembers
+	// or a server that was cut off from the others answers what it remembers
+	a, err = r.do(clientv3.WithRequireLeader(ctx), c)
 	return a, s.judge(ctx, server, c, err)
 }
 

@@ -100,7 +100,8 @@ func TestAServerThatIsTooOldIsRefusedWithWhatToDo(t *testing.T) {
 		_, _, err := open(t, serve(t, version, nothing).url).Get(within(t, time.Minute), "a")
 		require.NoError(t, err, version)
 	}
-	_, err := open(t, serve(t, "3.5.0", nothing).url, serve(t, "3.7.0", done).url).Commit(within(t, time.Minute), store.Transaction{})
+	_, err := open(t, serve(t, "3.5.0", nothing).url, serve(t, "3.7.0", done).url).Commit(within(t, time.Minute),
+		store.Transaction{})
 	require.NoError(t, err, "another one is not")
 }
 

@@ -10,8 +10,8 @@ import (
 	"procman/supervisor/fleet/store"
 )
 
-// Examine returns what each of the servers says of itself, in the order of the endpoints. It asks all of them at once, and returns
-// when all have answered or ctx ends.
+// Examine returns what each of the servers says of itself, in the order of the endpoints. It asks all of them at once,
+// and returns when all have answered or ctx ends.
 func (s *Store) Examine(ctx context.Context) []store.Examined {
 	list := make([]store.Examined, len(s.servers))
 	var asked sync.WaitGroup

@@ -9,15 +9,16 @@ import (
 // attempt is the key of a context under which a stream is to be opened once: the value ends it.
 type attempt struct{}
 
-// oneAttempt returns a context in which the client renews a lease once. By itself it asks again as long as a server has no
-// leader, without a pause.
+// oneAttempt returns a context in which the client renews a lease once. By itself it asks again as long as a server has
+// no leader, without a pause.
 func oneAttempt(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	return context.WithValue(ctx, attempt{}, cancel), cancel
 }
 
 // once ends the attempt with its first error, before the client looks whether there may be another one.
-func once(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func once(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer,
+	opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	s, err := streamer(ctx, desc, cc, method, opts...)
 	end, bounded := ctx.Value(attempt{}).(context.CancelFunc)
 	if !bounded {

@@ -40,7 +40,8 @@ func (o Options) Check() error {
 		switch {
 		case err != nil:
 			return fmt.Errorf("the endpoint %q: %w", e, err)
-		case u.Scheme != "http" && u.Scheme != "https", u.Host == "", u.User != nil, strings.Trim(u.Path, "/") != "", u.RawQuery != "":
+		case u.Scheme != "http" && u.Scheme != "https", u.Host == "", u.User != nil, strings.Trim(u.Path, "/") != "",
+			u.RawQuery != "":
 			return fmt.Errorf("the endpoint %q is not of the form https://HOST:PORT", e)
 		case u.Scheme == "http" && (o.CAFile != "" || o.CertFile != ""):
 			return fmt.Errorf("the endpoint %q is not protected, but certificates are given: write https", e)

@@ -18,11 +18,12 @@ import (
 	"google.golang.org/grpc/connectivity"
 )
 
-// oldest is the version that a server must have at least: one before may answer the renewal of a lease that it has revoked.
+// oldest is the version that a server must have at least: one before may answer the renewal of a lease that it has
+// revoked.
 const oldest = "3.6.5"
 
-// server is one endpoint, and the connection to it. Each has a client of its own: one that has several chooses by itself which
-// server it asks, and asks one whose version nobody has looked at.
+// server is one endpoint, and the connection to it. Each has a client of its own: one that has several chooses by
+// itself which server it asks, and asks one whose version nobody has looked at.
 type server struct {
 	url string
 
@@ -70,8 +71,8 @@ func (o *Options) connect(url string, tokens *tokens) (*connection, error) {
 	dialer := &net.Dialer{Timeout: 3 * time.Second}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{url}, TLS: config, Logger: zap.NewNop(),
-		// A watch is silent while nothing happens, so somebody has to find out that its server is gone. Less than ten seconds
-		// gRPC does not take.
+		// A watch is silent while nothing happens, so somebody has to find out that its server is gone. Less than ten
+		// seconds gRPC does not take.
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
 		MaxUnaryRetries: 1, // what is sent again, and to whom, is decided here
 		DialOptions: []grpc.DialOption{
@@ -94,7 +95,8 @@ func (o *Options) connect(url string, tokens *tokens) (*connection, error) {
 
 var errGone = errors.New("the connection is gone")
 
-// distrust gives the connection up. What is under way on it ends: it would not be answered any sooner than another call.
+// distrust gives the connection up. What is under way on it ends: it would not be answered any sooner than another
+// call.
 func (s *server) distrust(c *connection) {
 	s.mu.Lock()
 	if s.now == c {

@@ -8,8 +8,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// tokens is what a user is known by once its password was shown. The client is told of no user: it would authenticate anew for
-// each stream, and a renewal of a lease is one.
+// tokens is what a user is known by once its password was shown. The client is told of no user: it would authenticate
+// anew for each stream, and a renewal of a lease is one.
 type tokens struct{ now atomic.Pointer[string] }
 
 func (t *tokens) get() string {
@@ -30,8 +30,8 @@ func (t *tokens) GetRequestMetadata(context.Context, ...string) (map[string]stri
 	return map[string]string{rpctypes.TokenFieldNameGRPC: token}, nil
 }
 
-// RequireTransportSecurity is for gRPC: whether that may go over a connection that is not protected is up to who names the
-// endpoints.
+// RequireTransportSecurity is for gRPC: whether that may go over a connection that is not protected is up to who names
+// the endpoints.
 func (t *tokens) RequireTransportSecurity() bool { return false }
 
 // authenticate gets a token. It is empty if etcd asks nobody who he is.

@@ -40,8 +40,9 @@ func (w *watch) follow(ctx context.Context, server *server) error {
 	stream, err := pb.NewWatchClient(c.ActiveConnection()).Watch(clientv3.WithRequireLeader(ctx))
 	if err == nil {
 		from, to := w.store.bounds(w.prefix)
-		err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
-			Key: []byte(from), RangeEnd: []byte(to), StartRevision: int64(w.after) + 1, ProgressNotify: true}}})
+		err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
+			CreateRequest: &pb.WatchCreateRequest{
+				Key: []byte(from), RangeEnd: []byte(to), StartRevision: int64(w.after) + 1, ProgressNotify: true}}})
 		if errors.Is(err, io.EOF) {
 			err = nil // why the stream has ended is said by receiving
 		}

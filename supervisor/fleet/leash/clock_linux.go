@@ -29,7 +29,8 @@ func (c bootClock) Wait(ctx context.Context, until int64) {
 	if err == nil {
 		timer := os.NewFile(uintptr(fd), "timer")
 		defer timer.Close()
-		err = unix.TimerfdSettime(fd, unix.TFD_TIMER_ABSTIME, &unix.ItimerSpec{Value: unix.NsecToTimespec(max(1, until))}, nil)
+		err = unix.TimerfdSettime(fd, unix.TFD_TIMER_ABSTIME,
+			&unix.ItimerSpec{Value: unix.NsecToTimespec(max(1, until))}, nil)
 		if err == nil {
 			defer context.AfterFunc(ctx, func() { _ = timer.SetReadDeadline(time.Unix(1, 0)) })()
 			if _, err = timer.Read(make([]byte, 8)); err == nil || ctx.Err() != nil {

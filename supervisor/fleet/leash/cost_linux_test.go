@@ -16,8 +16,9 @@ import (
 	"procman/messages"
 )
 
-// BenchmarkALeashWithoutADaemon measures what the leash of a hundred fenced runs uses, on a host on which something is started all
-// the time: while their deadline is in force, and when it has passed and their marks are left. One round is ten seconds.
+// BenchmarkALeashWithoutADaemon measures what the leash of a hundred fenced runs uses, on a host on which something is
+// started all the time: while their deadline is in force, and when it has passed and their marks are left. One round is
+// ten seconds.
 func BenchmarkALeashWithoutADaemon(b *testing.B) {
 	program, err := os.Executable()
 	require.NoError(b, err)
@@ -32,7 +33,8 @@ func BenchmarkALeashWithoutADaemon(b *testing.B) {
 		id := messages.InstanceID(fmt.Sprintf("i%d", n))
 		require.NoError(b, Fence(dir, id, Mark{Epoch: 1}))
 		app := messages.AppInstance{InstanceID: id, Executable: "/bin/sleep", Args: []string{"1000"}}
-		p, err := spawner.Spawn(context.Background(), messages.Launch{App: app.WithDefaults(), Run: 1, Port: 43990, Extra: []string{EnvFence + "=" + Fenced}})
+		p, err := spawner.Spawn(context.Background(),
+			messages.Launch{App: app.WithDefaults(), Run: 1, Port: 43990, Extra: []string{EnvFence + "=" + Fenced}})
 		require.NoError(b, err)
 		defer func() { _ = syscall.Kill(p.PID(), syscall.SIGKILL); p.Wait() }()
 	}
@@ -53,7 +55,8 @@ func BenchmarkALeashWithoutADaemon(b *testing.B) {
 			before, err := kernel.ProcessorTime(c.Process.Pid)
 			require.NoError(b, err)
 			for b.Loop() {
-				for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+				for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(
+					100 * time.Millisecond) {
 					require.NoError(b, exec.Command("/bin/true").Run())
 				}
 			}

@@ -12,8 +12,8 @@ import (
 	"procman/supervisor/fleet/member"
 )
 
-// Check returns why the record is of no lease that is in force, on this boot of the host and at this time of its CLOCK_BOOTTIME;
-// nil: it is.
+// Check returns why the record is of no lease that is in force, on this boot of the host and at this time of its
+// CLOCK_BOOTTIME; nil: it is.
 func Check(r member.Record, boot string, now int64) error {
 	switch {
 	case r.Boot != boot:
@@ -23,7 +23,8 @@ func Check(r member.Record, boot string, now int64) error {
 	case r.Void():
 		return ErrVoid
 	case r.KillAt <= r.Renewed || r.KillAt > r.Deadline || r.Deadline-r.Renewed > r.TTL:
-		return fmt.Errorf("the deadline makes no sense: %v of %v, of a lease of %v", r.KillAt-r.Renewed, r.Deadline-r.Renewed, r.TTL)
+		return fmt.Errorf("the deadline makes no sense: %v of %v, of a lease of %v", r.KillAt-r.Renewed,
+			r.Deadline-r.Renewed, r.TTL)
 	case now >= int64(r.KillAt):
 		return ErrPassed
 	}
@@ -96,8 +97,8 @@ func (f *File) open() error {
 // Close closes the file.
 func (f *File) Close() error { return f.file.Close() }
 
-// Write puts the record into force, which is on disk when it returns nil. If it fails the one before stays in force, or it is not
-// known which does.
+// Write puts the record into force, which is on disk when it returns nil. If it fails the one before stays in force, or
+// it is not known which does.
 func (f *File) Write(r member.Record) error {
 	fail := func(err error) error {
 		return fmt.Errorf("the deadline cannot be written, so the one before stays in force: %w", err)

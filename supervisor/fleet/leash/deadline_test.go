@@ -74,7 +74,8 @@ func TestADeadlineIsInForceOnItsBootFromWhenItWasAskedForUntilItsEnd(t *testing.
 	require.ErrorIs(t, Check(r, "b", 1001), ErrVoid)
 }
 
-// Whatever half of the file is torn, and wherever, what is read was written, and is never later than what was written last.
+// Whatever half of the file is torn, and wherever, what is read was written, and is never later than what was written
+// last.
 func TestATornWriteLeavesAnEarlierDeadlineInForceAndNeverALaterOne(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

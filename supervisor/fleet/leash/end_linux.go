@@ -21,8 +21,8 @@ import (
 	"procman/supervisor/fleet/member"
 )
 
-// kthreadd is the parent of the kernel's own threads, and its number. In a container they are not seen, and who has the number is
-// found by a sweep.
+// kthreadd is the parent of the kernel's own threads, and its number. In a container they are not seen, and who has the
+// number is found by a sweep.
 const kthreadd = 2
 
 // errSlow says that the disk does not answer.
@@ -46,8 +46,9 @@ type ender struct {
 	swept   int64                          // when that was
 	clean   bool                           // nobody was left
 	hung    map[int]uint64                 // processes that do not show their environment, and when they were started
-	ending  map[string]bool                // the tags of runs of which it was written down that they were ended, or will be
-	ended   []victim                       // what is to be said and written down
+	// the tags of runs of which it was written down that they were ended, or will be
+	ending map[string]bool
+	ended  []victim // what is to be said and written down
 
 	seat     atomic.Pointer[starter] // who the start lock said that holds it
 	unseated starter                 // the daemon that was ended
@@ -123,7 +124,8 @@ func (e *ender) refresh(ctx context.Context, patience time.Duration) {
 		return err
 	}, nil)
 	if err != nil {
-		e.log.Error("the marks of fenced instances cannot be read; those known before are ended, and what shows that it is fenced", "error", err)
+		e.log.Error("the marks of fenced instances cannot be read; those known before are ended, and what shows that "+
+			"it is fenced", "error", err)
 		return
 	}
 	now := map[messages.InstanceID]*fight{}
@@ -143,9 +145,10 @@ func (e *ender) refresh(ctx context.Context, patience time.Duration) {
 	e.runs = now
 }
 
-// round ends those that live, the processes on record first, which takes the shortest, and returns who lived. Before anybody is
-// ended it asks whether the deadline was moved: then it stops. shut says that no start is under way.
-func (e *ender) round(ctx context.Context, why string, shut bool, moved func() bool) (left []messages.Member, stop bool) {
+// round ends those that live, the processes on record first, which takes the shortest, and returns who lived. Before
+// anybody is ended it asks whether the deadline was moved: then it stops. shut says that no start is under way.
+func (e *ender) round(ctx context.Context, why string, shut bool, moved func() bool) (left []messages.Member,
+	stop bool) {
 	if e.forks != 0 && !e.stirs(shut) {
 		return nil, !shut && moved()
 	}
@@ -241,8 +244,8 @@ func (e *ender) belonging(ctx context.Context) (all []victim, _ error) {
 		if f.run.PID == 0 || f.run.Boot != e.boot {
 			continue
 		}
-		// Until a number is given away again it takes longer than that, and while one of those that we know has it as its
-		// session or its group it is not.
+		// Until a number is given away again it takes longer than that, and while one of those that we know has it as
+		// its session or its group it is not.
 		unbroken := f.last != 0 && e.now()-f.last < int64(time.Second)
 		for pid, start := range f.seen {
 			p, there := table[pid]
@@ -314,7 +317,8 @@ func (e *ender) showing(ctx context.Context, q *enquiry) (all []victim, err erro
 	for tag, of := range runs {
 		for _, p := range kernel.Circle(table, kernel.Run{Boot: e.boot, Tag: tag, Number: of.Run}, false) {
 			if e.lives(p) {
-				all = append(all, victim{Process: p, id: of.ID, run: of.Run, tag: tag, leads: p.Leads(p.PID) && p.Tag == tag})
+				all = append(all, victim{Process: p, id: of.ID, run: of.Run, tag: tag,
+					leads: p.Leads(p.PID) && p.Tag == tag})
 			}
 		}
 	}
@@ -343,7 +347,8 @@ func (e *ender) kill(v victim) {
 		return // it has ended by itself
 	}
 	if err != nil {
-		e.log.Error("a fenced process cannot be ended; it is tried again", "instance", string(v.id), "run", v.run, "pid", v.PID, "error", err)
+		e.log.Error("a fenced process cannot be ended; it is tried again", "instance", string(v.id), "run", v.run,
+			"pid", v.PID, "error", err)
 		return
 	}
 	if !e.ending[v.tag] {
@@ -353,7 +358,8 @@ func (e *ender) kill(v victim) {
 	}
 }
 
-// note says and writes down what was done, after it was. Nobody waits for the disk for long, and it is no reason not to go on.
+// note says and writes down what was done, after it was. Nobody waits for the disk for long, and it is no reason not to
+// go on.
 func (e *ender) note(why string) {
 	if len(e.ended) == 0 {
 		return
@@ -369,7 +375,8 @@ func (e *ender) note(why string) {
 	write := func() error {
 		for _, n := range notes {
 			if err := record.Write(e.dir.Ending(n.ID), endingKind, n, false); err != nil {
-				e.log.Error("it cannot be written down that a fenced run was ended", "instance", string(n.ID), "run", n.Run, "error", err)
+				e.log.Error("it cannot be written down that a fenced run was ended", "instance", string(n.ID),
+					"run", n.Run, "error", err)
 			}
 		}
 		return nil

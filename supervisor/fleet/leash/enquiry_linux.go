@@ -20,8 +20,8 @@ type enquiry struct {
 	since   time.Time
 }
 
-// ask begins an enquiry. To read the environment of a process that hangs in the kernel may never end: then the goroutine stays
-// with it, and that one is not asked again. It notes who does not show yet what it is.
+// ask begins an enquiry. To read the environment of a process that hangs in the kernel may never end: then the
+// goroutine stays with it, and that one is not asked again. It notes who does not show yet what it is.
 func (e *ender) ask(pids []int) *enquiry {
 	q := &enquiry{done: make(chan struct{}), unborn: map[int]uint64{}}
 	hung := maps.Clone(e.hung)
@@ -53,8 +53,8 @@ func (e *ender) ask(pids []int) *enquiry {
 	return q
 }
 
-// unbornAt reports whether the process did not show yet what it is: it had executed no program since it was forked, or that was being
-// loaded.
+// unbornAt reports whether the process did not show yet what it is: it had executed no program since it was forked, or
+// that was being loaded.
 func (e *ender) unbornAt(pid int, was kernel.Stat) bool {
 	if was.Zombie() || was.Parent == kthreadd || pid == kthreadd {
 		return false
@@ -121,9 +121,9 @@ func (e *ender) wait(q *enquiry) error {
 	}
 }
 
-// stirs reports whether anybody may live although nobody was left. While starts may be under way that is whenever anything of the
-// host was forked since. Later only who was forked by then can become a process of a fenced run: a child of a daemon whose exec
-// hung, and that does not show yet what it is.
+// stirs reports whether anybody may live although nobody was left. While starts may be under way that is whenever
+// anything of the host was forked since. Later only who was forked by then can become a process of a fenced run: a
+// child of a daemon whose exec hung, and that does not show yet what it is.
 func (e *ender) stirs(shut bool) bool {
 	now := e.now()
 	if now-e.swept >= int64(sweep) {

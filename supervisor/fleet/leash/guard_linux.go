@@ -21,8 +21,8 @@ import (
 // upPatience is how long a leash may take until it guards: a busy host starts a program in seconds.
 const upPatience = 20 * time.Second
 
-// Guard is what a daemon has of the leash of its state directory, whose lock it holds. Its methods may wait for the disk, and may be
-// called by any goroutine, but for Write.
+// Guard is what a daemon has of the leash of its state directory, whose lock it holds. Its methods may wait for the
+// disk, and may be called by any goroutine, but for Write.
 type Guard struct {
 	dir     messages.StateDir
 	program string
@@ -36,7 +36,8 @@ type Guard struct {
 	watched  map[*os.File]int // its pid, by its pidfd
 }
 
-// NewGuard touches no file. program is the binary that has the command; empty: the one that runs, whatever its name means by now.
+// NewGuard touches no file. program is the binary that has the command; empty: the one that runs, whatever its name
+// means by now.
 func NewGuard(dir messages.StateDir, program string) (*Guard, error) {
 	dir, err := resolved(dir)
 	if err != nil {
@@ -53,14 +54,15 @@ func NewGuard(dir messages.StateDir, program string) (*Guard, error) {
 	if program == "" {
 		program = "/proc/self/exe"
 	}
-	return &Guard{dir: dir, program: program, self: starter{Boot: boot, PID: os.Getpid(), Start: st.Start}, watched: map[*os.File]int{}}, nil
+	return &Guard{dir: dir, program: program, self: starter{Boot: boot, PID: os.Getpid(), Start: st.Start},
+		watched: map[*os.File]int{}}, nil
 }
 
 // Boot returns what tells this boot of the host from any other.
 func (g *Guard) Boot() string { return g.self.Boot }
 
-// Load returns what a predecessor left: zero if that is nothing. With an error there may be something which cannot be read: it is
-// worth nothing, and the leash ends what is fenced.
+// Load returns what a predecessor left: zero if that is nothing. With an error there may be something which cannot be
+// read: it is worth nothing, and the leash ends what is fenced.
 func (g *Guard) Load() (member.Record, error) {
 	r, err := Read(g.dir)
 	if errors.Is(err, ErrNone) {
@@ -69,8 +71,8 @@ func (g *Guard) Load() (member.Record, error) {
 	return r, err
 }
 
-// Write puts the record into force; it is on disk when Write returns nil. It may hang for as long as the disk does. One goroutine
-// calls it. A leash that was stopped, which guards nobody, is woken.
+// Write puts the record into force; it is on disk when Write returns nil. It may hang for as long as the disk does. One
+// goroutine calls it. A leash that was stopped, which guards nobody, is woken.
 func (g *Guard) Write(r member.Record) error {
 	g.wake()
 	if g.file == nil {
@@ -93,7 +95,8 @@ func (g *Guard) wake() {
 			continue
 		}
 		if raw, err := fd.SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), unix.SIGCONT, nil, 0) }) // or it is tried at the next renewal
+			// or it is tried at the next renewal
+			_ = raw.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), unix.SIGCONT, nil, 0) })
 		}
 	}
 }
@@ -119,8 +122,8 @@ func (g *Guard) Marked() (map[messages.InstanceID]Mark, error) {
 	return marks, err
 }
 
-// Enter takes the start lock, with others that do. It is held from before the question whether something fenced may be started
-// until it is on record. At the deadline the leash waits for it, for a moment, and then ends this process.
+// Enter takes the start lock, with others that do. It is held from before the question whether something fenced may be
+// started until it is on record. At the deadline the leash waits for it, for a moment, and then ends this process.
 func (g *Guard) Enter() (leave func(), err error) {
 	f, err := enter(g.dir, g.self)
 	if err != nil {
@@ -129,8 +132,8 @@ func (g *Guard) Enter() (leave func(), err error) {
 	return func() { release(f) }, nil
 }
 
-// Ensure returns nil when a leash lives, and guards: the one that is there, or a new one. Then gone is called once, by another
-// goroutine, when that has ended, unless the Guard is closed before.
+// Ensure returns nil when a leash lives, and guards: the one that is there, or a new one. Then gone is called once, by
+// another goroutine, when that has ended, unless the Guard is closed before.
 func (g *Guard) Ensure(gone func(why string)) error {
 	g.starting.Lock()
 	defer g.starting.Unlock()
@@ -184,7 +187,8 @@ func (g *Guard) Ensure(gone func(why string)) error {
 			return os.ErrClosed
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("a leash was started and does not say that it guards, for %v: %s", upPatience, lastWords(g.dir))
+			return fmt.Errorf("a leash was started and does not say that it guards, for %v: %s", upPatience,
+				lastWords(g.dir))
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -197,7 +201,8 @@ func end(started *os.File) {
 	if err != nil {
 		return
 	}
-	_ = raw.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) }) // or it has ended by itself
+	// or it has ended by itself
+	_ = raw.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
 	_ = raw.Read(ended)
 	_ = raw.Control(reap)
 }

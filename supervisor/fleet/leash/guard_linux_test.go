@@ -148,7 +148,8 @@ func TestWhatADaemonWroteOfItsLeaseIsLoadedByTheNextAsItWas(t *testing.T) {
 	require.Zero(t, r)
 	s, err := member.NewSchedule(want.TTL, want.Grace)
 	require.NoError(t, err)
-	require.NoError(t, Check(member.Record{Boot: "b", TTL: s.TTL, Renewed: 1, KillAt: 1 + s.Kill, Deadline: 1 + s.Deadline}, "b", 2), "what the schedule says is a deadline")
+	require.NoError(t, Check(member.Record{Boot: "b", TTL: s.TTL, Renewed: 1, KillAt: 1 + s.Kill,
+		Deadline: 1 + s.Deadline}, "b", 2), "what the schedule says is a deadline")
 }
 
 func TestAMarkIsWrittenOnlyWhenItSaysSomethingElse(t *testing.T) {
@@ -178,7 +179,8 @@ func TestAMarkIsWrittenOnlyWhenItSaysSomethingElse(t *testing.T) {
 	require.Equal(t, map[messages.InstanceID]Mark{"b": {Epoch: 4}}, marked)
 }
 
-// The daemon goes on starting leashes, and each of them ends what is fenced at the deadline of the record that is there.
+// The daemon goes on starting leashes, and each of them ends what is fenced at the deadline of the record that is
+// there.
 func TestWhoeverKillsLeashesTheOneThatIsThereEndsWhatIsFencedAlsoWithoutADaemon(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)

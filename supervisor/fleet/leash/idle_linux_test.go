@@ -91,7 +91,8 @@ func TestWhoExecutesItsProgramLateIsSeenWithinAMoment(t *testing.T) {
 	l := h.leash()
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
-	tags := fmt.Sprintf("%s=%s %s=tag %s=a %s=1 %s=%s", kernel.EnvStateDir, h.dir, kernel.EnvTag, kernel.EnvInstance, kernel.EnvRun, EnvFence, Fenced)
+	tags := fmt.Sprintf("%s=%s %s=tag %s=a %s=1 %s=%s", kernel.EnvStateDir, h.dir, kernel.EnvTag, kernel.EnvInstance,
+		kernel.EnvRun, EnvFence, Fenced)
 	c := exec.Command("/bin/sh", "-c", "(read x <"+fifo+"; export "+tags+"; exec sleep 1000) & echo $!; wait")
 	out, err := c.StdoutPipe()
 	require.NoError(t, err)
@@ -144,7 +145,8 @@ func TestWhoIsExecutingAProgramIsAskedAgainAndWaitedFor(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(fake, "stat"), []byte("processes 7\n"), 0o600))
 		at := filepath.Join(fake, strconv.Itoa(pid))
 		require.NoError(t, os.MkdirAll(at, 0o700))
-		require.NoError(t, os.WriteFile(filepath.Join(at, "stat"), []byte(fmt.Sprintf("%d (sleep) %s\n", pid, strings.Join(fields, " "))), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(at, "stat"),
+			[]byte(fmt.Sprintf("%d (sleep) %s\n", pid, strings.Join(fields, " "))), 0o600))
 		require.NoError(t, os.WriteFile(filepath.Join(at, "environ"), []byte(environ), 0o600))
 	}
 	look := func() int {
@@ -157,7 +159,8 @@ func TestWhoIsExecutingAProgramIsAskedAgainAndWaitedFor(t *testing.T) {
 	require.Contains(t, l.ender.unborn, pid)
 	require.Zero(t, look(), "it is asked again")
 	require.True(t, l.ender.loading)
-	shows(4096, strings.Join([]string{kernel.EnvStateDir + "=" + string(h.dir), kernel.EnvTag + "=tag", kernel.EnvInstance + "=a",
+	shows(4096, strings.Join([]string{kernel.EnvStateDir + "=" + string(h.dir), kernel.EnvTag + "=tag",
+		kernel.EnvInstance + "=a",
 		kernel.EnvRun + "=1", EnvFence + "=" + Fenced, ""}, "\x00"))
 	require.Equal(t, 1, look())
 	require.False(t, l.ender.loading)

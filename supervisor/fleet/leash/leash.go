@@ -25,7 +25,8 @@ type Options struct {
 }
 
 const (
-	// alert is how often a leash looks at what is in force: a lease that is over before its deadline moves that forward.
+	// alert is how often a leash looks at what is in force: a lease that is over before its deadline moves that
+	// forward.
 	alert = time.Second
 	// watchful is how often it looks for what is started although the deadline has passed.
 	watchful = 200 * time.Millisecond
@@ -35,7 +36,8 @@ const (
 	loads = 20
 	// diskPatience is how long it waits for the disk before it goes by what it knows.
 	diskPatience = 100 * time.Millisecond
-	// startPatience is how long it waits for the starts that are under way, where the lease does not say how long it may.
+	// startPatience is how long it waits for the starts that are under way, where the lease does not say how long it
+	// may.
 	startPatience = time.Second
 	// tagPatience is how long it waits for one process to show its environment.
 	tagPatience = time.Second
@@ -74,7 +76,8 @@ func (l *Leash) Guard(ctx context.Context) {
 			l.ender.clean = false
 			now, until := l.clock.Now(), int64(l.known.KillAt)
 			if now >= until-int64(l.known.KillAt-l.known.Renewed)/4 {
-				l.ender.refresh(ctx, time.Second) // so that at the end nothing depends on how fast a busy host reads a file
+				// so that at the end nothing depends on how fast a busy host reads a file
+				l.ender.refresh(ctx, time.Second)
 			}
 			until = min(until, now+int64(alert))
 			l.clock.Wait(wake, until)
@@ -87,7 +90,8 @@ func (l *Leash) Guard(ctx context.Context) {
 			return
 		}
 		if !l.ender.loading && !l.ender.found(l.lock) {
-			l.log.Info("the state directory is gone, and nobody of the fenced runs lives: nobody can find this leash, and it ends")
+			l.log.Info("the state directory is gone, and nobody of the fenced runs lives: nobody can find this " +
+				"leash, and it ends")
 			return
 		}
 		pause := alert
@@ -124,8 +128,8 @@ func (l *Leash) say(why string) {
 	}
 }
 
-// end ends whatever is fenced, until nobody of it lives, nor is being started, or a deadline is in force. It reports whether
-// anybody lived.
+// end ends whatever is fenced, until nobody of it lives, nor is being started, or a deadline is in force. It reports
+// whether anybody lived.
 func (l *Leash) end(ctx context.Context, why error) (any bool) {
 	l.say(why.Error())
 	began := l.clock.Now()
@@ -159,8 +163,10 @@ func (l *Leash) end(ctx context.Context, why error) (any bool) {
 		}
 		any = true
 		if pause >= 500*time.Millisecond {
-			l.log.Error("fenced processes were sent KILL and live; it is sent again until they do not", "processes", messages.Members(left),
-				"for", time.Duration(l.clock.Now()-began).String(), "advice", "one in state D waits for a device or a file system; only that ends it")
+			l.log.Error("fenced processes were sent KILL and live; it is sent again until they do not", "processes",
+				messages.Members(left),
+				"for", time.Duration(l.clock.Now()-began).String(), "advice",
+				"one in state D waits for a device or a file system; only that ends it")
 		}
 		l.clock.Wait(ctx, l.clock.Now()+int64(pause))
 	}

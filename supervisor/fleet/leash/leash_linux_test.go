@@ -77,7 +77,8 @@ func TestEverybodyIsSentKillBeforeAnythingIsSaidOrWrittenOfAnybody(t *testing.T)
 	nobody := func() bool {
 		return !slices.ContainsFunc(fenced, func(p actors.Process) bool { return lives(p.PID()) })
 	}
-	l, err := New(h.dir, Options{Clock: h.clock, Logger: slog.New(after{slog.DiscardHandler, t, "a fenced run is ended", nobody})})
+	l, err := New(h.dir,
+		Options{Clock: h.clock, Logger: slog.New(after{slog.DiscardHandler, t, "a fenced run is ended", nobody})})
 	require.NoError(t, err)
 	defer l.lock.Close()
 	defer l.ender.close()
@@ -88,7 +89,8 @@ func TestEverybodyIsSentKillBeforeAnythingIsSaidOrWrittenOfAnybody(t *testing.T)
 	require.False(t, stop)
 	require.GreaterOrEqual(t, len(left), 4)
 	for _, id := range []messages.InstanceID{"a", "b", "c", "d"} {
-		eventually(t, "it is written down", func() bool { e, err := EndingOf(h.dir, id); return err == nil && e.Why == "it is over" })
+		eventually(t, "it is written down",
+			func() bool { e, err := EndingOf(h.dir, id); return err == nil && e.Why == "it is over" })
 	}
 }
 
@@ -117,7 +119,8 @@ func TestWhatBelongsToAFencedRunEndsWithIt(t *testing.T) {
 	h := newHost(t)
 	h.fence("a")
 	d := h.renew()
-	// One in another session that shows the tag, one in the run's session that shows nothing, and one of both of an ended parent.
+	// One in another session that shows the tag, one in the run's session that shows nothing, and one of both of an
+	// ended parent.
 	p := h.start("a", `
 setsid sleep 1001 &
 env -i sleep 1002 &
@@ -132,7 +135,8 @@ echo ready`)
 		for pid, x := range table {
 			line, _ := kernel.Procfs("/proc").CommandLine(pid)
 			env, _ := kernel.Procfs("/proc").Environ(pid)
-			if len(line) == 2 && strings.HasPrefix(line[1], "100") && (x.Session == p.PID() || env.Tags().Dir == string(h.dir)) {
+			if len(line) == 2 && strings.HasPrefix(line[1], "100") &&
+				(x.Session == p.PID() || env.Tags().Dir == string(h.dir)) {
 				helpers = append(helpers, pid)
 			}
 		}
@@ -161,7 +165,10 @@ func TestNoDeadlineThatIsInForceIsOneThatHasPassed(t *testing.T) {
 			require.NoError(h, Remove(h.dir))
 			require.NoError(h, os.Mkdir(h.dir.Deadline(), 0o700))
 		},
-		"never written": func(h *host) { require.NoError(h, os.WriteFile(h.dir.Deadline(), make([]byte, 2*half), 0o600)) },
+		"never written": func(h *host) {
+			require.NoError(h,
+				os.WriteFile(h.dir.Deadline(), make([]byte, 2*half), 0o600))
+		},
 		"void": func(h *host) {
 			d := h.renew()
 			d.KillAt, d.Deadline = d.Renewed, d.Renewed
@@ -214,7 +221,8 @@ func TestWhatIsStartedAfterTheDeadlineEndsAtOnceForAsLongAsItIsMarked(t *testing
 	p.Wait()
 
 	h.renew()
-	h.clock.pass(t, "a deadline is in force again", func() bool { return h.clock.rests(t) == h.clock.Now()+int64(alert) })
+	h.clock.pass(t, "a deadline is in force again",
+		func() bool { return h.clock.rests(t) == h.clock.Now()+int64(alert) })
 	app := messages.AppInstance{InstanceID: "a", Executable: "/bin/sleep", Args: []string{"1000"}}
 	again, err := h.spawner.Spawn(context.Background(), messages.Launch{App: app.WithDefaults(), Run: 2, Port: 43990})
 	require.NoError(t, err)
@@ -230,7 +238,8 @@ func TestAReusedPidIsNotTheRunOnRecord(t *testing.T) {
 	stranger.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	require.NoError(t, stranger.Start())
 	defer func() { _ = stranger.Process.Kill(); _ = stranger.Wait() }()
-	time.Sleep(50 * time.Millisecond) // the kernel counts in ticks of 10 ms: within one of them no number is given twice
+	// the kernel counts in ticks of 10 ms: within one of them no number is given twice
+	time.Sleep(50 * time.Millisecond)
 	p := h.start("a", "")
 	record, err := os.ReadFile(h.dir.Run("a"))
 	require.NoError(t, err)
@@ -239,7 +248,11 @@ func TestAReusedPidIsNotTheRunOnRecord(t *testing.T) {
 	require.NoError(t, err)
 	defer l.lock.Close()
 	newest := l.ender.newest
-	l.ender.newest = func(id messages.InstanceID) *kernel.Run { r := newest(id); r.PID = stranger.Process.Pid; return r }
+	l.ender.newest = func(id messages.InstanceID) *kernel.Run {
+		r := newest(id)
+		r.PID = stranger.Process.Pid
+		return r
+	}
 	h.clock.to(int64(d.KillAt))
 	ended := make(chan struct{})
 	go func() { defer close(ended); l.end(context.Background(), ErrPassed) }()

@@ -14,11 +14,12 @@ type Report struct {
 	Lives  bool                  // a leash does
 	Fenced []messages.InstanceID // the fenced instances whose process lives
 	Over   error                 // why no deadline is in force; nil: one is
-	KillAt int64                 // CLOCK_BOOTTIME in nanoseconds: when they are ended, unless the deadline is moved; 0: not known
+	// CLOCK_BOOTTIME in nanoseconds: when they are ended, unless the deadline is moved; 0: not known
+	KillAt int64
 }
 
-// Farewell says what the leash of the directory will end, and when, if no daemon comes back: for who ends one and leaves its
-// instances running. It is empty if nothing fenced runs here.
+// Farewell says what the leash of the directory will end, and when, if no daemon comes back: for who ends one and
+// leaves its instances running. It is empty if nothing fenced runs here.
 func Farewell(dir messages.StateDir) string {
 	r, err := Look(dir)
 	if err != nil && len(r.Fenced) == 0 {
@@ -37,12 +38,14 @@ func (r Report) farewell(now int64) string {
 	}
 	switch {
 	case !r.Lives:
-		return what + ", and there is no leash: nobody ends them when the lease of this host is over, and another host may start them. " +
+		return what + ", and there is no leash: nobody ends them when the lease of this host is over, and another " +
+			"host may start them. " +
 			"Start the daemon again, or end them by hand"
 	case r.Over != nil:
 		return fmt.Sprintf("%s, and ended by the leash now: %v", what, r.Over)
 	}
-	return fmt.Sprintf("%s: the leash ends what lives of them in %v, unless a daemon has renewed the lease of this host by then",
+	return fmt.Sprintf("%s: the leash ends what lives of them in %v, unless a daemon has renewed the lease of this "+
+		"host by then",
 		what, time.Duration(r.KillAt-now).Round(100*time.Millisecond))
 }
 

@@ -14,8 +14,8 @@ import (
 	"procman/messages"
 )
 
-// Look returns what is guarded in the state directory, and by whom. It changes nothing, and may wait for the disk. What could be
-// learned is returned beside an error.
+// Look returns what is guarded in the state directory, and by whom. It changes nothing, and may wait for the disk. What
+// could be learned is returned beside an error.
 func Look(dir messages.StateDir) (Report, error) {
 	dir, err := resolved(dir)
 	if errors.Is(err, fs.ErrNotExist) {

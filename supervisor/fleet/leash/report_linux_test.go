@@ -26,14 +26,17 @@ func TestWhoLeavesIsToldWhatTheLeashEndsAndWhen(t *testing.T) {
 	r, err := Look(h.dir)
 	require.NoError(t, err)
 	require.Equal(t, Report{Leash: pid, Lives: true, Fenced: []messages.InstanceID{"a"}, KillAt: r.KillAt}, r)
-	require.Regexp(t, `^instance "a" is fenced: the leash ends what lives of them in (10m0|9m[0-9.]+)s, unless`, Farewell(h.dir))
+	require.Regexp(t, `^instance "a" is fenced: the leash ends what lives of them in (10m0|9m[0-9.]+)s, unless`,
+		Farewell(h.dir))
 }
 
 func TestTheFarewellNamesAFewAndSaysWhyItIsNow(t *testing.T) {
 	t.Parallel()
 	r := Report{Lives: true, Fenced: []messages.InstanceID{"a", "b", "c", "d", "e", "f", "g"}, KillAt: 7_240_000_000}
-	require.Equal(t, `instances "a", "b", "c", "d", "e" and 2 others are fenced: the leash ends what lives of them in 7.2s, `+
-		`unless a daemon has renewed the lease of this host by then`, r.farewell(0))
+	require.Equal(t,
+		`instances "a", "b", "c", "d", "e" and 2 others are fenced: the leash ends what lives of them in 7.2s, `+
+			`unless a daemon has renewed the lease of this host by then`, r.farewell(0))
 	r.Over = ErrVoid
-	require.Equal(t, `instances "a", "b", "c", "d", "e" and 2 others are fenced, and ended by the leash now: the lease does not count any more`, r.farewell(0))
+	require.Equal(t,
+		`instances "a", "b", "c", "d", "e" and 2 others are fenced, and ended by the leash now: the lease does not count any more`, r.farewell(0))
 }

@@ -60,7 +60,8 @@ func New(dir messages.StateDir, o Options) (*Leash, error) {
 		return nil, errors.Join(err, o.Lock.Close(), starts.Close())
 	}
 	return &Leash{dir: dir, clock: o.Clock, log: o.Logger, lock: o.Lock, ender: &ender{
-		dir: dir, boot: boot, proc: "/proc", newest: newest, now: o.Clock.Now, log: o.Logger, disk: record.NewDisk("the state disk", 4), starts: starts,
+		dir: dir, boot: boot, proc: "/proc", newest: newest, now: o.Clock.Now, log: o.Logger,
+		disk: record.NewDisk("the state disk", 4), starts: starts,
 		ending: map[string]bool{}, hung: map[int]uint64{},
 	}}, nil
 }
@@ -110,15 +111,15 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// release gives the lock of the file up, and the file. To close it would not do: a process that is being forked meanwhile has all
-// files of this one, with their locks, until it executes its program.
+// release gives the lock of the file up, and the file. To close it would not do: a process that is being forked
+// meanwhile has all files of this one, with their locks, until it executes its program.
 func release(f *os.File) {
 	_ = flock(f, unix.LOCK_UN) // what was closed has no lock
 	_ = f.Close()              // nothing of it is needed
 }
 
-// Living returns the pid of the leash that the state directory has, by what it wrote into its lock; 0: it has not written it
-// yet. lives says whether there is one, which the lock tells. An error says that it cannot be told.
+// Living returns the pid of the leash that the state directory has, by what it wrote into its lock; 0: it has not
+// written it yet. lives says whether there is one, which the lock tells. An error says that it cannot be told.
 func Living(dir messages.StateDir) (pid int, lives bool, err error) {
 	f, err := record.Open(dir.LeashLock(), os.O_RDONLY, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -142,8 +143,8 @@ func Living(dir messages.StateDir) (pid int, lives bool, err error) {
 }
 
 // Start starts the leash of the state directory, in a session of its own: program is the binary that has the command
-// (`procman leash`). It holds the lock before it exists: nobody else can start one meanwhile. The error is ErrLives if there is one
-// already. The caller must wait for the process that is returned; it outlives the caller.
+// (`procman leash`). It holds the lock before it exists: nobody else can start one meanwhile. The error is ErrLives if
+// there is one already. The caller must wait for the process that is returned; it outlives the caller.
 func Start(dir messages.StateDir, program string) (*exec.Cmd, error) {
 	lock, err := take(dir)
 	if err != nil {

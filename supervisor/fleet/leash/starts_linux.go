@@ -18,8 +18,9 @@ import (
 	"procman/messages"
 )
 
-// The start lock is held, shared, by whoever starts something fenced, from before the question whether it may be started until it
-// is on record. The leash takes it for itself at the deadline: from then on whoever asks is told that it may not.
+// The start lock is held, shared, by whoever starts something fenced, from before the question whether it may be
+// started until it is on record. The leash takes it for itself at the deadline: from then on whoever asks is told that
+// it may not.
 
 // starter is who holds the start lock, or will: one process for ever. It is written into the lock before it is taken.
 type starter struct {
@@ -90,7 +91,8 @@ func enter(dir messages.StateDir, s starter) (*os.File, error) {
 		case err != nil && !errors.Is(err, unix.EWOULDBLOCK):
 			return nil, fmt.Errorf("the lock of starts cannot be taken: %w", err)
 		case time.Now().After(deadline):
-			return nil, errors.New("the lock of starts cannot be taken: the leash has it, or its file is replaced again and again")
+			return nil, errors.New("the lock of starts cannot be taken: the leash has it, or its file is replaced " +
+				"again and again")
 		}
 	}
 }
@@ -106,8 +108,8 @@ func (s starter) sign(f *os.File) error {
 	return err
 }
 
-// shut reports whether no start is under way that has asked before now. With force it ends who holds such a start up: a daemon
-// that was frozen between the question and the fork would go on with it when it wakes, however much later.
+// shut reports whether no start is under way that has asked before now. With force it ends who holds such a start up: a
+// daemon that was frozen between the question and the fork would go on with it when it wakes, however much later.
 func (e *ender) shut(force bool) bool {
 	locks := []*os.File{e.starts}
 	// Whose directory was replaced under it holds the old one, who came later the new one.
@@ -169,13 +171,15 @@ func (e *ender) unseat(s starter, err error) {
 	if err != nil {
 		if e.said != err.Error() {
 			e.said = err.Error()
-			e.log.Error("a start is under way although the deadline has passed, and who makes it cannot be ended; it is tried again", "error", err,
+			e.log.Error("a start is under way although the deadline has passed, and who makes it cannot be ended; it "+
+				"is tried again", "error", err,
 				"consequence", "what it starts is ended when it is seen")
 		}
 		return
 	}
 	e.unseated = s
-	e.log.Error("a start was under way although the deadline had passed: its daemon is ended, so that it cannot go on with it later",
+	e.log.Error("a start was under way although the deadline had passed: its daemon is ended, so that it cannot go "+
+		"on with it later",
 		"pid", s.PID, "consequence", "instances that are not fenced run on, and the next daemon adopts them")
 }
 

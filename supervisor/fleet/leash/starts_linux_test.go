@@ -147,13 +147,16 @@ func TestNobodyIsEndedForTheStartLockButTheVeryDaemonThatHoldsIt(t *testing.T) {
 	st, err := kernel.Procfs("/proc").Stat(stranger.Process.Pid)
 	require.NoError(t, err)
 	l := h.leash()
-	held, err := enter(h.dir, starter{Boot: h.boot, PID: stranger.Process.Pid, Start: st.Start + 1}) // its number was given away
+	// its number was given away
+	held, err := enter(h.dir, starter{Boot: h.boot, PID: stranger.Process.Pid, Start: st.Start + 1})
 	require.NoError(t, err)
 	refuses := func(why string) {
-		eventually(t, why, func() bool { require.False(t, l.ender.shut(true)); return strings.Contains(l.ender.said, why) })
+		eventually(t, why,
+			func() bool { require.False(t, l.ender.shut(true)); return strings.Contains(l.ender.said, why) })
 	}
 	refuses("another one by now")
-	for _, s := range []starter{{Boot: "another", PID: stranger.Process.Pid, Start: st.Start}, {Boot: h.boot, PID: os.Getpid()}, {Boot: h.boot, PID: 1}} {
+	for _, s := range []starter{{Boot: "another", PID: stranger.Process.Pid, Start: st.Start},
+		{Boot: h.boot, PID: os.Getpid()}, {Boot: h.boot, PID: 1}} {
 		require.NoError(t, s.sign(held))
 		l.ender.said = ""
 		refuses("cannot be it")

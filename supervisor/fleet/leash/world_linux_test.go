@@ -171,7 +171,8 @@ func (h *host) start(id messages.InstanceID, script string, extra ...string) act
 	h.Helper()
 	args := []string{"-c", script + "\nwhile :; do sleep 1000; done"}
 	app := messages.AppInstance{InstanceID: id, Executable: "/bin/sh", Args: args}
-	p, err := h.spawner.Spawn(context.Background(), messages.Launch{App: app.WithDefaults(), Run: 1, Port: 43990, Extra: extra})
+	p, err := h.spawner.Spawn(context.Background(),
+		messages.Launch{App: app.WithDefaults(), Run: 1, Port: 43990, Extra: extra})
 	require.NoError(h, err)
 	return p
 }

@@ -66,8 +66,8 @@ type (
 	}
 	// Tick says that time has passed.
 	Tick struct{}
-	// Down says that no fenced run lives or is being started, since the End of that Round. Of an End of All it says that
-	// of everything that may be released.
+	// Down says that no fenced run lives or is being started, since the End of that Round. Of an End of All it says
+	// that of everything that may be released.
 	Down struct{ Round int }
 	// Leave is the wish that the host gives back what it has: of shutdown.
 	Leave struct{}
@@ -116,8 +116,8 @@ type (
 	}
 	// Persist: write the record; Persisted or PersistFailed.
 	Persist struct{ Record Record }
-	// Register: make sure of the host's key with this incarnation, under the lease: create it, or find it. Then read the
-	// assignments, linearizably. Registered, RegisterFailed, NameTaken or LeaseLost.
+	// Register: make sure of the host's key with this incarnation, under the lease: create it, or find it. Then read
+	// the assignments, linearizably. Registered, RegisterFailed, NameTaken or LeaseLost.
 	Register struct {
 		Lease       Lease
 		Incarnation string

@@ -281,7 +281,8 @@ func (g *game) walk(faults int8, limit int, each func(*world)) (int, []string) {
 func newGame(t require.TestingT, f flaw) *game {
 	s, err := NewSchedule(5*sec, sec/2)
 	require.NoError(t, err)
-	require.Equal(t, []time.Duration{sec, 2 * sec, 3 * sec}, []time.Duration{s.Renew, s.Suspect, s.Yield}, "whole seconds")
+	require.Equal(t, []time.Duration{sec, 2 * sec, 3 * sec}, []time.Duration{s.Renew, s.Suspect, s.Yield},
+		"whole seconds")
 	return &game{flaw: f, schedule: s}
 }
 

@@ -26,7 +26,8 @@ func TestAScheduleThatDoesNotFitIsRefusedWithOneThatDoes(t *testing.T) {
 			"set fleet.ttl to 5s or more, or fleet.grace to 1s or less"},
 		{9 * sec, 10 * sec, "fleet.ttl 9s leaves no time to renew the lease beside fleet.grace 10s: " +
 			"set fleet.ttl to 14s or more, or fleet.grace to 6s or less"},
-		{2 * sec, 0, "fleet.ttl 2s leaves no time to renew the lease beside fleet.grace 0s: set fleet.ttl to 3s or more"},
+		{2 * sec,
+			0, "fleet.ttl 2s leaves no time to renew the lease beside fleet.grace 0s: set fleet.ttl to 3s or more"},
 		{9500 * time.Millisecond, sec, "fleet.ttl is 9.5s: a lease is counted in whole seconds, say 10s"},
 		{0, 1500 * time.Millisecond, "fleet.ttl is 0s: it must be at least 5s"},
 		{9 * sec, -sec, "fleet.grace is -1s: it cannot be negative; 0s is KILL at once"},
@@ -50,7 +51,8 @@ func TestWhatAScheduleIsAdvisedToBeFits(t *testing.T) {
 			return
 		}
 		for _, pair := range [][2]time.Duration{
-			{leastRenew - 1, s.Renew}, {s.Renew, s.Suspect}, {s.Suspect, s.Yield}, {s.Yield + s.Grace + settling - 1, s.Kill},
+			{leastRenew - 1, s.Renew}, {s.Renew, s.Suspect}, {s.Suspect, s.Yield},
+			{s.Yield + s.Grace + settling - 1, s.Kill},
 			{s.Kill, s.Deadline}, {s.Deadline, s.TTL},
 		} {
 			require.Less(t, pair[0], pair[1], "%+v", s)

@@ -57,7 +57,8 @@ type State struct {
 	Answered    time.Duration // the same, on disk or not
 	Writing     time.Duration // what is being written of that; 0: nothing
 	Sent        time.Duration // when the newest was sent
-	Registered  bool          // the host's key was there, ours, and the assignments have been read since this daemon began
+	// the host's key was there, ours, and the assignments have been read since this daemon began
+	Registered bool
 
 	Leash   bool
 	LeashAt time.Duration // when another is started

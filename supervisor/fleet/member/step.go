@@ -123,7 +123,8 @@ func granted(m *move, e Event) {
 		return
 	}
 	if g.TTL < m.Schedule.TTL {
-		m.hinder(Hindered, fmt.Sprintf("the store grants a lease of %v where fleet.ttl asks for %v: set fleet.ttl to that",
+		m.hinder(Hindered, fmt.Sprintf("the store grants a lease of %v where fleet.ttl asks for %v: set fleet.ttl to "+
+			"that",
 			g.TTL, m.Schedule.TTL))
 		m.out(m.now + m.Next.Suspect)
 		return

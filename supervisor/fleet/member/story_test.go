@@ -63,7 +63,8 @@ func (a *tale) wait(d time.Duration) {
 // joined is a host that is in, its lease asked for at that moment.
 func joined(t *testing.T) *tale {
 	a := begin(t)
-	a.feed(LeashUp{}, Loaded{}, Granted{T0: a.now, Lease: 7, Incarnation: "seven", TTL: 9 * sec}, Persisted{a.s.record(0)})
+	a.feed(LeashUp{}, Loaded{}, Granted{T0: a.now, Lease: 7, Incarnation: "seven", TTL: 9 * sec},
+		Persisted{a.s.record(0)})
 	for _, x := range a.take() {
 		if p, is := x.(Persist); is {
 			a.feed(Persisted(p))

@@ -26,8 +26,9 @@ var table = map[string]row{
 		Yielding: {"note", leashUp}, Fenced: {"note", leashUp}, Leaving: {"note", leashUp}, Gone: ignore,
 	},
 	"LeashGone": {
-		New: {"note", leashGone}, Out: {"start another", leashGone}, Joining: {"start another, count no answer", leashGone},
-		In: {"start another, count no answer", leashGone}, Suspect: {"start another, count no answer", leashGone},
+		New: {"note", leashGone}, Out: {"start another", leashGone},
+		Joining: {"start another, count no answer", leashGone},
+		In:      {"start another, count no answer", leashGone}, Suspect: {"start another, count no answer", leashGone},
 		Yielding: {"start another, count no answer", leashGone}, Fenced: {"-> out", leashGoneFenced},
 		Leaving: {"start another, count no answer", leashGone}, Gone: ignore,
 	},
@@ -47,12 +48,14 @@ var table = map[string]row{
 		Gone: ignore,
 	},
 	"RenewFailed": {
-		New: bug, Out: ignore, Joining: {"note", renewFailed}, In: {"note", renewFailed}, Suspect: {"note", renewFailed},
+		New: bug, Out: ignore, Joining: {"note", renewFailed}, In: {"note", renewFailed},
+		Suspect:  {"note", renewFailed},
 		Yielding: {"note", renewFailed}, Fenced: {"note", renewFailed}, Leaving: {"note", renewFailed}, Gone: ignore,
 	},
 	"LeaseLost": {
 		New: bug, Out: ignore, Joining: {"-> out", lostJoining}, In: {"void, end now -> yielding", lostNow},
-		Suspect: {"void, end now -> yielding", lostNow}, Yielding: {"void, end now", lostNow}, Fenced: {"-> out", lostFenced},
+		Suspect: {"void, end now -> yielding", lostNow}, Yielding: {"void, end now", lostNow},
+		Fenced:  {"-> out", lostFenced},
 		Leaving: {"void, end now", lostLeaving}, Gone: ignore,
 	},
 	"Persisted": {
@@ -75,11 +78,14 @@ var table = map[string]row{
 	"RegisterFailed": {
 		New: bug, Out: ignore, Joining: {"say, again after a renewal", hindered},
 		In:      {"say, again after a renewal", hindered},
-		Suspect: {"say, again after a renewal", hindered}, Yielding: ignore, Fenced: ignore, Leaving: ignore, Gone: ignore,
+		Suspect: {"say, again after a renewal", hindered}, Yielding: ignore, Fenced: ignore, Leaving: ignore,
+		Gone: ignore,
 	},
 	"NameTaken": {
-		New: bug, Out: ignore, Joining: {"say, again after a renewal", hindered}, In: {"void, end now -> yielding", lostNow},
-		Suspect: {"void, end now -> yielding", lostNow}, Yielding: {"void, end now", lostNow}, Fenced: {"-> out", lostFenced},
+		New: bug, Out: ignore, Joining: {"say, again after a renewal", hindered},
+		In:      {"void, end now -> yielding", lostNow},
+		Suspect: {"void, end now -> yielding", lostNow}, Yielding: {"void, end now", lostNow},
+		Fenced:  {"-> out", lostFenced},
 		Leaving: {"void, end now", lostLeaving}, Gone: ignore,
 	},
 	"Tick": {

@@ -11,9 +11,11 @@ import (
 func everyEvent() map[string]Event {
 	out := map[string]Event{}
 	for _, e := range []Event{
-		Loaded{}, LeashUp{}, LeashGone{}, Granted{}, GrantFailed{}, Renewed{Lease: 7}, RenewFailed{Lease: 7}, LeaseLost{7},
+		Loaded{}, LeashUp{}, LeashGone{}, Granted{}, GrantFailed{}, Renewed{Lease: 7}, RenewFailed{Lease: 7},
+		LeaseLost{7},
 		Persisted{}, PersistFailed{},
-		Registered{7}, RegisterFailed{Lease: 7}, NameTaken{Lease: 7}, Tick{}, Down{}, Leave{}, Released{}, Revoked{}, Detach{},
+		Registered{7}, RegisterFailed{Lease: 7}, NameTaken{Lease: 7}, Tick{}, Down{}, Leave{}, Released{},
+		Revoked{}, Detach{},
 	} {
 		out[e.name()] = e
 	}

@@ -141,8 +141,8 @@ func (f *Fleet) decideOpen(d *Decision, now time.Duration) {
 			if i.flags&pending != 0 {
 				continue
 			}
-			// What nobody has had yet waits for who has joined just now, or the first of many that begin at the same time takes all of
-			// the list. It does not wait for one that joins again and again.
+			// What nobody has had yet waits for who has joined just now, or the first of many that begin at the same
+			// time takes all of the list. It does not wait for one that joins again and again.
 			if until := i.since + 2*f.pace.Settle; joins && i.host < 0 && now < until {
 				next(until)
 				continue
@@ -281,8 +281,8 @@ func (f *Fleet) run(i *slot) (Run, bool) {
 }
 
 // Rebalance chooses, of what runs here and may move, what another host ranks first for, and gives it up: no more than
-// that many at a time, with those chosen before that are not released yet. It returns how many are being given up, and which of
-// them are since now: they have left what Runs says.
+// that many at a time, with those chosen before that are not released yet. It returns how many are being given up, and
+// which of them are since now: they have left what Runs says.
 func (f *Fleet) Rebalance(now time.Duration, most int) (given int, chosen []string) {
 	own := &f.hosts[f.own]
 	for _, at := range own.list {

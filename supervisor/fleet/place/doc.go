@@ -44,8 +44,8 @@
 //
 // # Figures
 //
-// A million instances on a thousand hosts (go test -bench . -benchtime 10x, one core of a busy host): the loss of a host
-// 0.1 to 0.3 ms, of half of the hosts at once 90 ms; the first decision over a million unassigned instances 80 to 160 ms,
-// since a host looks at seven others, most of the time, to know that it is not the first; Why 0.5 ms; a decision when nothing
-// has changed 10 µs. 152 B an instance, with a name of 17 letters.
+// A million instances on a thousand hosts (go test -bench . -benchtime 10x, one core of a busy host): the loss of a
+// host 0.1 to 0.3 ms, of half of the hosts at once 90 ms; the first decision over a million unassigned instances 80 to
+// 160 ms, since a host looks at seven others, most of the time, to know that it is not the first; Why 0.5 ms; a
+// decision when nothing has changed 10 µs. 152 B an instance, with a name of 17 letters.
 package place

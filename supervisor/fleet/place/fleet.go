@@ -218,7 +218,8 @@ func (f *Fleet) SetAssignment(a Assignment, now time.Duration) { f.assign(a, 0, 
 // Claimed says that a claim of ours was carried out: the assignment is ours, since that epoch.
 func (f *Fleet) Claimed(c Claim, epoch int64, now time.Duration) {
 	own := &f.hosts[f.own]
-	f.assign(Assignment{ID: c.ID, Host: own.Name, Incarnation: own.Incarnation, Bound: c.Bound, Epoch: epoch}, mine, now)
+	f.assign(Assignment{ID: c.ID, Host: own.Name, Incarnation: own.Incarnation, Bound: c.Bound, Epoch: epoch},
+		mine, now)
 }
 
 func (f *Fleet) assign(a Assignment, by flag, now time.Duration) {
@@ -240,7 +241,8 @@ func (f *Fleet) assign(a Assignment, by flag, now time.Duration) {
 		i.flags |= bound
 	}
 	if by == 0 && to == f.own && f.valid(i) {
-		i.flags |= asked // the store often shows what a claim has done before its answer is here, and it would be claimed again
+		// the store often shows what a claim has done before its answer is here, and it would be claimed again
+		i.flags |= asked
 	}
 	h.list = append(h.list, at)
 	f.count(at)

@@ -26,7 +26,8 @@ type store struct {
 
 func newStore() *store {
 	return &store{
-		members: map[string]Member{}, specs: map[string]Spec{}, assigns: map[string]Assignment{}, drains: map[string]bool{},
+		members: map[string]Member{}, specs: map[string]Spec{}, assigns: map[string]Assignment{},
+		drains: map[string]bool{},
 	}
 }
 
@@ -90,7 +91,8 @@ func drawn(t *rapid.T) *store {
 	s := newStore()
 	zones := []map[string]string{{"zone": "a"}, {"zone": "b"}, nil}
 	for n := range rapid.IntRange(1, 6).Draw(t, "hosts") {
-		s.join(fmt.Sprint("h", n), rapid.IntRange(0, 4).Draw(t, "capacity"), rapid.SampledFrom(zones).Draw(t, "zone"), 0)
+		s.join(fmt.Sprint("h", n), rapid.IntRange(0, 4).Draw(t, "capacity"),
+			rapid.SampledFrom(zones).Draw(t, "zone"), 0)
 	}
 	for n := range rapid.IntRange(0, 20).Draw(t, "instances") {
 		id := fmt.Sprint("i", n)
@@ -211,7 +213,8 @@ func TestTheLossOfAHostMovesWhatWasThereAndMayMoveAndNothingElse(t *testing.T) {
 		s.run(t, now+time.Minute)
 		for id, a := range before {
 			if a.Host == "h0" && !s.specs[id].Movable {
-				require.Equal(t, s.members["h0"].Incarnation, s.assigns[id].Incarnation, "its own host takes %s back", id)
+				require.Equal(t, s.members["h0"].Incarnation, s.assigns[id].Incarnation,
+					"its own host takes %s back", id)
 			}
 		}
 	})

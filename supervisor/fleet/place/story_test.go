@@ -40,9 +40,11 @@ func TestADrainReleasesWhatMayMoveOnceItIsDownAndStopsWhatMayNot(t *testing.T) {
 	runs, _ := ids(a)
 	require.Empty(t, runs)
 	require.Equal(t, Held, a.Why("stays", 0).Kind)
-	require.Equal(t, "stopped at a, which is being drained: it may not move (movable: false), and starts there after the undrain",
+	require.Equal(t, "stopped at a, which is being drained: it may not move (movable: false), and starts there after "+
+		"the undrain",
 		b.Why("stays", 0).String())
-	require.Equal(t, Reason{Kind: Leaves, Host: "a", Epoch: s.assigns["moves"].Epoch, Give: ForDrain}, b.Why("moves", 0))
+	require.Equal(t, Reason{Kind: Leaves, Host: "a", Epoch: s.assigns["moves"].Epoch, Give: ForDrain},
+		b.Why("moves", 0))
 	require.Empty(t, a.Decide(0, up).Releases)
 	d := a.Decide(0, gone)
 	require.Equal(t, []Release{{"moves", s.assigns["moves"].Epoch, ForDrain}}, d.Releases)
@@ -111,7 +113,8 @@ func TestAClaimThatIsSeenBeforeItsAnswerIsNotMadeAgain(t *testing.T) {
 			a.Claimed(d.Claims[0], epoch, 0)
 		}
 		again := a.Decide(0, func(id string) bool { return id == "new" }).Claims
-		require.Equal(t, []Claim{{ID: "new", Epoch: s.assigns["new"].Epoch}}, again, "who does not know whether it is his claims it")
+		require.Equal(t, []Claim{{ID: "new", Epoch: s.assigns["new"].Epoch}},
+			again, "who does not know whether it is his claims it")
 		require.Zero(t, a.claims)
 	}
 }
@@ -312,7 +315,8 @@ func TestWhatMayMoveByNowIsTakenOverOnlyOnceItsHostHasHeardOfThat(t *testing.T) 
 	lost := s.members["a"]
 	delete(s.members, "a")
 	b := s.view("b", 0)
-	require.Len(t, b.Decide(0, up).Claims, 1, "moves, and not stays: a may run that, and has no lease that would end it")
+	require.Len(t, b.Decide(0, up).Claims,
+		1, "moves, and not stays: a may run that, and has no lease that would end it")
 	require.Equal(t, Unheard, b.Why("stays", 0).Kind)
 
 	s.members["a"] = lost

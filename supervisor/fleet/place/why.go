@@ -44,7 +44,8 @@ func (r Reason) String() string {
 	case Leaves:
 		return fmt.Sprintf("leaves %s as soon as it is down: %s", r.Host, r.Give)
 	case Waits:
-		return fmt.Sprintf("waits for host %s: it may not move (movable: false), and %s is not a member now", r.Host, r.Host)
+		return fmt.Sprintf("waits for host %s: it may not move (movable: false), and %s is not a member now",
+			r.Host, r.Host)
 	case Unheard:
 		return fmt.Sprintf("waits for host %s: it may move by now, but %s has not heard of that, and may run it",
 			r.Host, r.Host)

@@ -9,8 +9,8 @@ import (
 
 // What may be wrong. An *Error wraps one of them.
 var (
-	// ErrUnavailable says that no answer came: the store cannot be reached, has no quorum, or was too slow. What was asked
-	// for may have happened, or may happen yet.
+	// ErrUnavailable says that no answer came: the store cannot be reached, has no quorum, or was too slow. What was
+	// asked for may have happened, or may happen yet.
 	ErrUnavailable = errors.New("the store does not answer")
 	// ErrLeaseLost says that there is no such lease any more. What was asked for did not happen.
 	ErrLeaseLost = errors.New("the lease is lost")

@@ -17,7 +17,8 @@ const (
 	MaxSize = 1 << 20 // of all keys and values, in bytes
 )
 
-// Store is shared by the hosts of a fleet. Its methods may be called by any number of goroutines. Their errors are *Error.
+// Store is shared by the hosts of a fleet. Its methods may be called by any number of goroutines. Their errors are
+// *Error.
 type Store interface {
 	// Grant makes a lease. It lasts for ttl at least, a whole number of seconds of 2 or more; what it got is returned.
 	Grant(ctx context.Context, ttl time.Duration) (Lease, time.Duration, error)
@@ -28,17 +29,17 @@ type Store interface {
 
 	// Get returns the entry, which does not exist if the key is not there, and the revision at which that is so.
 	Get(ctx context.Context, key string) (Entry, Revision, error)
-	// List returns all entries whose keys begin with the prefix, at one revision. The error is ErrCompacted if the store
-	// forgot that revision before all was read: then it is to be read anew.
+	// List returns all entries whose keys begin with the prefix, at one revision. The error is ErrCompacted if the
+	// store forgot that revision before all was read: then it is to be read anew.
 	List(ctx context.Context, prefix string) (Snapshot, error)
-	// Commit carries out the transaction if all its compares hold, and says whether they did. The error is ErrLeaseLost if
-	// a put is bound to a lease that is not there.
+	// Commit carries out the transaction if all its compares hold, and says whether they did. The error is ErrLeaseLost
+	// if a put is bound to a lease that is not there.
 	Commit(ctx context.Context, t Transaction) (Outcome, error)
 
 	// Watch tells every change after that revision of the keys that begin with the prefix, from this goroutine, and
-	// returns when ctx ends, with its error, or when it cannot go on: ErrCompacted says that changes are lost and all is
-	// to be read anew, ErrUnavailable that it may be begun again after the last revision told. While the store cannot be
-	// reached it may also wait in silence.
+	// returns when ctx ends, with its error, or when it cannot go on: ErrCompacted says that changes are lost and all
+	// is to be read anew, ErrUnavailable that it may be begun again after the last revision told. While the store
+	// cannot be reached it may also wait in silence.
 	Watch(ctx context.Context, prefix string, after Revision, tell func(Changes)) error
 
 	// Close ends every call and watch, and what the Store keeps open. It does not revoke leases.
@@ -138,8 +139,8 @@ type Outcome struct {
 	Revision Revision // of the store then: if anything was changed, that of the change
 }
 
-// Changes are what happened to the keys of a watch: all that did, up to and with Revision, and after what was told before. Without
-// events it tells merely how far that is.
+// Changes are what happened to the keys of a watch: all that did, up to and with Revision, and after what was told
+// before. Without events it tells merely how far that is.
 type Changes struct {
 	Revision Revision
 	Events   []Event

@@ -61,8 +61,8 @@ func (c *child) attend() error {
 	return errors.Join(errs...)
 }
 
-// fork starts one of them. All inherit the lock by which a second process of the instance is found out: as long as one of
-// them lives, so does the run.
+// fork starts one of them. All inherit the lock by which a second process of the instance is found out: as long as one
+// of them lives, so does the run.
 func (c *child) fork(how string, attr *syscall.SysProcAttr, h chaos.Habits) error {
 	args := []string{"-descent", how, "-of", strconv.Itoa(c.self.PID), "-began", strconv.FormatUint(c.self.Start, 10),
 		"-wasm", c.control, "-port", strconv.Itoa(c.port)}
@@ -91,7 +91,8 @@ func (c *child) fork(how string, attr *syscall.SysProcAttr, h chaos.Habits) erro
 
 // descend is the life of such a process.
 func (c *child) descend(how string, of chaos.Process) {
-	c.note(chaos.Grandchild, chaos.Note{"how": how, "of": strconv.Itoa(of.PID), "began": strconv.FormatUint(of.Start, 10)})
+	c.note(chaos.Grandchild, chaos.Note{"how": how, "of": strconv.Itoa(of.PID),
+		"began": strconv.FormatUint(of.Start, 10)})
 	switch how {
 	case worker:
 		c.habits.Slow = c.habits.Drain

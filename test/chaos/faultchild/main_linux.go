@@ -93,7 +93,8 @@ func (c *child) note(event chaos.Event, n chaos.Note) {
 	if c.ledger == nil {
 		return
 	}
-	e := chaos.Entry{At: monotonic(), Instance: c.instance, Run: c.run, Process: c.self, Port: c.port, Event: event, Note: n}
+	e := chaos.Entry{At: monotonic(), Instance: c.instance, Run: c.run, Process: c.self, Port: c.port,
+		Event: event, Note: n}
 	if _, err := c.ledger.WriteString(e.String()); err != nil {
 		fmt.Fprintln(os.Stderr, "faultchild:", err)
 		os.Exit(4)
@@ -240,7 +241,8 @@ func (c *child) line() {
 }
 
 func (c *child) end(e chaos.End) {
-	c.note(chaos.Exit, chaos.Note{"code": strconv.Itoa(e.Code), "signal": strconv.Itoa(e.Signal), "lines": strconv.Itoa(c.lines)})
+	c.note(chaos.Exit, chaos.Note{"code": strconv.Itoa(e.Code), "signal": strconv.Itoa(e.Signal),
+		"lines": strconv.Itoa(c.lines)})
 	if e.Signal != 0 {
 		die(syscall.Signal(e.Signal))
 	}

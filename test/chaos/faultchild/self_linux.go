@@ -38,7 +38,8 @@ func startTime() (uint64, error) {
 	return strconv.ParseUint(fields[19], 10, 64)
 }
 
-// hold takes the lock of the instance, for life, and returns the pid of another process that has it, 0 if there is none.
+// hold takes the lock of the instance, for life, and returns the pid of another process that has it, 0 if there is
+// none.
 func (c *child) hold() (rival int, err error) {
 	if c.instance == "" || c.ledger == nil {
 		return 0, nil
@@ -84,7 +85,8 @@ func beget(d chaos.Descent) error {
 // die ends this process by the signal. The Go runtime would make an exit code of many.
 func die(s syscall.Signal) {
 	none := struct{ current, most uint64 }{}
-	_, _, _ = syscall.RawSyscall6(syscall.SYS_PRLIMIT64, 0, syscall.RLIMIT_CORE, uintptr(unsafe.Pointer(&none)), 0, 0, 0)
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_PRLIMIT64, 0, syscall.RLIMIT_CORE,
+		uintptr(unsafe.Pointer(&none)), 0, 0, 0)
 	var defaults [64]byte // a sigaction with the default handler, on every architecture
 	var unblock [8]byte
 	for i := range unblock {
@@ -92,7 +94,8 @@ func die(s syscall.Signal) {
 	}
 	runtime.LockOSThread()
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&defaults)), 0, 8, 0, 0)
-	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, 1 /* SIG_UNBLOCK */, uintptr(unsafe.Pointer(&unblock)), 0, 8, 0, 0)
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, 1, /* SIG_UNBLOCK */
+		uintptr(unsafe.Pointer(&unblock)), 0, 8, 0, 0)
 	_ = syscall.Kill(os.Getpid(), s)
 	time.Sleep(10 * time.Second)
 	os.Exit(99) // it did not end us

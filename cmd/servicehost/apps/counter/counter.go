@@ -27,7 +27,8 @@ func main() {} // a reactor: the host calls the exports
 
 //go:wasmexport setup
 func setup() {
-	if err := guest.Exec(`CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID`); err != nil {
+	if err := guest.Exec(
+		`CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID`); err != nil {
 		panic(err)
 	}
 }
@@ -92,7 +93,8 @@ func increment(r guest.Request) (guest.Response, error) {
 		return guest.Problem(400, "the name is not text of at most 64 characters")
 	}
 	// One statement, so two instances cannot both read the old value.
-	rows, err := guest.Query(`INSERT INTO counters VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value`, c.Name)
+	rows, err := guest.Query(
+		`INSERT INTO counters VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value`, c.Name)
 	if err != nil {
 		return guest.Response{}, err
 	}

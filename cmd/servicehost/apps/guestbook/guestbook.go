@@ -110,7 +110,8 @@ func sign(r guest.Request) (guest.Response, error) {
 	if !text(e.Name, maxName) || !text(e.Message, maxMessage) {
 		return guest.Problem(400, "name (at most 80 characters) and message (at most 2000) are text and not empty")
 	}
-	rows, err := guest.Query(`INSERT INTO entries (name, message) VALUES (?, ?) RETURNING id, created_at`, e.Name, e.Message)
+	rows, err := guest.Query(`INSERT INTO entries (name, message) VALUES (?, ?) RETURNING id, created_at`,
+		e.Name, e.Message)
 	if err != nil {
 		return guest.Response{}, err
 	}

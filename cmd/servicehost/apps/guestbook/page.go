@@ -25,7 +25,8 @@ func page(entries []entry) string {
 	var b strings.Builder
 	b.WriteString(head)
 	for _, e := range entries {
-		b.WriteString("<p><b>" + html.EscapeString(e.Name) + "</b> <small>" + e.CreatedAt + "</small><br>" + html.EscapeString(e.Message) + "\n")
+		b.WriteString("<p><b>" + html.EscapeString(e.Name) + "</b> <small>" + e.CreatedAt + "</small><br>" +
+			html.EscapeString(e.Message) + "\n")
 	}
 	return b.String()
 }

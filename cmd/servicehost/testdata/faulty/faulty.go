@@ -67,7 +67,8 @@ func respond(r guest.Request) (guest.Response, error) {
 	case "/status":
 		return guest.Response{Status: 7}, nil
 	case "/header":
-		return guest.Response{Header: map[string]string{"X-Split": "a\r\nX-Evil: 1", "Content-Length": "99999", "Bad Name": "x"}, Body: []byte("ok")}, nil
+		return guest.Response{Header: map[string]string{"X-Split": "a\r\nX-Evil: 1", "Content-Length": "99999",
+			"Bad Name": "x"}, Body: []byte("ok")}, nil
 	case "/begin":
 		if err := guest.Exec(`BEGIN IMMEDIATE; INSERT INTO t VALUES (1, 'left open')`); err != nil {
 			return guest.Response{}, err

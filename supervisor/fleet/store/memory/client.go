@@ -23,7 +23,8 @@ type Fault struct {
 	Drop  bool          // the store never has it
 	Lose  bool          // the store has it, and the answer is lost
 	Back  time.Duration // before the caller has the answer
-	Fail  bool          // of Drop and Lose: the caller hears at once that no answer will come; else he waits for the end of his context
+	// of Drop and Lose: the caller hears at once that no answer will come; else he waits for the end of his context
+	Fail bool
 }
 
 // Client is a store.Store. What becomes of its calls Faults decides.
@@ -39,8 +40,8 @@ type Client struct {
 
 var _ store.Store = (*Client)(nil)
 
-// Faults has f decide what becomes of each call from now on; nil: nothing happens to them. It is called by the goroutine of
-// the call, with no lock held.
+// Faults has f decide what becomes of each call from now on; nil: nothing happens to them. It is called by the
+// goroutine of the call, with no lock held.
 func (c *Client) Faults(f func(Call) Fault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -90,7 +91,8 @@ var (
 	errLost    = errors.New("the answer was lost on its way")
 )
 
-// call has the store do something. What do returns is lost with the answer, so it must only be looked at without an error.
+// call has the store do something. What do returns is lost with the answer, so it must only be looked at without an
+// error.
 func (c *Client) call(ctx context.Context, op string, call Call, do func(time.Time, *State) error) error {
 	fail := func(kind, cause error) error {
 		return &store.Error{Op: op, Key: call.Key, Kind: kind, Cause: cause}
@@ -180,7 +182,8 @@ func (c *Client) KeepAlive(ctx context.Context, l store.Lease) (ttl time.Duratio
 
 // Revoke ends the lease.
 func (c *Client) Revoke(ctx context.Context, l store.Lease) error {
-	return c.call(ctx, "give up the lease", Call{Op: "revoke", Lease: l}, func(_ time.Time, s *State) error { return s.Revoke(l) })
+	return c.call(ctx, "give up the lease", Call{Op: "revoke", Lease: l},
+		func(_ time.Time, s *State) error { return s.Revoke(l) })
 }
 
 // Get returns the entry.

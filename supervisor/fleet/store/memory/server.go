@@ -16,8 +16,8 @@ type Server struct {
 	changed chan struct{} // closed at a change of anything that a watch waits for
 }
 
-// New returns an empty store. Its clock is time.Now if clock is nil. With another one somebody has to call Tick when it has
-// moved on, for watches to be told of what has run out.
+// New returns an empty store. Its clock is time.Now if clock is nil. With another one somebody has to call Tick when it
+// has moved on, for watches to be told of what has run out.
 func New(clock func() time.Time) *Server {
 	return &Server{clock: clock, changed: make(chan struct{})}
 }
@@ -45,9 +45,10 @@ func (s *Server) wake() {
 	s.changed = make(chan struct{})
 }
 
-// since returns what a watch has to tell, and what it waits for if that is nothing. It wakes nobody but at an expiry: watches
-// would wake each other for ever.
-func (s *Server) since(prefix string, after store.Revision) (next store.Changes, expiry time.Time, changed <-chan struct{}, err error) {
+// since returns what a watch has to tell, and what it waits for if that is nothing. It wakes nobody but at an expiry:
+// watches would wake each other for ever.
+func (s *Server) since(prefix string, after store.Revision) (next store.Changes, expiry time.Time,
+	changed <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.state.Revision()

@@ -75,7 +75,8 @@ func (s *State) Elect(now time.Time) {
 func (s *State) Compact(upTo store.Revision) {
 	upTo = min(upTo, s.Revision())
 	s.compacted = max(s.compacted, upTo)
-	s.history = slices.DeleteFunc(slices.Clone(s.history), func(c store.Changes) bool { return c.Revision < s.compacted })
+	s.history = slices.DeleteFunc(slices.Clone(s.history),
+		func(c store.Changes) bool { return c.Revision < s.compacted })
 }
 
 // Grant makes a lease. Names are given in turn, from 1.
@@ -201,7 +202,8 @@ func (s *State) Since(prefix string, after store.Revision) (store.Changes, error
 		return store.Changes{}, store.ErrCompacted
 	}
 	c := store.Changes{Revision: max(after, s.Revision())}
-	from, _ := slices.BinarySearchFunc(s.history, after+1, func(c store.Changes, r store.Revision) int { return cmp.Compare(c.Revision, r) })
+	from, _ := slices.BinarySearchFunc(s.history, after+1,
+		func(c store.Changes, r store.Revision) int { return cmp.Compare(c.Revision, r) })
 	for _, h := range s.history[from:] {
 		for _, e := range h.Events {
 			if strings.HasPrefix(e.Entry.Key, prefix) {

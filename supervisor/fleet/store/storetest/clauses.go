@@ -44,7 +44,8 @@ func reads(t *testing.T, w World) {
 	require.Greater(t, first, before)
 	require.Equal(t, store.Entry{Key: "a", Value: "1", Created: first, Modified: first}, get(t, c, "a"))
 	second := commit(t, c, store.Put("a", "\x00\xff"))
-	require.Equal(t, store.Entry{Key: "a", Value: "\x00\xff", Created: first, Modified: second}, get(t, w.Client(t), "a"))
+	require.Equal(t, store.Entry{Key: "a", Value: "\x00\xff", Created: first, Modified: second},
+		get(t, w.Client(t), "a"))
 	require.False(t, get(t, c, "aa").Exists(), "the key is no prefix")
 
 	gone := commit(t, c, store.Delete("a"))
@@ -109,7 +110,8 @@ func commits(t *testing.T, w World) {
 	} {
 		_, before, err := c.Get(soon(t), "is")
 		require.NoError(t, err)
-		out, err := c.Commit(soon(t), store.Transaction{If: clause.If, Then: []store.Op{store.Put("a", name), store.Put("b", name)}})
+		out, err := c.Commit(soon(t), store.Transaction{If: clause.If,
+			Then: []store.Op{store.Put("a", name), store.Put("b", name)}})
 		require.NoError(t, err, name)
 		require.Equal(t, clause.done, out.Done, name)
 		a, b := get(t, c, "a"), get(t, c, "b")
@@ -228,7 +230,8 @@ func revocation(t *testing.T, w World) {
 func bindings(t *testing.T, w World) {
 	c := w.Client(t)
 	first, second := grant(t, c), grant(t, c)
-	commit(t, c, store.PutLeased("moved", "", first), store.PutLeased("freed", "", first), store.PutLeased("stays", "", first))
+	commit(t, c, store.PutLeased("moved", "", first), store.PutLeased("freed", "", first),
+		store.PutLeased("stays", "", first))
 	commit(t, c, store.PutLeased("moved", "", second), store.Put("freed", ""))
 	require.Equal(t, second, get(t, c, "moved").Lease)
 	require.Zero(t, get(t, c, "freed").Lease)
@@ -352,7 +355,8 @@ func losses(t *testing.T, w World) {
 	w.Deaf(t, c)
 	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
-	_, err := c.Commit(ctx, store.Transaction{If: []store.Compare{store.Absent("claim")}, Then: []store.Op{store.Put("claim", "mine")}})
+	_, err := c.Commit(ctx, store.Transaction{If: []store.Compare{store.Absent("claim")},
+		Then: []store.Op{store.Put("claim", "mine")}})
 	require.ErrorIs(t, err, store.ErrUnavailable)
 	eventually(t, "it happened", func() bool { return get(t, other, "claim").Value == "mine" })
 	w.Heal(t, c)

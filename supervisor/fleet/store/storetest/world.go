@@ -16,8 +16,8 @@ type World interface {
 	Client(t *testing.T) store.Store
 	// Compact makes the store forget the changes before that revision.
 	Compact(t *testing.T, before store.Revision)
-	// Cut has nothing go from that client to the store, nor back; Deaf has what it asks for get there, and no answer come
-	// back. Heal undoes both.
+	// Cut has nothing go from that client to the store, nor back; Deaf has what it asks for get there, and no answer
+	// come back. Heal undoes both.
 	Cut(t *testing.T, c store.Store)
 	Deaf(t *testing.T, c store.Store)
 	Heal(t *testing.T, c store.Store)
@@ -29,7 +29,8 @@ type Clause struct {
 	Check func(t *testing.T, w World)
 }
 
-// ttl is the shortest that a store has. patience is how long something may take that has to happen, on a host that is busy.
+// ttl is the shortest that a store has. patience is how long something may take that has to happen, on a host that is
+// busy.
 const (
 	ttl      = 2 * time.Second
 	patience = time.Minute

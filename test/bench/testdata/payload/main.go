@@ -105,7 +105,8 @@ func main() {
 			continue
 		}
 		if _, err := c.Read(request); err == nil {
-			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")) // the client may be gone
+			// the client may be gone
+			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
 		}
 		_ = c.Close()
 	}

@@ -1,4 +1,5 @@
-// Command child is a tiny servicehost. It says "hello" and is healthy, unless TEST_CHILD in its environment tells otherwise.
+// Command child is a tiny servicehost. It says "hello" and is healthy, unless TEST_CHILD in its environment tells
+// otherwise.
 package main
 
 import (
@@ -62,7 +63,8 @@ func child(how string) int {
 	case "flood":
 		go func() {
 			line := append(bytes.Repeat([]byte("x"), 100), '\n')
-			for lines := bytes.Repeat(line, 100); ; time.Sleep(time.Millisecond) { // much, and the processor is for the daemon
+			for lines := bytes.Repeat(line, 100); ; time.Sleep(time.Millisecond) {
+				// much, and the processor is for the daemon
 				_, _ = os.Stdout.Write(lines)
 			}
 		}()
@@ -131,7 +133,8 @@ func forsake(port int) int {
 	}
 }
 
-// remain ends the first thread of this process alone, as a kernel does that cannot end another one, which waits for a disk.
+// remain ends the first thread of this process alone, as a kernel does that cannot end another one, which waits for a
+// disk.
 func remain() int {
 	for {
 		go func() {
