@@ -44,8 +44,8 @@ func (d *procman) socket() string { return filepath.Join(d.files, "procman.sock"
 
 func instance(i int) string { return fmt.Sprintf("app-%05d", i) }
 
-// write replaces the configuration.
-func (d *procman) write() error {
+// write replaces the configuration, and returns when.
+func (d *procman) write() (at int64, err error) {
 	var file bytes.Buffer
 	fmt.Fprintf(&file, "executable: %s\nstate_dir: %s\nsocket: %s\nports: {range: %d-%d}\n",
 		d.payload, filepath.Join(d.dir, "state"), d.socket(), d.firstPort, d.lastPort)
@@ -64,9 +64,10 @@ func (d *procman) write() error {
 	}
 	next := d.path() + ".next"
 	if err := os.WriteFile(next, file.Bytes(), 0o600); err != nil {
-		return err
+		return 0, err
 	}
-	return os.Rename(next, d.path())
+	at = now() // before: it is watched
+	return at, os.Rename(next, d.path())
 }
 
 // command is the daemon's program with the configuration, and nothing of the bench's environment that would change it.
@@ -84,7 +85,7 @@ func (d *procman) command(args ...string) *exec.Cmd {
 
 func (d *procman) start() (err error) {
 	if d.p == nil {
-		if err := d.write(); err != nil {
+		if _, err := d.write(); err != nil {
 			return err
 		}
 	}
@@ -156,12 +157,11 @@ func (d *procman) ways() []way {
 	return []way{
 		{row: "add", ask: func(context.Context) (int64, error) {
 			d.count++
-			err := d.write()
-			return now(), err
+			return d.write()
 		}},
 		{row: "add-api", ask: func(ctx context.Context) (int64, error) {
 			d.count++
-			if err := d.write(); err != nil {
+			if _, err := d.write(); err != nil {
 				return 0, err
 			}
 			at := now()

@@ -35,7 +35,7 @@ func (l *life) noProbes(ctx context.Context) error {
 	every := d.probe
 	pace := func(p time.Duration) error {
 		d.probe = p
-		if err := d.write(); err != nil {
+		if _, err := d.write(); err != nil {
 			return err
 		}
 		if err := d.reload(ctx); err != nil {
