@@ -21,10 +21,10 @@ const (
 	// more than this, what lives on lies thinly among what is gone, and is given back to the host by nobody.
 	heapBurst = 50
 
-	heapQuiet = 2 * time.Second  // without a word, after which a burst is over
-	heapAgain = time.Minute      // between two times that memory is given back
-	heapMany  = 100              // instances that have begun, or have been listed anew, are a burst
-	heapCalm  = 10 * time.Second // between two collections of garbage, after which the program is not at work
+	heapQuiet = 2 * time.Second // without a word, after which a burst is over
+	heapAgain = time.Minute     // between two times that memory is given back
+	heapMany  = 100             // instances that have begun, or have been listed anew, are a burst
+	heapCalm  = 4 * time.Second // between two collections of garbage, after which the program is not at work
 )
 
 // heap gives memory back to the host after a burst of work, such as the start of a thousand instances: Go by itself
